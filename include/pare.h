@@ -1,0 +1,10 @@
+/* pare: neural networks, pared down and run on every OpenCL device. SPDX-License-Identifier: Apache-2.0 */
+#ifndef PARE_H
+#define PARE_H
+
+#include <pare/context.h>
+#include <pare/device.h>
+#include <pare/status.h>
+#include <pare/tensor.h>
+
+#endif

@@ -1,0 +1,23 @@
+/* Number formats on the host: conversion of every dtype to and from double. SPDX-License-Identifier: Apache-2.0 */
+#ifndef PARE_BASE_DTYPE_H
+#define PARE_BASE_DTYPE_H
+
+#include <pare/tensor.h>
+
+/* Round to nearest even; overflow to infinity; NaN stays NaN (quiet); denormals kept. */
+uint16_t pare__f32_to_f16(float value);
+float pare__f16_to_f32(uint16_t bits);
+uint16_t pare__f32_to_bf16(float value);
+float pare__bf16_to_f32(uint16_t bits);
+
+/* Element `index` of an array of `dtype`. i64 beyond 2^53 loses bits. Bool reads as 0 or 1. */
+double pare__load(pare_dtype dtype, const void *data, size_t index);
+/* Floats round to nearest even; integers truncate towards zero and saturate (NaN gives 0); bool is value != 0. */
+void pare__store(pare_dtype dtype, void *data, size_t index, double value);
+
+bool pare__dtype_is_float(pare_dtype dtype);
+bool pare__dtype_is_valid(pare_dtype dtype);
+/* Unit roundoff 2^-p of a float dtype; 0 for integers. */
+double pare__dtype_epsilon(pare_dtype dtype);
+
+#endif

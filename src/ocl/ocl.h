@@ -1,0 +1,105 @@
+/* Floor 1: devices, programs, buffers, launches. Knows nothing of tensors. SPDX-License-Identifier: Apache-2.0 */
+#ifndef PARE_OCL_OCL_H
+#define PARE_OCL_OCL_H
+
+#ifndef CL_TARGET_OPENCL_VERSION
+#define CL_TARGET_OPENCL_VERSION 300
+#endif
+#include <CL/cl.h>
+#include <pare/device.h>
+
+#include "base/base.h"
+
+/* ---- errors ---- */
+
+const char *pare__cl_name(cl_int code); /* "CL_OUT_OF_RESOURCES"; "CL error -12345" is never lost: unknown codes give "CL_UNKNOWN" */
+/* PARE_ERR_LIMIT for allocation failures, else PARE_ERR_DEVICE: "clCreateBuffer(4096 bytes): CL_OUT_OF_RESOURCES (-5)".
+ * `format` names the call with what matters of its arguments. */
+pare_status pare__fail_cl(cl_int code, const char *format, ...) PARE__PRINTF(2, 3);
+
+/* ---- an open device: one context, one in-order queue, programs, accounted memory ---- */
+
+typedef struct pare__device pare__device;
+typedef struct pare__program pare__program;
+typedef struct pare__kernel pare__kernel;
+
+/* Opens the choice (a sub-device if nparts > 1). memory_limit_bytes 0 = none. The list stays open while the device is used. */
+pare_status pare__device_open(pare_device_list *list, const pare_device_choice *choice, uint64_t memory_limit_bytes,
+                              pare__device **out);
+void pare__device_close(pare__device *device); /* waits; NULL allowed; then releases programs, queue, context */
+
+const pare_device_info *pare__device_info(const pare__device *device); /* of the sub-device: units are its own */
+cl_context pare__device_context(const pare__device *device);
+cl_command_queue pare__device_queue(const pare__device *device);
+cl_device_id pare__device_id(const pare__device *device);
+cl_platform_id pare__device_platform(const pare__device *device);
+/* 32 hex digits naming device, driver, version, platform, options that matter: equal on the same device and driver version only. */
+const char *pare__device_key(const pare__device *device);
+
+void pare__device_lock(pare__device *device); /* recursive; held around set-arguments + enqueue */
+void pare__device_unlock(pare__device *device);
+pare_status pare__device_flush(pare__device *device);
+pare_status pare__device_finish(pare__device *device); /* clFinish, checked */
+
+/* ---- memory ---- */
+
+typedef struct pare__buffer pare__buffer; /* accounted against the device's limit; counted references */
+/* nbytes 0 gives a buffer of the smallest size. `what` names it in the error. Over the limit: PARE_ERR_LIMIT with asked, in use, limit,
+ * and the largest holders by what; nothing changes. Over the device's largest buffer: PARE_ERR_LIMIT. */
+pare_status pare__buffer_create(pare__device *device, size_t nbytes, const char *what, pare__buffer **out);
+/* Over host memory (CL_MEM_USE_HOST_PTR). */
+pare_status pare__buffer_wrap(pare__device *device, void *host, size_t nbytes, const char *what, pare__buffer **out);
+void pare__buffer_retain(pare__buffer *buffer);
+void pare__buffer_release(pare__buffer *buffer); /* NULL allowed */
+cl_mem pare__buffer_mem(const pare__buffer *buffer);
+size_t pare__buffer_bytes(const pare__buffer *buffer);
+/* Blocking; in queue order after everything enqueued so far. */
+pare_status pare__buffer_read(pare__buffer *buffer, size_t offset, size_t nbytes, void *data);
+pare_status pare__buffer_write(pare__buffer *buffer, size_t offset, size_t nbytes, const void *data);
+/* Map for reading and unmap: makes a wrapped host pointer current. Blocking. */
+pare_status pare__buffer_sync(pare__buffer *buffer);
+void pare__device_memory(const pare__device *device, uint64_t *in_use, uint64_t *peak, uint64_t *limit);
+
+/* ---- programs ---- */
+
+/* The program of a .cl file (found by pare__kernel_path, includes resolved beside it) with these build options, e.g.
+ * "-DMR=6 -DVW=8"; kept in memory per device and on disk. Fast-math only if `options` asks for it.
+ * PARE_ERR_KERNEL: missing file, or file:line and the head of the build log. */
+pare_status pare__program_get(pare__device *device, const char *file, const char *options, pare__program **out);
+/* A kernel by entry name; owned by the program; PARE_ERR_KERNEL if there is none. Use only between lock and unlock. */
+pare_status pare__kernel_get(pare__program *program, const char *entry, pare__kernel **out);
+size_t pare__kernel_max_group(const pare__kernel *kernel);
+/* Adds the small result of a self-test beside the program's binary in the disk cache, and finds it again. */
+pare_status pare__note_write(pare__device *device, const char *key, const char *text);
+/* *out malloc'ed, NULL if there is none. */
+pare_status pare__note_read(pare__device *device, const char *key, char **out);
+
+/* ---- launches ---- */
+
+#define PARE__MAX_ARGS 40
+/* Arguments in order; a type a push function. */
+typedef struct pare__args {
+  unsigned count;
+  struct { size_t nbytes; bool local; union { cl_int i; cl_uint u; cl_long l; cl_ulong ul; cl_float f; cl_double d; cl_mem m; } value; } item[PARE__MAX_ARGS];
+} pare__args;
+void pare__arg_int(pare__args *args, int32_t value);
+void pare__arg_uint(pare__args *args, uint32_t value);
+void pare__arg_long(pare__args *args, int64_t value);
+void pare__arg_ulong(pare__args *args, uint64_t value);
+void pare__arg_float(pare__args *args, float value);
+void pare__arg_double(pare__args *args, double value);
+void pare__arg_mem(pare__args *args, cl_mem value); /* NULL allowed: a null global pointer */
+void pare__arg_local(pare__args *args, size_t nbytes);
+
+/* Sets the arguments and enqueues; locks the device itself. dims 1..3. local NULL: the kernel's reqd_work_group_size or the driver's
+ * choice. A global size of 0 in any dimension enqueues nothing. Asynchronous. */
+pare_status pare__launch(pare__device *device, pare__kernel *kernel, unsigned dims, const size_t *global, const size_t *local,
+                         const pare__args *args);
+
+/* ---- disk cache (programs, notes, tuning) ---- */
+
+typedef struct pare__cache_usage { char *folder; uint64_t nbytes; size_t nfiles; } pare__cache_usage;
+pare_status pare__cache_usage_get(pare__cache_usage *out); /* folder malloc'ed */
+pare_status pare__cache_clear(size_t *nremoved);
+
+#endif

@@ -1,0 +1,90 @@
+/* Floor 4, the seam: codelets, tasks, workers, and an executor without policy. SPDX-License-Identifier: Apache-2.0
+ *
+ * An operation on tensors is a codelet: how it runs over a range [begin, end) of its split axis on one device, and which
+ * tensors it reads (whole or sliced) and writes. Floor 5 builds tasks and submits; what runs where, in how many pieces and
+ * with which copies is decided here, so that operations need not change when there are more devices. */
+#ifndef PARE_SCHED_SCHED_H
+#define PARE_SCHED_SCHED_H
+
+#include "kernel/kernel.h"
+#include "tensor/tensor.h"
+
+#define PARE__MAX_ACCESSES 10
+#define PARE__WHOLE (-1)
+
+typedef enum pare__mode { PARE__READ, PARE__WRITE, PARE__READ_WRITE } pare__mode;
+
+/* One tensor of a task. axis = PARE__WHOLE, or the dimension that follows the split axis: a piece [begin, end) touches
+ * [begin * per_step, end * per_step) of it. A tensor that is written must be sliced, or the task must not be split (n = 1). */
+typedef struct pare__access {
+  pare_tensor *tensor; /* NULL: an optional tensor that is absent */
+  pare__mode mode;
+  int axis;
+  int64_t per_step; /* 0 means 1 */
+} pare__access;
+
+/* A tensor as a piece sees it: already sliced and on the device. mem NULL if absent. */
+typedef struct pare__binding {
+  cl_mem mem;
+  int64_t offset;    /* of the first element of the piece, in elements */
+  pare_dtype dtype;
+  pare__shape shape; /* of the piece */
+} pare__binding;
+
+typedef struct pare__piece {
+  pare__device *device;
+  int64_t begin, end, n;         /* of the split axis; n is the whole */
+  const void *params;            /* the task's */
+  const pare__binding *binding;  /* one an access */
+} pare__piece;
+
+typedef struct pare__codelet {
+  const char *name;
+  /* Enqueues the work of one piece. The bits of every element must be the same for every way to split. */
+  pare_status (*run)(const pare__piece *piece);
+} pare__codelet;
+
+typedef struct pare__task {
+  const pare__codelet *codelet;
+  pare_context *context;
+  const void *params;  /* copied at submission */
+  size_t params_bytes; /* at most PARE__MAX_PARAMS_BYTES */
+  int64_t n;           /* length of the split axis; 1 = cannot be split; 0 = nothing to do */
+  int64_t grain;       /* pieces begin at multiples of it (0 means 1), e.g. rows of a tile */
+  unsigned naccesses;
+  pare__access access[PARE__MAX_ACCESSES];
+} pare__task;
+#define PARE__MAX_PARAMS_BYTES 2048
+
+/* Submits and returns. Errors of arguments (closed context, another process, dtype) come back here; errors of the work poison the
+ * tensors written and come back at read or wait. */
+pare_status pare__submit(const pare__task *task);
+
+/* For tests of the law of splitting: every later submission on this context is cut into `pieces` pieces (0 or 1: as usual). */
+PARE_API void pare__context_split(pare_context *context, int pieces);
+
+/* Checks that a context may be used: not NULL, open, in the process that opened it. */
+pare_status pare__context_check(const char *function, const pare_context *context);
+pare__device *pare__context_device(pare_context *context);
+/* Records an error of work; pare_context_wait raises the first. */
+void pare__context_record(pare_context *context, pare_status status);
+
+/* ---- workers: a device as the executor sees it ---- */
+
+typedef struct pare__worker pare__worker;
+typedef struct pare__worker_class {
+  const char *name;
+  /* Enqueues one piece. */
+  pare_status (*submit)(pare__worker *worker, const pare__codelet *codelet, const pare__piece *piece);
+  /* *pending = pieces submitted and not done. */
+  pare_status (*poll)(pare__worker *worker, unsigned *pending);
+  /* Copies between host memory and a staging buffer, in order with the pieces. A sliced axis makes it a rectangle:
+   * `rows` rows of row_bytes, host_pitch apart on the host, contiguous on the device. Writes to the device may return early only if
+   * the host memory may be reused. */
+  pare_status (*copy)(pare__worker *worker, pare__buffer *buffer, void *host, int64_t rows, size_t row_bytes,
+                      size_t host_pitch, bool to_device);
+  const pare_device_info *(*info)(const pare__worker *worker);
+} pare__worker_class;
+struct pare__worker { const pare__worker_class *isa; pare__device *device; };
+
+#endif

@@ -1,0 +1,60 @@
+/* Floor 3: tensors. Knows nothing of operations. SPDX-License-Identifier: Apache-2.0 */
+#ifndef PARE_TENSOR_TENSOR_H
+#define PARE_TENSOR_TENSOR_H
+
+#include <pare/tensor.h>
+#include <pthread.h>
+
+#include "base/dtype.h"
+#include "ocl/ocl.h"
+
+typedef struct pare__shape {
+  int rank;
+  int64_t dim[PARE_MAX_RANK];
+  int64_t stride[PARE_MAX_RANK]; /* in elements */
+} pare__shape;
+
+/* The elements behind one or more tensors: counted references, one home, copies valid or not. */
+typedef struct pare__storage pare__storage;
+
+struct pare_tensor {
+  pare_context *context;
+  pare_dtype dtype;
+  pare__shape shape;
+  int64_t offset;   /* of the first element in the storage, in elements */
+  bool read_only;   /* a broadcast view */
+  pare__storage *storage;
+};
+
+/* Row-major strides. false if the element count overflows or a dimension is negative. */
+bool pare__shape_set(pare__shape *shape, int rank, const int64_t *dim);
+int64_t pare__shape_elements(const pare__shape *shape);
+bool pare__shape_contiguous(const pare__shape *shape); /* row-major without gaps; dimensions of 1 do not matter */
+bool pare__shape_equal(const pare__shape *a, const pare__shape *b);
+/* "[2, 3, 4]" */
+const char *pare__shape_text(int rank, const int64_t *dim, char *text, size_t capacity);
+#define PARE__SHAPE_TEXT 200
+/* Right-aligned broadcast of two shapes; PARE_ERR_SHAPE names both. */
+pare_status pare__shape_broadcast(const pare__shape *a, const pare__shape *b, pare__shape *out);
+/* Normalises a negative axis; PARE_ERR_ARGUMENT naming `function` if out of range. */
+pare_status pare__axis(const char *function, int axis, int rank, int *out);
+
+/* ---- used by the executor ---- */
+
+/* false: larger than the device's largest buffer (or wrapped where it must be copied in pieces): lives on the host and is staged. */
+bool pare__tensor_on_device(const pare_tensor *tensor);
+/* The device buffer holding the current values (uploads if the host copy is newer). Only if pare__tensor_on_device. */
+pare_status pare__tensor_acquire(pare_tensor *tensor, bool will_write, pare__buffer **out);
+/* The host elements of a staged tensor. */
+void *pare__tensor_host(pare_tensor *tensor);
+/* Records that work writing this tensor failed: reads raise it. Copies this thread's message. */
+void pare__tensor_poison(pare_tensor *tensor, pare_status status);
+/* The recorded failure, raised on this thread; PARE_OK if none. Overwriting the whole tensor clears it. */
+pare_status pare__tensor_poisoned(const pare_tensor *tensor);
+void pare__tensor_heal(pare_tensor *tensor);
+
+/* A scratch tensor of an operation, on the device or staged like any other. */
+pare_status pare__tensor_scratch(pare_context *context, pare_dtype dtype, int rank, const int64_t *dim, const char *what,
+                                 pare_tensor **out);
+
+#endif
