@@ -4,6 +4,7 @@
 
 #include <pare/context.h>
 #include <pare/device.h>
+#include <pare/kernel.h>
 #include <pare/status.h>
 #include <pare/tensor.h>
 

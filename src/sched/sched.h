@@ -61,7 +61,7 @@ typedef struct pare__task {
 pare_status pare__submit(const pare__task *task);
 
 /* For tests of the law of splitting: every later submission on this context is cut into `pieces` pieces (0 or 1: as usual). */
-PARE_API void pare__context_split(pare_context *context, int pieces);
+void pare__context_split(pare_context *context, int pieces);
 
 /* Checks that a context may be used: not NULL, open, in the process that opened it. */
 pare_status pare__context_check(const char *function, const pare_context *context);
