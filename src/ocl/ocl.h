@@ -41,6 +41,10 @@ void pare__device_unlock(pare__device *device);
 pare_status pare__device_flush(pare__device *device);
 pare_status pare__device_finish(pare__device *device); /* clFinish, checked */
 
+/* One object of a higher floor that lives and dies with the device; `close` runs in pare__device_close, while the queue still works. */
+void pare__device_attach(pare__device *device, void *state, void (*close)(void *state));
+void *pare__device_attached(const pare__device *device); /* NULL if there is none */
+
 /* ---- memory ---- */
 
 typedef struct pare__buffer pare__buffer; /* accounted against the device's limit; counted references */
@@ -69,6 +73,8 @@ pare_status pare__program_get(pare__device *device, const char *file, const char
 /* A kernel by entry name; owned by the program; PARE_ERR_KERNEL if there is none. Use only between lock and unlock. */
 pare_status pare__kernel_get(pare__program *program, const char *entry, pare__kernel **out);
 size_t pare__kernel_max_group(const pare__kernel *kernel);
+/* 32 hex digits naming the content of a .cl file with everything it includes; kept in memory. PARE_ERR_KERNEL, PARE_ERR_IO. */
+pare_status pare__source_hash(pare__device *device, const char *file, char hex[33]);
 /* Adds the small result of a self-test beside the program's binary in the disk cache, and finds it again. */
 pare_status pare__note_write(pare__device *device, const char *key, const char *text);
 /* *out malloc'ed, NULL if there is none. */

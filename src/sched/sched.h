@@ -7,6 +7,7 @@
 #define PARE_SCHED_SCHED_H
 
 #include "kernel/kernel.h"
+#include "tensor/context.h"
 #include "tensor/tensor.h"
 
 #define PARE__MAX_ACCESSES 10
@@ -15,7 +16,7 @@
 typedef enum pare__mode { PARE__READ, PARE__WRITE, PARE__READ_WRITE } pare__mode;
 
 /* One tensor of a task. axis = PARE__WHOLE, or the dimension that follows the split axis: a piece [begin, end) touches
- * [begin * per_step, end * per_step) of it. A tensor that is written must be sliced, or the task must not be split (n = 1). */
+ * [begin * per_step, min(end * per_step, its length)) of it. A tensor that is written must be sliced, or the task must not be split (n = 1). */
 typedef struct pare__access {
   pare_tensor *tensor; /* NULL: an optional tensor that is absent */
   pare__mode mode;
@@ -60,15 +61,6 @@ typedef struct pare__task {
  * tensors written and come back at read or wait. */
 pare_status pare__submit(const pare__task *task);
 
-/* For tests of the law of splitting: every later submission on this context is cut into `pieces` pieces (0 or 1: as usual). */
-void pare__context_split(pare_context *context, int pieces);
-
-/* Checks that a context may be used: not NULL, open, in the process that opened it. */
-pare_status pare__context_check(const char *function, const pare_context *context);
-pare__device *pare__context_device(pare_context *context);
-/* Records an error of work; pare_context_wait raises the first. */
-void pare__context_record(pare_context *context, pare_status status);
-
 /* ---- workers: a device as the executor sees it ---- */
 
 typedef struct pare__worker pare__worker;
@@ -78,11 +70,8 @@ typedef struct pare__worker_class {
   pare_status (*submit)(pare__worker *worker, const pare__codelet *codelet, const pare__piece *piece);
   /* *pending = pieces submitted and not done. */
   pare_status (*poll)(pare__worker *worker, unsigned *pending);
-  /* Copies between host memory and a staging buffer, in order with the pieces. A sliced axis makes it a rectangle:
-   * `rows` rows of row_bytes, host_pitch apart on the host, contiguous on the device. Writes to the device may return early only if
-   * the host memory may be reused. */
-  pare_status (*copy)(pare__worker *worker, pare__buffer *buffer, void *host, int64_t rows, size_t row_bytes,
-                      size_t host_pitch, bool to_device);
+  /* Copies between host memory and the start of a staging buffer, in order with the pieces. The host memory may be reused on return. */
+  pare_status (*copy)(pare__worker *worker, pare__buffer *buffer, void *host, size_t nbytes, bool to_device);
   const pare_device_info *(*info)(const pare__worker *worker);
 } pare__worker_class;
 struct pare__worker { const pare__worker_class *isa; pare__device *device; };
