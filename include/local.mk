@@ -1,0 +1,10 @@
+# The public headers.
+include_HEADERS = include/pare.h
+pareincludedir = $(includedir)/pare
+pareinclude_HEADERS =
+pareinclude_HEADERS += include/pare/context.h
+pareinclude_HEADERS += include/pare/device.h
+pareinclude_HEADERS += include/pare/kernel.h
+pareinclude_HEADERS += include/pare/opencl.h
+pareinclude_HEADERS += include/pare/status.h
+pareinclude_HEADERS += include/pare/tensor.h

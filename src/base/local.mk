@@ -1,0 +1,6 @@
+# Floor 0: status, log, checked arithmetic, hashes, paths.
+libpare_internal_la_SOURCES += src/base/base.h
+libpare_internal_la_SOURCES += src/base/dtype.h
+libpare_internal_la_SOURCES += src/base/hash.h
+libpare_internal_la_SOURCES += src/base/path.h
+libpare_internal_la_SOURCES += src/base/version.c

@@ -1,0 +1,2 @@
+# Floor 3: tensors.
+libpare_internal_la_SOURCES += src/tensor/tensor.h

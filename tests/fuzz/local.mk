@@ -1,0 +1,1 @@
+# Fuzzers: built and run by `make fuzz`; `make check` replays their corpora.
