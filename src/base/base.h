@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PARE__PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define PARE__PRINTF(text, first) __attribute__((__format__(__printf__, text, first)))
 #define PARE__COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define PARE__MIN(a, b) ((a) < (b) ? (a) : (b))
 #define PARE__MAX(a, b) ((a) > (b) ? (a) : (b))

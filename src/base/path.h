@@ -15,6 +15,9 @@ bool pare__file_exists(const char *path);
 /* $PARE_CACHE, else $XDG_CACHE_HOME/pare, else $HOME/.cache/pare; malloc'ed; NULL if none can be had. */
 char *pare__cache_folder(void);
 
+/* Does the running binary, or the library, lie in the build tree? Then sources and helpers come from there. */
+bool pare__in_build_tree(void);
+
 /* The folder that holds the .cl files: $PARE_KERNEL_PATH (colon-separated; the first that has `file`), else cl/ of the source or build
  * tree if the running binary or library lies in one, else the installed folder. Never the current directory.
  * *out is the malloc'ed path of `file`; PARE_ERR_KERNEL lists where it looked. */
