@@ -2,9 +2,6 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
-#ifdef HAVE_CONFIG_H
-#include <config.h>
-#endif
 #include "base/path.h"
 
 #include <dlfcn.h>
@@ -142,9 +139,9 @@ static bool lies_below(const char *path, const char *folder) {
 
 bool pare__in_build_tree(void) {
   Dl_info library;
-  if (lies_below("/proc/self/exe", PARE_BUILD_DIR)) return true;
+  if (lies_below("/proc/self/exe", PARE_BUILD_FOLDER)) return true;
   return dladdr((void *)(uintptr_t)pare_version, &library) && library.dli_fname &&
-         lies_below(library.dli_fname, PARE_BUILD_DIR);
+         lies_below(library.dli_fname, PARE_BUILD_FOLDER);
 }
 
 /* Looks for `file` in one folder and appends where it looked to *looked. */
@@ -171,7 +168,7 @@ pare_status pare__kernel_path(const char *file, char **out) {
       entry = entry[length] ? entry + length + 1 : NULL;
     }
   } else {
-    const char *folder = pare__in_build_tree() ? PARE_SOURCE_DIR "/cl" : PARE_KERNEL_DIR;
+    const char *folder = pare__in_build_tree() ? PARE_SOURCE_FOLDER "/cl" : PARE_PKGDATADIR "/cl";
     found = look(folder, strlen(folder), file, &looked);
   }
   pare_status status = PARE_OK;

@@ -1,16 +1,8 @@
 /* Status codes and the message of the last failure, one a thread. SPDX-License-Identifier: Apache-2.0 */
-#ifdef HAVE_CONFIG_H
-#include <config.h>
-#endif
-
 #include <stdio.h>
 #include <string.h>
 
 #include "base/base.h"
-
-#ifndef PACKAGE_VERSION
-#error "PACKAGE_VERSION comes from configure"
-#endif
 
 /* Long enough for the head of a build log. */
 #define MESSAGE_BYTES 4096
@@ -39,10 +31,6 @@ const char *pare_status_meaning(pare_status status) {
 
 const char *pare_message(void) {
   return last_message;
-}
-
-const char *pare_version(void) {
-  return PACKAGE_VERSION;
 }
 
 pare_status pare__fail(pare_status status, const char *format, ...) {
