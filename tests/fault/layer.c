@@ -1,0 +1,326 @@
+/* An OpenCL layer that counts, logs, delays and fails calls, and slows queues. SPDX-License-Identifier: Apache-2.0 */
+#ifndef CL_TARGET_OPENCL_VERSION
+#define CL_TARGET_OPENCL_VERSION 300
+#endif
+#define CL_USE_DEPRECATED_OPENCL_1_2_APIS
+#include <CL/cl.h>
+#include <CL/cl_icd.h>
+#include <CL/cl_layer.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "calls.h"
+#include "fault.h"
+#include "objects.h"
+
+#define EXPORTED __attribute__((visibility("default")))
+#define MAX_DUTIES 16
+
+enum call {
+#define NAME_OF_STATUS(name, code, params, args) CALL_##name,
+#define NAME_OF_REFERENCE(name, kind, type) CALL_##name,
+#define NAME_OF_CREATOR(name, kind, type, code, params, args) CALL_##name,
+#define NAME_OF_SPECIAL(name, code) CALL_##name,
+  FAULT_CALLS(NAME_OF_STATUS, NAME_OF_STATUS, NAME_OF_STATUS, NAME_OF_REFERENCE, NAME_OF_REFERENCE, NAME_OF_CREATOR, NAME_OF_SPECIAL)
+  NCALLS
+};
+
+static const struct {
+  const char *name;
+  cl_int code; /* that it fails with unless told otherwise */
+} calls[NCALLS] = {
+#define ROW_OF_STATUS(name, code, params, args) {#name, code},
+#define ROW_OF_REFERENCE(name, kind, type) {#name, CL_OUT_OF_HOST_MEMORY},
+#define ROW_OF_CREATOR(name, kind, type, code, params, args) {#name, code},
+#define ROW_OF_SPECIAL(name, code) {#name, code},
+    FAULT_CALLS(ROW_OF_STATUS, ROW_OF_STATUS, ROW_OF_STATUS, ROW_OF_REFERENCE, ROW_OF_REFERENCE, ROW_OF_CREATOR, ROW_OF_SPECIAL)};
+
+static const cl_icd_dispatch *next; /* the loader, or the next layer */
+
+/* What to do; read and written under the lock. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct {
+  unsigned long total, made[NCALLS], failed;
+  const char *last_failed;
+  bool any_call, delay_any_call;
+  enum call fail_call, delay_call; /* NCALLS: a name that no call has */
+  unsigned long fail_nth, fail_ncalls;
+  cl_int fail_code;
+  unsigned delay_us;
+  double duty[MAX_DUTIES];
+  unsigned nduties;
+  int log_fd;
+} plan = {.last_failed = "", .log_fd = -1};
+
+static enum call call_named(const char *name) {
+  unsigned i = 0;
+  while (i < NCALLS && strcmp(calls[i].name, name) != 0)
+    i++;
+  return (enum call)i;
+}
+
+static void sleep_seconds(double seconds) {
+  if (seconds <= 0) return;
+  struct timespec time = {.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
+  nanosleep(&time, NULL);
+}
+
+static double now_seconds(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+/* Counts the call, sleeps if told to, and says which code to fail with: CL_SUCCESS if it shall not fail. */
+static cl_int begin_call(enum call call) {
+  pthread_mutex_lock(&lock);
+  unsigned long total = ++plan.total, made = ++plan.made[call];
+  unsigned long nth = plan.any_call ? total : made;
+  bool meant = plan.fail_nth != 0 && (plan.any_call || plan.fail_call == call) && nth >= plan.fail_nth &&
+               (plan.fail_ncalls == 0 || nth - plan.fail_nth < plan.fail_ncalls);
+  cl_int code = CL_SUCCESS;
+  if (meant) {
+    code = plan.fail_code != CL_SUCCESS ? plan.fail_code : calls[call].code;
+    plan.failed++;
+    plan.last_failed = calls[call].name;
+  }
+  unsigned delay_us = plan.delay_any_call || plan.delay_call == call ? plan.delay_us : 0;
+  pthread_mutex_unlock(&lock);
+  sleep_seconds(1e-6 * delay_us);
+  return code;
+}
+
+/* Logs and returns what the program sees. */
+static cl_int end_call(enum call call, cl_int injected, cl_int status) {
+  cl_int seen = injected != CL_SUCCESS ? injected : status;
+  pthread_mutex_lock(&lock);
+  if (plan.log_fd >= 0)
+    dprintf(plan.log_fd, "%lu %s %d%s\n", plan.total, calls[call].name, seen, injected != CL_SUCCESS ? " injected" : "");
+  pthread_mutex_unlock(&lock);
+  return seen;
+}
+
+static void note_event(const cl_event *event) {
+  if (event != NULL) objects_add(FAULT_EVENT, *event);
+}
+
+static void set_error(cl_int *error, cl_int code) {
+  if (error != NULL) *error = code;
+}
+
+/* ---- the wrappers ---- */
+
+#define WRAP_QUERY(name, code, params, args)                                                                                       \
+  static cl_int CL_API_CALL wrap_##name params {                                                                                   \
+    cl_int injected = begin_call(CALL_##name);                                                                                     \
+    return end_call(CALL_##name, injected, injected == CL_SUCCESS ? next->name args : injected);                                   \
+  }
+#define WRAP_WAITER(name, code, params, args)                                                                                      \
+  static cl_int CL_API_CALL wrap_##name params {                                                                                   \
+    cl_int injected = begin_call(CALL_##name);                                                                                     \
+    return end_call(CALL_##name, injected, next->name args);                                                                       \
+  }
+#define WRAP_ENQUEUE(name, code, params, args)                                                                                     \
+  static cl_int CL_API_CALL wrap_##name params {                                                                                   \
+    cl_int injected = begin_call(CALL_##name);                                                                                     \
+    cl_int status = injected == CL_SUCCESS ? next->name args : injected;                                                           \
+    if (status == CL_SUCCESS) note_event(event);                                                                                   \
+    return end_call(CALL_##name, injected, status);                                                                                \
+  }
+#define WRAP_RETAIN(name, kind, type)                                                                                              \
+  static cl_int CL_API_CALL wrap_##name(type object) {                                                                             \
+    cl_int injected = begin_call(CALL_##name);                                                                                     \
+    if (injected == CL_SUCCESS) objects_retain(kind, object);                                                                      \
+    return end_call(CALL_##name, injected, injected == CL_SUCCESS ? next->name(object) : injected);                                \
+  }
+#define WRAP_RELEASE(name, kind, type)                                                                                             \
+  static cl_int CL_API_CALL wrap_##name(type object) {                                                                             \
+    cl_int injected = begin_call(CALL_##name);                                                                                     \
+    objects_drop(kind, object);                                                                                                    \
+    return end_call(CALL_##name, injected, next->name(object));                                                                    \
+  }
+#define WRAP_CREATOR(name, kind, type, code, params, args)                                                                         \
+  static type CL_API_CALL wrap_##name params {                                                                                     \
+    cl_int status = CL_SUCCESS, injected = begin_call(CALL_##name), *caller_error = error;                                         \
+    type made = NULL;                                                                                                              \
+    error = &status;                                                                                                               \
+    if (injected == CL_SUCCESS) made = next->name args;                                                                            \
+    objects_add(kind, made);                                                                                                       \
+    set_error(caller_error, end_call(CALL_##name, injected, status));                                                              \
+    return made;                                                                                                                   \
+  }
+#define WRAP_SPECIAL(name, code)
+
+FAULT_CALLS(WRAP_QUERY, WRAP_WAITER, WRAP_ENQUEUE, WRAP_RETAIN, WRAP_RELEASE, WRAP_CREATOR, WRAP_SPECIAL)
+
+static cl_int CL_API_CALL wrap_clCreateSubDevices(cl_device_id device, const cl_device_partition_property *properties,
+                                                  cl_uint nentries, cl_device_id *devices, cl_uint *found) {
+  cl_int injected = begin_call(CALL_clCreateSubDevices);
+  if (injected != CL_SUCCESS) return end_call(CALL_clCreateSubDevices, injected, injected);
+  cl_uint made = 0;
+  cl_int status = next->clCreateSubDevices(device, properties, nentries, devices, &made);
+  for (cl_uint i = 0; status == CL_SUCCESS && devices != NULL && i < made; i++)
+    objects_add(FAULT_DEVICE, devices[i]);
+  if (status == CL_SUCCESS && found != NULL) *found = made;
+  return end_call(CALL_clCreateSubDevices, injected, status);
+}
+
+static void *CL_API_CALL wrap_clEnqueueMapBuffer(cl_command_queue queue, cl_mem buffer, cl_bool blocking, cl_map_flags flags,
+                                                 size_t offset, size_t nbytes, WAIT_LIST, cl_int *error) {
+  cl_int status = CL_SUCCESS, injected = begin_call(CALL_clEnqueueMapBuffer);
+  void *mapped = NULL;
+  if (injected == CL_SUCCESS)
+    mapped = next->clEnqueueMapBuffer(queue, buffer, blocking, flags, offset, nbytes, WAIT_ARGS, &status);
+  if (mapped != NULL) note_event(event);
+  set_error(error, end_call(CALL_clEnqueueMapBuffer, injected, status));
+  return mapped;
+}
+
+static double queue_duty(cl_command_queue queue) {
+  unsigned long number = objects_number(FAULT_QUEUE, queue);
+  pthread_mutex_lock(&lock);
+  double duty = plan.nduties == 0 ? 1.0 : plan.duty[number % plan.nduties];
+  pthread_mutex_unlock(&lock);
+  return duty;
+}
+
+/* A slowed kernel is waited for here: one host thread a device then sees each device work its share of the time. */
+static cl_int CL_API_CALL wrap_clEnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel, cl_uint dims, const size_t *offset,
+                                                      const size_t *global, const size_t *local, WAIT_LIST) {
+  cl_int injected = begin_call(CALL_clEnqueueNDRangeKernel);
+  if (injected != CL_SUCCESS) return end_call(CALL_clEnqueueNDRangeKernel, injected, injected);
+  double duty = queue_duty(queue), start = now_seconds();
+  cl_int status = next->clEnqueueNDRangeKernel(queue, kernel, dims, offset, global, local, WAIT_ARGS);
+  if (status == CL_SUCCESS) note_event(event);
+  if (status == CL_SUCCESS && duty < 1.0) {
+    status = next->clFinish(queue);
+    sleep_seconds((1.0 / duty - 1.0) * (now_seconds() - start));
+  }
+  return end_call(CALL_clEnqueueNDRangeKernel, injected, status);
+}
+
+/* ---- control ---- */
+
+static void control_reset(void) {
+  pthread_mutex_lock(&lock);
+  memset(&plan, 0, sizeof plan);
+  plan.last_failed = "";
+  plan.log_fd = -1;
+  pthread_mutex_unlock(&lock);
+}
+
+static void control_inject(const char *call, unsigned long nth, unsigned long ncalls, int code) {
+  pthread_mutex_lock(&lock);
+  plan.any_call = call == NULL;
+  plan.fail_call = call != NULL ? call_named(call) : NCALLS;
+  plan.fail_nth = nth;
+  plan.fail_ncalls = ncalls;
+  plan.fail_code = code;
+  pthread_mutex_unlock(&lock);
+}
+
+static void control_delay(const char *call, unsigned delay_us) {
+  pthread_mutex_lock(&lock);
+  plan.delay_any_call = call == NULL;
+  plan.delay_call = call != NULL ? call_named(call) : NCALLS;
+  plan.delay_us = delay_us;
+  pthread_mutex_unlock(&lock);
+}
+
+static void control_duty(const double *duty, unsigned nqueues) {
+  pthread_mutex_lock(&lock);
+  plan.nduties = nqueues < MAX_DUTIES ? nqueues : MAX_DUTIES;
+  for (unsigned i = 0; i < plan.nduties; i++)
+    plan.duty[i] = duty[i] > 0 && duty[i] < 1 ? duty[i] : 1;
+  pthread_mutex_unlock(&lock);
+}
+
+static void control_log(int fd) {
+  pthread_mutex_lock(&lock);
+  plan.log_fd = fd;
+  pthread_mutex_unlock(&lock);
+}
+
+static unsigned long control_calls(const char *call) {
+  pthread_mutex_lock(&lock);
+  enum call which = call != NULL ? call_named(call) : NCALLS;
+  unsigned long made = call == NULL ? plan.total : which < NCALLS ? plan.made[which] : 0;
+  pthread_mutex_unlock(&lock);
+  return made;
+}
+
+static unsigned long control_failed(const char **call) {
+  pthread_mutex_lock(&lock);
+  unsigned long failed = plan.failed;
+  if (call != NULL) *call = plan.last_failed;
+  pthread_mutex_unlock(&lock);
+  return failed;
+}
+
+EXPORTED const fault_control *fault_layer_control(void) {
+  static const fault_control control = {control_reset, control_inject,   control_delay, control_duty,    control_log,
+                                        control_calls, control_failed, objects_live,  objects_misused, objects_kind_name};
+  return &control;
+}
+
+/* ---- environment and the loader's interface ---- */
+
+static unsigned long environment_number(const char *name, unsigned long otherwise) {
+  const char *text = getenv(name);
+  return text != NULL && *text != 0 ? strtoul(text, NULL, 10) : otherwise;
+}
+
+static void read_environment(void) {
+  const char *code = getenv("PARE_FAULT_CODE"), *duty = getenv("PARE_FAULT_DUTY"), *log = getenv("PARE_FAULT_LOG");
+  unsigned long nth = environment_number("PARE_FAULT_NTH", 0);
+  if (nth != 0)
+    control_inject(getenv("PARE_FAULT_CALL"), nth, environment_number("PARE_FAULT_COUNT", 1), code != NULL ? atoi(code) : 0);
+  control_delay(getenv("PARE_FAULT_DELAY_CALL"), (unsigned)environment_number("PARE_FAULT_DELAY_US", 0));
+  if (duty != NULL) {
+    double values[MAX_DUTIES];
+    unsigned nvalues = 0;
+    for (char *end; nvalues < MAX_DUTIES && *duty != 0; duty = *end == ',' ? end + 1 : end) {
+      values[nvalues] = strtod(duty, &end);
+      if (end == duty) break;
+      nvalues++;
+    }
+    control_duty(values, nvalues);
+  }
+  if (log != NULL) control_log(open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
+}
+
+EXPORTED CL_API_ENTRY cl_int CL_API_CALL clGetLayerInfo(cl_layer_info name, size_t nbytes, void *value, size_t *needed) {
+  static const char layer_name[] = "pare fault layer";
+  static const cl_layer_api_version version = CL_LAYER_API_VERSION_100;
+  const void *answer = name == CL_LAYER_API_VERSION ? (const void *)&version : layer_name;
+  size_t answer_bytes = name == CL_LAYER_API_VERSION ? sizeof version : sizeof layer_name;
+  if (name != CL_LAYER_API_VERSION && name != CL_LAYER_NAME) return CL_INVALID_VALUE;
+  if (value != NULL && nbytes < answer_bytes) return CL_INVALID_VALUE;
+  if (value != NULL) memcpy(value, answer, answer_bytes);
+  if (needed != NULL) *needed = answer_bytes;
+  return CL_SUCCESS;
+}
+
+EXPORTED CL_API_ENTRY cl_int CL_API_CALL clInitLayer(cl_uint nentries, const cl_icd_dispatch *target, cl_uint *made,
+                                                     const cl_icd_dispatch **layer) {
+  static cl_icd_dispatch table;
+  if (target == NULL || made == NULL || layer == NULL || nentries < sizeof table / sizeof table.clGetPlatformIDs)
+    return CL_INVALID_VALUE;
+  next = target;
+  table = *target;
+#define SET_STATUS(name, code, params, args) table.name = wrap_##name;
+#define SET_REFERENCE(name, kind, type) table.name = wrap_##name;
+#define SET_CREATOR(name, kind, type, code, params, args) table.name = wrap_##name;
+#define SET_SPECIAL(name, code) table.name = wrap_##name;
+  FAULT_CALLS(SET_STATUS, SET_STATUS, SET_STATUS, SET_REFERENCE, SET_REFERENCE, SET_CREATOR, SET_SPECIAL)
+  read_environment();
+  *layer = &table;
+  *made = sizeof table / sizeof table.clGetPlatformIDs;
+  return CL_SUCCESS;
+}
