@@ -16,3 +16,15 @@ check_PROGRAMS += tests/test_version
 tests_test_version_SOURCES = tests/test_version.c
 tests_test_version_LDADD = $(TEST_LDADD)
 tests_test_version_CPPFLAGS = $(TEST_CPPFLAGS)
+
+# The OpenCL layer that injects faults: a shared object that tests load through OPENCL_LAYERS.
+check_LTLIBRARIES = tests/fault_layer.la
+tests_fault_layer_la_SOURCES = tests/fault/layer.c tests/fault/objects.c tests/fault/objects.h tests/fault/calls.h tests/fault/fault.h
+tests_fault_layer_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath $(abs_builddir)/tests
+FAULT_CPPFLAGS = $(TEST_CPPFLAGS) -DFAULT_LAYER_PATH='"$(abs_builddir)/tests/.libs/fault_layer.so"'
+EXTRA_DIST += tests/fault/README.md
+
+check_PROGRAMS += tests/test_fault_layer
+tests_test_fault_layer_SOURCES = tests/test_fault_layer.c tests/fault/load.c tests/fault/fault.h
+tests_test_fault_layer_LDADD = $(TEST_LDADD) $(OPENCL_LIBS)
+tests_test_fault_layer_CPPFLAGS = $(FAULT_CPPFLAGS)

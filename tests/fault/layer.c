@@ -27,8 +27,8 @@ enum call {
 #define NAME_OF_REFERENCE(name, kind, type) CALL_##name,
 #define NAME_OF_CREATOR(name, kind, type, code, params, args) CALL_##name,
 #define NAME_OF_SPECIAL(name, code) CALL_##name,
-  FAULT_CALLS(NAME_OF_STATUS, NAME_OF_STATUS, NAME_OF_STATUS, NAME_OF_REFERENCE, NAME_OF_REFERENCE, NAME_OF_CREATOR, NAME_OF_SPECIAL)
-  NCALLS
+  FAULT_CALLS(NAME_OF_STATUS, NAME_OF_STATUS, NAME_OF_STATUS, NAME_OF_REFERENCE, NAME_OF_REFERENCE, NAME_OF_CREATOR,
+              NAME_OF_SPECIAL) NCALLS
 };
 
 static const struct {
@@ -39,7 +39,8 @@ static const struct {
 #define ROW_OF_REFERENCE(name, kind, type) {#name, CL_OUT_OF_HOST_MEMORY},
 #define ROW_OF_CREATOR(name, kind, type, code, params, args) {#name, code},
 #define ROW_OF_SPECIAL(name, code) {#name, code},
-    FAULT_CALLS(ROW_OF_STATUS, ROW_OF_STATUS, ROW_OF_STATUS, ROW_OF_REFERENCE, ROW_OF_REFERENCE, ROW_OF_CREATOR, ROW_OF_SPECIAL)};
+    FAULT_CALLS(ROW_OF_STATUS, ROW_OF_STATUS, ROW_OF_STATUS, ROW_OF_REFERENCE, ROW_OF_REFERENCE, ROW_OF_CREATOR,
+                ROW_OF_SPECIAL)};
 
 static const cl_icd_dispatch *next; /* the loader, or the next layer */
 
@@ -60,8 +61,7 @@ static struct {
 
 static enum call call_named(const char *name) {
   unsigned i = 0;
-  while (i < NCALLS && strcmp(calls[i].name, name) != 0)
-    i++;
+  while (i < NCALLS && strcmp(calls[i].name, name) != 0) i++;
   return (enum call)i;
 }
 
@@ -101,7 +101,8 @@ static cl_int end_call(enum call call, cl_int injected, cl_int status) {
   cl_int seen = injected != CL_SUCCESS ? injected : status;
   pthread_mutex_lock(&lock);
   if (plan.log_fd >= 0)
-    dprintf(plan.log_fd, "%lu %s %d%s\n", plan.total, calls[call].name, seen, injected != CL_SUCCESS ? " injected" : "");
+    dprintf(plan.log_fd, "%lu %s %d%s\n", plan.total, calls[call].name, seen,
+            injected != CL_SUCCESS ? " injected" : "");
   pthread_mutex_unlock(&lock);
   return seen;
 }
@@ -116,44 +117,44 @@ static void set_error(cl_int *error, cl_int code) {
 
 /* ---- the wrappers ---- */
 
-#define WRAP_QUERY(name, code, params, args)                                                                                       \
-  static cl_int CL_API_CALL wrap_##name params {                                                                                   \
-    cl_int injected = begin_call(CALL_##name);                                                                                     \
-    return end_call(CALL_##name, injected, injected == CL_SUCCESS ? next->name args : injected);                                   \
+#define WRAP_QUERY(name, code, params, args)                                                     \
+  static cl_int CL_API_CALL wrap_##name params {                                                 \
+    cl_int injected = begin_call(CALL_##name);                                                   \
+    return end_call(CALL_##name, injected, injected == CL_SUCCESS ? next->name args : injected); \
   }
-#define WRAP_WAITER(name, code, params, args)                                                                                      \
-  static cl_int CL_API_CALL wrap_##name params {                                                                                   \
-    cl_int injected = begin_call(CALL_##name);                                                                                     \
-    return end_call(CALL_##name, injected, next->name args);                                                                       \
+#define WRAP_WAITER(name, code, params, args)                \
+  static cl_int CL_API_CALL wrap_##name params {             \
+    cl_int injected = begin_call(CALL_##name);               \
+    return end_call(CALL_##name, injected, next->name args); \
   }
-#define WRAP_ENQUEUE(name, code, params, args)                                                                                     \
-  static cl_int CL_API_CALL wrap_##name params {                                                                                   \
-    cl_int injected = begin_call(CALL_##name);                                                                                     \
-    cl_int status = injected == CL_SUCCESS ? next->name args : injected;                                                           \
-    if (status == CL_SUCCESS) note_event(event);                                                                                   \
-    return end_call(CALL_##name, injected, status);                                                                                \
+#define WRAP_ENQUEUE(name, code, params, args)                           \
+  static cl_int CL_API_CALL wrap_##name params {                         \
+    cl_int injected = begin_call(CALL_##name);                           \
+    cl_int status = injected == CL_SUCCESS ? next->name args : injected; \
+    if (status == CL_SUCCESS) note_event(event);                         \
+    return end_call(CALL_##name, injected, status);                      \
   }
-#define WRAP_RETAIN(name, kind, type)                                                                                              \
-  static cl_int CL_API_CALL wrap_##name(type object) {                                                                             \
-    cl_int injected = begin_call(CALL_##name);                                                                                     \
-    if (injected == CL_SUCCESS) objects_retain(kind, object);                                                                      \
-    return end_call(CALL_##name, injected, injected == CL_SUCCESS ? next->name(object) : injected);                                \
+#define WRAP_RETAIN(name, kind, type)                                                               \
+  static cl_int CL_API_CALL wrap_##name(type object) {                                              \
+    cl_int injected = begin_call(CALL_##name);                                                      \
+    if (injected == CL_SUCCESS) objects_retain(kind, object);                                       \
+    return end_call(CALL_##name, injected, injected == CL_SUCCESS ? next->name(object) : injected); \
   }
-#define WRAP_RELEASE(name, kind, type)                                                                                             \
-  static cl_int CL_API_CALL wrap_##name(type object) {                                                                             \
-    cl_int injected = begin_call(CALL_##name);                                                                                     \
-    objects_drop(kind, object);                                                                                                    \
-    return end_call(CALL_##name, injected, next->name(object));                                                                    \
+#define WRAP_RELEASE(name, kind, type)                          \
+  static cl_int CL_API_CALL wrap_##name(type object) {          \
+    cl_int injected = begin_call(CALL_##name);                  \
+    objects_drop(kind, object);                                 \
+    return end_call(CALL_##name, injected, next->name(object)); \
   }
-#define WRAP_CREATOR(name, kind, type, code, params, args)                                                                         \
-  static type CL_API_CALL wrap_##name params {                                                                                     \
-    cl_int status = CL_SUCCESS, injected = begin_call(CALL_##name), *caller_error = error;                                         \
-    type made = NULL;                                                                                                              \
-    error = &status;                                                                                                               \
-    if (injected == CL_SUCCESS) made = next->name args;                                                                            \
-    objects_add(kind, made);                                                                                                       \
-    set_error(caller_error, end_call(CALL_##name, injected, status));                                                              \
-    return made;                                                                                                                   \
+#define WRAP_CREATOR(name, kind, type, code, params, args)                                 \
+  static type CL_API_CALL wrap_##name params {                                             \
+    cl_int status = CL_SUCCESS, injected = begin_call(CALL_##name), *caller_error = error; \
+    type made = NULL;                                                                      \
+    error = &status;                                                                       \
+    if (injected == CL_SUCCESS) made = next->name args;                                    \
+    objects_add(kind, made);                                                               \
+    set_error(caller_error, end_call(CALL_##name, injected, status));                      \
+    return made;                                                                           \
   }
 #define WRAP_SPECIAL(name, code)
 
@@ -165,14 +166,14 @@ static cl_int CL_API_CALL wrap_clCreateSubDevices(cl_device_id device, const cl_
   if (injected != CL_SUCCESS) return end_call(CALL_clCreateSubDevices, injected, injected);
   cl_uint made = 0;
   cl_int status = next->clCreateSubDevices(device, properties, nentries, devices, &made);
-  for (cl_uint i = 0; status == CL_SUCCESS && devices != NULL && i < made; i++)
-    objects_add(FAULT_DEVICE, devices[i]);
+  for (cl_uint i = 0; status == CL_SUCCESS && devices != NULL && i < made; i++) objects_add(FAULT_DEVICE, devices[i]);
   if (status == CL_SUCCESS && found != NULL) *found = made;
   return end_call(CALL_clCreateSubDevices, injected, status);
 }
 
-static void *CL_API_CALL wrap_clEnqueueMapBuffer(cl_command_queue queue, cl_mem buffer, cl_bool blocking, cl_map_flags flags,
-                                                 size_t offset, size_t nbytes, WAIT_LIST, cl_int *error) {
+static void *CL_API_CALL wrap_clEnqueueMapBuffer(cl_command_queue queue, cl_mem buffer, cl_bool blocking,
+                                                 cl_map_flags flags, size_t offset, size_t nbytes, WAIT_LIST,
+                                                 cl_int *error) {
   cl_int status = CL_SUCCESS, injected = begin_call(CALL_clEnqueueMapBuffer);
   void *mapped = NULL;
   if (injected == CL_SUCCESS)
@@ -191,8 +192,9 @@ static double queue_duty(cl_command_queue queue) {
 }
 
 /* A slowed kernel is waited for here: one host thread a device then sees each device work its share of the time. */
-static cl_int CL_API_CALL wrap_clEnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel, cl_uint dims, const size_t *offset,
-                                                      const size_t *global, const size_t *local, WAIT_LIST) {
+static cl_int CL_API_CALL wrap_clEnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel, cl_uint dims,
+                                                      const size_t *offset, const size_t *global, const size_t *local,
+                                                      WAIT_LIST) {
   cl_int injected = begin_call(CALL_clEnqueueNDRangeKernel);
   if (injected != CL_SUCCESS) return end_call(CALL_clEnqueueNDRangeKernel, injected, injected);
   double duty = queue_duty(queue), start = now_seconds();
@@ -236,8 +238,7 @@ static void control_delay(const char *call, unsigned delay_us) {
 static void control_duty(const double *duty, unsigned nqueues) {
   pthread_mutex_lock(&lock);
   plan.nduties = nqueues < MAX_DUTIES ? nqueues : MAX_DUTIES;
-  for (unsigned i = 0; i < plan.nduties; i++)
-    plan.duty[i] = duty[i] > 0 && duty[i] < 1 ? duty[i] : 1;
+  for (unsigned i = 0; i < plan.nduties; i++) plan.duty[i] = duty[i] > 0 && duty[i] < 1 ? duty[i] : 1;
   pthread_mutex_unlock(&lock);
 }
 
@@ -264,8 +265,9 @@ static unsigned long control_failed(const char **call) {
 }
 
 EXPORTED const fault_control *fault_layer_control(void) {
-  static const fault_control control = {control_reset, control_inject,   control_delay, control_duty,    control_log,
-                                        control_calls, control_failed, objects_live,  objects_misused, objects_kind_name};
+  static const fault_control control = {control_reset,   control_inject,   control_delay,  control_duty,
+                                        control_log,     control_calls,    control_failed, objects_live,
+                                        objects_misused, objects_kind_name};
   return &control;
 }
 
@@ -280,7 +282,8 @@ static void read_environment(void) {
   const char *code = getenv("PARE_FAULT_CODE"), *duty = getenv("PARE_FAULT_DUTY"), *log = getenv("PARE_FAULT_LOG");
   unsigned long nth = environment_number("PARE_FAULT_NTH", 0);
   if (nth != 0)
-    control_inject(getenv("PARE_FAULT_CALL"), nth, environment_number("PARE_FAULT_COUNT", 1), code != NULL ? atoi(code) : 0);
+    control_inject(getenv("PARE_FAULT_CALL"), nth, environment_number("PARE_FAULT_COUNT", 1),
+                   code != NULL ? atoi(code) : 0);
   control_delay(getenv("PARE_FAULT_DELAY_CALL"), (unsigned)environment_number("PARE_FAULT_DELAY_US", 0));
   if (duty != NULL) {
     double values[MAX_DUTIES];
@@ -295,7 +298,8 @@ static void read_environment(void) {
   if (log != NULL) control_log(open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
 }
 
-EXPORTED CL_API_ENTRY cl_int CL_API_CALL clGetLayerInfo(cl_layer_info name, size_t nbytes, void *value, size_t *needed) {
+EXPORTED CL_API_ENTRY cl_int CL_API_CALL clGetLayerInfo(cl_layer_info name, size_t nbytes, void *value,
+                                                        size_t *needed) {
   static const char layer_name[] = "pare fault layer";
   static const cl_layer_api_version version = CL_LAYER_API_VERSION_100;
   const void *answer = name == CL_LAYER_API_VERSION ? (const void *)&version : layer_name;
