@@ -28,21 +28,3 @@ check_PROGRAMS += tests/test_fault_layer
 tests_test_fault_layer_SOURCES = tests/test_fault_layer.c tests/fault/load.c tests/fault/fault.h
 tests_test_fault_layer_LDADD = $(TEST_LDADD) $(OPENCL_LIBS)
 tests_test_fault_layer_CPPFLAGS = $(FAULT_CPPFLAGS)
-# Laws of the tree itself.
-TREE_TESTS = tests/tools/check-floors tests/tools/check-symbols tests/tools/check-text tests/tools/check-dist
-dist_check_SCRIPTS += $(TREE_TESTS)
-TESTS += $(TREE_TESTS)
-EXTRA_DIST += tests/exports.list tests/cppcheck.suppressions tests/tools/lint
-AM_TESTS_ENVIRONMENT = \
-  XDG_CACHE_HOME='$(abs_top_builddir)/tests/cache'; export XDG_CACHE_HOME; \
-  srcdir='$(abs_top_srcdir)'; export srcdir; \
-  builddir='$(abs_top_builddir)'; export builddir; \
-  MAKE='$(MAKE)'; export MAKE;
-
-print-distfiles:
-	@echo $(DISTFILES)
-update-exports: libpare.la
-	srcdir='$(abs_top_srcdir)' $(srcdir)/tests/tools/check-symbols --update
-clean-local:
-	-rm -rf tests/cache
-.PHONY: print-distfiles update-exports

@@ -73,7 +73,7 @@ uint16_t pare__f32_to_f16(float value) {
 }
 
 float pare__f16_to_f32(uint16_t bits) {
-  uint32_t sign = (uint32_t)(half & 0x8000u) << 16, magnitude = half & 0x7fffu;
+  uint32_t sign = (uint32_t)(bits & 0x8000u) << 16, magnitude = bits & 0x7fffu;
   if (magnitude >= 0x7c00u) return float_of(sign | 0x7f800000u | (magnitude & 0x3ffu) << 13);
   if (magnitude >= 0x400u) return float_of(sign | ((magnitude << 13) + 0x38000000u));
   float value = (float)magnitude * 0x1p-24f;

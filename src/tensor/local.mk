@@ -1,2 +1,3 @@
 # Floor 3: tensors.
 libpare_internal_la_SOURCES += src/tensor/tensor.h
+libpare_internal_la_SOURCES += src/tensor/context.h
