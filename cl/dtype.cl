@@ -4,4 +4,258 @@
  * this file. It declares buffer i as `__global const STORE(Ti) *p`, reads with LOAD(Ti, p, index) and writes with SAVE(Ti, p, index, value).
  * A value is computed with as VALUE(Ti): float for f32, f16 and bf16; double; int for i8 … i32, u8 and bool; long.
  * f16 uses vload_half and vstore_half, which OpenCL 1.2 has on every device; bf16 is shifted, rounded to nearest even.
- * Vectors: LOADV(Ti, n, p, i) and SAVEV(Ti, n, p, i, v) move n elements (n = 2 4 8 16) from element i (any alignment) as VALUEV(Ti, n). */
+ * Vectors: LOADV(Ti, n, p, i) and SAVEV(Ti, n, p, i, v) move n elements (n = 1 2 4 8 16) from element i (any alignment) as VALUEV(Ti, n).
+ * STREAMV is SAVEV past the cache, where PARE_NONTEMPORAL says that the device can; its address must be aligned to the n elements.
+ * CONVERT(A, B, v) and CONVERTV(A, B, n, v) turn a value of dtype A into one of dtype B as ONNX Cast and C do: to floats rounded to nearest
+ * even, once; from floats to integers truncated and saturated, NaN to 0; between integers modulo 2^bits; to bool: v != 0.
+ * SAVE of a value that does not fit an integer dtype keeps its low bits. All are macros: any address space works; p may be evaluated twice. */
+#ifndef PARE_DTYPE_CL
+#define PARE_DTYPE_CL
+
+#if defined(cl_khr_fp64)
+#pragma OPENCL EXTENSION cl_khr_fp64 : enable
+#define PARE_FP64 1
+#elif defined(__opencl_c_fp64)
+#define PARE_FP64 1
+#endif
+
+/* Two sets of pasting macros: one to find an entry of a table, one inside the entries. */
+#define PASTE_(a, b) a##b
+#define PASTE(a, b) PASTE_(a, b)
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+
+/* A vector of one is a scalar, so that one source serves both. */
+#define float1 float
+#define double1 double
+#define char1 char
+#define uchar1 uchar
+#define short1 short
+#define ushort1 ushort
+#define int1 int
+#define uint1 uint
+#define long1 long
+#define ulong1 ulong
+#define as_float1 as_float
+#define as_double1 as_double
+#define as_int1 as_int
+#define as_uint1 as_uint
+#define as_long1 as_long
+#define as_ulong1 as_ulong
+#define convert_float1 convert_float
+#define convert_double1 convert_double
+#define convert_char1 convert_char
+#define convert_uchar1 convert_uchar
+#define convert_short1 convert_short
+#define convert_ushort1 convert_ushort
+#define convert_int1 convert_int
+#define convert_uint1 convert_uint
+#define convert_long1 convert_long
+#define convert_ulong1 convert_ulong
+#define vload1(i, p) ((p)[i])
+#define vstore1(v, i, p) ((p)[i] = (v))
+#define vload_half1 vload_half
+#define vstore_half1_rte vstore_half_rte
+
+#define STORE(T) PASTE(STORE_, T)
+#define STORE_f32 float
+#define STORE_f16 half
+#define STORE_bf16 ushort
+#define STORE_f64 double
+#define STORE_i8 char
+#define STORE_u8 uchar
+#define STORE_i16 short
+#define STORE_i32 int
+#define STORE_i64 long
+#define STORE_bool uchar
+
+#define VALUE(T) PASTE(VALUE_, T)
+#define VALUE_f32 float
+#define VALUE_f16 float
+#define VALUE_bf16 float
+#define VALUE_f64 double
+#define VALUE_i8 int
+#define VALUE_u8 int
+#define VALUE_i16 int
+#define VALUE_i32 int
+#define VALUE_i64 long
+#define VALUE_bool int
+#define VALUEV(T, n) JOIN(VALUE(T), n)
+
+/* What arithmetic a value has: f float, d double, i int, l long. NAME_KIND(name, T) picks name_f, name_d, name_i or name_l. */
+#define KIND(T) PASTE(KIND_, T)
+#define KIND_f32 f
+#define KIND_f16 f
+#define KIND_bf16 f
+#define KIND_f64 d
+#define KIND_i8 i
+#define KIND_u8 i
+#define KIND_i16 i
+#define KIND_i32 i
+#define KIND_i64 l
+#define KIND_bool i
+#define NAME_KIND(name, T) JOIN(name##_, KIND(T))
+
+/* ---- conversions that need more than a builtin; each for vectors of 1, 2, 4, 8 and 16 ---- */
+
+#define DTYPE_WIDTHS(X) X(1) X(2) X(4) X(8) X(16)
+
+#define DTYPE_DEFINE(n)                                                                                                    \
+  /* The upper half of a float, rounded to nearest even; a NaN stays one, quiet. */                                        \
+  static ushort##n bf16_bits##n(float##n value) {                                                                          \
+    uint##n bits = as_uint##n(value);                                                                                      \
+    uint##n rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;                                                        \
+    uint##n quiet = (bits >> 16) | 0x40u;                                                                                  \
+    return convert_ushort##n((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);                                        \
+  }                                                                                                                        \
+  /* Truncated and saturated, NaN to 0. */                                                                                 \
+  static int##n float_to_int##n(float##n v) {                                                                              \
+    int##n result = convert_int##n(v >= -2147483648.0f && v < 2147483648.0f ? v : (float##n)(0.0f));                       \
+    result = v >= 2147483648.0f ? (int##n)(INT_MAX) : result;                                                              \
+    return v < -2147483648.0f ? (int##n)(INT_MIN) : result;                                                                \
+  }                                                                                                                        \
+  static long##n float_to_long##n(float##n v) {                                                                            \
+    long##n result = convert_long##n(v >= -9223372036854775808.0f && v < 9223372036854775808.0f ? v : (float##n)(0.0f));   \
+    result = convert_long##n(v >= 9223372036854775808.0f) != 0 ? (long##n)(LONG_MAX) : result;                             \
+    return convert_long##n(v < -9223372036854775808.0f) != 0 ? (long##n)(LONG_MIN) : result;                               \
+  }                                                                                                                        \
+  /* Rounded to odd: a second rounding, to f16 or bf16, then gives what a single one would. */                             \
+  static float##n int_to_odd##n(int##n v) {                                                                                \
+    uint##n magnitude = v < 0 ? (uint##n)(0u) - as_uint##n(v) : as_uint##n(v);                                             \
+    float##n nearest = convert_float##n(magnitude);                                                                        \
+    uint##n back = convert_uint##n(nearest), bits = as_uint##n(nearest);                                                   \
+    bits -= back > magnitude ? (uint##n)(1u) : (uint##n)(0u);                                                              \
+    bits |= back != magnitude ? (uint##n)(1u) : (uint##n)(0u);                                                             \
+    return v < 0 ? -as_float##n(bits) : as_float##n(bits);                                                                 \
+  }                                                                                                                        \
+  static float##n long_to_odd##n(long##n v) {                                                                              \
+    ulong##n magnitude = v < 0 ? (ulong##n)(0ul) - as_ulong##n(v) : as_ulong##n(v);                                        \
+    float##n nearest = convert_float##n(magnitude);                                                                        \
+    ulong##n back = convert_ulong##n(nearest);                                                                             \
+    uint##n bits = as_uint##n(nearest);                                                                                    \
+    bits -= convert_uint##n(back > magnitude ? (ulong##n)(1ul) : (ulong##n)(0ul));                                         \
+    bits |= convert_uint##n(back != magnitude ? (ulong##n)(1ul) : (ulong##n)(0ul));                                        \
+    return convert_int##n(v < 0 ? (long##n)(1) : (long##n)(0)) != 0 ? -as_float##n(bits) : as_float##n(bits);              \
+  }
+DTYPE_WIDTHS(DTYPE_DEFINE)
+
+#ifdef PARE_FP64
+#define DTYPE_DEFINE_F64(n)                                                                                                \
+  static int##n double_to_int##n(double##n v) {                                                                            \
+    double##n inside = v > -2147483649.0 && v < 2147483648.0 ? v : (double##n)(0.0);                                       \
+    int##n result = convert_int##n(inside);                                                                                \
+    result = convert_int##n(v >= 2147483648.0 ? (long##n)(1) : (long##n)(0)) != 0 ? (int##n)(INT_MAX) : result;            \
+    return convert_int##n(v <= -2147483649.0 ? (long##n)(1) : (long##n)(0)) != 0 ? (int##n)(INT_MIN) : result;             \
+  }                                                                                                                        \
+  static long##n double_to_long##n(double##n v) {                                                                          \
+    long##n result = convert_long##n(v >= -9223372036854775808.0 && v < 9223372036854775808.0 ? v : (double##n)(0.0));     \
+    result = v >= 9223372036854775808.0 ? (long##n)(LONG_MAX) : result;                                                    \
+    return v < -9223372036854775808.0 ? (long##n)(LONG_MIN) : result;                                                      \
+  }                                                                                                                        \
+  static float##n double_to_odd##n(double##n v) {                                                                          \
+    float##n nearest = convert_float##n(v);                                                                                \
+    double##n back = convert_double##n(nearest);                                                                           \
+    uint##n bits = as_uint##n(nearest);                                                                                    \
+    bits -= convert_uint##n(fabs(back) > fabs(v) ? (long##n)(1) : (long##n)(0));                                           \
+    bits |= convert_uint##n(back != v ? (long##n)(1) : (long##n)(0));                                                      \
+    return as_float##n(bits);                                                                                              \
+  }
+DTYPE_WIDTHS(DTYPE_DEFINE_F64)
+#endif
+
+/* ---- load and store ---- */
+
+/* n is a number by the time an entry pastes it: names such as vload16 are macros of some drivers and must be pasted whole. */
+#define LOADV(T, n, p, i) PASTE(LOADV_, T)(n, p, i)
+#define LOADV_f32(n, p, i) vload##n(0, (p) + (i))
+#define LOADV_f16(n, p, i) vload_half##n(0, (p) + (i))
+#define LOADV_bf16(n, p, i) as_float##n(convert_uint##n(vload##n(0, (p) + (i))) << 16)
+#define LOADV_f64(n, p, i) vload##n(0, (p) + (i))
+#define LOADV_i8(n, p, i) convert_int##n(vload##n(0, (p) + (i)))
+#define LOADV_u8(n, p, i) convert_int##n(vload##n(0, (p) + (i)))
+#define LOADV_i16(n, p, i) convert_int##n(vload##n(0, (p) + (i)))
+#define LOADV_i32(n, p, i) vload##n(0, (p) + (i))
+#define LOADV_i64(n, p, i) vload##n(0, (p) + (i))
+#define LOADV_bool(n, p, i) min(convert_int##n(vload##n(0, (p) + (i))), 1)
+#define LOAD(T, p, i) LOADV(T, 1, p, i)
+
+#define SAVEV(T, n, p, i, v) PASTE(SAVEV_, T)(n, p, i, v)
+#define SAVEV_f32(n, p, i, v) vstore##n(v, 0, (p) + (i))
+#define SAVEV_f16(n, p, i, v) vstore_half##n##_rte(v, 0, (p) + (i))
+#define SAVEV_bf16(n, p, i, v) vstore##n(bf16_bits##n(v), 0, (p) + (i))
+#define SAVEV_f64(n, p, i, v) vstore##n(v, 0, (p) + (i))
+#define SAVEV_i8(n, p, i, v) vstore##n(convert_char##n(v), 0, (p) + (i))
+#define SAVEV_u8(n, p, i, v) vstore##n(convert_uchar##n(v), 0, (p) + (i))
+#define SAVEV_i16(n, p, i, v) vstore##n(convert_short##n(v), 0, (p) + (i))
+#define SAVEV_i32(n, p, i, v) vstore##n(v, 0, (p) + (i))
+#define SAVEV_i64(n, p, i, v) vstore##n(v, 0, (p) + (i))
+#define SAVEV_bool(n, p, i, v) vstore##n(convert_uchar##n(v), 0, (p) + (i))
+#define SAVE(T, p, i, v) SAVEV(T, 1, p, i, v)
+
+#ifdef PARE_NONTEMPORAL
+#define STREAM_(type, p, i, v) __builtin_nontemporal_store(v, (__global type *)((p) + (i)))
+#define STREAMV(T, n, p, i, v) PASTE(STREAMV_, T)(n, p, i, v)
+#define STREAMV_f32(n, p, i, v) STREAM_(float##n, p, i, v)
+#define STREAMV_f16(n, p, i, v) SAVEV_f16(n, p, i, v)
+#define STREAMV_bf16(n, p, i, v) STREAM_(ushort##n, p, i, bf16_bits##n(v))
+#define STREAMV_f64(n, p, i, v) STREAM_(double##n, p, i, v)
+#define STREAMV_i8(n, p, i, v) STREAM_(char##n, p, i, convert_char##n(v))
+#define STREAMV_u8(n, p, i, v) STREAM_(uchar##n, p, i, convert_uchar##n(v))
+#define STREAMV_i16(n, p, i, v) STREAM_(short##n, p, i, convert_short##n(v))
+#define STREAMV_i32(n, p, i, v) STREAM_(int##n, p, i, v)
+#define STREAMV_i64(n, p, i, v) STREAM_(long##n, p, i, v)
+#define STREAMV_bool(n, p, i, v) STREAM_(uchar##n, p, i, convert_uchar##n(v))
+#else
+#define STREAMV(T, n, p, i, v) SAVEV(T, n, p, i, v)
+#endif
+
+/* ---- CONVERT: a table by the kind of the source and the dtype of the target ---- */
+
+#define CONVERT(A, B, v) CONVERTV(A, B, 1, v)
+#define CONVERTV(A, B, n, v) PASTE(JOIN(CONVERT_, KIND(A)), JOIN(_, B))(n, v)
+
+#define CONVERT_f_f32(n, v) (v)
+#define CONVERT_f_f16(n, v) (v)
+#define CONVERT_f_bf16(n, v) (v)
+#define CONVERT_f_f64(n, v) convert_double##n(v)
+#define CONVERT_f_i8(n, v) clamp(float_to_int##n(v), -128, 127)
+#define CONVERT_f_u8(n, v) clamp(float_to_int##n(v), 0, 255)
+#define CONVERT_f_i16(n, v) clamp(float_to_int##n(v), -32768, 32767)
+#define CONVERT_f_i32(n, v) float_to_int##n(v)
+#define CONVERT_f_i64(n, v) float_to_long##n(v)
+#define CONVERT_f_bool(n, v) (((v) != 0.0f) & 1)
+
+#define CONVERT_d_f32(n, v) convert_float##n(v)
+#define CONVERT_d_f16(n, v) double_to_odd##n(v)
+#define CONVERT_d_bf16(n, v) double_to_odd##n(v)
+#define CONVERT_d_f64(n, v) (v)
+#define CONVERT_d_i8(n, v) clamp(double_to_int##n(v), -128, 127)
+#define CONVERT_d_u8(n, v) clamp(double_to_int##n(v), 0, 255)
+#define CONVERT_d_i16(n, v) clamp(double_to_int##n(v), -32768, 32767)
+#define CONVERT_d_i32(n, v) double_to_int##n(v)
+#define CONVERT_d_i64(n, v) double_to_long##n(v)
+#define CONVERT_d_bool(n, v) (convert_int##n((v) != 0.0) & 1)
+
+#define CONVERT_i_f32(n, v) convert_float##n(v)
+#define CONVERT_i_f16(n, v) int_to_odd##n(v)
+#define CONVERT_i_bf16(n, v) int_to_odd##n(v)
+#define CONVERT_i_f64(n, v) convert_double##n(v)
+#define CONVERT_i_i8(n, v) convert_int##n(convert_char##n(v))
+#define CONVERT_i_u8(n, v) ((v) & 255)
+#define CONVERT_i_i16(n, v) convert_int##n(convert_short##n(v))
+#define CONVERT_i_i32(n, v) (v)
+#define CONVERT_i_i64(n, v) convert_long##n(v)
+#define CONVERT_i_bool(n, v) (((v) != 0) & 1)
+
+#define CONVERT_l_f32(n, v) convert_float##n(v)
+#define CONVERT_l_f16(n, v) long_to_odd##n(v)
+#define CONVERT_l_bf16(n, v) long_to_odd##n(v)
+#define CONVERT_l_f64(n, v) convert_double##n(v)
+#define CONVERT_l_i8(n, v) convert_int##n(convert_char##n(v))
+#define CONVERT_l_u8(n, v) convert_int##n(convert_uchar##n(v))
+#define CONVERT_l_i16(n, v) convert_int##n(convert_short##n(v))
+#define CONVERT_l_i32(n, v) convert_int##n(v)
+#define CONVERT_l_i64(n, v) (v)
+#define CONVERT_l_bool(n, v) (convert_int##n((v) != 0) & 1)
+
+#endif
