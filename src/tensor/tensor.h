@@ -43,15 +43,19 @@ pare_status pare__axis(const char *function, int axis, int rank, int *out);
 
 /* false: larger than the device's largest buffer (or wrapped where it must be copied in pieces): lives on the host and is staged. */
 bool pare__tensor_on_device(const pare_tensor *tensor);
-/* The device buffer holding the current values (uploads if the host copy is newer). Only if pare__tensor_on_device. */
-pare_status pare__tensor_acquire(pare_tensor *tensor, bool will_write, pare__buffer **out);
-/* The host elements of a staged tensor. */
+/* The device buffer; only if pare__tensor_on_device. Work on the in-order queue sees current values. */
+pare__buffer *pare__tensor_buffer(pare_tensor *tensor);
+/* The storage of a staged tensor on the host (element 0 of the storage, not of the view); NULL if on the device. */
 void *pare__tensor_host(pare_tensor *tensor);
 /* Records that work writing this tensor failed: reads raise it. Copies this thread's message. */
 void pare__tensor_poison(pare_tensor *tensor, pare_status status);
-/* The recorded failure, raised on this thread; PARE_OK if none. Overwriting the whole tensor clears it. */
+/* The recorded failure, raised on this thread; PARE_OK if none. Overwriting the whole storage clears it. */
 pare_status pare__tensor_poisoned(const pare_tensor *tensor);
+/* Clears it if the tensor covers its whole storage: something is about to overwrite it. */
 void pare__tensor_heal(pare_tensor *tensor);
+/* Moves elements between a strided view in host memory and contiguous memory, row-major. `strided` is the storage's element 0. */
+void pare__host_gather(const pare__shape *shape, int64_t offset, size_t element_bytes, const void *strided, void *contiguous);
+void pare__host_scatter(const pare__shape *shape, int64_t offset, size_t element_bytes, const void *contiguous, void *strided);
 
 /* A scratch tensor of an operation, on the device or staged like any other. */
 pare_status pare__tensor_scratch(pare_context *context, pare_dtype dtype, int rank, const int64_t *dim, const char *what,
