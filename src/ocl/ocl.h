@@ -7,6 +7,7 @@
 #endif
 #include <CL/cl.h>
 #include <pare/device.h>
+#include <pare/kernel.h>
 
 #include "base/base.h"
 
@@ -104,8 +105,9 @@ pare_status pare__launch(pare__device *device, pare__kernel *kernel, unsigned di
 
 /* ---- disk cache (programs, notes, tuning) ---- */
 
-typedef struct pare__cache_usage { char *folder; uint64_t nbytes; size_t nfiles; } pare__cache_usage;
-pare_status pare__cache_usage_get(pare__cache_usage *out); /* folder malloc'ed */
-pare_status pare__cache_clear(size_t *nremoved);
+/* Folder, size and limit of the disk cache. */
+pare_status pare__cache_describe(pare_cache_info *out);
+/* Removes every entry; *nremoved (NULL allowed) counts them. */
+pare_status pare__cache_clear(uint64_t *nremoved);
 
 #endif

@@ -48,17 +48,16 @@ typedef struct pare__codelet {
 typedef struct pare__task {
   const pare__codelet *codelet;
   pare_context *context;
-  const void *params;  /* copied at submission */
-  size_t params_bytes; /* at most PARE__MAX_PARAMS_BYTES */
+  const void *params;  /* copied if the task outlives the submission */
+  size_t params_bytes;
   int64_t n;           /* length of the split axis; 1 = cannot be split; 0 = nothing to do */
   int64_t grain;       /* pieces begin at multiples of it (0 means 1), e.g. rows of a tile */
   unsigned naccesses;
   pare__access access[PARE__MAX_ACCESSES];
 } pare__task;
-#define PARE__MAX_PARAMS_BYTES 2048
 
-/* Submits and returns. Errors of arguments (closed context, another process, dtype) come back here; errors of the work poison the
- * tensors written and come back at read or wait. */
+/* Submits and returns. Errors of arguments (closed context, another process, another context's tensor) come back here; errors of the
+ * work poison the tensors written and come back at read or wait. */
 pare_status pare__submit(const pare__task *task);
 
 /* ---- workers: a device as the executor sees it ---- */
@@ -68,12 +67,16 @@ typedef struct pare__worker_class {
   const char *name;
   /* Enqueues one piece. */
   pare_status (*submit)(pare__worker *worker, const pare__codelet *codelet, const pare__piece *piece);
-  /* *pending = pieces submitted and not done. */
+  /* Waits for what was submitted; *pending = pieces that are not done all the same. */
   pare_status (*poll)(pare__worker *worker, unsigned *pending);
   /* Copies between host memory and the start of a staging buffer, in order with the pieces. The host memory may be reused on return. */
   pare_status (*copy)(pare__worker *worker, pare__buffer *buffer, void *host, size_t nbytes, bool to_device);
   const pare_device_info *(*info)(const pare__worker *worker);
 } pare__worker_class;
-struct pare__worker { const pare__worker_class *isa; pare__device *device; };
+struct pare__worker {
+  const pare__worker_class *isa;
+  pare__device *device;
+};
+pare__worker pare__opencl_worker(pare__device *device);
 
 #endif

@@ -1,0 +1,14 @@
+/* All families. A family is one line here and one file beside it. SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "kernel/kernel.h"
+
+const pare__family *const pare__families[] = {
+    NULL,
+};
+
+const pare__family *pare__family_find(const char *name) {
+  for (size_t i = 0; pare__families[i]; i++)
+    if (strcmp(pare__families[i]->name, name) == 0) return pare__families[i];
+  return NULL;
+}
