@@ -8,29 +8,17 @@
 #include <strings.h>
 #include <time.h>
 
-bool pare__size_mul(size_t a, size_t b, size_t *out) {
-  return !__builtin_mul_overflow(a, b, out);
-}
+bool pare__size_mul(size_t a, size_t b, size_t *out) { return !__builtin_mul_overflow(a, b, out); }
 
-bool pare__size_add(size_t a, size_t b, size_t *out) {
-  return !__builtin_add_overflow(a, b, out);
-}
+bool pare__size_add(size_t a, size_t b, size_t *out) { return !__builtin_add_overflow(a, b, out); }
 
-bool pare__i64_mul(int64_t a, int64_t b, int64_t *out) {
-  return !__builtin_mul_overflow(a, b, out);
-}
+bool pare__i64_mul(int64_t a, int64_t b, int64_t *out) { return !__builtin_mul_overflow(a, b, out); }
 
-bool pare__i64_add(int64_t a, int64_t b, int64_t *out) {
-  return !__builtin_add_overflow(a, b, out);
-}
+bool pare__i64_add(int64_t a, int64_t b, int64_t *out) { return !__builtin_add_overflow(a, b, out); }
 
-int64_t pare__div_up(int64_t a, int64_t b) {
-  return a / b + (a % b != 0);
-}
+int64_t pare__div_up(int64_t a, int64_t b) { return a / b + (a % b != 0); }
 
-int64_t pare__round_up(int64_t a, int64_t b) {
-  return pare__div_up(a, b) * b;
-}
+int64_t pare__round_up(int64_t a, int64_t b) { return pare__div_up(a, b) * b; }
 
 pare_status pare__array_grow(void **items, size_t *capacity, size_t count, size_t item_bytes) {
   if (count < *capacity) return PARE_OK;
@@ -44,9 +32,7 @@ pare_status pare__array_grow(void **items, size_t *capacity, size_t count, size_
   return PARE_OK;
 }
 
-char *pare__strdup(const char *text) {
-  return strdup(text);
-}
+char *pare__strdup(const char *text) { return strdup(text); }
 
 char *pare__format(const char *format, ...) {
   va_list arguments, again;
@@ -70,8 +56,8 @@ double pare__seconds(void) {
 static const struct {
   const char *suffix;
   unsigned shift;
-} units[] = {{"", 0},     {"B", 0},   {"K", 10},  {"KB", 10},  {"KiB", 10}, {"M", 20},  {"MB", 20},
-             {"MiB", 20}, {"G", 30},  {"GB", 30}, {"GiB", 30}, {"T", 40},   {"TB", 40}, {"TiB", 40}};
+} units[] = {{"", 0},     {"B", 0},  {"K", 10},  {"KB", 10},  {"KiB", 10}, {"M", 20},  {"MB", 20},
+             {"MiB", 20}, {"G", 30}, {"GB", 30}, {"GiB", 30}, {"T", 40},   {"TB", 40}, {"TiB", 40}};
 
 pare_status pare__parse_bytes(const char *what, const char *text, uint64_t *out) {
   const char *c = text;
@@ -89,8 +75,8 @@ pare_status pare__parse_bytes(const char *what, const char *text, uint64_t *out)
     *out = value << units[i].shift;
     return PARE_OK;
   }
-  return pare__fail(PARE_ERR_ARGUMENT, "%s is \"%s\": \"%s\" is no unit; there are B, K, M, G, T, also as KiB or KB", what,
-                    text, c);
+  return pare__fail(PARE_ERR_ARGUMENT, "%s is \"%s\": \"%s\" is no unit; there are B, K, M, G, T, also as KiB or KB",
+                    what, text, c);
 }
 
 const char *pare__bytes_text(uint64_t nbytes, char *buffer, size_t capacity) {

@@ -13,21 +13,15 @@ typedef struct dtype_row {
 
 static const dtype_row rows[PARE_NDTYPES] = {
 #define DTYPE_ROW(upper, lower, nbytes) {#lower, nbytes},
-  PARE_DTYPE_LIST(DTYPE_ROW)
+    PARE_DTYPE_LIST(DTYPE_ROW)
 #undef DTYPE_ROW
 };
 
-bool pare__dtype_is_valid(pare_dtype dtype) {
-  return (unsigned)dtype < PARE_NDTYPES;
-}
+bool pare__dtype_is_valid(pare_dtype dtype) { return (unsigned)dtype < PARE_NDTYPES; }
 
-const char *pare_dtype_name(pare_dtype dtype) {
-  return pare__dtype_is_valid(dtype) ? rows[dtype].name : "?";
-}
+const char *pare_dtype_name(pare_dtype dtype) { return pare__dtype_is_valid(dtype) ? rows[dtype].name : "?"; }
 
-size_t pare_dtype_bytes(pare_dtype dtype) {
-  return pare__dtype_is_valid(dtype) ? rows[dtype].nbytes : 0;
-}
+size_t pare_dtype_bytes(pare_dtype dtype) { return pare__dtype_is_valid(dtype) ? rows[dtype].nbytes : 0; }
 
 bool pare__dtype_is_float(pare_dtype dtype) {
   return dtype == PARE_F32 || dtype == PARE_F16 || dtype == PARE_BF16 || dtype == PARE_F64;
@@ -35,11 +29,11 @@ bool pare__dtype_is_float(pare_dtype dtype) {
 
 double pare__dtype_epsilon(pare_dtype dtype) {
   switch (dtype) {
-    case PARE_F64: return 0x1p-53;
-    case PARE_F32: return 0x1p-24;
-    case PARE_F16: return 0x1p-11;
-    case PARE_BF16: return 0x1p-8;
-    default: return 0;
+  case PARE_F64: return 0x1p-53;
+  case PARE_F32: return 0x1p-24;
+  case PARE_F16: return 0x1p-11;
+  case PARE_BF16: return 0x1p-8;
+  default: return 0;
   }
 }
 
@@ -65,7 +59,7 @@ uint16_t pare__f32_to_f16(float value) {
   uint32_t bits = bits_of(value), sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7fffffffu;
   if (magnitude > 0x7f800000u) return (uint16_t)(sign | 0x7e00u | (magnitude >> 13 & 0x1ffu));
   if (magnitude >= 0x477ff000u) return (uint16_t)(sign | 0x7c00u); /* 65520 and above round to infinity */
-  if (magnitude >= 0x38800000u)                                   /* 2^-14: normal; rounding may carry into the exponent */
+  if (magnitude >= 0x38800000u) /* 2^-14: normal; rounding may carry into the exponent */
     return (uint16_t)(sign | shift_rounded(magnitude - 0x38000000u, 13));
   if (magnitude < 0x33000000u) return (uint16_t)sign; /* below 2^-25: half the smallest denormal */
   unsigned exponent = magnitude >> 23;
@@ -86,23 +80,21 @@ uint16_t pare__f32_to_bf16(float value) {
   return (uint16_t)shift_rounded(bits, 16);
 }
 
-float pare__bf16_to_f32(uint16_t bits) {
-  return float_of((uint32_t)bits << 16);
-}
+float pare__bf16_to_f32(uint16_t bits) { return float_of((uint32_t)bits << 16); }
 
 double pare__load(pare_dtype dtype, const void *data, size_t index) {
   switch (dtype) {
-    case PARE_F32: return ((const float *)data)[index];
-    case PARE_F16: return pare__f16_to_f32(((const uint16_t *)data)[index]);
-    case PARE_BF16: return pare__bf16_to_f32(((const uint16_t *)data)[index]);
-    case PARE_F64: return ((const double *)data)[index];
-    case PARE_I8: return ((const int8_t *)data)[index];
-    case PARE_U8: return ((const uint8_t *)data)[index];
-    case PARE_I16: return ((const int16_t *)data)[index];
-    case PARE_I32: return ((const int32_t *)data)[index];
-    case PARE_I64: return (double)((const int64_t *)data)[index];
-    case PARE_BOOL: return ((const uint8_t *)data)[index] != 0;
-    case PARE_NDTYPES: break;
+  case PARE_F32: return ((const float *)data)[index];
+  case PARE_F16: return pare__f16_to_f32(((const uint16_t *)data)[index]);
+  case PARE_BF16: return pare__bf16_to_f32(((const uint16_t *)data)[index]);
+  case PARE_F64: return ((const double *)data)[index];
+  case PARE_I8: return ((const int8_t *)data)[index];
+  case PARE_U8: return ((const uint8_t *)data)[index];
+  case PARE_I16: return ((const int16_t *)data)[index];
+  case PARE_I32: return ((const int32_t *)data)[index];
+  case PARE_I64: return (double)((const int64_t *)data)[index];
+  case PARE_BOOL: return ((const uint8_t *)data)[index] != 0;
+  case PARE_NDTYPES: break;
   }
   return 0;
 }
@@ -119,8 +111,9 @@ static int64_t integer64(double value) {
   return integer(value, -0x1p63, 0x1p63);
 }
 
-/* Rounding double to float and then to 16 bits would round twice. The float is rounded to odd instead: towards zero with the last bit
- * set if anything was lost, so that the second rounding sees the tie broken (Boldo and Melquiond 2008). */
+/* Rounding double to float and then to 16 bits would round twice. The float is rounded to odd instead: towards zero
+ * with the last bit set if anything was lost, so that the second rounding sees the tie broken (Boldo and Melquiond
+ * 2008). */
 static float round_to_odd(double value) {
   float nearest = (float)value;
   if (isnan(value) || isinf(value) || (double)nearest == value) return nearest;
@@ -131,16 +124,16 @@ static float round_to_odd(double value) {
 
 void pare__store(pare_dtype dtype, void *data, size_t index, double value) {
   switch (dtype) {
-    case PARE_F32: ((float *)data)[index] = (float)value; return;
-    case PARE_F16: ((uint16_t *)data)[index] = pare__f32_to_f16(round_to_odd(value)); return;
-    case PARE_BF16: ((uint16_t *)data)[index] = pare__f32_to_bf16(round_to_odd(value)); return;
-    case PARE_F64: ((double *)data)[index] = value; return;
-    case PARE_I8: ((int8_t *)data)[index] = (int8_t)integer(value, INT8_MIN, INT8_MAX); return;
-    case PARE_U8: ((uint8_t *)data)[index] = (uint8_t)integer(value, 0, UINT8_MAX); return;
-    case PARE_I16: ((int16_t *)data)[index] = (int16_t)integer(value, INT16_MIN, INT16_MAX); return;
-    case PARE_I32: ((int32_t *)data)[index] = (int32_t)integer(value, INT32_MIN, INT32_MAX); return;
-    case PARE_I64: ((int64_t *)data)[index] = integer64(value); return;
-    case PARE_BOOL: ((uint8_t *)data)[index] = value != 0; return;
-    case PARE_NDTYPES: return;
+  case PARE_F32: ((float *)data)[index] = (float)value; return;
+  case PARE_F16: ((uint16_t *)data)[index] = pare__f32_to_f16(round_to_odd(value)); return;
+  case PARE_BF16: ((uint16_t *)data)[index] = pare__f32_to_bf16(round_to_odd(value)); return;
+  case PARE_F64: ((double *)data)[index] = value; return;
+  case PARE_I8: ((int8_t *)data)[index] = (int8_t)integer(value, INT8_MIN, INT8_MAX); return;
+  case PARE_U8: ((uint8_t *)data)[index] = (uint8_t)integer(value, 0, UINT8_MAX); return;
+  case PARE_I16: ((int16_t *)data)[index] = (int16_t)integer(value, INT16_MIN, INT16_MAX); return;
+  case PARE_I32: ((int32_t *)data)[index] = (int32_t)integer(value, INT32_MIN, INT32_MAX); return;
+  case PARE_I64: ((int64_t *)data)[index] = integer64(value); return;
+  case PARE_BOOL: ((uint8_t *)data)[index] = value != 0; return;
+  case PARE_NDTYPES: return;
   }
 }

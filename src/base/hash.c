@@ -7,9 +7,7 @@
 #include <xxhash.h>
 
 /* The library's state under our name, so that its header stays in this file. */
-static XXH3_state_t *state(pare__hash *hash) {
-  return (XXH3_state_t *)hash;
-}
+static XXH3_state_t *state(pare__hash *hash) { return (XXH3_state_t *)hash; }
 
 pare__hash *pare__hash_open(void) {
   XXH3_state_t *opened = XXH3_createState();
@@ -21,9 +19,7 @@ void pare__hash_bytes(pare__hash *hash, const void *data, size_t nbytes) {
   XXH3_128bits_update(state(hash), data, nbytes);
 }
 
-void pare__hash_text(pare__hash *hash, const char *text) {
-  pare__hash_bytes(hash, text, strlen(text) + 1);
-}
+void pare__hash_text(pare__hash *hash, const char *text) { pare__hash_bytes(hash, text, strlen(text) + 1); }
 
 void pare__hash_close(pare__hash *hash, char hex[33]) {
   XXH128_hash_t digest = XXH3_128bits_digest(state(hash));

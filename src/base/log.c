@@ -7,7 +7,8 @@
 
 #define LINE_BYTES 4096
 
-/* The lock keeps lines whole and callback and user together; `wanted_level` is read without it, -1 while there is no callback. */
+/* The lock keeps lines whole and callback and user together; `wanted_level` is read without it, -1 while there is no
+ * callback. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pare_log_callback current_callback;
 static void *current_user;
@@ -21,9 +22,7 @@ void pare_log_set(pare_log_callback callback, void *user, pare_log_level level) 
   pthread_mutex_unlock(&lock);
 }
 
-bool pare__log_wanted(pare_log_level level) {
-  return (int)level <= atomic_load(&wanted_level);
-}
+bool pare__log_wanted(pare_log_level level) { return (int)level <= atomic_load(&wanted_level); }
 
 void pare__log(pare_log_level level, const char *format, ...) {
   if (!pare__log_wanted(level)) return;

@@ -13,9 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-bool pare__file_exists(const char *path) {
-  return access(path, F_OK) == 0;
-}
+bool pare__file_exists(const char *path) { return access(path, F_OK) == 0; }
 
 /* Reads to the end or to limit_bytes + 1, whichever is first. */
 static pare_status read_all(int file, const char *path, size_t limit_bytes, char **out, size_t *nbytes) {

@@ -29,9 +29,7 @@ const char *pare_status_meaning(pare_status status) {
   return "unknown status";
 }
 
-const char *pare_message(void) {
-  return last_message;
-}
+const char *pare_message(void) { return last_message; }
 
 pare_status pare__fail(pare_status status, const char *format, ...) {
   char text[MESSAGE_BYTES]; /* the arguments may point into the last message */

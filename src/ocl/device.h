@@ -1,0 +1,54 @@
+/* An open device as floor 1 sees it. SPDX-License-Identifier: Apache-2.0 */
+#ifndef PARE_OCL_DEVICE_H
+#define PARE_OCL_DEVICE_H
+
+#include <pthread.h>
+
+#include "ocl/list.h"
+
+/* A .cl file with its includes in place. */
+typedef struct pare__source {
+  char *file;  /* as asked for */
+  char *text;  /* with #line at every change of file, so that compilers name the right one */
+  char hash[33];
+  struct pare__source *next;
+} pare__source;
+
+struct pare__buffer {
+  pare__device *device;
+  cl_mem mem;
+  size_t nbytes;
+  void *host;         /* NULL unless it wraps host memory */
+  const char *what;   /* owned */
+  unsigned references;
+  pare__buffer *previous, *next; /* all buffers of the device */
+};
+
+struct pare__device {
+  pare_device_info info;
+  const pare__quirks *quirks;
+  cl_platform_id platform;
+  cl_device_id id;
+  bool part; /* a sub-device: released on close */
+  cl_context context;
+  cl_command_queue queue;
+  char key[33];
+  pthread_mutex_t lock;
+  pare__program *programs;
+  pare__source *sources;
+  void *attached;
+  void (*attached_close)(void *state);
+  bool cache_refused; /* said once in the log that the cache folder does not work */
+
+  /* Buffers may outlive the open device: the struct goes with the last reference. */
+  pthread_mutex_t memory_lock;
+  unsigned references;
+  uint64_t in_use_bytes, peak_bytes, limit_bytes;
+  pare__buffer *buffers;
+};
+
+void pare__device_unreference(pare__device *device);
+void pare__programs_close(pare__device *device);
+pare_status pare__source_get(pare__device *device, const char *file, pare__source **out);
+
+#endif

@@ -1,0 +1,74 @@
+/* Arguments and launches. SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+
+#include "ocl/device.h"
+#include "ocl/program.h"
+
+/* One push function a type: a wrong type at a call site is then a compiler's warning, not a wrong result. */
+#define PUSH(function, type, member)                                    \
+  void function(pare__args *args, type value) {                         \
+    assert(args->count < PARE__MAX_ARGS);                               \
+    args->item[args->count].nbytes = sizeof args->item[0].value.member; \
+    args->item[args->count].local = false;                              \
+    args->item[args->count++].value.member = value;                     \
+  }
+PUSH(pare__arg_int, int32_t, i)
+PUSH(pare__arg_uint, uint32_t, u)
+PUSH(pare__arg_long, int64_t, l)
+PUSH(pare__arg_ulong, uint64_t, ul)
+PUSH(pare__arg_float, float, f)
+PUSH(pare__arg_double, double, d)
+PUSH(pare__arg_mem, cl_mem, m)
+#undef PUSH
+
+void pare__arg_local(pare__args *args, size_t nbytes) {
+  assert(args->count < PARE__MAX_ARGS);
+  args->item[args->count].nbytes = nbytes;
+  args->item[args->count++].local = true;
+}
+
+static pare_status set_arguments(const pare__kernel *kernel, const pare__args *args) {
+  for (unsigned i = 0; i < args->count; i++) {
+    const void *value = args->item[i].local ? NULL : &args->item[i].value;
+    cl_int code = clSetKernelArg(kernel->cl, i, args->item[i].nbytes, value);
+    if (code != CL_SUCCESS)
+      return pare__fail_cl(code, "clSetKernelArg(%s of %s, argument %u, %zu bytes)", kernel->entry,
+                           kernel->program->file, i, args->item[i].nbytes);
+  }
+  return PARE_OK;
+}
+
+static pare_status check_group(const pare__device *device, const pare__kernel *kernel, unsigned dims,
+                               const size_t *global, const size_t *local) {
+  size_t items = 1;
+  for (unsigned d = 0; d < dims; d++) {
+    if (local[d] == 0 || global[d] % local[d] != 0)
+      return pare__fail(PARE_ERR_DEVICE, "launching %s of %s: %zu work-items are no multiple of groups of %zu",
+                        kernel->entry, kernel->program->file, global[d], local[d]);
+    items *= local[d];
+  }
+  if (items <= kernel->max_group) return PARE_OK;
+  return pare__fail(PARE_ERR_DEVICE, "launching %s of %s in groups of %zu: %s takes up to %zu", kernel->entry,
+                    kernel->program->file, items, device->info.name, kernel->max_group);
+}
+
+pare_status pare__launch(pare__device *device, pare__kernel *kernel, unsigned dims, const size_t *global,
+                         const size_t *local, const pare__args *args) {
+  for (unsigned d = 0; d < dims; d++)
+    if (global[d] == 0) return PARE_OK;
+  if (!local && kernel->required_group[0] > 0) local = kernel->required_group;
+  if (local) PARE__TRY(check_group(device, kernel, dims, global, local));
+  pare__device_lock(device);
+  pare_status status = set_arguments(kernel, args);
+  if (status == PARE_OK) {
+    cl_int code = clEnqueueNDRangeKernel(device->queue, kernel->cl, dims, NULL, global, local, 0, NULL, NULL);
+    if (code == CL_SUCCESS)
+      kernel->program->launched = true;
+    else
+      status = pare__fail_cl(code, "clEnqueueNDRangeKernel(%s of %s, %zu x %zu x %zu work-items) on %s", kernel->entry,
+                             kernel->program->file, global[0], dims > 1 ? global[1] : 1, dims > 2 ? global[2] : 1,
+                             device->info.name);
+  }
+  pare__device_unlock(device);
+  return status;
+}

@@ -1,0 +1,242 @@
+/* Platforms and devices. SPDX-License-Identifier: Apache-2.0 */
+#include "ocl/list.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+
+/* Part of every key: raise it when programs, notes or capabilities are kept differently. */
+#define KEY_VERSION "1"
+
+/* clGetPlatformInfo and clGetDeviceInfo have one shape. */
+typedef cl_int (*text_query)(void *object, cl_uint what, size_t capacity, void *value, size_t *nbytes);
+
+static cl_int query_platform(void *object, cl_uint what, size_t capacity, void *value, size_t *nbytes) {
+  return clGetPlatformInfo((cl_platform_id)object, what, capacity, value, nbytes);
+}
+
+static cl_int query_device(void *object, cl_uint what, size_t capacity, void *value, size_t *nbytes) {
+  return clGetDeviceInfo((cl_device_id)object, what, capacity, value, nbytes);
+}
+
+/* Spaces at both ends go: some vendors pad their names. */
+static void trim(char *text) {
+  size_t begin = strspn(text, " \t"), length = strlen(text + begin);
+  while (length > 0 && strchr(" \t", text[begin + length - 1])) length--;
+  memmove(text, text + begin, length);
+  text[length] = '\0';
+}
+
+static pare_status get_text(text_query query, void *object, cl_uint what, const char *name, char **out) {
+  size_t nbytes = 0;
+  cl_int code = query(object, what, 0, NULL, &nbytes);
+  if (code != CL_SUCCESS) return pare__fail_cl(code, "asking for %s", name);
+  char *text = calloc(nbytes + 1, 1);
+  if (!text) return pare__fail_memory(name, nbytes + 1);
+  if (nbytes > 0 && (code = query(object, what, nbytes, text, NULL)) != CL_SUCCESS) {
+    free(text);
+    return pare__fail_cl(code, "asking for %s", name);
+  }
+  trim(text);
+  *out = text;
+  return PARE_OK;
+}
+
+static void entry_close(pare__device_entry *entry) {
+  free(entry->name);
+  free(entry->vendor);
+  free(entry->platform_name);
+  free(entry->platform_version);
+  free(entry->driver_version);
+  free(entry->opencl_version);
+  free(entry->extensions);
+  free(entry->remark);
+}
+
+static pare_status entry_texts(pare__device_entry *entry) {
+  const struct {
+    text_query query;
+    void *object;
+    cl_uint what;
+    const char *name;
+    char **out;
+  } texts[] = {
+      {query_device, entry->id, CL_DEVICE_NAME, "CL_DEVICE_NAME", &entry->name},
+      {query_device, entry->id, CL_DEVICE_VENDOR, "CL_DEVICE_VENDOR", &entry->vendor},
+      {query_device, entry->id, CL_DRIVER_VERSION, "CL_DRIVER_VERSION", &entry->driver_version},
+      {query_device, entry->id, CL_DEVICE_VERSION, "CL_DEVICE_VERSION", &entry->opencl_version},
+      {query_device, entry->id, CL_DEVICE_EXTENSIONS, "CL_DEVICE_EXTENSIONS", &entry->extensions},
+      {query_platform, entry->platform, CL_PLATFORM_NAME, "CL_PLATFORM_NAME", &entry->platform_name},
+      {query_platform, entry->platform, CL_PLATFORM_VERSION, "CL_PLATFORM_VERSION", &entry->platform_version},
+  };
+  for (size_t i = 0; i < PARE__COUNT(texts); i++)
+    PARE__TRY(get_text(texts[i].query, texts[i].object, texts[i].what, texts[i].name, texts[i].out));
+  return PARE_OK;
+}
+
+static pare_status entry_key(pare__device_entry *entry) {
+  pare__hash *hash = pare__hash_open();
+  if (!hash) return pare__fail_memory("a hash", 0);
+  const char *const parts[] = {KEY_VERSION,           entry->name,           entry->vendor,
+                               entry->platform_name,  entry->driver_version, entry->platform_version,
+                               entry->opencl_version, entry->extensions};
+  for (size_t i = 0; i < PARE__COUNT(parts); i++) pare__hash_text(hash, parts[i]);
+  pare__hash_close(hash, entry->key);
+  return PARE_OK;
+}
+
+static pare_device_type device_type(cl_device_type type, const pare__quirks *quirks) {
+  if (quirks->every_type || type & CL_DEVICE_TYPE_CPU) return PARE_DEVICE_CPU;
+  return type & CL_DEVICE_TYPE_GPU ? PARE_DEVICE_GPU : PARE_DEVICE_ACCELERATOR;
+}
+
+static pare_status entry_numbers(const pare__device_entry *entry, pare_device_info *info) {
+  cl_device_type type = 0;
+  cl_uint units = 0, clock = 0;
+  cl_ulong memory = 0, largest = 0, local = 0;
+  cl_bool unified = CL_FALSE, compiler = CL_FALSE, available = CL_FALSE;
+  const struct {
+    cl_device_info what;
+    const char *name;
+    size_t nbytes;
+    void *value;
+  } numbers[] = {
+      {CL_DEVICE_TYPE, "CL_DEVICE_TYPE", sizeof type, &type},
+      {CL_DEVICE_MAX_COMPUTE_UNITS, "CL_DEVICE_MAX_COMPUTE_UNITS", sizeof units, &units},
+      {CL_DEVICE_MAX_CLOCK_FREQUENCY, "CL_DEVICE_MAX_CLOCK_FREQUENCY", sizeof clock, &clock},
+      {CL_DEVICE_GLOBAL_MEM_SIZE, "CL_DEVICE_GLOBAL_MEM_SIZE", sizeof memory, &memory},
+      {CL_DEVICE_MAX_MEM_ALLOC_SIZE, "CL_DEVICE_MAX_MEM_ALLOC_SIZE", sizeof largest, &largest},
+      {CL_DEVICE_LOCAL_MEM_SIZE, "CL_DEVICE_LOCAL_MEM_SIZE", sizeof local, &local},
+      {CL_DEVICE_HOST_UNIFIED_MEMORY, "CL_DEVICE_HOST_UNIFIED_MEMORY", sizeof unified, &unified},
+      {CL_DEVICE_COMPILER_AVAILABLE, "CL_DEVICE_COMPILER_AVAILABLE", sizeof compiler, &compiler},
+      {CL_DEVICE_AVAILABLE, "CL_DEVICE_AVAILABLE", sizeof available, &available},
+  };
+  for (size_t i = 0; i < PARE__COUNT(numbers); i++) {
+    cl_int code = clGetDeviceInfo(entry->id, numbers[i].what, numbers[i].nbytes, numbers[i].value, NULL);
+    if (code != CL_SUCCESS) return pare__fail_cl(code, "asking %s for %s", entry->name, numbers[i].name);
+  }
+  info->type = device_type(type, entry->quirks);
+  info->compute_units = units;
+  info->clock_mhz = clock;
+  info->memory_bytes = memory;
+  info->max_buffer_bytes = largest;
+  info->local_bytes = local;
+  info->can.unified_memory = unified;
+  info->usable = compiler && available;
+  if (!info->usable) info->remark = compiler ? "not available" : "no compiler";
+  return PARE_OK;
+}
+
+static pare_status entry_open(cl_platform_id platform, cl_device_id id, pare__device_entry *entry,
+                              pare_device_info *info) {
+  memset(entry, 0, sizeof *entry);
+  memset(info, 0, sizeof *info);
+  entry->platform = platform;
+  entry->id = id;
+  PARE__TRY(entry_texts(entry));
+  PARE__TRY(entry_key(entry));
+  entry->quirks = pare__quirks_find(entry->platform_name, entry->vendor);
+  info->name = entry->name;
+  info->vendor = entry->vendor;
+  info->platform = entry->platform_name;
+  info->driver = entry->quirks->driver;
+  info->driver_version = entry->driver_version;
+  info->opencl_version = entry->opencl_version;
+  info->remark = "";
+  return entry_numbers(entry, info);
+}
+
+static pare_status list_add(pare_device_list *list, cl_platform_id platform, unsigned platform_index, cl_device_id id,
+                            unsigned device_index) {
+  PARE__TRY(pare__array_grow((void **)&list->info, &list->info_capacity, list->count, sizeof *list->info));
+  PARE__TRY(pare__array_grow((void **)&list->entry, &list->entry_capacity, list->count, sizeof *list->entry));
+  pare_device_info *info = &list->info[list->count];
+  pare__device_entry *entry = &list->entry[list->count];
+  pare_status status = entry_open(platform, id, entry, info);
+  if (status != PARE_OK) {
+    entry_close(entry);
+    return status;
+  }
+  info->platform_index = platform_index;
+  info->device_index = device_index;
+  list->count++;
+  return PARE_OK;
+}
+
+/* A platform without devices (Mesa's Clover) is harmless, and one that fails must not hide the others. */
+static pare_status list_platform(pare_device_list *list, cl_platform_id platform, unsigned platform_index) {
+  cl_uint count = 0;
+  cl_int code = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 0, NULL, &count);
+  if (code == CL_DEVICE_NOT_FOUND || (code == CL_SUCCESS && count == 0)) return PARE_OK;
+  if (code != CL_SUCCESS) return pare__fail_cl(code, "clGetDeviceIDs of platform %u", platform_index);
+  cl_device_id *ids = calloc(count, sizeof *ids);
+  if (!ids) return pare__fail_memory("device handles", count * sizeof *ids);
+  pare_status status = PARE_OK;
+  code = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, count, ids, NULL);
+  if (code != CL_SUCCESS) status = pare__fail_cl(code, "clGetDeviceIDs of platform %u", platform_index);
+  for (cl_uint i = 0; i < count && status == PARE_OK; i++) status = list_add(list, platform, platform_index, ids[i], i);
+  free(ids);
+  return status;
+}
+
+static pare_status list_fill(pare_device_list *list) {
+  cl_uint count = 0;
+  cl_int code = clGetPlatformIDs(0, NULL, &count);
+  if (code == -1001 || (code == CL_SUCCESS && count == 0)) return PARE_OK;
+  if (code != CL_SUCCESS) return pare__fail_cl(code, "clGetPlatformIDs");
+  cl_platform_id *platforms = calloc(count, sizeof *platforms);
+  if (!platforms) return pare__fail_memory("platform handles", count * sizeof *platforms);
+  pare_status status = PARE_OK;
+  code = clGetPlatformIDs(count, platforms, NULL);
+  if (code != CL_SUCCESS) status = pare__fail_cl(code, "clGetPlatformIDs");
+  for (cl_uint i = 0; i < count && status == PARE_OK; i++) {
+    pare_status listed = list_platform(list, platforms[i], i);
+    if (listed == PARE_ERR_MEMORY) status = listed;
+    if (listed != PARE_OK) pare__log(PARE_LOG_WARN, "a platform is left out: %s", pare_message());
+  }
+  free(platforms);
+  return status;
+}
+
+pare_status pare_device_list_open(bool probe, pare_device_list **out) {
+  if (!out) return pare__fail_null("pare_device_list_open", "out");
+  *out = NULL;
+  pare_device_list *list = calloc(1, sizeof *list);
+  if (!list) return pare__fail_memory("a list of devices", sizeof *list);
+  pthread_mutex_init(&list->lock, NULL);
+  pare_status status = list_fill(list);
+  for (size_t i = 0; probe && i < list->count && status == PARE_OK; i++) status = pare__device_probe(list, i);
+  if (status != PARE_OK) {
+    pare_device_list_close(list);
+    return status;
+  }
+  *out = list;
+  return PARE_OK;
+}
+
+void pare_device_list_close(pare_device_list *list) {
+  if (!list) return;
+  for (size_t i = 0; i < list->count; i++) entry_close(&list->entry[i]);
+  free(list->entry);
+  free(list->info);
+  pthread_mutex_destroy(&list->lock);
+  free(list);
+}
+
+size_t pare_device_list_count(const pare_device_list *list) { return list ? list->count : 0; }
+
+const pare_device_info *pare_device_list_get(const pare_device_list *list, size_t index) {
+  return list && index < list->count ? &list->info[index] : NULL;
+}
+
+uint64_t pare__resident_bytes(void) {
+  unsigned long long total = 0, resident = 0;
+  FILE *file = fopen("/proc/self/statm", "re");
+  if (!file) return 0;
+  if (fscanf(file, "%llu %llu", &total, &resident) != 2) resident = 0;
+  fclose(file);
+  return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}

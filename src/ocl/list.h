@@ -1,0 +1,33 @@
+/* The list of devices as floor 1 sees it. SPDX-License-Identifier: Apache-2.0 */
+#ifndef PARE_OCL_LIST_H
+#define PARE_OCL_LIST_H
+
+#include <pthread.h>
+
+#include "ocl/ocl.h"
+#include "ocl/quirks.h"
+
+/* What stands behind an info: the driver's handles, and the strings, which the entry owns. */
+typedef struct pare__device_entry {
+  cl_platform_id platform;
+  cl_device_id id;
+  const pare__quirks *quirks;
+  char *name, *vendor, *platform_name, *platform_version, *driver_version, *opencl_version, *extensions, *remark;
+  char key[33];
+  bool probed; /* capabilities are found out, not only asked for */
+} pare__device_entry;
+
+struct pare_device_list {
+  pthread_mutex_t lock; /* held while a device is probed */
+  size_t count, info_capacity, entry_capacity;
+  pare_device_info *info; /* the selector reads this array alone */
+  pare__device_entry *entry;
+};
+
+/* Fills the capabilities of one device, from the cache or by probing it. */
+pare_status pare__device_probe(pare_device_list *list, size_t index);
+
+/* Host memory that this process occupies now; 0 if the system does not say. */
+uint64_t pare__resident_bytes(void);
+
+#endif

@@ -1,0 +1,187 @@
+/* Programs: found, built, kept. SPDX-License-Identifier: Apache-2.0 */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "ocl/program.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+
+/* Lines and bytes of a build log that an error shows. */
+#define LOG_LINES 12
+#define LOG_BYTES 2000
+
+static void kernel_close(pare__kernel *kernel) {
+  if (kernel->cl) clReleaseKernel(kernel->cl);
+  free(kernel->entry);
+  free(kernel);
+}
+
+static void program_close(pare__program *program) {
+  if (!program) return;
+  while (program->kernels) {
+    pare__kernel *kernel = program->kernels;
+    program->kernels = kernel->next;
+    kernel_close(kernel);
+  }
+  if (program->cl) clReleaseProgram(program->cl);
+  free(program->file);
+  free(program->options);
+  free(program);
+}
+
+/* ---- building ---- */
+
+/* The build log, malloc'ed; NULL if there is none. */
+static char *build_log(const pare__program *program) {
+  size_t nbytes = 0;
+  if (clGetProgramBuildInfo(program->cl, program->device->id, CL_PROGRAM_BUILD_LOG, 0, NULL, &nbytes) != CL_SUCCESS)
+    return NULL;
+  char *log = calloc(nbytes + 1, 1);
+  if (log && nbytes > 0)
+    clGetProgramBuildInfo(program->cl, program->device->id, CL_PROGRAM_BUILD_LOG, nbytes, log, NULL);
+  return log;
+}
+
+/* Where the first error begins: a line with "error" in it, else the first line. */
+static const char *first_error(const char *log) {
+  const char *error = strcasestr(log, "error:");
+  if (!error) return log;
+  while (error > log && error[-1] != '\n') error--;
+  return error;
+}
+
+static pare_status fail_build(const pare__program *program, cl_int code) {
+  char *log = build_log(program);
+  const char *head = log ? first_error(log) : "";
+  size_t nbytes = 0;
+  for (unsigned lines = 0; head[nbytes] && nbytes < LOG_BYTES && lines < LOG_LINES; nbytes++)
+    lines += head[nbytes] == '\n';
+  while (nbytes > 0 && head[nbytes - 1] == '\n') nbytes--;
+  pare_status status = pare__fail(PARE_ERR_KERNEL, "building %s with \"%s\" on %s: %s (%d)\n%.*s", program->file,
+                                  program->options, program->device->info.name, pare__cl_name(code), code, (int)nbytes,
+                                  nbytes ? head : "(the driver gives no build log)");
+  free(log);
+  return status;
+}
+
+static pare_status build_from_source(pare__program *program, const pare__source *source) {
+  cl_int code = CL_SUCCESS;
+  const char *text = source->text;
+  program->cl = clCreateProgramWithSource(program->device->context, 1, &text, NULL, &code);
+  if (!program->cl) return pare__fail_cl(code, "clCreateProgramWithSource(%s)", program->file);
+  code = clBuildProgram(program->cl, 1, &program->device->id, program->options, NULL, NULL);
+  return code == CL_SUCCESS ? PARE_OK : fail_build(program, code);
+}
+
+static pare_status program_open(pare__device *device, const char *file, const char *options, pare__program **out) {
+  pare__source *source = NULL;
+  PARE__TRY(pare__source_get(device, file, &source));
+  pare__program *program = calloc(1, sizeof *program);
+  if (!program) return pare__fail_memory("a program", sizeof *program);
+  program->device = device;
+  program->file = pare__strdup(file);
+  program->options = pare__strdup(options);
+  pare_status status = PARE_OK;
+  if (!program->file || !program->options)
+    status = pare__fail_memory("a program's name", strlen(file) + strlen(options));
+  if (status == PARE_OK) status = build_from_source(program, source);
+  if (status != PARE_OK) {
+    program_close(program);
+    return status;
+  }
+  *out = program;
+  return PARE_OK;
+}
+
+pare_status pare__program_get(pare__device *device, const char *file, const char *options, pare__program **out) {
+  *out = NULL;
+  if (!options) options = "";
+  pare__device_lock(device);
+  pare_status status = PARE_OK;
+  pare__program *program = device->programs;
+  while (program && (strcmp(program->file, file) != 0 || strcmp(program->options, options) != 0))
+    program = program->next;
+  if (!program) {
+    status = program_open(device, file, options, &program);
+    if (status == PARE_OK) {
+      program->next = device->programs;
+      device->programs = program;
+    }
+  }
+  *out = program;
+  pare__device_unlock(device);
+  return status;
+}
+
+void pare__programs_close(pare__device *device) {
+  while (device->programs) {
+    pare__program *program = device->programs;
+    device->programs = program->next;
+    program_close(program);
+  }
+  while (device->sources) {
+    pare__source *source = device->sources;
+    device->sources = source->next;
+    free(source->file);
+    free(source->text);
+    free(source);
+  }
+}
+
+/* ---- kernels ---- */
+
+static pare_status kernel_groups(pare__kernel *kernel) {
+  cl_device_id id = kernel->program->device->id;
+  cl_int code = clGetKernelWorkGroupInfo(kernel->cl, id, CL_KERNEL_WORK_GROUP_SIZE, sizeof kernel->max_group,
+                                         &kernel->max_group, NULL);
+  if (code == CL_SUCCESS)
+    code = clGetKernelWorkGroupInfo(kernel->cl, id, CL_KERNEL_COMPILE_WORK_GROUP_SIZE, sizeof kernel->required_group,
+                                    kernel->required_group, NULL);
+  if (code == CL_SUCCESS) return PARE_OK;
+  return pare__fail_cl(code, "clGetKernelWorkGroupInfo(%s of %s)", kernel->entry, kernel->program->file);
+}
+
+static pare_status kernel_open(pare__program *program, const char *entry, pare__kernel **out) {
+  pare__kernel *kernel = calloc(1, sizeof *kernel);
+  if (!kernel) return pare__fail_memory("a kernel", sizeof *kernel);
+  kernel->program = program;
+  kernel->entry = pare__strdup(entry);
+  pare_status status = kernel->entry ? PARE_OK : pare__fail_memory("a kernel's name", strlen(entry));
+  cl_int code = CL_SUCCESS;
+  if (status == PARE_OK) kernel->cl = clCreateKernel(program->cl, entry, &code);
+  if (code == CL_INVALID_KERNEL_NAME)
+    status = pare__fail(PARE_ERR_KERNEL, "there is no kernel %s in %s", entry, program->file);
+  else if (code != CL_SUCCESS)
+    status = pare__fail_cl(code, "clCreateKernel(%s of %s)", entry, program->file);
+  if (status == PARE_OK) status = kernel_groups(kernel);
+  if (status != PARE_OK) {
+    kernel_close(kernel);
+    return status;
+  }
+  *out = kernel;
+  return PARE_OK;
+}
+
+pare_status pare__kernel_get(pare__program *program, const char *entry, pare__kernel **out) {
+  *out = NULL;
+  pare__device_lock(program->device);
+  pare_status status = PARE_OK;
+  pare__kernel *kernel = program->kernels;
+  while (kernel && strcmp(kernel->entry, entry) != 0) kernel = kernel->next;
+  if (!kernel) {
+    status = kernel_open(program, entry, &kernel);
+    if (status == PARE_OK) {
+      kernel->next = program->kernels;
+      program->kernels = kernel;
+    }
+  }
+  *out = kernel;
+  pare__device_unlock(program->device);
+  return status;
+}
+
+size_t pare__kernel_max_group(const pare__kernel *kernel) { return kernel->max_group; }

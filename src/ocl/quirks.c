@@ -1,0 +1,30 @@
+/* The one table of drivers: nothing else in pare looks at a name. SPDX-License-Identifier: Apache-2.0 */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "ocl/quirks.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* Rows are tried in order. "Known" are the drivers that the tests run on and the big vendors' own. */
+static const pare__quirks table[] = {
+    {.driver = "pocl", .platform = "Portable Computing Language", .known = true, .late_binary = true, .host_cpu = true},
+    {.driver = "rusticl", .platform = "rusticl", .known = true},
+    {.driver = "oclgrind", .platform = "Oclgrind", .known = true, .every_type = true},
+    {.driver = "clover", .platform = "Clover"},
+    {.driver = "intel-fpga", .platform = "Intel(R) FPGA"},
+    {.driver = "intel", .platform = "Intel", .known = true, .host_cpu = true},
+    {.driver = "nvidia", .platform = "NVIDIA", .known = true},
+    {.driver = "amd", .platform = "AMD", .known = true},
+    {.driver = "apple", .platform = "Apple"},
+    {.driver = "arm", .platform = "ARM"},
+    {.driver = "qualcomm", .platform = "QUALCOMM"},
+    {.driver = "unknown", .platform = ""},
+};
+
+const pare__quirks *pare__quirks_find(const char *platform, const char *vendor) {
+  const pare__quirks *row = table;
+  while (!strcasestr(platform, row->platform) || (row->vendor && !strcasestr(vendor, row->vendor))) row++;
+  return row;
+}
