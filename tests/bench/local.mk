@@ -1,1 +1,30 @@
-# Benchmarks: built and run by `make bench` only.
+# Benchmarks: built and run by `make bench` and `make bench-kernels` only. BENCH_FLAGS are those of tests/bench/bench.py, such as --quick.
+BENCH_PROGRAMS = tests/bench/serve_memory tests/bench/core_distance
+if HAVE_OPENBLAS
+BENCH_PROGRAMS += tests/bench/serve_openblas
+endif
+if HAVE_CLBLAST
+BENCH_PROGRAMS += tests/bench/serve_clblast
+endif
+EXTRA_PROGRAMS += $(BENCH_PROGRAMS)
+CLEANFILES += $(BENCH_PROGRAMS)
+noinst_HEADERS += tests/bench/serve.h
+EXTRA_DIST += tests/bench/bench.py tests/bench/rows.py tests/bench/serve_onnxruntime.py
+
+tests_bench_serve_memory_SOURCES = tests/bench/serve_memory.c tests/bench/serve.c
+tests_bench_serve_memory_LDADD =
+tests_bench_core_distance_SOURCES = tests/bench/core_distance.c tests/bench/serve.c
+tests_bench_core_distance_LDADD =
+tests_bench_serve_openblas_SOURCES = tests/bench/serve_openblas.c tests/bench/serve.c
+tests_bench_serve_openblas_CPPFLAGS = $(AM_CPPFLAGS) $(OPENBLAS_CFLAGS)
+tests_bench_serve_openblas_LDADD = $(OPENBLAS_LIBS)
+tests_bench_serve_clblast_SOURCES = tests/bench/serve_clblast.c tests/bench/serve.c
+tests_bench_serve_clblast_CPPFLAGS = $(AM_CPPFLAGS) $(CLBLAST_CFLAGS)
+tests_bench_serve_clblast_LDADD = $(CLBLAST_LIBS) $(OPENCL_LIBS)
+
+bench: bench-kernels
+
+bench-kernels: $(BENCH_PROGRAMS)
+	$(AM_V_at)python3 $(srcdir)/tests/bench/bench.py --programs tests/bench $(BENCH_FLAGS)
+
+.PHONY: bench bench-kernels
