@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Times pare against its peers. SPDX-License-Identifier: Apache-2.0
 
-Each side is a process of its own, its threads pinned one a core. The sides of a problem are timed in turns, in short slices, for several
-rounds; figures are medians over the rounds, ratios medians of the ratios within a round. The distance of the cores (core_distance.c) is
-taken before and after each problem; a problem whose ratio moves by more than 10 % or whose distance changed is timed once more.
-A peer that is not there is named as missing. Exit status: 0 if every target that could be judged is met, 1 if one is not."""
+Each side is a process of its own, its threads pinned one a core. The sides of a problem are timed in turns, in short
+slices, for several rounds; figures are medians over the rounds, ratios medians of the ratios within a round. The
+distance of the cores (core_distance.c) is taken before and after each problem; a problem whose ratio moves by more than
+10 % or whose distance changed is timed once more. A peer that is not there is named as missing. Exit status: 0 if every
+target that could be judged is met, 1 if one is not."""
+
 import argparse
 import datetime
 import json
@@ -21,7 +23,9 @@ import time
 import rows
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-NEAR_NS = 200  # a round trip between two cores takes about 50-120 ns when they are near each other, 300 and more when far
+NEAR_NS = (
+    200  # a round trip between two cores takes about 50-120 ns when they are near each other, 300 and more when far
+)
 PAUSE_SECONDS = 0.1  # threads of a peer spin for a while after their work
 STEADY = 0.10
 
@@ -42,8 +46,14 @@ class Server:
         if self.missing:
             raise Missing(self.missing)
         if self.process is None:
-            self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
-                                            env={**os.environ, **self.environment})
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                bufsize=1,
+                env={**os.environ, **self.environment},
+            )
         name, *arguments = work.split()
         try:
             self.process.stdin.write(" ".join([name, str(seconds), *arguments]) + "\n")
@@ -65,7 +75,7 @@ class Server:
 
 
 def onnxruntime_python(options):
-    """The interpreter of a virtual environment with ONNX Runtime, made under the build tree; None if it cannot be had."""
+    """The interpreter of a virtual environment with ONNX Runtime, made under the build tree; None if there is none."""
     folder = os.path.join(options.programs, "onnxruntime")
     python = os.path.join(folder, "bin", "python")
     if os.path.exists(os.path.join(folder, "complete")):
@@ -75,8 +85,11 @@ def onnxruntime_python(options):
     print("bench: installing ONNX Runtime into", folder, file=sys.stderr)
     try:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True, stdout=subprocess.DEVNULL)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "onnxruntime", "onnx"], check=True,
-                       timeout=600)
+        subprocess.run(
+            [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "onnxruntime", "onnx"],
+            check=True,
+            timeout=600,
+        )
     except (subprocess.SubprocessError, OSError) as error:
         print("bench: ONNX Runtime cannot be installed:", error, file=sys.stderr)
         return None
@@ -106,13 +119,17 @@ def program(options, name):
 
 def core_distance(options):
     try:
-        return int(subprocess.run([program(options, "core_distance")], check=True, capture_output=True, text=True).stdout)
+        return int(
+            subprocess.run([program(options, "core_distance")], check=True, capture_output=True, text=True).stdout
+        )
     except (OSError, subprocess.CalledProcessError, ValueError):
         return -1
 
 
 def state_of(distance_ns):
-    return "unknown" if distance_ns < 0 else "one core" if distance_ns == 0 else "near" if distance_ns < NEAR_NS else "far"
+    return (
+        "unknown" if distance_ns < 0 else "one core" if distance_ns == 0 else "near" if distance_ns < NEAR_NS else "far"
+    )
 
 
 def time_rounds(problem, servers, options):
@@ -187,10 +204,14 @@ def judge(group, report):
         ratios = [figure["ratio"] for figure in figures if "ratio" in figure]
         result = {"peer": peer, "target": group.targets.get(peer), "ratio": None, "met": None}
         if ratios and len(ratios) == len(figures):
-            result["ratio"] = statistics.median(ratios) if group.aggregate == "median" else statistics.geometric_mean(ratios)
+            result["ratio"] = (
+                statistics.median(ratios) if group.aggregate == "median" else statistics.geometric_mean(ratios)
+            )
             result["met"] = None if result["target"] is None else result["ratio"] >= result["target"]
         else:
-            result["missing"] = next((figure["missing"] for row in report for figure in row["sides"] if "missing" in figure), "")
+            result["missing"] = next(
+                (figure["missing"] for row in report for figure in row["sides"] if "missing" in figure), ""
+            )
         results.append(result)
     return results
 
@@ -208,8 +229,14 @@ def run_group(group, servers, options):
         ratio = f"missing ({result['missing']})" if result["ratio"] is None else f"{result['ratio']:.2f}x"
         print(f"  {group.aggregate} against {result['peer']}: {ratio}{asked}")
     print(flush=True)
-    return {"name": group.name, "title": group.title, "unit": group.unit, "aggregate": group.aggregate, "rows": report,
-            "results": results}
+    return {
+        "name": group.name,
+        "title": group.title,
+        "unit": group.unit,
+        "aggregate": group.aggregate,
+        "rows": report,
+        "results": results,
+    }
 
 
 def verdict(met):
@@ -223,12 +250,18 @@ def time_first_result(options, servers, rounds):
     cold, warm = [], []
     for _ in range(rounds):
         home = tempfile.mkdtemp(prefix="pare-bench-")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "POCL_CACHE", "PARE_CACHE"))}
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("XDG_", "POCL_CACHE", "PARE_CACHE"))
+        }
         environment.update(HOME=home, POCL_AFFINITY="1")
         try:
             for times in (cold, warm, warm, warm):
                 start = time.perf_counter()
-                subprocess.run([program(options, "first_result")], check=True, env=environment, stdout=subprocess.DEVNULL)
+                subprocess.run(
+                    [program(options, "first_result")], check=True, env=environment, stdout=subprocess.DEVNULL
+                )
                 times.append(time.perf_counter() - start)
         except subprocess.CalledProcessError as error:
             raise Missing(f"first_result stopped with status {error.returncode}") from error
@@ -240,7 +273,10 @@ def time_first_result(options, servers, rounds):
 def run_latencies(servers, options):
     figures = {}
     try:
-        figures["chain"] = statistics.median(servers["pare"].ask("chain 1000 1024", options.slice) for _ in range(options.rounds)) / 1000
+        figures["chain"] = (
+            statistics.median(servers["pare"].ask("chain 1000 1024", options.slice) for _ in range(options.rounds))
+            / 1000
+        )
     except Missing as reason:
         figures["chain"] = reason
     try:
@@ -306,10 +342,23 @@ def main():
     distance = core_distance(options)
     cores = len(os.sched_getaffinity(0))
     date = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    print(f"{cpu['model']}, {cores} cores, {state_of(distance)} ({distance} ns), load {os.getloadavg()[0]:.2f}, {date}\n")
-    report = {"date": date, "machine": {"cpu": cpu["model"], "cores": cores, "core_distance_ns": distance,
-                                        "load": os.getloadavg()[0], "kernel": platform.release()},
-              "rounds": options.rounds, "slice_seconds": options.slice, "groups": [], "latencies": []}
+    print(
+        f"{cpu['model']}, {cores} cores, {state_of(distance)} ({distance} ns), load {os.getloadavg()[0]:.2f}, {date}\n"
+    )
+    report = {
+        "date": date,
+        "machine": {
+            "cpu": cpu["model"],
+            "cores": cores,
+            "core_distance_ns": distance,
+            "load": os.getloadavg()[0],
+            "kernel": platform.release(),
+        },
+        "rounds": options.rounds,
+        "slice_seconds": options.slice,
+        "groups": [],
+        "latencies": [],
+    }
     try:
         for group in groups:
             if not options.groups or group.name in options.groups:

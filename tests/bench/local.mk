@@ -1,13 +1,13 @@
 # Benchmarks: built and run by `make bench` and `make bench-kernels` only. BENCH_FLAGS are those of tests/bench/bench.py, such as --quick.
-BENCH_PROGRAMS = tests/bench/serve_memory tests/bench/core_distance
+bench_tools = tests/bench/serve_memory tests/bench/core_distance
 if HAVE_OPENBLAS
-BENCH_PROGRAMS += tests/bench/serve_openblas
+bench_tools += tests/bench/serve_openblas
 endif
 if HAVE_CLBLAST
-BENCH_PROGRAMS += tests/bench/serve_clblast
+bench_tools += tests/bench/serve_clblast
 endif
-EXTRA_PROGRAMS += $(BENCH_PROGRAMS)
-CLEANFILES += $(BENCH_PROGRAMS)
+EXTRA_PROGRAMS += $(bench_tools)
+CLEANFILES += $(bench_tools)
 noinst_HEADERS += tests/bench/serve.h
 EXTRA_DIST += tests/bench/bench.py tests/bench/rows.py tests/bench/serve_onnxruntime.py
 
@@ -24,7 +24,7 @@ tests_bench_serve_clblast_LDADD = $(CLBLAST_LIBS) $(OPENCL_LIBS)
 
 bench: bench-kernels
 
-bench-kernels: $(BENCH_PROGRAMS)
+bench-kernels: $(bench_tools)
 	$(AM_V_at)python3 $(srcdir)/tests/bench/bench.py --programs tests/bench $(BENCH_FLAGS)
 
 .PHONY: bench bench-kernels

@@ -1,8 +1,9 @@
 """The table of comparisons: what is timed, against whom, and the ratio asked for. SPDX-License-Identifier: Apache-2.0
 
-A side is (server, work). Sides of a problem are timed in turns; rates are amount / seconds, where the amount (operations or bytes) of
-each side is that of its own work. A ratio is our rate over the peer's; a group's ratio is the median or the geometric mean of those of
-its problems."""
+A side is (server, work). Sides of a problem are timed in turns; rates are amount / seconds, where the amount
+(operations or bytes) of each side is that of its own work. A ratio is our rate over the peer's; a group's ratio is the
+median or the geometric mean of those of its problems."""
+
 from dataclasses import dataclass, field
 
 GIB_FLOATS = 1 << 26  # elements of the streaming rows: 256 MiB, far over every cache
@@ -11,7 +12,7 @@ GIB_FLOATS = 1 << 26  # elements of the streaming rows: 256 MiB, far over every 
 @dataclass
 class Side:
     server: str  # a key of SERVERS in bench.py
-    work: str    # as serve.h says, without the seconds
+    work: str  # as serve.h says, without the seconds
     amount: float
     role: str = ""  # "" is ours; else the peer's name in the table
 
@@ -37,7 +38,11 @@ def sgemm():
     problems = []
     for n in (512, 1024, 2048, 4096):
         work, flops = f"gemm {n} {n} {n}", 2.0 * n**3
-        sides = [Side("pare", work, flops), Side("openblas", work, flops, "OpenBLAS"), Side("clblast", work, flops, "CLBlast")]
+        sides = [
+            Side("pare", work, flops),
+            Side("openblas", work, flops, "OpenBLAS"),
+            Side("clblast", work, flops, "CLBlast"),
+        ]
         problems.append(Problem(f"{n}x{n}x{n}", sides, quick=n in (512, 1024)))
     return Group("sgemm", "sgemm, square", "GFLOPS", problems, {"OpenBLAS": 1.05, "CLBlast": 8.0})
 
@@ -53,22 +58,36 @@ def packed_gemm():
     problems = []
     for m, n, k, quick in transformer_shapes():
         shape, flops = f"{m} {n} {k}", 2.0 * m * n * k
-        sides = [Side("pare", f"gemm_packed {shape}", flops), Side("openblas", f"gemm {shape}", flops, "OpenBLAS"),
-                 Side("onnxruntime", f"gemm {shape}", flops, "ONNX Runtime")]
+        sides = [
+            Side("pare", f"gemm_packed {shape}", flops),
+            Side("openblas", f"gemm {shape}", flops, "OpenBLAS"),
+            Side("onnxruntime", f"gemm {shape}", flops, "ONNX Runtime"),
+        ]
         problems.append(Problem(f"M={m} K={k} N={n}", sides, quick))
-    return Group("gemm-packed", "gemm, f32 weights packed once", "GFLOPS", problems, {"OpenBLAS": 1.1, "ONNX Runtime": 0.97},
-                 "geometric mean")
+    return Group(
+        "gemm-packed",
+        "gemm, f32 weights packed once",
+        "GFLOPS",
+        problems,
+        {"OpenBLAS": 1.1, "ONNX Runtime": 0.97},
+        "geometric mean",
+    )
 
 
 def int8_gemm(vnni):
     problems = []
     for m, n, k, quick in transformer_shapes():
         shape, flops = f"{m} {n} {k}", 2.0 * m * n * k
-        sides = [Side("pare", f"gemm_int8 {shape}", flops), Side("pare", f"gemm_packed {shape}", flops, "our f32"),
-                 Side("onnxruntime", f"gemm_int8 {shape}", flops, "ONNX Runtime")]
+        sides = [
+            Side("pare", f"gemm_int8 {shape}", flops),
+            Side("pare", f"gemm_packed {shape}", flops, "our f32"),
+            Side("onnxruntime", f"gemm_int8 {shape}", flops, "ONNX Runtime"),
+        ]
         problems.append(Problem(f"M={m} K={k} N={n}", sides, quick))
     targets = {"ONNX Runtime": 0.95} if vnni else {"our f32": 1.4}
-    return Group("gemm-int8", "gemm, int8 weights and dynamic int8 activations", "GOPS", problems, targets, "geometric mean")
+    return Group(
+        "gemm-int8", "gemm, int8 weights and dynamic int8 activations", "GOPS", problems, targets, "geometric mean"
+    )
 
 
 def streaming():
@@ -76,12 +95,24 @@ def streaming():
     copy = Side("memory", f"copy {n}", 8.0 * n, "C copy")
     plane = "64 1024 1024"
     return [
-        Group("elementwise", "streaming elementwise", "GB/s",
-              [Problem("copy", [Side("pare", f"copy {n}", 8.0 * n), copy], quick=True),
-               Problem("relu", [Side("pare", f"relu {n}", 8.0 * n), copy]),
-               Problem("add", [Side("pare", f"add {n}", 12.0 * n), copy])], {"C copy": 1.0}),
-        Group("permute", "permute of the two last axes", "GB/s",
-              [Problem("[64,1024,1024]", [Side("pare", f"permute {plane}", 8.0 * n), copy], quick=True)], {"C copy": 0.7}),
+        Group(
+            "elementwise",
+            "streaming elementwise",
+            "GB/s",
+            [
+                Problem("copy", [Side("pare", f"copy {n}", 8.0 * n), copy], quick=True),
+                Problem("relu", [Side("pare", f"relu {n}", 8.0 * n), copy]),
+                Problem("add", [Side("pare", f"add {n}", 12.0 * n), copy]),
+            ],
+            {"C copy": 1.0},
+        ),
+        Group(
+            "permute",
+            "permute of the two last axes",
+            "GB/s",
+            [Problem("[64,1024,1024]", [Side("pare", f"permute {plane}", 8.0 * n), copy], quick=True)],
+            {"C copy": 0.7},
+        ),
     ]
 
 
@@ -90,12 +121,26 @@ def rows():
     read = Side("memory", f"read {values}", 4.0 * values, "C read")
     copy = Side("memory", f"copy {n}", 8.0 * n, "C copy")
     return [
-        Group("reduce", "reductions over 10^8 values", "GB/s",
-              [Problem("sum", [Side("pare", f"sum {values}", 4.0 * values), read], quick=True),
-               Problem("max", [Side("pare", f"max {values}", 4.0 * values), read])], {"C read": 0.9}),
-        Group("rows", "rows of [4096, 1024]", "GB/s",
-              [Problem("softmax", [Side("pare", "softmax 4096 1024", 8.0 * count), copy], quick=True),
-               Problem("layer norm", [Side("pare", "layer_norm 4096 1024", 8.0 * count), copy])], {"C copy": 0.7}),
+        Group(
+            "reduce",
+            "reductions over 10^8 values",
+            "GB/s",
+            [
+                Problem("sum", [Side("pare", f"sum {values}", 4.0 * values), read], quick=True),
+                Problem("max", [Side("pare", f"max {values}", 4.0 * values), read]),
+            ],
+            {"C read": 0.9},
+        ),
+        Group(
+            "rows",
+            "rows of [4096, 1024]",
+            "GB/s",
+            [
+                Problem("softmax", [Side("pare", "softmax 4096 1024", 8.0 * count), copy], quick=True),
+                Problem("layer norm", [Side("pare", "layer_norm 4096 1024", 8.0 * count), copy]),
+            ],
+            {"C copy": 0.7},
+        ),
     ]
 
 
@@ -104,6 +149,8 @@ def all_groups(vnni):
 
 
 # Timed alone, in seconds at most: (name, title, seconds asked for).
-LATENCIES = {"chain": ("1000 dependent operations on 1024 floats, each", 10e-6),
-             "first-cold": ("first result in a fresh home folder", 3.0),
-             "first-warm": ("first result the next time", 0.15)}
+LATENCIES = {
+    "chain": ("1000 dependent operations on 1024 floats, each", 10e-6),
+    "first-cold": ("first result in a fresh home folder", 3.0),
+    "first-warm": ("first result the next time", 0.15),
+}

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Benchmark server: ONNX Runtime on the CPU, the same lines as serve.h. SPDX-License-Identifier: Apache-2.0
 
-gemm M N K: MatMul with the weights as an initialiser, which MLAS packs once. gemm_int8 M N K: DynamicQuantizeMatMul with int8 weights.
-Runs in a virtual environment that bench.py makes (onnxruntime, onnx, numpy)."""
+gemm M N K: MatMul with the weights as an initialiser, which MLAS packs once. gemm_int8 M N K: DynamicQuantizeMatMul
+with int8 weights. Runs in a virtual environment that bench.py makes (onnxruntime, onnx, numpy)."""
+
 import os
 import sys
 import time
@@ -21,7 +22,9 @@ MAX_NODES = 16
 def product_node(kind, index):
     if kind == "gemm":
         return helper.make_node("MatMul", ["a", "b"], [f"c{index}"])
-    return helper.make_node("DynamicQuantizeMatMul", ["a", "b", "b_scale", "b_zero"], [f"c{index}"], domain="com.microsoft")
+    return helper.make_node(
+        "DynamicQuantizeMatMul", ["a", "b", "b_scale", "b_zero"], [f"c{index}"], domain="com.microsoft"
+    )
 
 
 def make_model(kind, m, n, k, nnodes):
@@ -29,14 +32,18 @@ def make_model(kind, m, n, k, nnodes):
     if kind == "gemm":
         weights = [("b", (random.random((k, n)) - 0.5).astype(numpy.float32))]
     else:
-        weights = [("b", random.integers(-127, 128, (k, n)).astype(numpy.int8)),
-                   ("b_scale", numpy.full(n, 0.01, numpy.float32)),
-                   ("b_zero", numpy.zeros(n, numpy.int8))]
+        weights = [
+            ("b", random.integers(-127, 128, (k, n)).astype(numpy.int8)),
+            ("b_scale", numpy.full(n, 0.01, numpy.float32)),
+            ("b_zero", numpy.zeros(n, numpy.int8)),
+        ]
     graph = helper.make_graph(
-        [product_node(kind, i) for i in range(nnodes)], "product",
+        [product_node(kind, i) for i in range(nnodes)],
+        "product",
         [helper.make_tensor_value_info("a", TensorProto.FLOAT, [m, k])],
         [helper.make_tensor_value_info(f"c{i}", TensorProto.FLOAT, [m, n]) for i in range(nnodes)],
-        [numpy_helper.from_array(value, name) for name, value in weights])
+        [numpy_helper.from_array(value, name) for name, value in weights],
+    )
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
 
@@ -47,13 +54,14 @@ class Work:
         cores = sorted(os.sched_getaffinity(0))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = len(cores)
-        # The products are equal: an optimiser would keep one of them. Packing of weights is not an optimisation in this sense.
+        # The products are equal: an optimiser would keep one of them. Packing weights is not its work.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         if len(cores) > 1:
             others = ";".join(str(core + 1) for core in cores[1:])
             options.add_session_config_entry("session.intra_op_thread_affinities", others)
-        session = onnxruntime.InferenceSession(make_model(kind, m, n, k, self.nnodes), options,
-                                               providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            make_model(kind, m, n, k, self.nnodes), options, providers=["CPUExecutionProvider"]
+        )
         os.sched_setaffinity(0, {cores[0]})  # this thread only: the others exist by now
         self.restore = set(cores)
         binding = session.io_binding()
