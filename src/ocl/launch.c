@@ -62,9 +62,7 @@ pare_status pare__launch(pare__device *device, pare__kernel *kernel, unsigned di
   pare_status status = set_arguments(kernel, args);
   if (status == PARE_OK) {
     cl_int code = clEnqueueNDRangeKernel(device->queue, kernel->cl, dims, NULL, global, local, 0, NULL, NULL);
-    if (code == CL_SUCCESS)
-      kernel->program->launched = true;
-    else
+    if (code != CL_SUCCESS)
       status = pare__fail_cl(code, "clEnqueueNDRangeKernel(%s of %s, %zu x %zu x %zu work-items) on %s", kernel->entry,
                              kernel->program->file, global[0], dims > 1 ? global[1] : 1, dims > 2 ? global[2] : 1,
                              device->info.name);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "ocl/cache.h"
 
 /* Lines and bytes of a build log that an error shows. */
 #define LOG_LINES 12
@@ -77,6 +78,66 @@ static pare_status build_from_source(pare__program *program, const pare__source 
   return code == CL_SUCCESS ? PARE_OK : fail_build(program, code);
 }
 
+/* ---- the binary on disk ---- */
+
+/* Everything that the binary depends on; the device key stands for device, driver and platform. */
+static pare_status program_key(pare__program *program, const pare__source *source) {
+  pare__hash *hash = pare__hash_open();
+  if (!hash) return pare__fail_memory("a hash", 0);
+  pare__hash_text(hash, program->device->key);
+  pare__hash_text(hash, source->hash);
+  pare__hash_text(hash, program->options);
+  pare__hash_close(hash, program->key);
+  return PARE_OK;
+}
+
+/* Keeps the binary for the next process. No binary, or no cache, only costs time then. */
+static void save_binary(pare__program *program) {
+  size_t nbytes = 0;
+  cl_int code = clGetProgramInfo(program->cl, CL_PROGRAM_BINARY_SIZES, sizeof nbytes, &nbytes, NULL);
+  if (code != CL_SUCCESS || nbytes == 0) return;
+  unsigned char *binary = malloc(nbytes);
+  if (!binary) return;
+  code = clGetProgramInfo(program->cl, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL);
+  if (code == CL_SUCCESS) pare__cache_write(program->device, PARE__CACHE_PROGRAM, program->key, binary, nbytes);
+  free(binary);
+}
+
+/* false: there is no binary, or the driver does not take it, and there is no program yet. */
+static bool build_from_binary(pare__program *program) {
+  char *binary = NULL;
+  size_t nbytes = 0;
+  if (!pare__cache_read(PARE__CACHE_PROGRAM, program->key, &binary, &nbytes)) return false;
+  const pare__device *device = program->device;
+  const unsigned char *bytes = (const unsigned char *)binary;
+  cl_int code = CL_SUCCESS, status = CL_SUCCESS;
+  program->cl = clCreateProgramWithBinary(device->context, 1, &device->id, &nbytes, &bytes, &status, &code);
+  if (code == CL_SUCCESS) code = status;
+  if (code == CL_SUCCESS) code = clBuildProgram(program->cl, 1, &device->id, program->options, NULL, NULL);
+  free(binary);
+  if (code == CL_SUCCESS) return true;
+  pare__log(PARE_LOG_WARN, "cache: %s does not take its binary of %s (%s); it is built again", device->info.name,
+            program->file, pare__cl_name(code));
+  if (program->cl) clReleaseProgram(program->cl);
+  program->cl = NULL;
+  pare__cache_remove(PARE__CACHE_PROGRAM, program->key);
+  return false;
+}
+
+static pare_status program_build(pare__program *program, const pare__source *source) {
+  PARE__TRY(program_key(program, source));
+  if (build_from_binary(program)) return PARE_OK;
+  double begin = pare__seconds();
+  PARE__TRY(build_from_source(program, source));
+  pare__log(PARE_LOG_INFO, "built %s with \"%s\" on %s in %.0f ms", program->file, program->options,
+            program->device->info.name, 1e3 * (pare__seconds() - begin));
+  if (program->device->quirks->late_binary)
+    program->unsaved = true;
+  else
+    save_binary(program);
+  return PARE_OK;
+}
+
 static pare_status program_open(pare__device *device, const char *file, const char *options, pare__program **out) {
   pare__source *source = NULL;
   PARE__TRY(pare__source_get(device, file, &source));
@@ -88,7 +149,7 @@ static pare_status program_open(pare__device *device, const char *file, const ch
   pare_status status = PARE_OK;
   if (!program->file || !program->options)
     status = pare__fail_memory("a program's name", strlen(file) + strlen(options));
-  if (status == PARE_OK) status = build_from_source(program, source);
+  if (status == PARE_OK) status = program_build(program, source);
   if (status != PARE_OK) {
     program_close(program);
     return status;
@@ -121,6 +182,7 @@ void pare__programs_close(pare__device *device) {
   while (device->programs) {
     pare__program *program = device->programs;
     device->programs = program->next;
+    if (program->unsaved) save_binary(program);
     program_close(program);
   }
   while (device->sources) {

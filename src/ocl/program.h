@@ -18,7 +18,7 @@ struct pare__program {
   cl_program cl;
   char *file, *options;
   char key[33];       /* of its binary in the cache */
-  bool launched;      /* since the binary was saved */
+  bool unsaved;       /* built here, or compiled further by a launch, since the binary was kept */
   pare__kernel *kernels;
   pare__program *next;
 };
