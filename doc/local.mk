@@ -1,1 +1,20 @@
-# The manual.
+# The manual: pages, completions, examples. SPDX-License-Identifier: Apache-2.0
+dist_man_MANS =
+dist_man_MANS += doc/man/pare.1
+dist_man_MANS += doc/man/pare-bench.1
+dist_man_MANS += doc/man/pare-cache.1
+dist_man_MANS += doc/man/pare-devices.1
+dist_man_MANS += doc/man/pare-selftest.1
+dist_man_MANS += doc/man/pare-tune.1
+dist_man_MANS += doc/man/pare.3
+
+dist_bashcompletion_DATA = doc/completion/bash/pare
+dist_zshcompletion_DATA = doc/completion/zsh/_pare
+
+# Read in the source tree and beside the examples.
+dist_doc_DATA =
+dist_doc_DATA += doc/index.md
+dist_doc_DATA += doc/benchmarks.md
+dist_doc_DATA += doc/cache.md
+dist_doc_DATA += doc/drivers.md
+dist_doc_DATA += doc/selectors.md
