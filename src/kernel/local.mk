@@ -1,2 +1,4 @@
 # Floor 2: families of kernels, trust, tuning.
-libpare_internal_la_SOURCES += src/kernel/kernel.h
+libpare_internal_la_SOURCES += src/kernel/check.c src/kernel/choose.c src/kernel/database.c src/kernel/kernel.h \
+  src/kernel/registry.c src/kernel/run.c src/kernel/state.c src/kernel/state.h src/kernel/trial.c src/kernel/trial.h \
+  src/kernel/trust.c src/kernel/tune.c
