@@ -28,3 +28,15 @@ check_PROGRAMS += tests/test_fault_layer
 tests_test_fault_layer_SOURCES = tests/test_fault_layer.c tests/fault/load.c tests/fault/fault.h
 tests_test_fault_layer_LDADD = $(TEST_LDADD) $(OPENCL_LIBS)
 tests_test_fault_layer_CPPFLAGS = $(FAULT_CPPFLAGS)
+
+check_PROGRAMS += tests/test_kernels tests/test_trust tests/test_tensor
+tests_test_kernels_SOURCES = tests/test_kernels.c
+tests_test_kernels_LDADD = $(TEST_LDADD)
+tests_test_kernels_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_trust_SOURCES = tests/test_trust.c
+tests_test_trust_LDADD = $(TEST_LDADD)
+tests_test_trust_CPPFLAGS = $(TEST_CPPFLAGS) -DPARE_TEST_FOLDER='"$(abs_srcdir)/tests"'
+tests_test_tensor_SOURCES = tests/test_tensor.c
+tests_test_tensor_LDADD = $(TEST_LDADD)
+tests_test_tensor_CPPFLAGS = $(TEST_CPPFLAGS)
+EXTRA_DIST += tests/kernels/doubled.cl

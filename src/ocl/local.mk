@@ -1,5 +1,6 @@
 # Floor 1: devices, programs, buffers, launches.
 libpare_internal_la_SOURCES += src/ocl/ocl.h
+libpare_internal_la_SOURCES += src/ocl/child.c src/ocl/child.h
 libpare_internal_la_SOURCES += src/ocl/buffer.c
 libpare_internal_la_SOURCES += src/ocl/caps.c
 libpare_internal_la_SOURCES += src/ocl/device.c

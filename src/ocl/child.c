@@ -1,0 +1,112 @@
+/* A child process with a time limit. SPDX-License-Identifier: Apache-2.0 */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "ocl/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/path.h"
+
+#define OUTPUT_LIMIT ((size_t)64 << 10)
+#define MAX_ARGUMENTS 16
+
+extern char **environ;
+
+static const char *helper_path(void) {
+  const char *named = getenv("PARE_TRIAL");
+  if (named && named[0] == '/') return named;
+  return pare__in_build_tree() ? PARE_BUILD_FOLDER "/pare-trial" : PARE_PKGLIBEXECDIR "/pare-trial";
+}
+
+static int remaining_ms(double deadline) {
+  double left = (deadline - pare__seconds()) * 1000;
+  return left > 0 ? (int)left + 1 : 0;
+}
+
+/* Reads until the end of file; false at the deadline. What is over the limit is read and dropped, so that the child does not block. */
+static bool collect(int from, double deadline, char *output, size_t *count) {
+  char overflow[4096];
+  for (;;) {
+    struct pollfd wait = {from, POLLIN, 0};
+    int ready = poll(&wait, 1, remaining_ms(deadline));
+    if (ready < 0 && errno == EINTR) continue;
+    if (ready <= 0) return false;
+    bool full = *count == OUTPUT_LIMIT;
+    ssize_t got = read(from, full ? overflow : output + *count, full ? sizeof overflow : OUTPUT_LIMIT - *count);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return true;
+    if (!full) *count += (size_t)got;
+  }
+}
+
+/* Waits for the child, which has closed its output or is to be killed. */
+static void reap(pid_t child, double deadline, pare__child_end *end) {
+  int status = 0;
+  pid_t got;
+  while ((got = waitpid(child, &status, WNOHANG)) == 0 && !end->timed_out) {
+    end->timed_out = remaining_ms(deadline) == 0;
+    usleep(1000);
+  }
+  if (got == 0) {
+    kill(child, SIGKILL);
+    while ((got = waitpid(child, &status, 0)) < 0 && errno == EINTR) {}
+  }
+  if (got < 0) return; /* the program ignores SIGCHLD: its end is not told to anybody */
+  if (WIFSIGNALED(status)) end->signal = WTERMSIG(status);
+  if (WIFEXITED(status)) end->code = WEXITSTATUS(status);
+}
+
+static pare_status spawn(const char *const *arguments, int to, pid_t *child, bool *started) {
+  char *argv[MAX_ARGUMENTS + 2];
+  unsigned count = 0;
+  argv[count++] = (char *)helper_path();
+  for (; arguments[count - 1]; count++) {
+    if (count > MAX_ARGUMENTS) return pare__fail(PARE_ERR_ARGUMENT, "a child process with over %d arguments", MAX_ARGUMENTS);
+    argv[count] = (char *)arguments[count - 1];
+  }
+  argv[count] = NULL;
+  posix_spawn_file_actions_t actions;
+  if (posix_spawn_file_actions_init(&actions) != 0) return pare__fail_memory("a child process", 0);
+  int error = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  if (error == 0) error = posix_spawn_file_actions_adddup2(&actions, to, STDOUT_FILENO);
+  /* a crashing compiler writes pages to the standard error that help nobody */
+  if (error == 0) error = posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+  if (error == 0) error = posix_spawn(child, argv[0], &actions, NULL, argv, environ);
+  posix_spawn_file_actions_destroy(&actions);
+  *started = error == 0;
+  if (error != 0) pare__log(PARE_LOG_WARN, "starting %s: %s", argv[0], strerror(error));
+  return PARE_OK;
+}
+
+pare_status pare__child_run(const char *const *arguments, unsigned timeout_ms, char **output, pare__child_end *end) {
+  *output = NULL;
+  *end = (pare__child_end){0};
+  int pipe_end[2];
+  if (pipe2(pipe_end, O_CLOEXEC) != 0) return pare__fail(PARE_ERR_IO, "a pipe to a child process: %s", strerror(errno));
+  char *text = malloc(OUTPUT_LIMIT + 1);
+  pid_t child = 0;
+  pare_status status = text ? spawn(arguments, pipe_end[1], &child, &end->started)
+                            : pare__fail_memory("the output of a child process", OUTPUT_LIMIT);
+  close(pipe_end[1]);
+  if (status == PARE_OK && end->started) {
+    double deadline = pare__seconds() + timeout_ms / 1000.0;
+    size_t count = 0;
+    end->timed_out = !collect(pipe_end[0], deadline, text, &count);
+    reap(child, deadline, end);
+    text[count] = '\0';
+    *output = text;
+    text = NULL;
+  }
+  free(text);
+  close(pipe_end[0]);
+  return status;
+}
