@@ -136,7 +136,7 @@ static pare_status run_piece(execution *run, int64_t begin, int64_t end) {
 
 static pare_status run_pieces(execution *run, int pieces) {
   const pare__task *task = run->task;
-  int64_t length;
+  int64_t length = 1;
   PARE__TRY(piece_length(task, run->worker->isa->info(run->worker), &length));
   if (pieces > 1) {
     int64_t grain = task->grain > 0 ? task->grain : 1;

@@ -126,10 +126,10 @@ static void view_span(const pare_tensor *tensor, int64_t *low, int64_t *high) {
 
 typedef enum direction { READ, WRITE } direction;
 
-static pare_status transfer_staged(pare_tensor *tensor, direction direction, void *data) {
+static pare_status transfer_staged(pare_tensor *tensor, direction way, void *data) {
   size_t element = pare_dtype_bytes(tensor->dtype);
   PARE__TRY(pare__device_finish(tensor->storage->device));
-  if (direction == READ)
+  if (way == READ)
     pare__host_gather(&tensor->shape, tensor->offset, element, tensor->storage->host, data);
   else
     pare__host_scatter(&tensor->shape, tensor->offset, element, data, tensor->storage->host);
@@ -137,7 +137,7 @@ static pare_status transfer_staged(pare_tensor *tensor, direction direction, voi
 }
 
 /* A strided view on the device travels with everything between its first and its last element. */
-static pare_status transfer_strided(pare_tensor *tensor, direction direction, void *data) {
+static pare_status transfer_strided(pare_tensor *tensor, direction way, void *data) {
   size_t element = pare_dtype_bytes(tensor->dtype);
   int64_t low, high;
   view_span(tensor, &low, &high);
@@ -145,8 +145,8 @@ static pare_status transfer_strided(pare_tensor *tensor, direction direction, vo
   void *span = malloc(nbytes);
   if (!span) return pare__fail_memory("a copy of a strided view", nbytes);
   pare_status status = pare__buffer_read(tensor->storage->buffer, start, nbytes, span);
-  if (status == PARE_OK && direction == READ) pare__host_gather(&tensor->shape, tensor->offset - low, element, span, data);
-  if (status == PARE_OK && direction == WRITE) {
+  if (status == PARE_OK && way == READ) pare__host_gather(&tensor->shape, tensor->offset - low, element, span, data);
+  if (status == PARE_OK && way == WRITE) {
     pare__host_scatter(&tensor->shape, tensor->offset - low, element, data, span);
     status = pare__buffer_write(tensor->storage->buffer, start, nbytes, span);
   }
@@ -154,12 +154,12 @@ static pare_status transfer_strided(pare_tensor *tensor, direction direction, vo
   return status;
 }
 
-static pare_status transfer(pare_tensor *tensor, direction direction, void *data, size_t nbytes) {
+static pare_status transfer(pare_tensor *tensor, direction way, void *data, size_t nbytes) {
   if (nbytes == 0) return PARE_OK;
-  if (tensor->storage->staged) return transfer_staged(tensor, direction, data);
-  if (!pare__shape_contiguous(&tensor->shape)) return transfer_strided(tensor, direction, data);
+  if (tensor->storage->staged) return transfer_staged(tensor, way, data);
+  if (!pare__shape_contiguous(&tensor->shape)) return transfer_strided(tensor, way, data);
   size_t start = (size_t)tensor->offset * pare_dtype_bytes(tensor->dtype);
-  return direction == READ ? pare__buffer_read(tensor->storage->buffer, start, nbytes, data)
+  return way == READ ? pare__buffer_read(tensor->storage->buffer, start, nbytes, data)
                            : pare__buffer_write(tensor->storage->buffer, start, nbytes, data);
 }
 
