@@ -2,3 +2,4 @@
 kerneldir = $(pkgdatadir)/cl
 dist_kernel_DATA =
 dist_kernel_DATA += cl/dtype.cl
+dist_kernel_DATA += cl/math.cl
