@@ -40,3 +40,8 @@ tests_test_tensor_SOURCES = tests/test_tensor.c
 tests_test_tensor_LDADD = $(TEST_LDADD)
 tests_test_tensor_CPPFLAGS = $(TEST_CPPFLAGS)
 EXTRA_DIST += tests/kernels/doubled.cl
+
+check_PROGRAMS += tests/test_executor
+tests_test_executor_SOURCES = tests/test_executor.c
+tests_test_executor_LDADD = $(TEST_LDADD) $(OPENCL_LIBS)
+tests_test_executor_CPPFLAGS = $(TEST_CPPFLAGS)
