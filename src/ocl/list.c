@@ -12,7 +12,7 @@
 #define KEY_VERSION "1"
 
 /* clGetPlatformInfo and clGetDeviceInfo have one shape. */
-typedef cl_int (*text_query)(void *object, cl_uint what, size_t capacity, void *value, size_t *nbytes);
+typedef cl_int (*info_query)(void *object, cl_uint what, size_t capacity, void *value, size_t *nbytes);
 
 static cl_int query_platform(void *object, cl_uint what, size_t capacity, void *value, size_t *nbytes) {
   return clGetPlatformInfo((cl_platform_id)object, what, capacity, value, nbytes);
@@ -30,15 +30,19 @@ static void trim(char *text) {
   text[length] = '\0';
 }
 
-static pare_status get_text(text_query query, void *object, cl_uint what, const char *name, char **out) {
+static pare_status fail_query(info_query query, cl_int code, const char *name) {
+  return pare__fail_cl(code, "%s(%s)", query == query_device ? "clGetDeviceInfo" : "clGetPlatformInfo", name);
+}
+
+static pare_status get_text(info_query query, void *object, cl_uint what, const char *name, char **out) {
   size_t nbytes = 0;
   cl_int code = query(object, what, 0, NULL, &nbytes);
-  if (code != CL_SUCCESS) return pare__fail_cl(code, "asking for %s", name);
+  if (code != CL_SUCCESS) return fail_query(query, code, name);
   char *text = calloc(nbytes + 1, 1);
   if (!text) return pare__fail_memory(name, nbytes + 1);
   if (nbytes > 0 && (code = query(object, what, nbytes, text, NULL)) != CL_SUCCESS) {
     free(text);
-    return pare__fail_cl(code, "asking for %s", name);
+    return fail_query(query, code, name);
   }
   trim(text);
   *out = text;
@@ -58,7 +62,7 @@ static void entry_close(pare__device_entry *entry) {
 
 static pare_status entry_texts(pare__device_entry *entry) {
   const struct {
-    text_query query;
+    info_query query;
     void *object;
     cl_uint what;
     const char *name;
@@ -116,7 +120,7 @@ static pare_status entry_numbers(const pare__device_entry *entry, pare_device_in
   };
   for (size_t i = 0; i < PARE__COUNT(numbers); i++) {
     cl_int code = clGetDeviceInfo(entry->id, numbers[i].what, numbers[i].nbytes, numbers[i].value, NULL);
-    if (code != CL_SUCCESS) return pare__fail_cl(code, "asking %s for %s", entry->name, numbers[i].name);
+    if (code != CL_SUCCESS) return pare__fail_cl(code, "clGetDeviceInfo(%s) of %s", numbers[i].name, entry->name);
   }
   info->type = device_type(type, entry->quirks);
   info->compute_units = units;
@@ -194,8 +198,10 @@ static pare_status list_fill(pare_device_list *list) {
   if (code != CL_SUCCESS) status = pare__fail_cl(code, "clGetPlatformIDs");
   for (cl_uint i = 0; i < count && status == PARE_OK; i++) {
     pare_status listed = list_platform(list, platforms[i], i);
-    if (listed == PARE_ERR_MEMORY) status = listed;
-    if (listed != PARE_OK) pare__log(PARE_LOG_WARN, "a platform is left out: %s", pare_message());
+    if (listed == PARE_OK) continue;
+    pare__log(PARE_LOG_WARN, "a platform is left out: %s", pare_message());
+    if (!list->left_out) list->left_out = pare__strdup(pare_message());
+    if (!list->left_out) status = pare__fail_memory("why a platform is left out", 0);
   }
   free(platforms);
   return status;
@@ -222,6 +228,7 @@ void pare_device_list_close(pare_device_list *list) {
   for (size_t i = 0; i < list->count; i++) entry_close(&list->entry[i]);
   free(list->entry);
   free(list->info);
+  free(list->left_out);
   pthread_mutex_destroy(&list->lock);
   free(list);
 }

@@ -22,6 +22,7 @@ struct pare_device_list {
   size_t count, info_capacity, entry_capacity;
   pare_device_info *info; /* the selector reads this array alone */
   pare__device_entry *entry;
+  char *left_out; /* why the first platform that failed is left out; NULL if none failed */
 };
 
 /* Fills the capabilities of one device, from the cache or by probing it. */
