@@ -1,6 +1,19 @@
 # Floor 9: the command. Public headers only.
 bin_PROGRAMS += pare
-pare_CPPFLAGS = -I$(top_srcdir)/include -DPARE_BUILD_SUMMARY='"$(PARE_BUILD_SUMMARY)"' $(JANSSON_CFLAGS)
+pare_CPPFLAGS = -I$(top_srcdir)/src -I$(top_srcdir)/include $(OPENCL_CFLAGS) $(JANSSON_CFLAGS) \
+  -DPARE_BUILD_SUMMARY='"$(PARE_BUILD_SUMMARY)"' -DPARE_BUILD_FLAGS='"$(strip $(CPPFLAGS) $(CFLAGS) $(LDFLAGS))"'
 pare_LDADD = libpare.la $(JANSSON_LIBS)
-pare_SOURCES =
+pare_SOURCES = src/cli/cli.h
 pare_SOURCES += src/cli/main.c
+pare_SOURCES += src/cli/options.c
+pare_SOURCES += src/cli/output.c
+pare_SOURCES += src/cli/table.c
+pare_SOURCES += src/cli/progress.c
+pare_SOURCES += src/cli/json.c
+pare_SOURCES += src/cli/device.c
+pare_SOURCES += src/cli/cmd_bench.c
+pare_SOURCES += src/cli/cmd_cache.c
+pare_SOURCES += src/cli/cmd_devices.c
+pare_SOURCES += src/cli/cmd_help.c
+pare_SOURCES += src/cli/cmd_selftest.c
+pare_SOURCES += src/cli/cmd_tune.c

@@ -1,0 +1,123 @@
+/* pare bench: how fast the kernels are. SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+enum { KERNEL, ALL_VARIANTS, JSON };
+static const cli_option options[] = {
+    [KERNEL] = {"kernel", "FAMILY|all", "the family of kernels to time", 0},
+    [ALL_VARIANTS] = {"all-variants", NULL, "time every variant that the device can run, not only the chosen", 0},
+    [JSON] = CLI_OPTION_JSON,
+    CLI_OPTIONS_END,
+};
+
+typedef struct bench_run {
+  const char *family; /* NULL: all */
+  bool all_variants;
+  json_t *json; /* NULL: for people */
+  cli_table *table;
+  char table_family[64];
+  const pare_device_info *device;
+  size_t ntimed;
+  cli_exit code;
+} bench_run;
+
+/* A table a family, printed when the family is done: a long run shows what it has. */
+static void end_table(bench_run *bench) {
+  if (!bench->table) return;
+  cli_progress_clear();
+  cli_exit code = cli_table_print(bench->table);
+  bench->table = NULL;
+  putchar('\n');
+  fflush(stdout);
+  if (code != CLI_OK) bench->code = code;
+}
+
+static void begin_table(bench_run *bench, const char *family) {
+  snprintf(bench->table_family, sizeof bench->table_family, "%s", family);
+  bench->table = cli_table_open(bench->all_variants ? " |kernel|problem|variant|>ms|>GFLOP/s|>GB/s"
+                                                    : "kernel|problem|variant|>ms|>GFLOP/s|>GB/s");
+}
+
+static void figure_row(bench_run *bench, const pare_kernel_figure *figure) {
+  char ms[CLI_TEXT], gflops[CLI_TEXT], gbytes[CLI_TEXT];
+  cli_style style = bench->all_variants && figure->chosen ? CLI_BOLD : CLI_PLAIN;
+  double seconds = figure->seconds > 0 ? figure->seconds : 1e-9;
+  if (bench->table && strcmp(bench->table_family, figure->family) != 0) end_table(bench);
+  if (!bench->table) begin_table(bench, figure->family);
+  if (bench->all_variants) cli_table_cell(bench->table, CLI_GOOD, "%s", figure->chosen ? "*" : "");
+  cli_table_cell(bench->table, style, "%s", figure->family);
+  cli_table_cell(bench->table, style, "%s", figure->problem);
+  cli_table_cell(bench->table, style, "%s", figure->variant);
+  cli_table_cell(bench->table, style, "%s", cli_figure(1e3 * figure->seconds, ms));
+  cli_table_cell(bench->table, style, "%s",
+                 figure->flops > 0 ? cli_figure(1e-9 * figure->flops / seconds, gflops) : "");
+  cli_table_cell(bench->table, style, "%s",
+                 figure->bytes > 0 ? cli_figure(1e-9 * figure->bytes / seconds, gbytes) : "");
+}
+
+static void figure_json(bench_run *bench, const pare_kernel_figure *figure) {
+  double seconds = figure->seconds > 0 ? figure->seconds : 1e-9;
+  json_array_append_new(bench->json,
+                        json_pack("{s:o, s:o, s:s, s:s, s:s, s:b, s:f, s:f, s:f, s:f, s:f}", "device",
+                                  cli_json_text(bench->device->name), "driver", cli_json_text(bench->device->driver),
+                                  "kernel", figure->family, "problem", figure->problem, "variant", figure->variant,
+                                  "chosen", figure->chosen, "ms", 1e3 * figure->seconds, "flops", figure->flops,
+                                  "bytes", figure->bytes, "gflops", 1e-9 * figure->flops / seconds, "gbytes_per_s",
+                                  1e-9 * figure->bytes / seconds));
+}
+
+static void take_figure(const pare_kernel_figure *figure, void *user) {
+  bench_run *bench = user;
+  bench->ntimed++;
+  if (bench->json)
+    figure_json(bench, figure);
+  else
+    figure_row(bench, figure);
+  cli_progress(-1, "%zu timed: %s %s %s", bench->ntimed, figure->family, figure->problem, figure->variant);
+}
+
+static cli_exit bench_device(pare_context *context, void *user) {
+  bench_run *bench = user;
+  bench->device = pare_context_device(context);
+  bench->code = CLI_OK;
+  if (!bench->json) {
+    cli_print(CLI_BOLD, "%s", bench->device->name);
+    printf(" (%s %s)\n", bench->device->driver, bench->device->driver_version);
+  }
+  cli_progress(-1, "timing");
+  pare_status status = pare_kernel_bench(context, bench->family, bench->all_variants, take_figure, bench);
+  end_table(bench);
+  cli_progress_clear();
+  return status == PARE_OK ? bench->code : cli_fail(status);
+}
+
+static cli_exit run(const cli_arguments *arguments) {
+  bench_run bench = {.family = cli_value(arguments, &options[KERNEL]),
+                     .all_variants = cli_value(arguments, &options[ALL_VARIANTS])};
+  bool json = cli_value(arguments, &options[JSON]) != NULL;
+  if (!bench.family) return cli_error(CLI_USAGE, "say what to time: pare bench --kernel FAMILY, or --kernel all");
+  if (strcmp(bench.family, "all") == 0) bench.family = NULL;
+  cli_exit code = cli_family_check(bench.family);
+  if (code != CLI_OK) return code;
+  if (json && !(bench.json = json_array())) return cli_error(CLI_DEVICE, "out of memory for JSON");
+  code = cli_each_device(arguments->device, bench_device, &bench);
+  if (!json && bench.all_variants && bench.ntimed) printf("* the variant that pare uses for the problem\n");
+  cli_exit printed = json ? cli_json_print(bench.json) : CLI_OK;
+  return code == CLI_OK ? printed : code;
+}
+
+const cli_command cli_cmd_bench = {
+    .name = "bench",
+    .summary = "time the kernels on the selected devices",
+    .usage = "--kernel FAMILY|all [-d SPEC] [--all-variants] [--json]",
+    .about = "Times the benchmark problems of a family of kernels: the median of several runs after warming up, as "
+             "milliseconds, "
+             "billions of floating-point operations a second, and billions of bytes that the operation must move at "
+             "least, a "
+             "second.",
+    .options = options,
+    .uses_device = true,
+    .run = run,
+};
