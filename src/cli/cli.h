@@ -150,6 +150,8 @@ json_t *cli_json_text(const char *text);
 json_t *cli_json_device(const pare_device_list *list, size_t index);
 /* Prints and releases. NULL means that memory ran out. */
 cli_exit cli_json_print(json_t *json);
+/* Prints and releases the array of a command that ended with `code`: after an error only what it holds, if anything. */
+cli_exit cli_json_print_results(json_t *array, cli_exit code);
 
 /* ---- devices (device.c) ---- */
 

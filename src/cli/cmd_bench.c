@@ -104,8 +104,7 @@ static cli_exit run(const cli_arguments *arguments) {
   if (json && !(bench.json = json_array())) return cli_error(CLI_DEVICE, "out of memory for JSON");
   code = cli_each_device(arguments->device, bench_device, &bench);
   if (!json && bench.all_variants && bench.ntimed) printf("* the variant that pare uses for the problem\n");
-  cli_exit printed = json ? cli_json_print(bench.json) : CLI_OK;
-  return code == CLI_OK ? printed : code;
+  return json ? cli_json_print_results(bench.json, code) : code;
 }
 
 const cli_command cli_cmd_bench = {

@@ -86,8 +86,7 @@ static cli_exit run(const cli_arguments *arguments) {
   if (code != CLI_OK) return code;
   if (json && !(test.json = json_array())) return cli_error(CLI_DEVICE, "out of memory for JSON");
   code = cli_each_device(arguments->device, test_device, &test);
-  cli_exit printed = json ? cli_json_print(test.json) : CLI_OK;
-  return code == CLI_OK ? printed : code;
+  return json ? cli_json_print_results(test.json, code) : code;
 }
 
 const cli_command cli_cmd_selftest = {

@@ -53,3 +53,10 @@ cli_exit cli_json_print(json_t *json) {
   putchar('\n');
   return failed && !ferror(stdout) ? cli_error(CLI_DEVICE, "out of memory for JSON") : CLI_OK;
 }
+
+cli_exit cli_json_print_results(json_t *array, cli_exit code) {
+  bool worth_it = code == CLI_OK || code == CLI_FAILED || json_array_size(array) > 0;
+  if (!worth_it) json_decref(array);
+  cli_exit printed = worth_it ? cli_json_print(array) : CLI_OK;
+  return code == CLI_OK ? printed : code;
+}
