@@ -16,3 +16,4 @@ libpare_internal_la_SOURCES += src/ocl/quirks.h
 libpare_internal_la_SOURCES += src/ocl/selector.c
 libpare_internal_la_SOURCES += src/ocl/source.c
 libpare_internal_la_SOURCES += src/ocl/cache.c src/ocl/cache.h
+libpare_internal_la_SOURCES += src/ocl/selector.h src/ocl/selector_parse.c
