@@ -204,6 +204,15 @@ pare_status pare__selector_match(const pare_device_info *info, size_t ninfo, con
   return status;
 }
 
+/* What was asked for may lie on a platform that failed: the message so far, and why. */
+static pare_status fail_left_out(const char *left_out) {
+  char *so_far = pare__strdup(pare_message());
+  pare_status status =
+      pare__fail(PARE_ERR_SELECTOR, "%s; a platform is left out: %s", so_far ? so_far : "no such device", left_out);
+  free(so_far);
+  return status;
+}
+
 pare_status pare_device_list_select(const pare_device_list *list, const char *spec, size_t capacity,
                                     pare_device_choice *choices, size_t *count) {
   if (count) *count = 0;
@@ -214,5 +223,6 @@ pare_status pare_device_list_select(const pare_device_list *list, const char *sp
     spec = getenv("PARE_DEVICE");
     if (spec && !*spec) spec = NULL; /* an empty variable is one that is not set, as everywhere in the shell */
   }
-  return pare__selector_match(list->info, list->count, spec, capacity, choices, count);
+  pare_status status = pare__selector_match(list->info, list->count, spec, capacity, choices, count);
+  return status == PARE_ERR_SELECTOR && list->left_out ? fail_left_out(list->left_out) : status;
 }
