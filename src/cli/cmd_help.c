@@ -16,34 +16,39 @@ static const struct topic {
   const char *name, *summary, *text;
 } topics[] = {
     {"selectors", "how -d and PARE_DEVICE name devices",
-     "A selector is one term or several separated by commas; earlier terms come first:\n"
+     "A selector is one term or several separated by commas; earlier terms come\n"
+     "first:\n"
      "\n"
      "  all  gpu  cpu  accel   every device, or every one of a type\n"
      "  2                      the device with that number in 'pare devices'\n"
      "  gpu:1                  the second GPU\n"
-     "  0:1                    the second device of the first platform; nvidia:* all of NVIDIA's\n"
-     "  pocl                   by the driver's short name (pocl intel rusticl nvidia amd ...),\n"
-     "                         or by a part of the device's, platform's or vendor's name\n"
+     "  0:1, nvidia:*          a device of a platform; all of NVIDIA's\n"
+     "  pocl                   by the driver's short name (pocl intel rusticl nvidia\n"
+     "                         amd ...), or by a part of the device's, platform's or\n"
+     "                         vendor's name\n"
      "  \"AMD EPYC\"             the same, quoted: may hold commas and spaces\n"
      "  !intel                 all but these; alone, it starts from all\n"
      "  cpu/4                  a device cut into 4 equal sub-devices\n"
      "  cpu/3+1                sub-devices of 3 and of 1 compute units\n"
      "  gpu=3,cpu=1            a first guess of the relative speeds\n"
      "\n"
-     "Case does not matter. A term that matches nothing is an error, never a silent fallback. Without\n"
-     "a selector: all GPUs, else the first CPU.\n"},
+     "Case does not matter. A term that matches nothing is an error, never a silent\n"
+     "fallback. Without a selector: all GPUs, else the first CPU.\n"},
     {"environment", "variables that pare reads",
-     "  PARE_DEVICE       which devices to use; -d wins over it ('pare help selectors')\n"
-     "  PARE_MEMORY       most device memory that pare takes: 512MiB, 2G; without it, no limit of ours\n"
-     "  PARE_LOG          error, warn (the default), info or debug; --log wins over it\n"
-     "  PARE_KERNEL_PATH  folders that hold the kernels (.cl), separated by colons\n"
-     "  PARE_CACHE        the cache folder; else $XDG_CACHE_HOME/pare, else ~/.cache/pare\n"
-     "  NO_COLOR          no colours, if set and not empty\n"},
+     "  PARE_DEVICE         which devices to use; -d wins over it\n"
+     "  PARE_MEMORY         most device memory that pare takes: 512MiB, 2G\n"
+     "  PARE_LOG            error, warn (the default), info or debug; --log wins\n"
+     "  PARE_KERNEL_PATH    folders that hold the kernels (.cl), separated by colons\n"
+     "  PARE_CACHE          the cache folder; else $XDG_CACHE_HOME/pare, else\n"
+     "                      ~/.cache/pare\n"
+     "  PARE_CACHE_LIMIT    its largest size (512MiB)\n"
+     "  PARE_TRIAL_SECONDS  limit of a self-test in a child process (30)\n"
+     "  NO_COLOR            no colours, if set and not empty\n"},
     {"exit-codes", "what the exit code says",
      "  0  fine\n"
      "  1  a check or a threshold failed\n"
      "  2  the command line or the environment is wrong\n"
-     "  3  bad input: a file is missing or malformed, or the output cannot be written\n"
+     "  3  bad input: a file is missing or malformed; or output cannot be written\n"
      "  4  device: a selector, a driver, device memory, or the kernels\n"},
 };
 
