@@ -1,5 +1,6 @@
 /* Arguments and launches. SPDX-License-Identifier: Apache-2.0 */
 #include <assert.h>
+#include <string.h>
 
 #include "ocl/device.h"
 #include "ocl/program.h"
@@ -25,6 +26,13 @@ void pare__arg_local(pare__args *args, size_t nbytes) {
   assert(args->count < PARE__MAX_ARGS);
   args->item[args->count].nbytes = nbytes;
   args->item[args->count++].local = true;
+}
+
+void pare__arg_long8(pare__args *args, const int64_t value[8]) {
+  assert(args->count < PARE__MAX_ARGS);
+  args->item[args->count].nbytes = sizeof args->item[0].value.l8;
+  args->item[args->count].local = false;
+  memcpy(args->item[args->count++].value.l8, value, sizeof args->item[0].value.l8);
 }
 
 static pare_status set_arguments(const pare__kernel *kernel, const pare__args *args) {

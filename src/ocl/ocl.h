@@ -87,7 +87,20 @@ pare_status pare__note_read(pare__device *device, const char *key, char **out);
 /* Arguments in order; a type a push function. */
 typedef struct pare__args {
   unsigned count;
-  struct { size_t nbytes; bool local; union { cl_int i; cl_uint u; cl_long l; cl_ulong ul; cl_float f; cl_double d; cl_mem m; } value; } item[PARE__MAX_ARGS];
+  struct {
+    size_t nbytes;
+    bool local;
+    union {
+      cl_int i;
+      cl_uint u;
+      cl_long l;
+      cl_ulong ul;
+      cl_float f;
+      cl_double d;
+      cl_mem m;
+      cl_long l8[8];
+    } value;
+  } item[PARE__MAX_ARGS];
 } pare__args;
 void pare__arg_int(pare__args *args, int32_t value);
 void pare__arg_uint(pare__args *args, uint32_t value);
@@ -97,6 +110,7 @@ void pare__arg_float(pare__args *args, float value);
 void pare__arg_double(pare__args *args, double value);
 void pare__arg_mem(pare__args *args, cl_mem value); /* NULL allowed: a null global pointer */
 void pare__arg_local(pare__args *args, size_t nbytes);
+void pare__arg_long8(pare__args *args, const int64_t value[8]); /* a long8: dimensions, strides */
 
 /* Sets the arguments and enqueues; locks the device itself. dims 1..3. local NULL: the kernel's reqd_work_group_size or the driver's
  * choice. A global size of 0 in any dimension enqueues nothing. Asynchronous. */
