@@ -198,7 +198,8 @@ static pare_status list_fill(pare_device_list *list) {
   if (code != CL_SUCCESS) status = pare__fail_cl(code, "clGetPlatformIDs");
   for (cl_uint i = 0; i < count && status == PARE_OK; i++) {
     pare_status listed = list_platform(list, platforms[i], i);
-    if (listed == PARE_OK) continue;
+    if (listed == PARE_ERR_MEMORY) status = listed; /* says nothing about the platform */
+    if (listed == PARE_OK || listed == PARE_ERR_MEMORY) continue;
     pare__log(PARE_LOG_WARN, "a platform is left out: %s", pare_message());
     if (!list->left_out) list->left_out = pare__strdup(pare_message());
     if (!list->left_out) status = pare__fail_memory("why a platform is left out", 0);
