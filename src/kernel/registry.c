@@ -1,9 +1,13 @@
 /* All families. A family is one line here and one file beside it. SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "kernel/family_gemm.h"
+#include "kernel/family_gemm_pack.h"
 #include "kernel/kernel.h"
 
 const pare__family *const pare__families[] = {
+    &pare__family_gemm,
+    &pare__family_gemm_pack,
     NULL,
 };
 

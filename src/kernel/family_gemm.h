@@ -1,0 +1,105 @@
+/* Matrix products as a problem: shared by the families gemm and gemv, and by their operations. SPDX-License-Identifier:
+ * Apache-2.0
+ *
+ * C[b][i][j] = activation(alpha * sum over l of A[b][i][l] * B[b][l][j] + beta * C[b][i][j] + bias[i][j])
+ *
+ * Buffers: A, B, bias (optional), C. Every operand has a stride for each of three batch dimensions (0 = the same for
+ * all), for its rows and for its columns. With GEMM_PANEL > 0, B is in panels: element (l, j) is panel j / GEMM_PANEL,
+ * row l of it, column j % GEMM_PANEL; GEMM_B_ROW is then GEMM_PANEL, GEMM_B_COL is 1 and GEMM_B_PANEL the elements from
+ * one panel to the next. real: alpha, beta, and the ends of clip. mode: pare__gemm_mode of the whole. Products of f16
+ * and bf16 accumulate in f32. */
+#ifndef PARE_KERNEL_FAMILY_GEMM_H
+#define PARE_KERNEL_FAMILY_GEMM_H
+
+#include "kernel/kernel.h"
+
+enum {
+  GEMM_M,
+  GEMM_N,
+  GEMM_K,
+  GEMM_BATCH0,
+  GEMM_BATCH1,
+  GEMM_BATCH2,
+  GEMM_A_BATCH0,
+  GEMM_A_BATCH1,
+  GEMM_A_BATCH2,
+  GEMM_A_ROW,
+  GEMM_A_COL,
+  GEMM_B_BATCH0,
+  GEMM_B_BATCH1,
+  GEMM_B_BATCH2,
+  GEMM_B_ROW,
+  GEMM_B_COL,
+  GEMM_B_PANEL,
+  GEMM_PANEL,
+  GEMM_C_BATCH0,
+  GEMM_C_BATCH1,
+  GEMM_C_BATCH2,
+  GEMM_C_ROW,
+  GEMM_C_COL,
+  GEMM_BIAS, /* 0: none */
+  GEMM_BIAS_ROW,
+  GEMM_BIAS_COL,
+  GEMM_ACTIVATION,
+  GEMM_NDIMS
+};
+enum { GEMM_ALPHA, GEMM_BETA, GEMM_LOW, GEMM_HIGH };
+enum { GEMM_BUFFER_A, GEMM_BUFFER_B, GEMM_BUFFER_BIAS, GEMM_BUFFER_C, GEMM_NBUFFERS };
+
+/* How the operands lie: each is a path through the kernels of its own, trusted by itself. */
+enum {
+  GEMM_GENERAL = 0,
+  GEMM_A_ROWS = 1 /* rows of A are f32 and contiguous */,
+  GEMM_B_PANELS = 2,
+  GEMM_B_ROWS = 4 /* few rows, B used directly */
+};
+int pare__gemm_mode(const pare__problem *problem);
+
+/* Columns of a panel of packed B that the device's best kernels want. */
+int64_t pare__gemm_panel(const pare_device_info *info);
+
+extern const pare__family pare__family_gemm, pare__family_gemv;
+
+/* Parts of the families gemm and gemv. */
+void pare__gemm_buffer(const pare__problem *problem, unsigned i, pare__buffer_spec *out);
+bool pare__gemm_reference(const pare__problem *problem, void *const *data, double *const *expected,
+                          double *const *tolerance);
+void pare__gemm_work(const pare__problem *problem, double *flops, double *bytes);
+void pare__gemm_describe(const pare__problem *problem, char *text, size_t capacity);
+void pare__gemm_shape_class(const pare__problem *problem, char *text, size_t capacity);
+
+/* One line of a set of problems. Strides follow from it: row-major, `padding` elements after each row. */
+typedef struct pare__gemm_case {
+  int64_t batch0, batch1, m, n, k;
+  bool a_transposed, b_transposed, packed;
+  int bias; /* 0 none, 1 a row vector, 2 a column vector */
+  int activation;
+  double alpha, beta;
+  pare_dtype a, b, c;
+  int64_t padding;
+  bool broadcast_b; /* one B for all of batch 0 */
+} pare__gemm_case;
+void pare__gemm_problem(const pare_device_info *info, const pare__gemm_case *from, pare__problem *out);
+
+/* The arguments that all kernels share, A to C or to the column stride of C; the third batch dimension is taken by the
+ * caller. */
+void pare__gemm_args_operands(pare__args *args, const pare__run *run, int64_t batch0, bool panel_width, bool c_col);
+/* Calls `launch` once for each index of the outermost batch dimension; nothing to do if C is empty. */
+pare_status pare__gemm_each_batch(const pare__run *run, pare_status (*launch)(const pare__run *run, int64_t batch0));
+
+bool pare__gemm_cases(pare__case_set set, const pare_device_info *info, unsigned index, pare__problem *out);
+bool pare__gemv_cases(pare__case_set set, const pare_device_info *info, unsigned index, pare__problem *out);
+/* All operands f64 or none; sizes that fit an int. */
+bool pare__gemm_accepts(const pare__problem *whole);
+
+/* The variant for CPU devices: family_gemm_wide.c. */
+extern const pare__param pare__gemm_wide_params[];
+void pare__gemm_wide_defaults(const pare_device_info *info, const pare__problem *whole, pare__tuning *tuning);
+bool pare__gemm_wide_accepts(const pare_device_info *info, const pare__problem *whole);
+pare_status pare__gemm_wide_launch(const pare__run *run);
+
+/* CLBlast as a provider: family_gemm_clblast.c. */
+bool pare__gemm_clblast_accepts(const pare_device_info *info, const pare__problem *whole);
+pare_status pare__gemm_clblast_launch(const pare__run *run);
+
+#endif
