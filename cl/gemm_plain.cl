@@ -7,9 +7,7 @@
 #pragma OPENCL FP_CONTRACT OFF
 
 #define REAL VALUE(T3)
-#define INTEGER int
-#define AS_INTEGER(x) as_int(x)
-#define AS_REAL(x) as_float(x)
+#define MATH_WIDTH 1
 #include "gemm_epilogue.cl"
 
 __kernel void gemm_plain(int m, int n, int k, int batches, __global const STORE(T0) *a, long a_offset, long a_batch0,

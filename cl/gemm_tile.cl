@@ -32,9 +32,7 @@
 #define UNROLL _Pragma("unroll")
 
 #define REAL VALUE(T3)
-#define INTEGER int
-#define AS_INTEGER(x) as_int(x)
-#define AS_REAL(x) as_float(x)
+#define MATH_WIDTH 1
 #include "gemm_epilogue.cl"
 
 __attribute__((reqd_work_group_size(GROUP_X, GROUP_Y, 1))) __kernel void gemm_tile(

@@ -36,9 +36,7 @@
 #define LANES JOIN(float, VW)
 
 #define REAL LANES
-#define INTEGER JOIN(int, VW)
-#define AS_INTEGER(x) JOIN(as_int, VW)(x)
-#define AS_REAL(x) JOIN(as_float, VW)(x)
+#define MATH_WIDTH VW
 #include "gemm_epilogue.cl"
 
 #if A_IN_PLACE
