@@ -170,8 +170,8 @@ size_t cli_type_index(const pare_device_list *list, size_t index);
 
 /* Which devices the command line selects. `choices` is malloc'ed. */
 pare_status cli_select(const pare_device_list *list, const char *spec, pare_device_choice **choices, size_t *count);
-/* What a machine without a device needs. */
-extern const char cli_install_hint[];
+/* The error on a machine without a device: what to install. */
+extern const char cli_no_device[];
 
 /* Opens a context on each selected device in turn and calls `run`; stops at the first failure that is not CLI_FAILED.
  */

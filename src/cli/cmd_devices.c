@@ -64,7 +64,8 @@ static void print_rank(const machine *found, size_t index) {
     char text[CLI_TEXT];
     if (found->choices[i].index != index) continue;
     cli_print(CLI_GOOD, "%s%s", before, cli_ordinal(i + 1, text));
-    if (found->choices[i].nparts > 1) cli_print(CLI_GOOD, " (%u units)", found->choices[i].compute_units);
+    unsigned units = found->choices[i].compute_units;
+    if (found->choices[i].nparts > 1) cli_print(CLI_GOOD, " (%u unit%s)", units, units == 1 ? "" : "s");
     before = ", ";
   }
 }
@@ -118,7 +119,7 @@ static void print_selection(const machine *found) {
 static cli_exit print_people(const machine *found) {
   size_t count = pare_device_list_count(found->list);
   for (size_t i = 0; i < count; i++) print_device(found, i);
-  if (count == 0) return cli_error(CLI_DEVICE, "there is no OpenCL device: %s", cli_install_hint);
+  if (count == 0) return cli_error(CLI_DEVICE, "%s", cli_no_device);
   if (found->status != PARE_OK) return cli_fail(found->status);
   print_selection(found);
   return CLI_OK;
@@ -150,8 +151,7 @@ static cli_exit print_json(const machine *found) {
                            "runs_on", runs_on, "error", *error ? cli_json_text(error) : json_null());
   cli_exit code = cli_json_print(json);
   if (code != CLI_OK || !*error) return code;
-  return count == 0 ? cli_error(CLI_DEVICE, "there is no OpenCL device: %s", cli_install_hint)
-                    : cli_fail(found->status);
+  return count == 0 ? cli_error(CLI_DEVICE, "%s", cli_no_device) : cli_fail(found->status);
 }
 
 static cli_exit run(const cli_arguments *arguments) {
@@ -164,7 +164,7 @@ static cli_exit run(const cli_arguments *arguments) {
   pare_status status = pare_device_list_open(true, &found.list);
   if (status != PARE_OK) {
     cli_exit code = cli_fail(status);
-    cli_note("If no driver is installed: %s", cli_install_hint);
+    cli_note("%s", cli_no_device);
     return code;
   }
   if (pare_device_list_count(found.list) > 0)

@@ -23,11 +23,12 @@ const cli_capability cli_capabilities[] = {
 };
 const size_t cli_ncapabilities = CLI_COUNT(cli_capabilities);
 
-const char cli_install_hint[] = "install the driver of a device, for example (Debian, Ubuntu):\n"
-                                "  pocl-opencl-icd    any CPU\n"
-                                "  intel-opencl-icd   Intel GPUs\n"
-                                "  mesa-opencl-icd    AMD GPUs (and others: RUSTICL_ENABLE=radeonsi, iris, llvmpipe)\n"
-                                "  NVIDIA's and AMD's own drivers bring their OpenCL with them";
+const char cli_no_device[] = "there is no OpenCL device: no driver is installed, or those that are list none.\n"
+                             "Install the driver of a device, for example (Debian, Ubuntu):\n"
+                             "  pocl-opencl-icd    any CPU\n"
+                             "  intel-opencl-icd   Intel GPUs\n"
+                             "  mesa-opencl-icd    AMD GPUs (and others: RUSTICL_ENABLE=radeonsi, iris, llvmpipe)\n"
+                             "  NVIDIA's and AMD's own drivers bring their OpenCL with them";
 
 bool cli_can(const pare_device_info *info, const cli_capability *capability) {
   bool value;
@@ -72,7 +73,7 @@ cli_exit cli_each_device(const char *spec, cli_device_run run, void *user) {
   cli_exit code = CLI_OK;
   pare_status status = pare_device_list_open(false, &list);
   if (status == PARE_OK && pare_device_list_count(list) == 0) {
-    code = cli_error(CLI_DEVICE, "there is no OpenCL device: %s", cli_install_hint);
+    code = cli_error(CLI_DEVICE, "%s", cli_no_device);
     goto out;
   }
   if (status == PARE_OK) status = cli_select(list, spec, &choices, &count);
