@@ -48,3 +48,18 @@ tests_test_executor_CPPFLAGS = $(TEST_CPPFLAGS)
 # The command as people use it.
 EXTRA_DIST += tests/test_cli.sh
 EXTRA_DIST += tests/cli/complete.bash tests/cli/complete.zsh
+
+# The example of doc/add-a-kernel.md, as it stands there.
+check_PROGRAMS += tests/test_add_a_kernel
+tests_test_add_a_kernel_SOURCES = tests/test_add_a_kernel.c
+nodist_tests_test_add_a_kernel_SOURCES = tests/add-a-kernel/family_axpy.c
+tests_test_add_a_kernel_LDADD = $(TEST_LDADD)
+tests_test_add_a_kernel_CPPFLAGS = $(TEST_CPPFLAGS) \
+  -DPARE_TEST_KERNELS='"$(abs_builddir)/tests/add-a-kernel:$(abs_srcdir)/cl"'
+EXTRA_DIST += tests/cli/extract.awk
+EXTRACT = $(MKDIR_P) tests/add-a-kernel && $(AWK) -f $(srcdir)/tests/cli/extract.awk
+tests/add-a-kernel/family_axpy.c: doc/add-a-kernel.md tests/cli/extract.awk tests/add-a-kernel/axpy.cl
+	$(AM_V_GEN)$(EXTRACT) -v file=family_axpy.c $(srcdir)/doc/add-a-kernel.md >$@
+tests/add-a-kernel/axpy.cl: doc/add-a-kernel.md tests/cli/extract.awk
+	$(AM_V_GEN)$(EXTRACT) -v file=axpy.cl $(srcdir)/doc/add-a-kernel.md >$@
+CLEANFILES += tests/add-a-kernel/family_axpy.c tests/add-a-kernel/axpy.cl
