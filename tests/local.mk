@@ -46,7 +46,8 @@ tests_test_executor_SOURCES = tests/test_executor.c
 tests_test_executor_LDADD = $(TEST_LDADD) $(OPENCL_LIBS)
 tests_test_executor_CPPFLAGS = $(TEST_CPPFLAGS)
 # The command as people use it.
-EXTRA_DIST += tests/test_cli.sh
+TESTS += tests/test_cli.sh
+dist_check_SCRIPTS += tests/test_cli.sh
 EXTRA_DIST += tests/cli/complete.bash tests/cli/complete.zsh
 
 # The example of doc/add-a-kernel.md, as it stands there.

@@ -30,7 +30,8 @@ START_TEST(rows_of_the_example_are_trusted) {
     char reason[400];
     pare_status status = pare__selftest(device, &pare__family_axpy, variant, true, &verdict, reason, sizeof reason);
     ck_assert_msg(status == PARE_OK, "%s", pare_message());
-    ck_assert_msg(verdict == PARE__TRUSTED, "%s: %s: %s", variant->name, pare__verdict_name(verdict), reason);
+    ck_assert_msg(verdict == PARE__TRUSTED || verdict == PARE__CANNOT, "%s: %s: %s", variant->name,
+                  pare__verdict_name(verdict), reason);
   }
 }
 END_TEST
@@ -38,6 +39,10 @@ END_TEST
 START_TEST(problems_of_the_example_are_right) {
   for (const pare__variant *variant = pare__family_axpy.variants; variant->name; variant++) {
     pare__problem problem;
+    pare__verdict verdict;
+    char why[400];
+    ck_assert_int_eq(pare__selftest(device, &pare__family_axpy, variant, false, &verdict, why, sizeof why), PARE_OK);
+    if (verdict == PARE__CANNOT) continue; /* too large a group for this device */
     for (unsigned i = 0; memset(&problem, 0, sizeof problem),
                   pare__family_axpy.problem(PARE__CASES_TEST, pare__device_info(device), i, &problem);
          i++) {

@@ -162,7 +162,7 @@ run 0 cache clear --json
 json
 
 if [ "$ndevices" -gt 0 ]; then
-  family=$(awk -F'\t' '$1 == "family" { print $2; exit }' "$folder/table")
+  family=gemm_pack # tests quickly
   # The first run fills the cache; the second finds everything there.
   run 0 selftest -d 0 --family "$family"
   says out "0 failed"

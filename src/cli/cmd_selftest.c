@@ -62,6 +62,7 @@ static cli_exit test_device(pare_context *context, void *user) {
     printf(" (%s %s)\n", test->device->driver, test->device->driver_version);
     test->table = cli_table_open("family|variant|verdict|>time|reason");
   }
+  cli_progress(-1, "testing kernels");
   pare_status status = pare_kernel_selftest(context, test->family, test->again, report, test);
   cli_progress_clear();
   cli_exit code = CLI_OK;
