@@ -54,6 +54,7 @@ typedef struct pare_device_choice {
   size_t index;           /* in the list */
   unsigned part, nparts;  /* 0 of 1 for a whole device */
   unsigned compute_units; /* of this part */
+  unsigned first_unit;    /* its first compute unit */
   double weight;          /* first guess of relative speed; 1 unless the selector says otherwise */
 } pare_device_choice;
 

@@ -32,7 +32,8 @@ static int remaining_ms(double deadline) {
   return left > 0 ? (int)left + 1 : 0;
 }
 
-/* Reads until the end of file; false at the deadline. What is over the limit is read and dropped, so that the child does not block. */
+/* Reads until the end of file; false at the deadline. What is over the limit is read and dropped, so that the child
+ * does not block. */
 static bool collect(int from, double deadline, char *output, size_t *count) {
   char overflow[4096];
   for (;;) {
@@ -70,7 +71,8 @@ static pare_status spawn(const char *const *arguments, int to, pid_t *child, boo
   unsigned count = 0;
   argv[count++] = (char *)helper_path();
   for (; arguments[count - 1]; count++) {
-    if (count > MAX_ARGUMENTS) return pare__fail(PARE_ERR_ARGUMENT, "a child process with over %d arguments", MAX_ARGUMENTS);
+    if (count > MAX_ARGUMENTS)
+      return pare__fail(PARE_ERR_ARGUMENT, "a child process with over %d arguments", MAX_ARGUMENTS);
     argv[count] = (char *)arguments[count - 1];
   }
   argv[count] = NULL;

@@ -11,9 +11,10 @@ typedef struct pare__child_end {
   int code;       /* its exit status, if it exited */
 } pare__child_end;
 
-/* Runs the helper program pare-trial ($PARE_TRIAL, else that of the build tree if pare runs from one, else the installed one) with
- * `arguments` (ending with NULL, without the program's name), standard input empty, and collects the first 64 KiB of its standard
- * output in *output (malloc'ed, with a terminator; NULL if it could not be started). Drivers need exec: they do not survive fork. */
+/* Runs the helper program pare-trial ($PARE_TRIAL, else that of the build tree if pare runs from one, else the
+ * installed one) with `arguments` (ending with NULL, without the program's name), standard input empty, and collects
+ * the first 64 KiB of its standard output in *output (malloc'ed, with a terminator; NULL if it could not be started).
+ * Drivers need exec: they do not survive fork. */
 pare_status pare__child_run(const char *const *arguments, unsigned timeout_ms, char **output, pare__child_end *end);
 
 #endif

@@ -9,16 +9,37 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Makes part `part` of `nparts`. The choice tells the units of this part only; the parts of a selector are made by
- * equal division or one by one by counts, so that opening needs no other part. */
+/* The device `wanted` of those that this division makes; the others are let go. */
+static cl_int divide(cl_device_id whole, const cl_device_partition_property *how, cl_uint wanted, cl_device_id *out) {
+  cl_uint count = 0;
+  cl_int code = clCreateSubDevices(whole, how, 0, NULL, &count);
+  if (code != CL_SUCCESS) return code;
+  if (wanted >= count) return CL_INVALID_DEVICE_PARTITION_COUNT;
+  cl_device_id *parts = calloc(count, sizeof *parts);
+  if (!parts) return CL_OUT_OF_HOST_MEMORY;
+  code = clCreateSubDevices(whole, how, count, parts, NULL);
+  if (code == CL_SUCCESS) *out = parts[wanted];
+  for (cl_uint i = 0; i < count && code == CL_SUCCESS; i++)
+    if (i != wanted) clReleaseDevice(parts[i]);
+  free(parts);
+  return code;
+}
+
+/* Divides by counts, the units before the part being one division of their own; some drivers only divide equally. */
 static pare_status open_part(pare__device *device, const pare_device_choice *choice) {
-  cl_device_partition_property by_counts[] = {CL_DEVICE_PARTITION_BY_COUNTS, choice->compute_units,
-                                              CL_DEVICE_PARTITION_BY_COUNTS_LIST_END, 0};
   cl_device_id part = NULL;
-  cl_int code = clCreateSubDevices(device->id, by_counts, 1, &part, NULL);
+  cl_device_partition_property units = choice->compute_units, before = choice->first_unit;
+  const cl_device_partition_property first[] = {CL_DEVICE_PARTITION_BY_COUNTS, units,
+                                                CL_DEVICE_PARTITION_BY_COUNTS_LIST_END, 0};
+  const cl_device_partition_property later[] = {CL_DEVICE_PARTITION_BY_COUNTS, before, units,
+                                                CL_DEVICE_PARTITION_BY_COUNTS_LIST_END, 0};
+  const cl_device_partition_property equally[] = {CL_DEVICE_PARTITION_EQUALLY, units, 0};
+  cl_int code = divide(device->id, before ? later : first, before ? 1 : 0, &part);
+  if (code != CL_SUCCESS && choice->first_unit % choice->compute_units == 0)
+    code = divide(device->id, equally, choice->first_unit / choice->compute_units, &part);
   if (code != CL_SUCCESS)
-    return pare__fail_cl(code, "clCreateSubDevices(%u of the %u compute units of %s)", choice->compute_units,
-                         device->info.compute_units, device->info.name);
+    return pare__fail_cl(code, "clCreateSubDevices(%u compute units from unit %u of the %u of %s)",
+                         choice->compute_units, choice->first_unit, device->info.compute_units, device->info.name);
   device->id = part;
   device->part = true;
   device->info.compute_units = choice->compute_units;
@@ -44,13 +65,12 @@ static void locks_init(pare__device *device) {
   pthread_mutex_init(&device->memory_lock, NULL);
 }
 
-static pare_status open_checked(pare_device_list *list, const pare_device_choice *choice, pare__device *device) {
+static pare_status open_checked(const pare_device_list *list, const pare_device_choice *choice, pare__device *device) {
   const pare__device_entry *entry = &list->entry[choice->index];
-  if (!list->info[choice->index].usable)
-    return pare__fail(PARE_ERR_DEVICE, "device %zu, %s, is refused: %s", choice->index, entry->name,
-                      list->info[choice->index].remark);
-  PARE__TRY(pare__device_probe(list, choice->index));
   device->info = list->info[choice->index];
+  if (!device->info.usable)
+    return pare__fail(PARE_ERR_DEVICE, "device %zu, %s, is refused: %s", choice->index, entry->name,
+                      device->info.remark);
   device->quirks = entry->quirks;
   device->platform = entry->platform;
   device->id = entry->id;
@@ -59,23 +79,39 @@ static pare_status open_checked(pare_device_list *list, const pare_device_choice
   return open_objects(device);
 }
 
-pare_status pare__device_open(pare_device_list *list, const pare_device_choice *choice, uint64_t memory_limit_bytes,
-                              pare__device **out) {
-  *out = NULL;
-  if (!list || !choice || choice->index >= list->count)
-    return pare__fail(PARE_ERR_ARGUMENT, "pare__device_open: no such device");
+static pare_status open_device(const pare_device_list *list, const pare_device_choice *choice,
+                               uint64_t memory_limit_bytes, bool uncached, pare__device **out) {
   pare__device *device = calloc(1, sizeof *device);
   if (!device) return pare__fail_memory("a device", sizeof *device);
   device->references = 1;
   device->limit_bytes = memory_limit_bytes;
+  device->uncached = uncached;
   locks_init(device);
+  uint64_t before = pare__resident_bytes();
   pare_status status = open_checked(list, choice, device);
   if (status != PARE_OK) {
     pare__device_close(device);
     return status;
   }
+  uint64_t after = pare__resident_bytes();
+  device->info.driver_bytes = list->entry[choice->index].driver_bytes + (after > before ? after - before : 0);
   *out = device;
   return PARE_OK;
+}
+
+pare_status pare__device_open(pare_device_list *list, const pare_device_choice *choice, uint64_t memory_limit_bytes,
+                              pare__device **out) {
+  *out = NULL;
+  if (!list || !choice || choice->index >= list->count || choice->compute_units == 0)
+    return pare__fail(PARE_ERR_ARGUMENT, "pare__device_open: no such device");
+  PARE__TRY(pare__device_probe(list, choice->index));
+  return open_device(list, choice, memory_limit_bytes, false, out);
+}
+
+pare_status pare__device_open_bare(const pare_device_list *list, size_t index, pare__device **out) {
+  *out = NULL;
+  const pare_device_choice whole = {.index = index, .nparts = 1, .compute_units = list->info[index].compute_units};
+  return open_device(list, &whole, 0, true, out);
 }
 
 void pare__device_close(pare__device *device) {

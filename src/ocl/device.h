@@ -8,8 +8,8 @@
 
 /* A .cl file with its includes in place. */
 typedef struct pare__source {
-  char *file;  /* as asked for */
-  char *text;  /* with #line at every change of file, so that compilers name the right one */
+  char *file; /* as asked for */
+  char *text; /* with #line at every change of file, so that compilers name the right one */
   char hash[33];
   struct pare__source *next;
 } pare__source;
@@ -18,8 +18,8 @@ struct pare__buffer {
   pare__device *device;
   cl_mem mem;
   size_t nbytes;
-  void *host;         /* NULL unless it wraps host memory */
-  const char *what;   /* owned */
+  void *host;       /* NULL unless it wraps host memory */
+  const char *what; /* owned */
   unsigned references;
   pare__buffer *previous, *next; /* all buffers of the device */
 };
@@ -38,6 +38,7 @@ struct pare__device {
   pare__source *sources;
   void *attached;
   void (*attached_close)(void *state);
+  bool uncached;      /* opened to be probed: its programs are not worth keeping */
   bool cache_refused; /* said once in the log that the cache folder does not work */
 
   /* Buffers may outlive the open device: the struct goes with the last reference. */
@@ -47,6 +48,8 @@ struct pare__device {
   pare__buffer *buffers;
 };
 
+/* Opens a whole device to probe it: its capabilities are not known yet. */
+pare_status pare__device_open_bare(const pare_device_list *list, size_t index, pare__device **out);
 void pare__device_unreference(pare__device *device);
 void pare__programs_close(pare__device *device);
 pare_status pare__source_get(pare__device *device, const char *file, pare__source **out);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "ocl/host_cpu.h"
 
 /* Part of every key: raise it when programs, notes or capabilities are kept differently. */
 #define KEY_VERSION "1"
@@ -81,12 +82,16 @@ static pare_status entry_texts(pare__device_entry *entry) {
   return PARE_OK;
 }
 
-static pare_status entry_key(pare__device_entry *entry) {
+/* A CPU device's binaries hold this processor's instructions, and names do not tell processors apart: "AMD EPYC" is
+ * several. */
+static pare_status entry_key(pare__device_entry *entry, pare_device_type type) {
+  char processor[PARE__HOST_CPU_TEXT] = "";
+  if (type == PARE_DEVICE_CPU) pare__host_cpu_text(processor);
   pare__hash *hash = pare__hash_open();
   if (!hash) return pare__fail_memory("a hash", 0);
   const char *const parts[] = {KEY_VERSION,           entry->name,           entry->vendor,
                                entry->platform_name,  entry->driver_version, entry->platform_version,
-                               entry->opencl_version, entry->extensions};
+                               entry->opencl_version, entry->extensions,     processor};
   for (size_t i = 0; i < PARE__COUNT(parts); i++) pare__hash_text(hash, parts[i]);
   pare__hash_close(hash, entry->key);
   return PARE_OK;
@@ -141,7 +146,6 @@ static pare_status entry_open(cl_platform_id platform, cl_device_id id, pare__de
   entry->platform = platform;
   entry->id = id;
   PARE__TRY(entry_texts(entry));
-  PARE__TRY(entry_key(entry));
   entry->quirks = pare__quirks_find(entry->platform_name, entry->vendor);
   info->name = entry->name;
   info->vendor = entry->vendor;
@@ -150,7 +154,8 @@ static pare_status entry_open(cl_platform_id platform, cl_device_id id, pare__de
   info->driver_version = entry->driver_version;
   info->opencl_version = entry->opencl_version;
   info->remark = "";
-  return entry_numbers(entry, info);
+  PARE__TRY(entry_numbers(entry, info));
+  return entry_key(entry, info->type);
 }
 
 static pare_status list_add(pare_device_list *list, cl_platform_id platform, unsigned platform_index, cl_device_id id,
@@ -171,8 +176,10 @@ static pare_status list_add(pare_device_list *list, cl_platform_id platform, uns
 }
 
 /* A platform without devices (Mesa's Clover) is harmless, and one that fails must not hide the others. */
-static pare_status list_platform(pare_device_list *list, cl_platform_id platform, unsigned platform_index) {
+static pare_status list_platform(pare_device_list *list, cl_platform_id platform, unsigned platform_index,
+                                 uint64_t loader_bytes) {
   cl_uint count = 0;
+  uint64_t before = pare__resident_bytes();
   cl_int code = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 0, NULL, &count);
   if (code == CL_DEVICE_NOT_FOUND || (code == CL_SUCCESS && count == 0)) return PARE_OK;
   if (code != CL_SUCCESS) return pare__fail_cl(code, "clGetDeviceIDs of platform %u", platform_index);
@@ -181,14 +188,20 @@ static pare_status list_platform(pare_device_list *list, cl_platform_id platform
   pare_status status = PARE_OK;
   code = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, count, ids, NULL);
   if (code != CL_SUCCESS) status = pare__fail_cl(code, "clGetDeviceIDs of platform %u", platform_index);
-  for (cl_uint i = 0; i < count && status == PARE_OK; i++) status = list_add(list, platform, platform_index, ids[i], i);
+  uint64_t after = pare__resident_bytes(), driver_bytes = loader_bytes + (after > before ? after - before : 0);
+  for (cl_uint i = 0; i < count && status == PARE_OK; i++) {
+    status = list_add(list, platform, platform_index, ids[i], i);
+    if (status == PARE_OK) list->entry[list->count - 1].driver_bytes = driver_bytes / count;
+  }
   free(ids);
   return status;
 }
 
 static pare_status list_fill(pare_device_list *list) {
   cl_uint count = 0;
-  cl_int code = clGetPlatformIDs(0, NULL, &count);
+  uint64_t before = pare__resident_bytes();
+  cl_int code = clGetPlatformIDs(0, NULL, &count); /* loads all drivers at once */
+  uint64_t after = pare__resident_bytes();
   if (code == -1001 || (code == CL_SUCCESS && count == 0)) return PARE_OK;
   if (code != CL_SUCCESS) return pare__fail_cl(code, "clGetPlatformIDs");
   cl_platform_id *platforms = calloc(count, sizeof *platforms);
@@ -197,7 +210,7 @@ static pare_status list_fill(pare_device_list *list) {
   code = clGetPlatformIDs(count, platforms, NULL);
   if (code != CL_SUCCESS) status = pare__fail_cl(code, "clGetPlatformIDs");
   for (cl_uint i = 0; i < count && status == PARE_OK; i++) {
-    pare_status listed = list_platform(list, platforms[i], i);
+    pare_status listed = list_platform(list, platforms[i], i, after > before ? (after - before) / count : 0);
     if (listed == PARE_ERR_MEMORY) status = listed; /* says nothing about the platform */
     if (listed == PARE_OK || listed == PARE_ERR_MEMORY) continue;
     pare__log(PARE_LOG_WARN, "a platform is left out: %s", pare_message());
@@ -215,7 +228,7 @@ pare_status pare_device_list_open(bool probe, pare_device_list **out) {
   if (!list) return pare__fail_memory("a list of devices", sizeof *list);
   pthread_mutex_init(&list->lock, NULL);
   pare_status status = list_fill(list);
-  for (size_t i = 0; probe && i < list->count && status == PARE_OK; i++) status = pare__device_probe(list, i);
+  for (size_t i = 0; probe && i < list->count && status == PARE_OK; i++) status = pare__device_probe_or_remark(list, i);
   if (status != PARE_OK) {
     pare_device_list_close(list);
     return status;

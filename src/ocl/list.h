@@ -14,7 +14,8 @@ typedef struct pare__device_entry {
   const pare__quirks *quirks;
   char *name, *vendor, *platform_name, *platform_version, *driver_version, *opencl_version, *extensions, *remark;
   char key[33];
-  bool probed; /* capabilities are found out, not only asked for */
+  uint64_t driver_bytes; /* that loading the driver and listing its devices took, shared among them */
+  bool probed;           /* capabilities are found out, not only asked for */
 } pare__device_entry;
 
 struct pare_device_list {
@@ -27,6 +28,8 @@ struct pare_device_list {
 
 /* Fills the capabilities of one device, from the cache or by probing it. */
 pare_status pare__device_probe(pare_device_list *list, size_t index);
+/* The same for a table of devices: what goes wrong becomes the device's remark. */
+pare_status pare__device_probe_or_remark(pare_device_list *list, size_t index);
 
 /* Host memory that this process occupies now; 0 if the system does not say. */
 uint64_t pare__resident_bytes(void);

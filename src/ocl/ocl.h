@@ -13,7 +13,8 @@
 
 /* ---- errors ---- */
 
-const char *pare__cl_name(cl_int code); /* "CL_OUT_OF_RESOURCES"; "CL error -12345" is never lost: unknown codes give "CL_UNKNOWN" */
+const char *pare__cl_name(
+    cl_int code); /* "CL_OUT_OF_RESOURCES"; "CL error -12345" is never lost: unknown codes give "CL_UNKNOWN" */
 /* PARE_ERR_LIMIT for allocation failures, else PARE_ERR_DEVICE: "clCreateBuffer(4096 bytes): CL_OUT_OF_RESOURCES (-5)".
  * `format` names the call with what matters of its arguments. */
 pare_status pare__fail_cl(cl_int code, const char *format, ...) PARE__PRINTF(2, 3);
@@ -24,7 +25,8 @@ typedef struct pare__device pare__device;
 typedef struct pare__program pare__program;
 typedef struct pare__kernel pare__kernel;
 
-/* Opens the choice (a sub-device if nparts > 1). memory_limit_bytes 0 = none. The list stays open while the device is used. */
+/* Opens the choice (a sub-device if nparts > 1). memory_limit_bytes 0 = none. The list stays open while the device is
+ * used. */
 pare_status pare__device_open(pare_device_list *list, const pare_device_choice *choice, uint64_t memory_limit_bytes,
                               pare__device **out);
 void pare__device_close(pare__device *device); /* waits; NULL allowed; then releases programs, queue, context */
@@ -34,7 +36,8 @@ cl_context pare__device_context(const pare__device *device);
 cl_command_queue pare__device_queue(const pare__device *device);
 cl_device_id pare__device_id(const pare__device *device);
 cl_platform_id pare__device_platform(const pare__device *device);
-/* 32 hex digits naming device, driver, version, platform, options that matter: equal on the same device and driver version only. */
+/* 32 hex digits naming device, driver, version, platform, options that matter: equal on the same device and driver
+ * version only. */
 const char *pare__device_key(const pare__device *device);
 
 void pare__device_lock(pare__device *device); /* recursive; held around set-arguments + enqueue */
@@ -42,15 +45,17 @@ void pare__device_unlock(pare__device *device);
 pare_status pare__device_flush(pare__device *device);
 pare_status pare__device_finish(pare__device *device); /* clFinish, checked */
 
-/* One object of a higher floor that lives and dies with the device; `close` runs in pare__device_close, while the queue still works. */
+/* One object of a higher floor that lives and dies with the device; `close` runs in pare__device_close, while the queue
+ * still works. */
 void pare__device_attach(pare__device *device, void *state, void (*close)(void *state));
 void *pare__device_attached(const pare__device *device); /* NULL if there is none */
 
 /* ---- memory ---- */
 
 typedef struct pare__buffer pare__buffer; /* accounted against the device's limit; counted references */
-/* nbytes 0 gives a buffer of the smallest size. `what` names it in the error. Over the limit: PARE_ERR_LIMIT with asked, in use, limit,
- * and the largest holders by what; nothing changes. Over the device's largest buffer: PARE_ERR_LIMIT. */
+/* nbytes 0 gives a buffer of the smallest size. `what` names it in the error. Over the limit: PARE_ERR_LIMIT with
+ * asked, in use, limit, and the largest holders by what; nothing changes. Over the device's largest buffer:
+ * PARE_ERR_LIMIT. */
 pare_status pare__buffer_create(pare__device *device, size_t nbytes, const char *what, pare__buffer **out);
 /* Over host memory (CL_MEM_USE_HOST_PTR). */
 pare_status pare__buffer_wrap(pare__device *device, void *host, size_t nbytes, const char *what, pare__buffer **out);
@@ -74,7 +79,8 @@ pare_status pare__program_get(pare__device *device, const char *file, const char
 /* A kernel by entry name; owned by the program; PARE_ERR_KERNEL if there is none. Use only between lock and unlock. */
 pare_status pare__kernel_get(pare__program *program, const char *entry, pare__kernel **out);
 size_t pare__kernel_max_group(const pare__kernel *kernel);
-/* 32 hex digits naming the content of a .cl file with everything it includes; kept in memory. PARE_ERR_KERNEL, PARE_ERR_IO. */
+/* 32 hex digits naming the content of a .cl file with everything it includes; kept in memory. PARE_ERR_KERNEL,
+ * PARE_ERR_IO. */
 pare_status pare__source_hash(pare__device *device, const char *file, char hex[33]);
 /* Adds the small result of a self-test beside the program's binary in the disk cache, and finds it again. */
 pare_status pare__note_write(pare__device *device, const char *key, const char *text);
@@ -112,10 +118,10 @@ void pare__arg_mem(pare__args *args, cl_mem value); /* NULL allowed: a null glob
 void pare__arg_local(pare__args *args, size_t nbytes);
 void pare__arg_long8(pare__args *args, const int64_t value[8]); /* a long8: dimensions, strides */
 
-/* Sets the arguments and enqueues; locks the device itself. dims 1..3. local NULL: the kernel's reqd_work_group_size or the driver's
- * choice. A global size of 0 in any dimension enqueues nothing. Asynchronous. */
-pare_status pare__launch(pare__device *device, pare__kernel *kernel, unsigned dims, const size_t *global, const size_t *local,
-                         const pare__args *args);
+/* Sets the arguments and enqueues; locks the device itself. dims 1..3. local NULL: the kernel's reqd_work_group_size or
+ * the driver's choice. A global size of 0 in any dimension enqueues nothing. Asynchronous. */
+pare_status pare__launch(pare__device *device, pare__kernel *kernel, unsigned dims, const size_t *global,
+                         const size_t *local, const pare__args *args);
 
 /* ---- disk cache (programs, notes, tuning) ---- */
 

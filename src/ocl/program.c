@@ -126,11 +126,12 @@ static bool build_from_binary(pare__program *program) {
 
 static pare_status program_build(pare__program *program, const pare__source *source) {
   PARE__TRY(program_key(program, source));
-  if (build_from_binary(program)) return PARE_OK;
+  if (!program->device->uncached && build_from_binary(program)) return PARE_OK;
   double begin = pare__seconds();
   PARE__TRY(build_from_source(program, source));
   pare__log(PARE_LOG_INFO, "built %s with \"%s\" on %s in %.0f ms", program->file, program->options,
             program->device->info.name, 1e3 * (pare__seconds() - begin));
+  if (program->device->uncached) return PARE_OK;
   if (program->device->quirks->late_binary)
     program->unsaved = true;
   else

@@ -17,8 +17,8 @@ struct pare__program {
   pare__device *device;
   cl_program cl;
   char *file, *options;
-  char key[33];       /* of its binary in the cache */
-  bool unsaved;       /* built here, or compiled further by a launch, since the binary was kept */
+  char key[33]; /* of its binary in the cache */
+  bool unsaved; /* built here, or compiled further by a launch, since the binary was kept */
   pare__kernel *kernels;
   pare__program *next;
 };

@@ -9,12 +9,12 @@
 
 /* Rows are tried in order. "Known" are the drivers that the tests run on and the big vendors' own. */
 static const pare__quirks table[] = {
-    {.driver = "pocl", .platform = "Portable Computing Language", .known = true, .late_binary = true, .host_cpu = true},
+    {.driver = "pocl", .platform = "Portable Computing Language", .known = true, .late_binary = true},
     {.driver = "rusticl", .platform = "rusticl", .known = true},
-    {.driver = "oclgrind", .platform = "Oclgrind", .known = true, .every_type = true},
+    {.driver = "oclgrind", .platform = "Oclgrind", .known = true, .every_type = true, .simulator = true},
     {.driver = "clover", .platform = "Clover"},
     {.driver = "intel-fpga", .platform = "Intel(R) FPGA"},
-    {.driver = "intel", .platform = "Intel", .known = true, .host_cpu = true},
+    {.driver = "intel", .platform = "Intel", .known = true},
     {.driver = "nvidia", .platform = "NVIDIA", .known = true},
     {.driver = "amd", .platform = "AMD", .known = true},
     {.driver = "apple", .platform = "Apple"},

@@ -10,8 +10,8 @@ typedef struct pare__quirks {
   const char *vendor;   /* part of the device's vendor; NULL: any */
   bool known;           /* false: nothing was ever tested on it; first runs go to a child process */
   bool every_type;      /* claims to be every type of device: taken as a CPU */
-  bool late_binary;     /* compiles at the first launch: a program's binary is worth saving again after its kernels ran */
-  bool host_cpu;        /* its CPU device is this machine's processor and takes its instructions */
+  bool late_binary; /* compiles at the first launch: a program's binary is worth saving again after its kernels ran */
+  bool simulator;   /* interprets kernels: takes no machine instructions */
 } pare__quirks;
 
 /* The row of a driver; the last row ("unknown") if there is no other. Never NULL. */

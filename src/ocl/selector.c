@@ -113,9 +113,10 @@ static pare_status add_device(matcher *m, const pare__term *term, size_t index) 
   uint64_t asked = term->nunits ? 0 : term->equal_parts;
   for (size_t i = 0; i < term->nunits; i++) asked += term->units[i];
   if (asked > units) return fail_parts(m, term, index, asked);
-  for (unsigned part = 0; part < nparts; part++) {
+  for (unsigned part = 0, first = 0; part < nparts; part++) {
     unsigned part_units = term->nunits ? term->units[part] : units / nparts;
-    PARE__TRY(add_choice(m, (pare_device_choice){index, part, nparts, part_units, term->weight}));
+    PARE__TRY(add_choice(m, (pare_device_choice){index, part, nparts, part_units, first, term->weight}));
+    first += part_units;
   }
   return PARE_OK;
 }

@@ -57,7 +57,8 @@ typedef struct pare__selector {
 pare_status pare__selector_parse(const char *spec, pare__selector *out);
 void pare__selector_close(pare__selector *selector);
 
-/* What `spec` (NULL: the default, all GPUs, else the first CPU) chooses of these devices, as pare_device_list_select does. */
+/* What `spec` (NULL: the default, all GPUs, else the first CPU) chooses of these devices, as pare_device_list_select
+ * does. */
 pare_status pare__selector_match(const pare_device_info *info, size_t ninfo, const char *spec, size_t capacity,
                                  pare_device_choice *choices, size_t *count);
 
