@@ -1,1 +1,46 @@
-# Fuzzers: built and run by `make fuzz`; `make check` replays their corpora.
+# Fuzzers: `make fuzz FUZZ_SECONDS=N` runs each for N seconds with libFuzzer; `make check` replays their committed inputs.
+FUZZERS_ALL = \
+  tests/fuzz/fuzz_bytes \
+  tests/fuzz/fuzz_database \
+  tests/fuzz/fuzz_selector \
+  tests/fuzz/fuzz_shape \
+  tests/fuzz/fuzz_source
+FUZZ_SECONDS = 60
+FUZZ_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/fuzz
+noinst_HEADERS += tests/fuzz/fuzz.h
+EXTRA_DIST += tests/fuzz/corpus tests/fuzz/replay.c
+
+if FUZZERS
+EXTRA_PROGRAMS += $(FUZZERS_ALL)
+FUZZ_COMMON = tests/fuzz/common.c
+FUZZER_LINK = $(AM_LDFLAGS) -fsanitize=fuzzer
+else
+check_PROGRAMS += $(FUZZERS_ALL)
+FUZZ_COMMON = tests/fuzz/common.c tests/fuzz/replay.c
+FUZZER_LINK = $(AM_LDFLAGS)
+endif
+
+tests_fuzz_fuzz_bytes_SOURCES = tests/fuzz/fuzz_bytes.c $(FUZZ_COMMON)
+tests_fuzz_fuzz_bytes_CPPFLAGS = $(FUZZ_CPPFLAGS)
+tests_fuzz_fuzz_bytes_LDFLAGS = $(FUZZER_LINK)
+tests_fuzz_fuzz_bytes_LDADD = libpare_internal.la
+
+tests_fuzz_fuzz_database_SOURCES = tests/fuzz/fuzz_database.c $(FUZZ_COMMON)
+tests_fuzz_fuzz_database_CPPFLAGS = $(FUZZ_CPPFLAGS)
+tests_fuzz_fuzz_database_LDFLAGS = $(FUZZER_LINK)
+tests_fuzz_fuzz_database_LDADD = libpare_internal.la $(JANSSON_LIBS)
+
+tests_fuzz_fuzz_selector_SOURCES = tests/fuzz/fuzz_selector.c $(FUZZ_COMMON)
+tests_fuzz_fuzz_selector_CPPFLAGS = $(FUZZ_CPPFLAGS)
+tests_fuzz_fuzz_selector_LDFLAGS = $(FUZZER_LINK)
+tests_fuzz_fuzz_selector_LDADD = libpare_internal.la
+
+tests_fuzz_fuzz_shape_SOURCES = tests/fuzz/fuzz_shape.c $(FUZZ_COMMON)
+tests_fuzz_fuzz_shape_CPPFLAGS = $(FUZZ_CPPFLAGS)
+tests_fuzz_fuzz_shape_LDFLAGS = $(FUZZER_LINK)
+tests_fuzz_fuzz_shape_LDADD = libpare_internal.la
+
+tests_fuzz_fuzz_source_SOURCES = tests/fuzz/fuzz_source.c $(FUZZ_COMMON)
+tests_fuzz_fuzz_source_CPPFLAGS = $(FUZZ_CPPFLAGS)
+tests_fuzz_fuzz_source_LDFLAGS = $(FUZZER_LINK)
+tests_fuzz_fuzz_source_LDADD = libpare_internal.la
