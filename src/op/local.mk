@@ -1,1 +1,2 @@
 # Floor 5: operations on tensors.
+libpare_internal_la_SOURCES += src/op/op.h

@@ -1,5 +1,5 @@
-/* Benchmark server: CLBlast on the first CPU device that OpenCL has (or the first device). SPDX-License-Identifier:
- * Apache-2.0 */
+/* Benchmark server: CLBlast on the first CPU device that OpenCL has (or the first device).
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef CL_TARGET_OPENCL_VERSION
 #define CL_TARGET_OPENCL_VERSION 120
 #endif
