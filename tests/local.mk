@@ -64,3 +64,14 @@ tests/add-a-kernel/family_axpy.c: doc/add-a-kernel.md tests/cli/extract.awk test
 tests/add-a-kernel/axpy.cl: doc/add-a-kernel.md tests/cli/extract.awk
 	$(AM_V_GEN)$(EXTRACT) -v file=axpy.cl $(srcdir)/doc/add-a-kernel.md >$@
 CLEANFILES += tests/add-a-kernel/family_axpy.c tests/add-a-kernel/axpy.cl
+check_PROGRAMS += tests/test_null_calls
+tests_test_null_calls_SOURCES = tests/test_null_calls.c
+nodist_tests_test_null_calls_SOURCES = tests/null_calls.h
+tests_test_null_calls_LDADD = $(TEST_LDADD)
+tests_test_null_calls_CPPFLAGS = $(TEST_CPPFLAGS) -I$(top_builddir)/tests
+CLEANFILES += tests/null_calls.h
+EXTRA_DIST += tests/tools/make-null-calls
+# A row for every public function, from the headers.
+tests/null_calls.h: $(pareinclude_HEADERS) tests/tools/make-null-calls
+	$(AM_V_GEN)$(MKDIR_P) tests && (cd $(srcdir) && tests/tools/make-null-calls $(pareinclude_HEADERS)) > $@.tmp && mv $@.tmp $@
+tests/test_null_calls-test_null_calls.$(OBJEXT): tests/null_calls.h
