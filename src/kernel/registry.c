@@ -3,11 +3,13 @@
 
 #include "kernel/family_gemm.h"
 #include "kernel/family_gemm_pack.h"
+#include "kernel/family_reduce.h"
 #include "kernel/kernel.h"
 
 const pare__family *const pare__families[] = {
     &pare__family_gemm,
     &pare__family_gemm_pack,
+    &pare__family_reduce,
     NULL,
 };
 
