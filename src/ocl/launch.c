@@ -55,7 +55,10 @@ static pare_status check_group(const pare__device *device, const pare__kernel *k
                         kernel->entry, kernel->program->file, global[d], local[d]);
     items *= local[d];
   }
-  if (items <= kernel->max_group) return PARE_OK;
+  /* A kernel that names its group was built for it; rusticl still tells 32 as the limit of such a kernel, and runs it. */
+  bool required = kernel->required_group[0] > 0;
+  for (unsigned d = 0; d < dims; d++) required = required && local[d] == kernel->required_group[d];
+  if (required || items <= kernel->max_group) return PARE_OK;
   return pare__fail(PARE_ERR_DEVICE, "launching %s of %s in groups of %zu: %s takes up to %zu", kernel->entry,
                     kernel->program->file, items, device->info.name, kernel->max_group);
 }
