@@ -26,3 +26,16 @@ dist_doc_DATA += doc/floor-3-tensor.md
 dist_doc_DATA += doc/floor-4-sched.md
 dist_doc_DATA += doc/floor-5-op.md
 dist_doc_DATA += doc/floor-9-cli.md
+
+# Examples: installed, compiled and run by make check; tests/test_install.sh does so against the installed library.
+examplesdir = $(docdir)/examples
+dist_examples_DATA =
+dist_examples_DATA += doc/examples/opencl.c
+
+EXAMPLE_CPPFLAGS = -I$(top_srcdir)/include $(OPENCL_CFLAGS)
+EXAMPLES =
+EXAMPLES += doc/examples/opencl
+doc_examples_opencl_SOURCES = doc/examples/opencl.c
+doc_examples_opencl_CPPFLAGS = $(EXAMPLE_CPPFLAGS)
+doc_examples_opencl_LDADD = libpare.la $(OPENCL_LIBS)
+check_PROGRAMS += $(EXAMPLES)

@@ -75,3 +75,7 @@ EXTRA_DIST += tests/tools/make-null-calls
 tests/null_calls.h: $(pareinclude_HEADERS) tests/tools/make-null-calls
 	$(AM_V_GEN)$(MKDIR_P) tests && (cd $(srcdir) && tests/tools/make-null-calls $(pareinclude_HEADERS)) > $@.tmp && mv $@.tmp $@
 tests/test_null_calls-test_null_calls.$(OBJEXT): tests/null_calls.h
+
+# What make install gives is enough.
+TESTS += tests/test_install.sh
+dist_check_SCRIPTS += tests/test_install.sh

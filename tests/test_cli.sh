@@ -189,8 +189,10 @@ if [ "$ndevices" -gt 0 ]; then
   fi
 
   # Kernels that are not there: exit 4, and where they were looked for.
-  PARE_KERNEL_PATH=$folder/empty run 1 selftest -d 0 --family "$family" --again
-  says out "$folder/empty"
+  PARE_KERNEL_PATH=$folder/empty PARE_CACHE=$folder/other run 0 devices
+  says out "select by"
+  PARE_KERNEL_PATH=$folder/empty PARE_CACHE=$folder/other run 4 selftest -d 0 --family "$family"
+  says err "$folder/empty"
   PARE_KERNEL_PATH=$folder/empty PARE_CACHE=$folder/other run 4 bench -d 0 --kernel "$family"
   says err "$folder/empty"
 fi
@@ -209,6 +211,12 @@ done
 while IFS=$'\t' read -r _ _ long _; do
   grep -q "Fl ${long#-}" "$srcdir/doc/man/pare.1" || fail "pare(1) does not describe $long"
 done < <(awk -F'\t' '$1 == "option" && $2 == "-"' "$folder/table")
+
+if command -v mandoc >/dev/null; then
+  shown="mandoc -T lint" code=0
+  mandoc -T lint -W warning "$srcdir"/doc/man/*.[13] >"$folder/out" 2>"$folder/err" || code=$?
+  [ $code -eq 0 ] || fail "the manual pages have mistakes"
+fi
 
 for shell in bash zsh; do
   command -v $shell >/dev/null || continue

@@ -31,6 +31,15 @@ static const char *type_text(pare_device_type type) {
   return (size_t)type < CLI_COUNT(names) ? names[type] : "?";
 }
 
+static void print_type(const pare_device_info *info) {
+  char text[256], clock[CLI_TEXT] = "", vectors[CLI_TEXT] = "";
+  if (info->clock_mhz) snprintf(clock, sizeof clock, " at %u MHz", info->clock_mhz);
+  if (info->can.vector_bits) snprintf(vectors, sizeof vectors, ", %u-bit vectors", info->can.vector_bits);
+  snprintf(text, sizeof text, "%s, %u unit%s%s%s", type_text(info->type), info->compute_units,
+           info->compute_units == 1 ? "" : "s", clock, vectors);
+  field("type", text);
+}
+
 static void print_memory(const pare_device_info *info) {
   char text[4 * CLI_TEXT + 64], memory[CLI_TEXT], buffer[CLI_TEXT], local[CLI_TEXT];
   snprintf(text, sizeof text, "%s, largest buffer %s, local %s", cli_bytes(info->memory_bytes, memory),
@@ -83,14 +92,10 @@ static void print_device(const machine *found, size_t index) {
            (int)opencl_version_length(info->opencl_version), info->opencl_version);
   field("driver", text);
   field("platform", info->platform);
-  snprintf(text, sizeof text,
-           info->clock_mhz ? "%s, %u unit%s at %u MHz, %u-bit vectors" : "%s, %u unit%s%.0u, %u-bit vectors",
-           type_text(info->type), info->compute_units, info->compute_units == 1 ? "" : "s", info->clock_mhz,
-           info->can.vector_bits);
-  field("type", text);
+  print_type(info);
   print_memory(info);
   print_capabilities(info, true, "supports");
-  print_capabilities(info, false, "lacks");
+  if (info->can.vector_bits) print_capabilities(info, false, "lacks"); /* else nothing was tried: see the remark */
   field("remark", info->remark ? info->remark : "");
   snprintf(text, sizeof text, "-d %zu, -d %s:%zu or -d %u:%u", index, type, cli_type_index(found->list, index),
            info->platform_index, info->device_index);
