@@ -79,3 +79,8 @@ tests/test_null_calls-test_null_calls.$(OBJEXT): tests/null_calls.h
 # What make install gives is enough.
 TESTS += tests/test_install.sh
 dist_check_SCRIPTS += tests/test_install.sh
+
+check_PROGRAMS += tests/test_base
+tests_test_base_SOURCES = tests/test_base.c
+tests_test_base_LDADD = $(TEST_LDADD)
+tests_test_base_CPPFLAGS = $(TEST_CPPFLAGS)

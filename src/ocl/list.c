@@ -82,8 +82,8 @@ static pare_status entry_texts(pare__device_entry *entry) {
   return PARE_OK;
 }
 
-/* A CPU device's binaries hold this processor's instructions, and names do not tell processors apart: "AMD EPYC" is
- * several. */
+/* A CPU device's binaries hold this processor's instructions, and one name may
+ * stand for several processors. */
 static pare_status entry_key(pare__device_entry *entry, pare_device_type type) {
   char processor[PARE__HOST_CPU_TEXT] = "";
   if (type == PARE_DEVICE_CPU) pare__host_cpu_text(processor);
