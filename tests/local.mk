@@ -84,3 +84,8 @@ check_PROGRAMS += tests/test_base
 tests_test_base_SOURCES = tests/test_base.c
 tests_test_base_LDADD = $(TEST_LDADD)
 tests_test_base_CPPFLAGS = $(TEST_CPPFLAGS)
+
+check_PROGRAMS += tests/test_selector
+tests_test_selector_SOURCES = tests/test_selector.c
+tests_test_selector_LDADD = $(TEST_LDADD)
+tests_test_selector_CPPFLAGS = $(TEST_CPPFLAGS)
