@@ -165,7 +165,8 @@ static int tile_rows(int left, bool *small) {
   return min(left, *small ? MR_SMALL : MR);
 }
 
-/* Group (x, y, z): columns x * nc … of rows y * mc … of batch z. b_panel: elements from one panel of B to the next. */
+/* Group (x, y, z): columns x * nc … of rows y * mc … of batch z. b_panel: elements from one panel of
+ * packed B to the next, 0 if it is not packed. */
 __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void gemm_wide(
     int m, int n, int k, int batches, __global const STORE(T0) *a, long a_offset, long a_batch0, long a_batch1, long a_row,
     long a_col, __global const STORE(T1) *b, long b_offset, long b_batch0, long b_batch1, long b_row, long b_col, long b_panel,
@@ -200,8 +201,8 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void gemm_wide(
       for (int j = j0; j < j1; j += PANEL) {
 #if B_IN_PLACE
         /* Used directly, the last panel of B would reach past its rows: it is moved left, and its first columns are not stored. */
-        const int left = b_panel == PANEL ? max(j + PANEL - n, 0) : 0;
-        __global const STORE(T1) *b_tile = b + j / PANEL * b_panel - left + k0 * b_row;
+        const int left = b_panel ? 0 : max(j + PANEL - n, 0);
+        __global const STORE(T1) *b_tile = b + k0 * b_row + (b_panel ? j / PANEL * b_panel : j - left);
         const long b_tile_row = b_row;
 #else
         const int left = 0;

@@ -1,0 +1,61 @@
+/* Matrix products: gemm, batched and strided, and products with packed weights. SPDX-License-Identifier: Apache-2.0 */
+#ifndef PARE_GEMM_H
+#define PARE_GEMM_H
+
+#include <pare/tensor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Applied to each element of a product at its end. NaN stays NaN. */
+typedef enum pare_activation {
+  PARE_ACTIVATION_NONE,
+  PARE_ACTIVATION_RELU,      /* max(x, 0) */
+  PARE_ACTIVATION_GELU,      /* x / 2 (1 + erf(x / sqrt 2)); Hendrycks & Gimpel 2016 */
+  PARE_ACTIVATION_GELU_TANH, /* x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) */
+  PARE_ACTIVATION_SILU,      /* x / (1 + e^-x) */
+  PARE_ACTIVATION_SIGMOID,   /* 1 / (1 + e^-x) */
+  PARE_ACTIVATION_TANH,
+  PARE_ACTIVATION_CLIP       /* min(max(x, clip_low), clip_high) */
+} pare_activation;
+
+typedef struct pare_gemm_options {
+  double alpha, beta;
+  bool transpose_a, transpose_b; /* swap the last two axes first */
+  pare_activation activation;
+  double clip_low, clip_high;
+} pare_gemm_options;
+#define PARE_GEMM_OPTIONS_INIT {1, 0, false, false, PARE_ACTIVATION_NONE, 0, 0}
+
+/* C[…][m][n] = activation(alpha * sum over k of A[…][m][k] * B[…][k][n] + beta * C[…][m][n] + bias[m][n])
+ *
+ * A [… M K], B [… K N], C [… M N]; the batch dimensions of A and B broadcast to those of C, as numpy's and ONNX's matmul do. A of rank
+ * 1 is a row and B of rank 1 a column, whose dimension C then lacks. All may be views of any strides. bias (NULL: none) broadcasts
+ * to [M N]: [N] adds a row to every row, [M 1] a column. options NULL: the plain product. With beta 0, C is not read. C may
+ * share memory with A, B or bias. K = 0 gives the epilogue of zero.
+ *
+ * f32, f16 and bf16 in any mixture, accumulated in f32; or all f64. An element's bits depend on its inputs and on the whole shape only.
+ * PARE_ERR_SHAPE if shapes do not fit, PARE_ERR_TYPE for other dtypes, PARE_ERR_UNSUPPORTED for f64 where the device has none.
+ * Blocking after Goto & van de Geijn 2008. */
+PARE_API pare_status pare_gemm(pare_tensor *a, pare_tensor *b, pare_tensor *bias, const pare_gemm_options *options,
+                               pare_tensor *c);
+
+/* B of many products, packed once into the layout that the device's kernels read fastest, in B's dtype. */
+typedef struct pare_weights pare_weights;
+
+/* Packs B [… K N], or [… N K] if transposed. B may be closed afterwards. PARE_ERR_SHAPE if its rank is below 2. */
+PARE_API pare_status pare_weights_pack(pare_tensor *b, bool transposed, pare_weights **out);
+/* NULL is allowed. */
+PARE_API void pare_weights_close(pare_weights *weights);
+/* Device memory that they hold. */
+PARE_API uint64_t pare_weights_bytes(const pare_weights *weights);
+
+/* As pare_gemm, with packed B; transpose_b is ignored. The bits are those of pare_gemm wherever that packs on the way. */
+PARE_API pare_status pare_gemm_packed(pare_tensor *a, const pare_weights *weights, pare_tensor *bias,
+                                      const pare_gemm_options *options, pare_tensor *c);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
