@@ -17,7 +17,7 @@ typedef enum pare_activation {
   PARE_ACTIVATION_SILU,      /* x / (1 + e^-x) */
   PARE_ACTIVATION_SIGMOID,   /* 1 / (1 + e^-x) */
   PARE_ACTIVATION_TANH,
-  PARE_ACTIVATION_CLIP       /* min(max(x, clip_low), clip_high) */
+  PARE_ACTIVATION_CLIP /* min(max(x, clip_low), clip_high) */
 } pare_activation;
 
 typedef struct pare_gemm_options {
@@ -26,18 +26,19 @@ typedef struct pare_gemm_options {
   pare_activation activation;
   double clip_low, clip_high;
 } pare_gemm_options;
-#define PARE_GEMM_OPTIONS_INIT {1, 0, false, false, PARE_ACTIVATION_NONE, 0, 0}
+#define PARE_GEMM_OPTIONS_INIT \
+  { 1, 0, false, false, PARE_ACTIVATION_NONE, 0, 0 }
 
 /* C[…][m][n] = activation(alpha * sum over k of A[…][m][k] * B[…][k][n] + beta * C[…][m][n] + bias[m][n])
  *
- * A [… M K], B [… K N], C [… M N]; the batch dimensions of A and B broadcast to those of C, as numpy's and ONNX's matmul do. A of rank
- * 1 is a row and B of rank 1 a column, whose dimension C then lacks. All may be views of any strides. bias (NULL: none) broadcasts
- * to [M N]: [N] adds a row to every row, [M 1] a column. options NULL: the plain product. With beta 0, C is not read. C may
- * share memory with A, B or bias. K = 0 gives the epilogue of zero.
+ * A [… M K], B [… K N], C [… M N]; the batch dimensions of A and B broadcast to those of C, as numpy's and ONNX's
+ * matmul do. A of rank 1 is a row and B of rank 1 a column, whose dimension C then lacks. All may be views of any
+ * strides. bias (NULL: none) broadcasts to [M N]: [N] adds a row to every row, [M 1] a column. options NULL: the plain
+ * product. With beta 0, C is not read. C may share memory with A, B or bias. K = 0 gives the epilogue of zero.
  *
- * f32, f16 and bf16 in any mixture, accumulated in f32; or all f64. An element's bits depend on its inputs and on the whole shape only.
- * PARE_ERR_SHAPE if shapes do not fit, PARE_ERR_TYPE for other dtypes, PARE_ERR_UNSUPPORTED for f64 where the device has none.
- * Blocking after Goto & van de Geijn 2008. */
+ * f32, f16 and bf16 in any mixture, accumulated in f32; or all f64. An element's bits depend on its inputs and on the
+ * whole shape only. PARE_ERR_SHAPE if shapes do not fit, PARE_ERR_TYPE for other dtypes, PARE_ERR_UNSUPPORTED for f64
+ * where the device has none. Blocking after Goto & van de Geijn 2008. */
 PARE_API pare_status pare_gemm(pare_tensor *a, pare_tensor *b, pare_tensor *bias, const pare_gemm_options *options,
                                pare_tensor *c);
 
@@ -51,7 +52,8 @@ PARE_API void pare_weights_close(pare_weights *weights);
 /* Device memory that they hold. */
 PARE_API uint64_t pare_weights_bytes(const pare_weights *weights);
 
-/* As pare_gemm, with packed B; transpose_b is ignored. The bits are those of pare_gemm wherever that packs on the way. */
+/* As pare_gemm, with packed B; transpose_b is ignored. The bits are those of pare_gemm wherever that packs on the way.
+ */
 PARE_API pare_status pare_gemm_packed(pare_tensor *a, const pare_weights *weights, pare_tensor *bias,
                                       const pare_gemm_options *options, pare_tensor *c);
 

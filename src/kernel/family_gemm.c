@@ -54,7 +54,7 @@ pare_status pare__gemm_each_batch(const pare__run *run, pare_status (*launch)(co
 static bool is_f64(const pare__problem *problem) { return problem->dtype[GEMM_BUFFER_C] == PARE_F64; }
 
 /* The arguments of gemm_plain.cl and gemm_tile.cl, in the precision that they compute in. */
-static void args_any_strides(pare__args *args, const pare__run *run, int64_t batch0) {
+void pare__gemm_args_any_strides(pare__args *args, const pare__run *run, int64_t batch0) {
   pare__gemm_args_operands(args, run, batch0, true, true);
   for (int i = GEMM_ALPHA; i <= GEMM_HIGH; i++)
     if (is_f64(run->whole))
@@ -78,7 +78,7 @@ bool pare__gemm_accepts(const pare__problem *whole) {
 
 /* ---- plain ---- */
 
-static bool plain_accepts(const pare_device_info *info, const pare__problem *whole) {
+bool pare__gemm_plain_accepts(const pare_device_info *info, const pare__problem *whole) {
   uint32_t most = info->can.max_loop_steps;
   return pare__gemm_accepts(whole) && (most == 0 || whole->dim[GEMM_K] < most);
 }
@@ -86,12 +86,12 @@ static bool plain_accepts(const pare_device_info *info, const pare__problem *who
 static pare_status plain_batch(const pare__run *run, int64_t batch0) {
   const int64_t *dim = run->piece->dim;
   pare__args args = {0};
-  args_any_strides(&args, run, batch0);
+  pare__gemm_args_any_strides(&args, run, batch0);
   size_t global[] = {(size_t)dim[GEMM_N], (size_t)dim[GEMM_M], (size_t)(dim[GEMM_BATCH1] * dim[GEMM_BATCH2])};
   return pare__run_kernel(run, "gemm_plain", real_option(run), 3, global, NULL, &args);
 }
 
-static pare_status plain_launch(const pare__run *run) { return pare__gemm_each_batch(run, plain_batch); }
+pare_status pare__gemm_plain_launch(const pare__run *run) { return pare__gemm_each_batch(run, plain_batch); }
 
 /* ---- tile ---- */
 
@@ -128,7 +128,7 @@ static pare_status tile_batch(const pare__run *run, int64_t batch0) {
                            (size_t)pare__div_up(dim[GEMM_M], tile_m) * local[1],
                            (size_t)(dim[GEMM_BATCH1] * dim[GEMM_BATCH2])};
   pare__args args = {0};
-  args_any_strides(&args, run, batch0);
+  pare__gemm_args_any_strides(&args, run, batch0);
   return pare__run_kernel(run, "gemm_tile", real_option(run), 3, global, local, &args);
 }
 
@@ -154,8 +154,8 @@ static const pare__variant variants[] = {
     {.name = "plain",
      .file = "gemm_plain.cl",
      .shaped = PARE__FOR_ANY,
-     .accepts = plain_accepts,
-     .launch = plain_launch},
+     .accepts = pare__gemm_plain_accepts,
+     .launch = pare__gemm_plain_launch},
     {.name = NULL},
 };
 

@@ -54,6 +54,10 @@ enum {
   GEMM_B_ROWS = 4 /* few rows, B used directly */
 };
 int pare__gemm_mode(const pare__problem *problem);
+/* The same for the family gemv: which way B is read. */
+enum { GEMV_COLUMNS, GEMV_DOTS, GEMV_PANELS };
+#define GEMV_MOST_ROWS 4
+int pare__gemv_mode(const pare__problem *problem);
 
 /* Columns of a panel of packed B that the device's best kernels want. */
 int64_t pare__gemm_panel(const pare_device_info *info);
@@ -88,7 +92,10 @@ void pare__gemm_args_operands(pare__args *args, const pare__run *run, int64_t ba
 pare_status pare__gemm_each_batch(const pare__run *run, pare_status (*launch)(const pare__run *run, int64_t batch0));
 
 bool pare__gemm_cases(pare__case_set set, const pare_device_info *info, unsigned index, pare__problem *out);
-bool pare__gemv_cases(pare__case_set set, const pare_device_info *info, unsigned index, pare__problem *out);
+/* For kernels that take any strides: all arguments up to the activation, in the precision that they compute in. */
+void pare__gemm_args_any_strides(pare__args *args, const pare__run *run, int64_t batch0);
+bool pare__gemm_plain_accepts(const pare_device_info *info, const pare__problem *whole);
+pare_status pare__gemm_plain_launch(const pare__run *run);
 /* All operands f64 or none; sizes that fit an int. */
 bool pare__gemm_accepts(const pare__problem *whole);
 

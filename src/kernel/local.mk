@@ -7,3 +7,4 @@ libpare_internal_la_SOURCES += src/kernel/family_gemm.c src/kernel/family_gemm.h
 libpare_internal_la_SOURCES += src/kernel/kernel.h
 libpare_internal_la_SOURCES += src/kernel/family_reduce.h src/kernel/family_reduce.c
 libpare_internal_la_SOURCES += src/kernel/reduce_reference.h src/kernel/reduce_reference.c
+  src/kernel/family_gemm_pack.c src/kernel/family_gemm_pack.h src/kernel/family_gemm_wide.c src/kernel/family_gemv.c

@@ -10,6 +10,7 @@ const pare__family *const pare__families[] = {
     &pare__family_gemm,
     &pare__family_gemm_pack,
     &pare__family_reduce,
+    &pare__family_gemv,
     NULL,
 };
 
