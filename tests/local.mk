@@ -89,3 +89,8 @@ check_PROGRAMS += tests/test_selector
 tests_test_selector_SOURCES = tests/test_selector.c
 tests_test_selector_LDADD = $(TEST_LDADD)
 tests_test_selector_CPPFLAGS = $(TEST_CPPFLAGS)
+
+check_PROGRAMS += tests/test_program
+tests_test_program_SOURCES = tests/test_program.c
+tests_test_program_LDADD = $(TEST_LDADD) $(OPENCL_LIBS)
+tests_test_program_CPPFLAGS = $(TEST_CPPFLAGS)
