@@ -94,3 +94,8 @@ check_PROGRAMS += tests/test_program
 tests_test_program_SOURCES = tests/test_program.c
 tests_test_program_LDADD = $(TEST_LDADD) $(OPENCL_LIBS)
 tests_test_program_CPPFLAGS = $(TEST_CPPFLAGS)
+
+check_PROGRAMS += tests/test_devices
+tests_test_devices_SOURCES = tests/test_devices.c
+tests_test_devices_LDADD = $(TEST_LDADD) $(OPENCL_LIBS)
+tests_test_devices_CPPFLAGS = $(TEST_CPPFLAGS)
