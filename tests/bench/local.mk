@@ -24,7 +24,9 @@ tests_bench_serve_clblast_LDADD = $(CLBLAST_LIBS) $(OPENCL_LIBS)
 
 bench: bench-kernels
 
+bench-tools: $(bench_tools)
+
 bench-kernels: $(bench_tools)
 	$(AM_V_at)python3 $(srcdir)/tests/bench/bench.py --programs tests/bench $(BENCH_FLAGS)
 
-.PHONY: bench bench-kernels
+.PHONY: bench bench-tools bench-kernels
