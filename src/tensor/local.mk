@@ -1,3 +1,11 @@
 # Floor 3: tensors and the context.
-libpare_internal_la_SOURCES += src/tensor/context.c src/tensor/context.h src/tensor/host_copy.c src/tensor/interop.c \
-  src/tensor/shape.c src/tensor/storage.c src/tensor/storage.h src/tensor/tensor.c src/tensor/tensor.h src/tensor/view.c
+libpare_internal_la_SOURCES += src/tensor/context.c
+libpare_internal_la_SOURCES += src/tensor/context.h
+libpare_internal_la_SOURCES += src/tensor/host_copy.c
+libpare_internal_la_SOURCES += src/tensor/interop.c
+libpare_internal_la_SOURCES += src/tensor/shape.c
+libpare_internal_la_SOURCES += src/tensor/storage.c
+libpare_internal_la_SOURCES += src/tensor/storage.h
+libpare_internal_la_SOURCES += src/tensor/tensor.c
+libpare_internal_la_SOURCES += src/tensor/tensor.h
+libpare_internal_la_SOURCES += src/tensor/view.c
