@@ -12,7 +12,7 @@ dist_bashcompletion_DATA = doc/completion/bash/pare
 dist_zshcompletion_DATA = doc/completion/zsh/_pare
 
 # Read in the source tree and beside the examples.
-dist_doc_DATA =
+dist_doc_DATA = README.md
 dist_doc_DATA += doc/index.md
 dist_doc_DATA += doc/add-a-kernel.md
 dist_doc_DATA += doc/benchmarks.md
@@ -39,3 +39,4 @@ doc_examples_opencl_SOURCES = doc/examples/opencl.c
 doc_examples_opencl_CPPFLAGS = $(EXAMPLE_CPPFLAGS)
 doc_examples_opencl_LDADD = libpare.la $(OPENCL_LIBS)
 check_PROGRAMS += $(EXAMPLES)
+EXTRA_DIST += doc/draw-benchmarks.py
