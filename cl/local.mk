@@ -15,3 +15,7 @@ dist_kernel_DATA += cl/probe.cl
 dist_kernel_DATA += cl/exp.cl
 dist_kernel_DATA += cl/reduce.cl
 dist_kernel_DATA += cl/reduce_ops.cl
+dist_kernel_DATA += cl/elementwise.cl
+dist_kernel_DATA += cl/elementwise_ops.cl
+dist_kernel_DATA += cl/random.cl
+dist_kernel_DATA += cl/transpose.cl

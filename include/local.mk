@@ -8,3 +8,6 @@ pareinclude_HEADERS += include/pare/kernel.h
 pareinclude_HEADERS += include/pare/opencl.h
 pareinclude_HEADERS += include/pare/status.h
 pareinclude_HEADERS += include/pare/tensor.h
+pareinclude_HEADERS += include/pare/elementwise.h
+pareinclude_HEADERS += include/pare/gemm.h
+pareinclude_HEADERS += include/pare/random.h

@@ -4,7 +4,10 @@
 
 #include <pare/context.h>
 #include <pare/device.h>
+#include <pare/elementwise.h>
+#include <pare/gemm.h>
 #include <pare/kernel.h>
+#include <pare/random.h>
 #include <pare/status.h>
 #include <pare/tensor.h>
 

@@ -99,3 +99,8 @@ check_PROGRAMS += tests/test_devices
 tests_test_devices_SOURCES = tests/test_devices.c
 tests_test_devices_LDADD = $(TEST_LDADD) $(OPENCL_LIBS)
 tests_test_devices_CPPFLAGS = $(TEST_CPPFLAGS)
+
+check_PROGRAMS += tests/test_random
+tests_test_random_SOURCES = tests/test_random.c
+tests_test_random_LDADD = $(TEST_LDADD) -lm
+tests_test_random_CPPFLAGS = $(TEST_CPPFLAGS)

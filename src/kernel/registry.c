@@ -1,9 +1,12 @@
 /* All families. A family is one line here and one file beside it. SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "kernel/elementwise.h"
 #include "kernel/family_gemm.h"
 #include "kernel/family_gemm_pack.h"
 #include "kernel/family_reduce.h"
+#include "kernel/family_random.h"
+#include "kernel/family_transpose.h"
 #include "kernel/kernel.h"
 
 const pare__family *const pare__families[] = {
@@ -11,6 +14,9 @@ const pare__family *const pare__families[] = {
     &pare__family_gemm_pack,
     &pare__family_reduce,
     &pare__family_gemv,
+    &pare__family_elementwise,
+    &pare__family_transpose,
+    &pare__family_random,
     NULL,
 };
 

@@ -1,2 +1,9 @@
 # Floor 5: operations on tensors.
 libpare_internal_la_SOURCES += src/op/op.h
+libpare_internal_la_SOURCES += src/op/op.c
+libpare_internal_la_SOURCES += src/op/copy.c
+libpare_internal_la_SOURCES += src/op/random.c
+libpare_internal_la_SOURCES += src/op/gemm.c
+libpare_internal_la_SOURCES += src/op/gemm.h
+libpare_internal_la_SOURCES += src/op/gemm_product.c
+libpare_internal_la_SOURCES += src/op/gemm_weights.c
