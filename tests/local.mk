@@ -104,3 +104,7 @@ check_PROGRAMS += tests/test_random
 tests_test_random_SOURCES = tests/test_random.c
 tests_test_random_LDADD = $(TEST_LDADD) -lm
 tests_test_random_CPPFLAGS = $(TEST_CPPFLAGS)
+check_PROGRAMS += tests/test_ocl_faults
+tests_test_ocl_faults_SOURCES = tests/test_ocl_faults.c tests/fault/load.c tests/fault/fault.h
+tests_test_ocl_faults_LDADD = $(TEST_LDADD) $(OPENCL_LIBS)
+tests_test_ocl_faults_CPPFLAGS = $(FAULT_CPPFLAGS)
