@@ -122,7 +122,7 @@ size_t cli_character(const char *text, size_t nbytes, size_t *width);
 #define CLI_TEXT 48
 const char *cli_bytes(uint64_t nbytes, char text[CLI_TEXT]);  /* "3.7 GiB" */
 const char *cli_seconds(double seconds, char text[CLI_TEXT]); /* "12 ms" */
-const char *cli_figure(double value, char text[CLI_TEXT]);    /* four digits: "0.01234", "1.234", "1234" */
+const char *cli_figure(double value, char text[CLI_TEXT]);    /* four digits, four decimals: "0.0123", "1.234" */
 const char *cli_ordinal(size_t rank, char text[CLI_TEXT]);    /* 1 gives "1st" */
 
 /* ---- tables (table.c) ---- */

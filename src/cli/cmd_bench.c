@@ -35,21 +35,21 @@ static void end_table(bench_run *bench) {
 }
 
 static void begin_table(bench_run *bench, const char *family) {
+  char columns[sizeof bench->table_family + 64];
   snprintf(bench->table_family, sizeof bench->table_family, "%s", family);
-  bench->table = cli_table_open(bench->all_variants ? " |kernel|problem|variant|>ms|>GFLOP/s|>GB/s"
-                                                    : "kernel|problem|variant|>ms|>GFLOP/s|>GB/s");
+  snprintf(columns, sizeof columns, "%s|variant|>ms|>GFLOP/s|>GB/s", bench->table_family);
+  bench->table = cli_table_open(columns);
 }
 
 static void figure_row(bench_run *bench, const pare_kernel_figure *figure) {
   char ms[CLI_TEXT], gflops[CLI_TEXT], gbytes[CLI_TEXT];
-  cli_style style = bench->all_variants && figure->chosen ? CLI_BOLD : CLI_PLAIN;
+  bool marked = bench->all_variants && figure->chosen;
+  cli_style style = marked ? CLI_BOLD : CLI_PLAIN;
   double seconds = figure->seconds > 0 ? figure->seconds : 1e-9;
   if (bench->table && strcmp(bench->table_family, figure->family) != 0) end_table(bench);
   if (!bench->table) begin_table(bench, figure->family);
-  if (bench->all_variants) cli_table_cell(bench->table, CLI_GOOD, "%s", figure->chosen ? "*" : "");
-  cli_table_cell(bench->table, style, "%s", figure->family);
   cli_table_cell(bench->table, style, "%s", figure->problem);
-  cli_table_cell(bench->table, style, "%s", figure->variant);
+  cli_table_cell(bench->table, style, marked ? "%s *" : "%s", figure->variant);
   cli_table_cell(bench->table, style, "%s", cli_figure(1e3 * figure->seconds, ms));
   cli_table_cell(bench->table, style, "%s",
                  figure->flops > 0 ? cli_figure(1e-9 * figure->flops / seconds, gflops) : "");

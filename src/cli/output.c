@@ -207,7 +207,7 @@ const char *cli_bytes(uint64_t nbytes, char text[CLI_TEXT]) {
 
 const char *cli_figure(double value, char text[CLI_TEXT]) {
   int decimals = value <= 0 || !isfinite(value) ? 0 : 3 - (int)floor(log10(value));
-  decimals = decimals < 0 ? 0 : decimals > 6 ? 6 : decimals;
+  decimals = decimals < 0 ? 0 : decimals > 4 ? 4 : decimals;
   snprintf(text, CLI_TEXT, "%.*f", decimals, value);
   return text;
 }
