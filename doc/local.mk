@@ -30,13 +30,23 @@ dist_doc_DATA += doc/floor-9-cli.md
 # Examples: installed, compiled and run by make check; tests/test_install.sh does so against the installed library.
 examplesdir = $(docdir)/examples
 dist_examples_DATA =
+dist_examples_DATA += doc/examples/multiply.c
 dist_examples_DATA += doc/examples/opencl.c
+dist_examples_DATA += doc/examples/threads.c
 
 EXAMPLE_CPPFLAGS = -I$(top_srcdir)/include $(OPENCL_CFLAGS)
 EXAMPLES =
+EXAMPLES += doc/examples/multiply
+doc_examples_multiply_SOURCES = doc/examples/multiply.c
+doc_examples_multiply_CPPFLAGS = $(EXAMPLE_CPPFLAGS)
+doc_examples_multiply_LDADD = libpare.la
 EXAMPLES += doc/examples/opencl
 doc_examples_opencl_SOURCES = doc/examples/opencl.c
 doc_examples_opencl_CPPFLAGS = $(EXAMPLE_CPPFLAGS)
 doc_examples_opencl_LDADD = libpare.la $(OPENCL_LIBS)
+EXAMPLES += doc/examples/threads
+doc_examples_threads_SOURCES = doc/examples/threads.c
+doc_examples_threads_CPPFLAGS = $(EXAMPLE_CPPFLAGS)
+doc_examples_threads_LDADD = libpare.la
 check_PROGRAMS += $(EXAMPLES)
 EXTRA_DIST += doc/draw-benchmarks.py
