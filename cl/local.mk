@@ -19,3 +19,6 @@ dist_kernel_DATA += cl/elementwise.cl
 dist_kernel_DATA += cl/elementwise_ops.cl
 dist_kernel_DATA += cl/random.cl
 dist_kernel_DATA += cl/transpose.cl
+dist_kernel_DATA += cl/normalise.cl
+dist_kernel_DATA += cl/row.cl
+dist_kernel_DATA += cl/softmax.cl

@@ -31,3 +31,7 @@ libpare_internal_la_SOURCES += src/kernel/family_random.c
 libpare_internal_la_SOURCES += src/kernel/family_random.h
 libpare_internal_la_SOURCES += src/kernel/family_transpose.c
 libpare_internal_la_SOURCES += src/kernel/family_transpose.h
+libpare_internal_la_SOURCES += src/kernel/family_normalise.c
+libpare_internal_la_SOURCES += src/kernel/family_normalise.h
+libpare_internal_la_SOURCES += src/kernel/family_softmax.c
+libpare_internal_la_SOURCES += src/kernel/family_softmax.h

@@ -7,6 +7,8 @@
 #include "kernel/family_reduce.h"
 #include "kernel/family_random.h"
 #include "kernel/family_transpose.h"
+#include "kernel/family_normalise.h"
+#include "kernel/family_softmax.h"
 #include "kernel/kernel.h"
 
 const pare__family *const pare__families[] = {
@@ -17,6 +19,8 @@ const pare__family *const pare__families[] = {
     &pare__family_elementwise,
     &pare__family_transpose,
     &pare__family_random,
+    &pare__family_normalise,
+    &pare__family_softmax,
     NULL,
 };
 

@@ -1,0 +1,188 @@
+/* y = exp(x - m) / s or x - m - log(s) along the middle axis of [outer][length][inner]; m the maximum, s = sum exp(x - m).
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Built with -DROW=f32|f64, -DLOGARITHM=0|1. CPU: one item takes rows (inner = 1), or a strip of columns; the exponentials of a
+ * row wait in local memory (one item a group) where they fit. GPU: a group shares rows. `given` entries take m and s ready-made, for rows that
+ * are split. A row with +infinity or NaN, or of -infinity alone, gives NaN, as IEEE has it. */
+#include "row.cl"
+
+#define ARGUMENTS                                                                                                        \
+  __global const STORE(T0) * x, long x_from, __global const STORE(T1) * m, long m_from, __global const STORE(T2) * s,    \
+      long s_from, __global STORE(T3) * y, long y_from, long outer, long length, long inner, long x_outer, long x_axis,  \
+      long y_outer, long y_axis
+#define MOVE_TO_START                                                                                                    \
+  x += x_from;                                                                                                           \
+  y += y_from;
+
+#if LOGARITHM
+#define RESULT(n, v, largest, factor) ((v) - (largest) - (factor))
+#define FACTOR(total) log(total)
+#else
+#define RESULT(n, v, largest, factor) (EXP(ROW, n, (v) - (largest)) * (factor))
+#define FACTOR(total) (1 / (total))
+#endif
+#define PUT(n, at, v) SAVEV(T3, n, y, at, CONVERTV(ROW, T3, n, v))
+
+#if WIDTH > 1
+static real row_max(__global const STORE(T0) * x, int length) {
+  int i = 0;
+  real largest = -INFINITY;
+  if (length >= WIDTH) {
+    realv a = LOAD_ROW(WIDTH, x, 0), b = a;
+    for (i = WIDTH; i <= length - 2 * WIDTH; i += 2 * WIDTH) {
+      realv v = LOAD_ROW(WIDTH, x, i), w = LOAD_ROW(WIDTH, x, i + WIDTH);
+      a = LARGER(a, v);
+      b = LARGER(b, w);
+    }
+    FOR_VECTORS(i, length) {
+      realv v = LOAD_ROW(WIDTH, x, i);
+      a = LARGER(a, v);
+    }
+    largest = max_lanes(LARGER(a, b));
+  }
+  for (; i < length; i++) {
+    real v = LOAD_ROW(1, x, i);
+    largest = LARGER(largest, v);
+  }
+  return largest;
+}
+
+/* sum exp(x - largest); each exponential goes to `kept` too if it is not NULL. */
+static real row_sum(__global const STORE(T0) * x, int length, real largest, __local real *kept) {
+  realv sums = 0;
+  real total = 0;
+  int i = 0;
+  FOR_VECTORS(i, length) {
+    realv e = EXP(ROW, WIDTH, LOAD_ROW(WIDTH, x, i) - largest);
+    sums += e;
+    if (kept) SAVEV(ROW, WIDTH, kept, i, e);
+  }
+  for (; i < length; i++) {
+    real e = EXP(ROW, 1, LOAD_ROW(1, x, i) - largest);
+    total += e;
+    if (kept) kept[i] = e;
+  }
+  return total + sum_lanes(sums);
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_rows(ARGUMENTS, int rows_per_item, int keep, int stream,
+                                                                          __local real *kept) {
+  MOVE_TO_START
+  long row = (long)get_global_id(0) * rows_per_item, end = min(row + rows_per_item, outer);
+  stream = stream && STREAMABLE(T3, y, y_outer);
+  for (; row < end; row++) {
+    __global const STORE(T0) *from = x + row * x_outer;
+    real largest = row_max(from, (int)length), factor = FACTOR(row_sum(from, (int)length, largest, keep ? kept : 0));
+    long at = row * y_outer;
+    int i = 0;
+    if (keep)
+      FOR_VECTORS(i, length) {
+        realv v = LOADV(ROW, WIDTH, kept, i) * factor;
+        if (stream)
+          STREAMV(T3, WIDTH, y, at + i, CONVERTV(ROW, T3, WIDTH, v));
+        else
+          PUT(WIDTH, at + i, v);
+      }
+    else
+      FOR_VECTORS(i, length) {
+        realv v = RESULT(WIDTH, LOAD_ROW(WIDTH, from, i), largest, factor);
+        if (stream)
+          STREAMV(T3, WIDTH, y, at + i, CONVERTV(ROW, T3, WIDTH, v));
+        else
+          PUT(WIDTH, at + i, v);
+      }
+    for (; i < length; i++) PUT(1, at + i, RESULT(1, LOAD_ROW(1, from, i), largest, factor));
+  }
+}
+
+/* `count` columns, all of them full vectors or one single column. */
+#define STRIP(name, n, vectors)                                                                                          \
+  static void name(__global const STORE(T0) * x, __global STORE(T3) * y, int count, long length, long x_axis, long y_axis) { \
+    ROWV(n) largest[vectors], total[vectors];                                                                            \
+    for (int v = 0; v < count; v++) largest[v] = LOAD_ROW(n, x, v * n);                                                  \
+    for (long r = 1; r < length; r++)                                                                                    \
+      for (int v = 0; v < count; v++) {                                                                                  \
+        ROWV(n) value = LOAD_ROW(n, x, r * x_axis + v * n);                                                              \
+        largest[v] = LARGER(largest[v], value);                                                                          \
+      }                                                                                                                  \
+    for (int v = 0; v < count; v++) total[v] = 0;                                                                        \
+    for (long r = 0; r < length; r++)                                                                                    \
+      for (int v = 0; v < count; v++) total[v] += EXP(ROW, n, LOAD_ROW(n, x, r * x_axis + v * n) - largest[v]);          \
+    for (int v = 0; v < count; v++) total[v] = FACTOR(total[v]);                                                         \
+    for (long r = 0; r < length; r++)                                                                                    \
+      for (int v = 0; v < count; v++)                                                                                    \
+        PUT(n, r * y_axis + v * n, RESULT(n, LOAD_ROW(n, x, r * x_axis + v * n), largest[v], total[v]));                 \
+  }
+#define VECTORS 4
+STRIP(column_strip, WIDTH, VECTORS)
+STRIP(single_column, 1, 1)
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_columns(ARGUMENTS) {
+  MOVE_TO_START
+  long i = (long)get_global_id(0) * WIDTH * VECTORS, o = get_global_id(1), end = min(i + WIDTH * VECTORS, inner);
+  x += o * x_outer;
+  y += o * y_outer;
+  int vectors = (int)(end - i) / WIDTH;
+  if (vectors > 0) column_strip(x + i, y + i, vectors, length, x_axis, y_axis);
+  for (i += vectors * WIDTH; i < end; i++) single_column(x + i, y + i, 1, length, x_axis, y_axis);
+}
+
+/* One item takes `per_item` steps of the axis; neighbours along the inner axis if that is longer than 1. */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_given(ARGUMENTS, int per_item) {
+  MOVE_TO_START
+  m += m_from;
+  s += s_from;
+  long o = get_global_id(1), r = (long)get_global_id(0) * per_item, end = min(r + per_item, length);
+  long from = o * x_outer, to = o * y_outer;
+  if (inner == 1) {
+    real largest = LOAD(T1, m, o), factor = FACTOR(LOAD(T2, s, o));
+    FOR_VECTORS(r, end) PUT(WIDTH, to + r, RESULT(WIDTH, LOAD_ROW(WIDTH, x, from + r), largest, factor));
+    for (; r < end; r++) PUT(1, to + r, RESULT(1, LOAD_ROW(1, x, from + r), largest, factor));
+    return;
+  }
+  for (; r < end; r++) {
+    long i = 0, p = from + r * x_axis, q = to + r * y_axis;
+    FOR_VECTORS(i, inner) {
+      realv largest = LOADV(T1, WIDTH, m, o * inner + i), factor = FACTOR(LOADV(T2, WIDTH, s, o * inner + i));
+      PUT(WIDTH, q + i, RESULT(WIDTH, LOAD_ROW(WIDTH, x, p + i), largest, factor));
+    }
+    for (; i < inner; i++) {
+      real largest = LOAD(T1, m, o * inner + i), factor = FACTOR(LOAD(T2, s, o * inner + i));
+      PUT(1, q + i, RESULT(1, LOAD_ROW(1, x, p + i), largest, factor));
+    }
+  }
+}
+#else
+
+/* A group is `columns` x `lanes` items, times as many rows as fit; item = (row * lanes + lane) * columns + column; powers of two. */
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void softmax_group(ARGUMENTS, int columns, int lanes) {
+  __local real shared[GROUP];
+  MOVE_TO_START
+  int item = get_local_id(0), column = item % columns, lane = item / columns % lanes, rows = GROUP / (columns * lanes);
+  long tiles = (inner + columns - 1) / columns, o = get_group_id(0) / tiles * rows + item / (columns * lanes);
+  long i = get_group_id(0) % tiles * columns + column;
+  long count = i < inner && o < outer ? length : 0;
+  x += o * x_outer + i;
+  y += o * y_outer + i;
+  real largest = -INFINITY, total = 0;
+  for (long r = lane; r < count; r += lanes) {
+    real v = LOAD_ROW(1, x, r * x_axis);
+    largest = LARGER(largest, v);
+  }
+  largest = max_group(shared, largest, item, lane, lanes, columns);
+  for (long r = lane; r < count; r += lanes) total += EXP(ROW, 1, LOAD_ROW(1, x, r * x_axis) - largest);
+  real factor = FACTOR(sum_group(shared, total, item, lane, lanes, columns));
+  for (long r = lane; r < count; r += lanes) PUT(1, r * y_axis, RESULT(1, LOAD_ROW(1, x, r * x_axis), largest, factor));
+}
+
+/* One item an element of [length][inner]. */
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void softmax_given_group(ARGUMENTS) {
+  MOVE_TO_START
+  m += m_from;
+  s += s_from;
+  long k = get_global_id(0), o = get_global_id(1), r = k / inner, i = k % inner;
+  if (r >= length) return;
+  real largest = LOAD(T1, m, o * inner + i), factor = FACTOR(LOAD(T2, s, o * inner + i));
+  PUT(1, o * y_outer + r * y_axis + i, RESULT(1, LOAD_ROW(1, x, o * x_outer + r * x_axis + i), largest, factor));
+}
+#endif
