@@ -108,3 +108,22 @@ check_PROGRAMS += tests/test_ocl_faults
 tests_test_ocl_faults_SOURCES = tests/test_ocl_faults.c tests/fault/load.c tests/fault/fault.h
 tests_test_ocl_faults_LDADD = $(TEST_LDADD) $(OPENCL_LIBS)
 tests_test_ocl_faults_CPPFLAGS = $(FAULT_CPPFLAGS)
+# Faults of drivers and of the operating system, threads: each repeats the work of tests/workload.c.
+check_PROGRAMS += tests/test_faults tests/test_environment tests/test_threads
+tests_test_faults_SOURCES = tests/test_faults.c tests/workload.c tests/workload.h tests/fault/load.c tests/fault/fault.h
+tests_test_faults_LDADD = $(TEST_LDADD) $(OPENCL_LIBS)
+tests_test_faults_CPPFLAGS = $(FAULT_CPPFLAGS)
+tests_test_environment_SOURCES = tests/test_environment.c tests/workload.c tests/workload.h tests/fault/system.c tests/fault/system.h
+tests_test_environment_LDADD = $(TEST_LDADD)
+tests_test_environment_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup,--wrap=posix_memalign,--wrap=write
+tests_test_environment_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_test_threads_SOURCES = tests/test_threads.c tests/workload.c tests/workload.h
+tests_test_threads_LDADD = $(TEST_LDADD)
+tests_test_threads_CPPFLAGS = $(TEST_CPPFLAGS)
+
+# The first result, cold and warm. The program is the benchmark's, too.
+check_PROGRAMS += tests/bench/first_result
+tests_bench_first_result_SOURCES = tests/bench/first_result.c
+tests_bench_first_result_LDADD = libpare_internal.la
+dist_check_SCRIPTS += tests/test_first_result.sh
+TESTS += tests/test_first_result.sh

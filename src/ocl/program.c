@@ -56,6 +56,9 @@ static const char *first_error(const char *log) {
 }
 
 static pare_status fail_build(const pare__program *program, cl_int code) {
+  /* says nothing about the kernel: it must not be distrusted for good */
+  if (code == CL_OUT_OF_RESOURCES || code == CL_OUT_OF_HOST_MEMORY)
+    return pare__fail_cl(code, "clBuildProgram(%s)", program->file);
   char *log = build_log(program);
   const char *head = log ? first_error(log) : "";
   size_t nbytes = 0;

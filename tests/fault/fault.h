@@ -39,6 +39,8 @@ typedef struct fault_control {
   /* Retains and releases of objects that were not live. */
   unsigned long (*misused)(void);
   const char *(*kind_name)(fault_kind kind);
+  /* The names of the calls that the layer sees, in the order of its table; NULL past the last. */
+  const char *(*call_name)(unsigned index);
 } fault_control;
 
 /* Loads the layer at `path` into this process, before its first OpenCL call, and proves by a call that it is in the

@@ -264,10 +264,20 @@ static unsigned long control_failed(const char **call) {
   return failed;
 }
 
+static const char *control_call_name(unsigned index) { return index < NCALLS ? calls[index].name : NULL; }
+
 EXPORTED const fault_control *fault_layer_control(void) {
-  static const fault_control control = {control_reset,   control_inject,   control_delay,  control_duty,
-                                        control_log,     control_calls,    control_failed, objects_live,
-                                        objects_misused, objects_kind_name};
+  static const fault_control control = {.reset = control_reset,
+                                        .inject = control_inject,
+                                        .delay = control_delay,
+                                        .duty = control_duty,
+                                        .log = control_log,
+                                        .calls = control_calls,
+                                        .failed = control_failed,
+                                        .live = objects_live,
+                                        .misused = objects_misused,
+                                        .kind_name = objects_kind_name,
+                                        .call_name = control_call_name};
   return &control;
 }
 

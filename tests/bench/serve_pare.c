@@ -1,0 +1,122 @@
+/* Benchmark server: pare, over its public interface. SPDX-License-Identifier: Apache-2.0
+ *
+ * A run submits its repeats and waits once, as a program would that uses results when it has all of them. */
+#include <pare.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "serve.h"
+
+enum { MAX_TENSORS = 6 };
+
+static pare_context *context;
+static pare_tensor *tensors[MAX_TENSORS]; /* closed by close_tensors */
+static unsigned ntensors;
+static pare_weights *weights;
+static long chain_length;
+
+#define CHECK(call)                               \
+  do {                                            \
+    if ((call) != PARE_OK) return pare_message(); \
+  } while (0)
+
+/* A tensor of uniform values. */
+static const char *add_tensor(int rank, const int64_t *shape) {
+  size_t count = 1;
+  for (int i = 0; i < rank; i++) count *= (size_t)shape[i];
+  float *values = bench_floats(count);
+  if (values == NULL) return "out of memory";
+  pare_status status =
+      pare_tensor_from(context, PARE_F32, rank, shape, values, count * sizeof *values, &tensors[ntensors]);
+  free(values);
+  CHECK(status);
+  ntensors++;
+  return NULL;
+}
+
+static void close_tensors(void) {
+  while (ntensors > 0) pare_tensor_close(tensors[--ntensors]);
+  pare_weights_close(weights);
+  weights = NULL;
+}
+
+static const char *add_tensors(unsigned count, int rank, const int64_t *shape) {
+  const char *problem = NULL;
+  for (unsigned i = 0; i < count && problem == NULL; i++) problem = add_tensor(rank, shape);
+  return problem;
+}
+
+/* ---- products: m n k ---- */
+
+static const char *open_gemm(const long *arguments) {
+  const int64_t m = arguments[0], n = arguments[1], k = arguments[2];
+  const char *problem = add_tensor(2, (const int64_t[]){m, k});
+  if (problem == NULL) problem = add_tensor(2, (const int64_t[]){k, n});
+  if (problem == NULL) problem = add_tensor(2, (const int64_t[]){m, n});
+  return problem;
+}
+
+static const char *run_gemm(unsigned repeats) {
+  for (unsigned i = 0; i < repeats; i++) CHECK(pare_gemm(tensors[0], tensors[1], NULL, NULL, tensors[2]));
+  CHECK(pare_context_wait(context));
+  return NULL;
+}
+
+static const char *open_packed(const long *arguments) {
+  const char *problem = open_gemm(arguments);
+  if (problem != NULL) return problem;
+  CHECK(pare_weights_pack(tensors[1], false, &weights));
+  return NULL;
+}
+
+static const char *run_packed(unsigned repeats) {
+  for (unsigned i = 0; i < repeats; i++) CHECK(pare_gemm_packed(tensors[0], weights, NULL, NULL, tensors[2]));
+  CHECK(pare_context_wait(context));
+  return NULL;
+}
+
+/* ---- streaming: n ---- */
+
+static const char *open_vectors(const long *arguments) { return add_tensors(3, 1, (const int64_t[]){arguments[0]}); }
+
+static const char *run_relu(unsigned repeats) {
+  for (unsigned i = 0; i < repeats; i++) CHECK(pare_unary(PARE_UNARY_relu, tensors[0], tensors[1]));
+  CHECK(pare_context_wait(context));
+  return NULL;
+}
+
+static const char *run_add(unsigned repeats) {
+  for (unsigned i = 0; i < repeats; i++) CHECK(pare_binary(PARE_BINARY_add, tensors[0], tensors[1], tensors[2]));
+  CHECK(pare_context_wait(context));
+  return NULL;
+}
+
+/* ---- a chain: length n ---- */
+
+static const char *open_chain(const long *arguments) {
+  chain_length = arguments[0];
+  return add_tensors(2, 1, &(const int64_t){arguments[1]});
+}
+
+static const char *run_chain(unsigned repeats) {
+  for (unsigned i = 0; i < repeats; i++)
+    for (long j = 0; j < chain_length; j++) CHECK(pare_unary(PARE_UNARY_neg, tensors[j % 2], tensors[(j + 1) % 2]));
+  CHECK(pare_context_wait(context));
+  return NULL;
+}
+
+int main(void) {
+  static const bench_work works[] = {
+      {"gemm", 3, open_gemm, run_gemm, close_tensors},    {"gemm_packed", 3, open_packed, run_packed, close_tensors},
+      {"relu", 1, open_vectors, run_relu, close_tensors}, {"add", 1, open_vectors, run_add, close_tensors},
+      {"chain", 2, open_chain, run_chain, close_tensors}, {NULL, 0, NULL, NULL, NULL},
+  };
+  if (pare_context_open(NULL, &context) != PARE_OK) {
+    fprintf(stderr, "serve_pare: %s\n", pare_message());
+    return 4;
+  }
+  int status = bench_serve(works, false);
+  pare_context_close(context);
+  return status;
+}
