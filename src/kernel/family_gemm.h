@@ -1,5 +1,5 @@
-/* Matrix products as a problem: shared by the families gemm and gemv, and by their operations. SPDX-License-Identifier:
- * Apache-2.0
+/* Matrix products as a problem: shared by the families gemm and gemv, and by their operations.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * C[b][i][j] = activation(alpha * sum over l of A[b][i][l] * B[b][l][j] + beta * C[b][i][j] + bias[i][j])
  *
