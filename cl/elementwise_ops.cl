@@ -192,11 +192,31 @@ static V sigmoid_of_double(V x) {
 #define SIXTH_d 0.16666666666666666667
 #define OP_hard_swish(a, b, c) ((a) * CLAMP(fma(CONSTANT(SIXTH), a, (V)(0.5f)), (V)(0), (V)(1)))
 
-/* ---- trigonometry, from the device's library ---- */
+/* ---- trigonometry; what math.cl lacks comes from the device's library ---- */
 
-#define OP_sin(a, b, c) sin(a)
-#define OP_cos(a, b, c) cos(a)
-#define OP_tan(a, b, c) tan(a)
+/* Lane by lane: see MATH_LARGE_LANES in math.cl. */
+#if NAME_KIND(IS_FLOAT, A) == 2
+#define EACH(function)                                                                                                   \
+  static V each_##function(V x) {                                                                                        \
+    double values[N];                                                                                                    \
+    SAVEV(f64, N, values, 0, x);                                                                                         \
+    for (int lane = 0; lane < N; lane++) values[lane] = function(values[lane]);                                          \
+    return LOADV(f64, N, values, 0);                                                                                     \
+  }
+EACH(sin)
+EACH(cos)
+EACH(tan)
+#endif
+
+#define SIN_f(x) JOIN(math_sin, N)(x)
+#define SIN_d(x) each_sin(x)
+#define OP_sin(a, b, c) NAME_KIND(SIN, A)(a)
+#define COS_f(x) JOIN(math_cos, N)(x)
+#define COS_d(x) each_cos(x)
+#define OP_cos(a, b, c) NAME_KIND(COS, A)(a)
+#define TAN_f(x) JOIN(math_tan, N)(x)
+#define TAN_d(x) each_tan(x)
+#define OP_tan(a, b, c) NAME_KIND(TAN, A)(a)
 #define OP_asin(a, b, c) asin(a)
 #define OP_acos(a, b, c) acos(a)
 #define OP_atan(a, b, c) atan(a)

@@ -1,11 +1,11 @@
 /* Functions of floats, accurate to a few units in the last place, in any vector width. SPDX-License-Identifier: Apache-2.0
  *
  * Define MATH_WIDTH as 1, 2, 4, 8 or 16 and include this file; again for another width. It then has
- *   math_expN  math_expm1N  math_logN  math_log1pN  math_tanhN  math_erfN  math_sigmoidN  math_softplusN  math_roundN  (N = MATH_WIDTH)
- * on floatN, with IEEE's NaN, infinities, signed zeros and denormals. They contain only additions, multiplications, fma, one division
+ *   math_expN  math_expm1N  math_logN  math_log1pN  math_tanhN  math_erfN  math_sigmoidN  math_softplusN  math_roundN  math_sinN  math_cosN  math_tanN
+ * on floatN (N = MATH_WIDTH), with IEEE's NaN, infinities, signed zeros and denormals. They contain only additions, multiplications, fma, one division
  * and selects, so that every lane of every width gives the same bits, and a compiler turns them into plain vector code.
  * Polynomials are near-minimax fits (Chebyshev interpolation in extended precision); reductions follow Cody and Waite 1980.
- * Worst errors, in ulp: exp 1.1, expm1 1.6, log 0.9, log1p 1.2, tanh 1.3, erf 1.1, sigmoid 2.4, softplus 2; round is exact. */
+ * Worst errors, in ulp: exp 1.1, expm1 1.6, log 0.9, log1p 1.2, tanh 1.3, erf 1.1, sigmoid 2.4, softplus 2, sin and cos 1.5, tan 3; round is exact. */
 #ifndef MATH_WIDTH
 #define MATH_WIDTH 1
 #endif
@@ -17,6 +17,15 @@
 #define MATH_AS_F JOIN(as_float, MATH_WIDTH)
 #define MATH_AS_I JOIN(as_int, MATH_WIDTH)
 #define MATH_TO_F(v) CONVERTV(i32, f32, MATH_WIDTH, v)
+
+/* any() wants a vector; a scalar comparison is 0 or 1. */
+#if MATH_WIDTH == 1
+#define MATH_ANY(mask) (mask)
+#else
+#define MATH_ANY(mask) any(mask)
+#endif
+#define MATH_STORE(v, p) SAVEV(f32, MATH_WIDTH, p, 0, v)
+#define MATH_LOAD(p) LOADV(f32, MATH_WIDTH, p, 0)
 
 /* Adding 1.5 * 2^23 leaves the nearest integer, ties to even, in the low bits: cheaper than rint where that is a call. */
 #ifndef MATH_MAGIC
@@ -149,6 +158,70 @@ static MATH_F MATH(softplus)(MATH_F x) {
   return x > 0.0f ? x + tail : tail;
 }
 
+/* x = n pi / 2 + r with |r| <= pi / 4, three-part pi after Cody and Waite; gives sin r and cos r. Right for |x| up to MATH_TURNS. */
+#ifndef MATH_TURNS
+#define MATH_TURNS 8192.0f
+#endif
+static MATH_I MATH(turn_reduce)(MATH_F x, MATH_F *sine, MATH_F *cosine) {
+  MATH_F shifted = fma(x, (MATH_F)(0.636619747f), (MATH_F)(MATH_MAGIC));
+  MATH_F whole = shifted - MATH_MAGIC;
+  MATH_F r = fma(whole, (MATH_F)(-1.57079637f), x);
+  r = fma(whole, (MATH_F)(4.37113883e-8f), r);
+  r = fma(whole, (MATH_F)(1.71512451e-15f), r);
+  MATH_F s = r * r;
+  MATH_F p = (MATH_F)(2.72499005e-06f);
+  p = fma(p, s, (MATH_F)(-0.00019840087f));
+  p = fma(p, s, (MATH_F)(0.00833333191f));
+  p = fma(p, s, (MATH_F)(-0.166666672f));
+  *sine = fma(p * s, r, r);
+  MATH_F q = (MATH_F)(-2.73009391e-07f);
+  q = fma(q, s, (MATH_F)(2.48005999e-05f));
+  q = fma(q, s, (MATH_F)(-0.00138888881f));
+  q = fma(q, s, (MATH_F)(0.0416666679f));
+  *cosine = fma(q * s, s, fma(s, (MATH_F)(-0.5f), (MATH_F)(1.0f)));
+  return MATH_AS_I(shifted);
+}
+
+/* Lanes too large for the reduction, infinities and NaN take the device's function, one at a time: some drivers' vector versions are wrong
+ * in all lanes when one is large. */
+#define MATH_LARGE_LANES(function)                                                                                       \
+  float values[MATH_WIDTH], results[MATH_WIDTH];                                                                         \
+  MATH_STORE(x, values);                                                                                                 \
+  MATH_STORE(result, results);                                                                                           \
+  for (int lane = 0; lane < MATH_WIDTH; lane++)                                                                          \
+    if (!(fabs(values[lane]) <= MATH_TURNS)) results[lane] = function(values[lane]);                                     \
+  return MATH_LOAD(results);
+
+static MATH_F MATH(sin)(MATH_F x) {
+  MATH_F sine, cosine;
+  MATH_I n = MATH(turn_reduce)(x, &sine, &cosine);
+  MATH_F result = (n & 1) != 0 ? cosine : sine;
+  result = (n & 2) != 0 ? -result : result;
+  if (!MATH_ANY(!(fabs(x) <= MATH_TURNS))) return result;
+  MATH_LARGE_LANES(sin)
+}
+
+static MATH_F MATH(cos)(MATH_F x) {
+  MATH_F sine, cosine;
+  MATH_I n = MATH(turn_reduce)(x, &sine, &cosine);
+  MATH_F result = (n & 1) != 0 ? sine : cosine;
+  result = ((n + 1) & 2) != 0 ? -result : result;
+  if (!MATH_ANY(!(fabs(x) <= MATH_TURNS))) return result;
+  MATH_LARGE_LANES(cos)
+}
+
+static MATH_F MATH(tan)(MATH_F x) {
+  MATH_F sine, cosine;
+  MATH_I n = MATH(turn_reduce)(x, &sine, &cosine);
+  MATH_F result = ((n & 1) != 0 ? -cosine : sine) / ((n & 1) != 0 ? sine : cosine);
+  if (!MATH_ANY(!(fabs(x) <= MATH_TURNS))) return result;
+  MATH_LARGE_LANES(tan)
+}
+
+#undef MATH_LARGE_LANES
+#undef MATH_ANY
+#undef MATH_STORE
+#undef MATH_LOAD
 #undef MATH
 #undef MATH_F
 #undef MATH_I
