@@ -127,3 +127,8 @@ tests_bench_first_result_SOURCES = tests/bench/first_result.c
 tests_bench_first_result_LDADD = libpare_internal.la
 dist_check_SCRIPTS += tests/test_first_result.sh
 TESTS += tests/test_first_result.sh
+
+check_PROGRAMS += tests/test_elementwise
+tests_test_elementwise_SOURCES = tests/test_elementwise.c
+tests_test_elementwise_LDADD = $(TEST_LDADD) -lm
+tests_test_elementwise_CPPFLAGS = $(TEST_CPPFLAGS)
