@@ -9,16 +9,16 @@
 
 enum { SIZE = 96, ROUNDS = 20 };
 
-typedef struct job {
+typedef struct chain_job {
   pare_context *context;
   float factor;
   float corner; /* result */
   pare_status status;
   char message[512]; /* pare_message() belongs to the thread that failed */
-} job;
+} chain_job;
 
 /* corner = (factor I)^ROUNDS [0][0]: a chain of dependent products, submitted without waiting. */
-static pare_status chain(job *job) {
+static pare_status chain(chain_job *job) {
   const int64_t shape[] = {SIZE, SIZE};
   static const size_t nbytes = sizeof(float) * SIZE * SIZE;
   pare_tensor *factor = NULL, *product[2] = {NULL, NULL};
@@ -40,7 +40,7 @@ static pare_status chain(job *job) {
 }
 
 static void *work(void *user) {
-  job *job = user;
+  chain_job *job = user;
   job->status = chain(job);
   if (job->status != PARE_OK) snprintf(job->message, sizeof job->message, "%s", pare_message());
   return NULL;
@@ -52,14 +52,14 @@ int main(void) {
     fprintf(stderr, "threads: %s\n", pare_message());
     return EXIT_FAILURE;
   }
-  job jobs[] = {{.context = context, .factor = 1}, {.context = context, .factor = 2}};
+  chain_job jobs[] = {{.context = context, .factor = 1}, {.context = context, .factor = 2}};
   const float expected[] = {1, 1 << ROUNDS};
   pthread_t threads[2];
   int nthreads = 0, result = EXIT_SUCCESS;
   while (nthreads < 2 && pthread_create(&threads[nthreads], NULL, work, &jobs[nthreads]) == 0) nthreads++;
   for (int i = 0; i < nthreads; i++) pthread_join(threads[i], NULL);
   for (int i = 0; i < 2; i++) {
-    printf("thread %d: %g\n", i, (double)jobs[i].corner);
+    printf("thread %d: %.0f\n", i, (double)jobs[i].corner);
     if (jobs[i].status == PARE_OK && jobs[i].corner == expected[i]) continue;
     fprintf(stderr, "threads: %s\n", jobs[i].message);
     result = EXIT_FAILURE;
