@@ -212,6 +212,12 @@ while IFS=$'\t' read -r _ _ long _; do
   grep -q "Fl ${long#-}" "$srcdir/doc/man/pare.1" || fail "pare(1) does not describe $long"
 done < <(awk -F'\t' '$1 == "option" && $2 == "-"' "$folder/table")
 
+shown="links of the manual" code=0
+while IFS=: read -r page target; do
+  nchecks=$((nchecks + 1))
+  [ -e "$(dirname "$page")/$target" ] || fail "$page links to $target, which is not there"
+done < <(grep -oHE '\]\([^)#:]+\)' "$srcdir"/README.md "$srcdir"/doc/*.md | sed -E 's/:\]\((.*)\)$/:\1/')
+
 if command -v mandoc >/dev/null; then
   shown="mandoc -T lint" code=0
   mandoc -T lint -W warning "$srcdir"/doc/man/*.[13] >"$folder/out" 2>"$folder/err" || code=$?
