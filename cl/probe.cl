@@ -1,5 +1,5 @@
-/* What a device can do, tried: each PROBE_… adds one try to the kernel, which leaves four ints for it. src/ocl/probe.c knows what they must be.
- * SPDX-License-Identifier: Apache-2.0
+/* What a device can do, tried: each PROBE_… adds one try to the kernel, which leaves four ints for it. src/ocl/probe.c
+ * knows what they must be. SPDX-License-Identifier: Apache-2.0
  *
  * in holds 1, 2, … 16, so that nothing can be computed while compiling. One work-group of GROUP items. */
 #ifndef GROUP
@@ -22,7 +22,8 @@ typedef int vector8 __attribute__((vector_size(32)));
 typedef int extended8 __attribute__((ext_vector_type(8)));
 #endif
 
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void probe(__global int *out, __global const int *in, long steps) {
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void probe(__global int *out, __global const int *in,
+                                                                       long steps) {
 #ifdef PROBE_F16
   RESULT(PROBE_F16, 0) = (int)((half)in[2] / (half)in[1] * (half)in[9]);
   RESULT(PROBE_F16, 1) = (int)((half)2048 + (half)in[0]); /* between 2048 and 2050: to the even one */

@@ -1,4 +1,5 @@
-/* Floor 0: status and message, log, checked arithmetic, arrays. Knows nothing of OpenCL. SPDX-License-Identifier: Apache-2.0 */
+/* Floor 0: status and message, log, checked arithmetic, arrays. Knows nothing of OpenCL. SPDX-License-Identifier:
+ * Apache-2.0 */
 #ifndef PARE_BASE_BASE_H
 #define PARE_BASE_BASE_H
 
@@ -14,10 +15,10 @@
 #define PARE__MAX(a, b) ((a) > (b) ? (a) : (b))
 
 /* Propagates a failure: the message was set where it happened and is not overwritten. */
-#define PARE__TRY(call)                                                                           \
-  do {                                                                                            \
-    pare_status try_status_ = (call);                                                             \
-    if (try_status_ != PARE_OK) return try_status_;                                               \
+#define PARE__TRY(call)                             \
+  do {                                              \
+    pare_status try_status_ = (call);               \
+    if (try_status_ != PARE_OK) return try_status_; \
   } while (0)
 
 /* Sets this thread's message and returns `status`: `return pare__fail(PARE_ERR_SHAPE, "...", ...);` */
@@ -37,7 +38,7 @@ bool pare__size_mul(size_t a, size_t b, size_t *out);
 bool pare__size_add(size_t a, size_t b, size_t *out);
 bool pare__i64_mul(int64_t a, int64_t b, int64_t *out);
 bool pare__i64_add(int64_t a, int64_t b, int64_t *out);
-int64_t pare__div_up(int64_t a, int64_t b);   /* a >= 0, b > 0 */
+int64_t pare__div_up(int64_t a, int64_t b); /* a >= 0, b > 0 */
 int64_t pare__round_up(int64_t a, int64_t b);
 
 /* A growing array: `capacity` and `count` are the caller's; grows geometrically so that one more element fits. */

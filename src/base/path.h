@@ -1,10 +1,12 @@
-/* Files and folders: whole reads, atomic writes, where the cache and the kernels are. SPDX-License-Identifier: Apache-2.0 */
+/* Files and folders: whole reads, atomic writes, where the cache and the kernels are. SPDX-License-Identifier:
+ * Apache-2.0 */
 #ifndef PARE_BASE_PATH_H
 #define PARE_BASE_PATH_H
 
 #include "base/base.h"
 
-/* Reads a whole file of at most limit_bytes; *out is malloc'ed and has a terminator after its *nbytes bytes. PARE_ERR_IO. */
+/* Reads a whole file of at most limit_bytes; *out is malloc'ed and has a terminator after its *nbytes bytes.
+ * PARE_ERR_IO. */
 pare_status pare__file_read(const char *path, size_t limit_bytes, char **out, size_t *nbytes);
 /* Writes beside `path` and renames: readers see the old file or the new one, whole. PARE_ERR_IO. */
 pare_status pare__file_write(const char *path, const void *data, size_t nbytes);
@@ -18,9 +20,9 @@ char *pare__cache_folder(void);
 /* Does the running binary, or the library, lie in the build tree? Then sources and helpers come from there. */
 bool pare__in_build_tree(void);
 
-/* The folder that holds the .cl files: $PARE_KERNEL_PATH (colon-separated; the first that has `file`), else cl/ of the source or build
- * tree if the running binary or library lies in one, else the installed folder. Never the current directory.
- * *out is the malloc'ed path of `file`; PARE_ERR_KERNEL lists where it looked. */
+/* The folder that holds the .cl files: $PARE_KERNEL_PATH (colon-separated; the first that has `file`), else cl/ of the
+ * source or build tree if the running binary or library lies in one, else the installed folder. Never the current
+ * directory. *out is the malloc'ed path of `file`; PARE_ERR_KERNEL lists where it looked. */
 pare_status pare__kernel_path(const char *file, char **out);
 
 #endif

@@ -55,7 +55,8 @@ static pare_status check_group(const pare__device *device, const pare__kernel *k
                         kernel->entry, kernel->program->file, global[d], local[d]);
     items *= local[d];
   }
-  /* A kernel that names its group was built for it; rusticl still tells 32 as the limit of such a kernel, and runs it. */
+  /* A kernel that names its group was built for it; rusticl still tells 32 as the limit of such a kernel, and runs it.
+   */
   bool required = kernel->required_group[0] > 0;
   for (unsigned d = 0; d < dims; d++) required = required && local[d] == kernel->required_group[d];
   if (required || items <= kernel->max_group) return PARE_OK;
