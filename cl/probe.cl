@@ -1,5 +1,5 @@
-/* What a device can do, tried: each PROBE_… adds one try to the kernel, which leaves four ints for it. src/ocl/probe.c
- * knows what they must be. SPDX-License-Identifier: Apache-2.0
+/* What a device can do, tried: each PROBE_… adds one try to the kernel, which leaves four ints for it.
+ * src/ocl/probe.c knows what they must be. SPDX-License-Identifier: Apache-2.0
  *
  * in holds 1, 2, … 16, so that nothing can be computed while compiling. One work-group of GROUP items. */
 #ifndef GROUP

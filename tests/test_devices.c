@@ -14,8 +14,6 @@
 
 #define OK(call) ck_assert_msg((call) == PARE_OK, "%s", pare_message())
 
-extern char **environ;
-
 static char cache[] = "/tmp/pare-test-XXXXXX";
 static pare_device_list *list;
 

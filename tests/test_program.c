@@ -19,8 +19,6 @@
 #define NITEMS 64
 #define NPROCESSES 3
 
-extern char **environ;
-
 static char folder[] = "/tmp/pare-test-XXXXXX";
 static char kernels[100], cache[100];
 static pare_device_list *list;

@@ -28,13 +28,28 @@ static bool note_name(const pare__device_entry *entry, char hex[33]) {
   return true;
 }
 
+/* Reads `word` and a number after it, and moves on. */
+static bool take_number(const char **text, const char *word, uint64_t *out) {
+  size_t length = strlen(word);
+  char *end = NULL;
+  if (strncmp(*text, word, length) != 0) return false;
+  *out = strtoull(*text + length, &end, 10);
+  bool any = end > *text + length;
+  *text = end;
+  return any;
+}
+
 static bool note_read(const char *name, findings *out) {
-  char *text = NULL;
+  char *note = NULL;
   size_t nbytes = 0;
-  bool found = pare__cache_read(PARE__CACHE_NOTE, name, &text, &nbytes) &&
-               sscanf(text, "passed %u steps %ld driver %" SCNu64, &out->probes.passed, &out->probes.loop_steps,
-                      &out->driver_bytes) == 3;
-  free(text);
+  uint64_t passed = 0, steps = 0;
+  if (!pare__cache_read(PARE__CACHE_NOTE, name, &note, &nbytes)) return false;
+  const char *text = note;
+  bool found = take_number(&text, "passed ", &passed) && take_number(&text, " steps ", &steps) &&
+               take_number(&text, " driver ", &out->driver_bytes);
+  out->probes.passed = (unsigned)passed;
+  out->probes.loop_steps = (long)steps;
+  free(note);
   return found;
 }
 

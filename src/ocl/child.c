@@ -19,8 +19,6 @@
 #define OUTPUT_LIMIT ((size_t)64 << 10)
 #define MAX_ARGUMENTS 16
 
-extern char **environ;
-
 static const char *helper_path(void) {
   const char *named = getenv("PARE_TRIAL");
   if (named && named[0] == '/') return named;
@@ -35,7 +33,7 @@ static int remaining_ms(double deadline) {
 /* Reads until the end of file; false at the deadline. What is over the limit is read and dropped, so that the child
  * does not block. */
 static bool collect(int from, double deadline, char *output, size_t *count) {
-  char overflow[4096];
+  char overflow[4096] = {0};
   for (;;) {
     struct pollfd wait = {from, POLLIN, 0};
     int ready = poll(&wait, 1, remaining_ms(deadline));
@@ -99,7 +97,7 @@ pare_status pare__child_run(const char *const *arguments, unsigned timeout_ms, c
   pare_status status = text ? spawn(arguments, pipe_end[1], &child, &end->started)
                             : pare__fail_memory("the output of a child process", OUTPUT_LIMIT);
   close(pipe_end[1]);
-  if (status == PARE_OK && end->started) {
+  if (text && status == PARE_OK && end->started) {
     double deadline = pare__seconds() + timeout_ms / 1000.0;
     size_t count = 0;
     end->timed_out = !collect(pipe_end[0], deadline, text, &count);

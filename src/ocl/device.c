@@ -15,7 +15,7 @@ static cl_int divide(cl_device_id whole, const cl_device_partition_property *how
   cl_int code = clCreateSubDevices(whole, how, 0, NULL, &count);
   if (code != CL_SUCCESS) return code;
   if (wanted >= count) return CL_INVALID_DEVICE_PARTITION_COUNT;
-  cl_device_id *parts = calloc(count, sizeof *parts);
+  cl_device_id *parts = calloc(count, sizeof(cl_device_id));
   if (!parts) return CL_OUT_OF_HOST_MEMORY;
   code = clCreateSubDevices(whole, how, count, parts, NULL);
   if (code == CL_SUCCESS) *out = parts[wanted];

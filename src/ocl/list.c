@@ -183,8 +183,8 @@ static pare_status list_platform(pare_device_list *list, cl_platform_id platform
   cl_int code = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 0, NULL, &count);
   if (code == CL_DEVICE_NOT_FOUND || (code == CL_SUCCESS && count == 0)) return PARE_OK;
   if (code != CL_SUCCESS) return pare__fail_cl(code, "clGetDeviceIDs of platform %u", platform_index);
-  cl_device_id *ids = calloc(count, sizeof *ids);
-  if (!ids) return pare__fail_memory("device handles", count * sizeof *ids);
+  cl_device_id *ids = calloc(count, sizeof(cl_device_id));
+  if (!ids) return pare__fail_memory("device handles", count * sizeof(cl_device_id));
   pare_status status = PARE_OK;
   code = clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, count, ids, NULL);
   if (code != CL_SUCCESS) status = pare__fail_cl(code, "clGetDeviceIDs of platform %u", platform_index);
@@ -204,8 +204,8 @@ static pare_status list_fill(pare_device_list *list) {
   uint64_t after = pare__resident_bytes();
   if (code == -1001 || (code == CL_SUCCESS && count == 0)) return PARE_OK;
   if (code != CL_SUCCESS) return pare__fail_cl(code, "clGetPlatformIDs");
-  cl_platform_id *platforms = calloc(count, sizeof *platforms);
-  if (!platforms) return pare__fail_memory("platform handles", count * sizeof *platforms);
+  cl_platform_id *platforms = calloc(count, sizeof(cl_platform_id));
+  if (!platforms) return pare__fail_memory("platform handles", count * sizeof(cl_platform_id));
   pare_status status = PARE_OK;
   code = clGetPlatformIDs(count, platforms, NULL);
   if (code != CL_SUCCESS) status = pare__fail_cl(code, "clGetPlatformIDs");
@@ -254,10 +254,11 @@ const pare_device_info *pare_device_list_get(const pare_device_list *list, size_
 }
 
 uint64_t pare__resident_bytes(void) {
-  unsigned long long total = 0, resident = 0;
+  char line[128] = "", *end = line;
   FILE *file = fopen("/proc/self/statm", "re");
   if (!file) return 0;
-  if (fscanf(file, "%llu %llu", &total, &resident) != 2) resident = 0;
+  bool known = fgets(line, sizeof line, file) != NULL;
   fclose(file);
-  return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+  strtoull(line, &end, 10); /* the whole address space; what is resident follows */
+  return known ? strtoull(end, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }

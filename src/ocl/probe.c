@@ -108,7 +108,10 @@ static pare_status try_in_child(pare__device *device, unsigned probes, pare__pro
   pare__child_end end;
   pare__probe_result result = {.complete = true};
   PARE__TRY(pare__child_run(arguments, CHILD_LIMIT_MS, &output, &end));
-  bool answered = output && sscanf(output, "%u %ld", &result.passed, &result.loop_steps) == 2;
+  char *steps = NULL;
+  unsigned long passed = output ? strtoul(output, &steps, 10) : 0;
+  bool answered = output && *steps == ' ';
+  if (answered) result = (pare__probe_result){(unsigned)passed, strtol(steps, NULL, 10), true};
   free(output);
   if (!answered)
     return pare__fail(PARE_ERR_KERNEL, "a probe of %s %s", device->info.name,

@@ -55,19 +55,24 @@ static const char *first_error(const char *log) {
   return error;
 }
 
+/* How much of it an error shows. */
+static size_t head_bytes(const char *text) {
+  size_t nbytes = 0;
+  for (unsigned lines = 0; lines < LOG_LINES && nbytes < LOG_BYTES && text[nbytes]; nbytes++)
+    lines += text[nbytes] == '\n';
+  while (nbytes > 0 && text[nbytes - 1] == '\n') nbytes--;
+  return nbytes;
+}
+
 static pare_status fail_build(const pare__program *program, cl_int code) {
   /* says nothing about the kernel: it must not be distrusted for good */
   if (code == CL_OUT_OF_RESOURCES || code == CL_OUT_OF_HOST_MEMORY)
     return pare__fail_cl(code, "clBuildProgram(%s)", program->file);
   char *log = build_log(program);
-  const char *head = log ? first_error(log) : "";
-  size_t nbytes = 0;
-  for (unsigned lines = 0; head[nbytes] && nbytes < LOG_BYTES && lines < LOG_LINES; nbytes++)
-    lines += head[nbytes] == '\n';
-  while (nbytes > 0 && head[nbytes - 1] == '\n') nbytes--;
-  pare_status status = pare__fail(PARE_ERR_KERNEL, "building %s with \"%s\" on %s: %s (%d)\n%.*s", program->file,
-                                  program->options, program->device->info.name, pare__cl_name(code), code, (int)nbytes,
-                                  nbytes ? head : "(the driver gives no build log)");
+  const char *head = log && *log ? first_error(log) : "(the driver gives no build log)";
+  pare_status status =
+      pare__fail(PARE_ERR_KERNEL, "building %s with \"%s\" on %s: %s (%d)\n%.*s", program->file, program->options,
+                 program->device->info.name, pare__cl_name(code), code, (int)head_bytes(head), head);
   free(log);
   return status;
 }
@@ -172,7 +177,7 @@ pare_status pare__program_get(pare__device *device, const char *file, const char
     program = program->next;
   if (!program) {
     status = program_open(device, file, options, &program);
-    if (status == PARE_OK) {
+    if (program) {
       program->next = device->programs;
       device->programs = program;
     }
@@ -240,7 +245,7 @@ pare_status pare__kernel_get(pare__program *program, const char *entry, pare__ke
   while (kernel && strcmp(kernel->entry, entry) != 0) kernel = kernel->next;
   if (!kernel) {
     status = kernel_open(program, entry, &kernel);
-    if (status == PARE_OK) {
+    if (kernel) {
       kernel->next = program->kernels;
       program->kernels = kernel;
     }

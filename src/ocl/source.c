@@ -126,7 +126,8 @@ pare_status pare__source_get(pare__device *device, const char *file, pare__sourc
   pare__source *source = device->sources;
   while (source && strcmp(source->file, file) != 0) source = source->next;
   if (!source) {
-    PARE__TRY(source_open(file, &source));
+    pare_status status = source_open(file, &source);
+    if (!source) return status;
     source->next = device->sources;
     device->sources = source;
   }
@@ -138,7 +139,7 @@ pare_status pare__source_hash(pare__device *device, const char *file, char hex[3
   pare__source *source = NULL;
   pare__device_lock(device);
   pare_status status = pare__source_get(device, file, &source);
-  if (status == PARE_OK) memcpy(hex, source->hash, sizeof source->hash);
+  if (source) memcpy(hex, source->hash, sizeof source->hash);
   pare__device_unlock(device);
   return status;
 }
