@@ -11,3 +11,5 @@ pareinclude_HEADERS += include/pare/tensor.h
 pareinclude_HEADERS += include/pare/elementwise.h
 pareinclude_HEADERS += include/pare/gemm.h
 pareinclude_HEADERS += include/pare/random.h
+pareinclude_HEADERS += include/pare/normalise.h
+pareinclude_HEADERS += include/pare/reduce.h

@@ -132,3 +132,7 @@ check_PROGRAMS += tests/test_elementwise
 tests_test_elementwise_SOURCES = tests/test_elementwise.c
 tests_test_elementwise_LDADD = $(TEST_LDADD) -lm
 tests_test_elementwise_CPPFLAGS = $(TEST_CPPFLAGS)
+check_PROGRAMS += tests/test_reduce
+tests_test_reduce_SOURCES = tests/test_reduce.c
+tests_test_reduce_LDADD = $(TEST_LDADD)
+tests_test_reduce_CPPFLAGS = $(TEST_CPPFLAGS)

@@ -9,3 +9,7 @@ libpare_internal_la_SOURCES += src/op/gemm_product.c
 libpare_internal_la_SOURCES += src/op/gemm_weights.c
 libpare_internal_la_SOURCES += src/op/elementwise.c
 libpare_internal_la_SOURCES += src/op/elementwise.h
+libpare_internal_la_SOURCES += src/op/normalise.c
+libpare_internal_la_SOURCES += src/op/reduce.c
+libpare_internal_la_SOURCES += src/op/reduce.h
+libpare_internal_la_SOURCES += src/op/softmax.c
