@@ -7,7 +7,9 @@
 #include <pare/elementwise.h>
 #include <pare/gemm.h>
 #include <pare/kernel.h>
+#include <pare/normalise.h>
 #include <pare/random.h>
+#include <pare/reduce.h>
 #include <pare/status.h>
 #include <pare/tensor.h>
 

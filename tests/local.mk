@@ -136,3 +136,8 @@ check_PROGRAMS += tests/test_reduce
 tests_test_reduce_SOURCES = tests/test_reduce.c
 tests_test_reduce_LDADD = $(TEST_LDADD)
 tests_test_reduce_CPPFLAGS = $(TEST_CPPFLAGS)
+
+check_PROGRAMS += tests/test_normalise
+tests_test_normalise_SOURCES = tests/test_normalise.c
+tests_test_normalise_LDADD = $(TEST_LDADD)
+tests_test_normalise_CPPFLAGS = $(TEST_CPPFLAGS)
