@@ -141,3 +141,15 @@ check_PROGRAMS += tests/test_normalise
 tests_test_normalise_SOURCES = tests/test_normalise.c
 tests_test_normalise_LDADD = $(TEST_LDADD)
 tests_test_normalise_CPPFLAGS = $(TEST_CPPFLAGS)
+
+# For make check-long: every fault instead of a sample, tensors larger than a buffer.
+EXTRA_PROGRAMS += tests/test_large
+tests_test_large_SOURCES = tests/test_large.c
+tests_test_large_LDADD = $(TEST_LDADD)
+tests_test_large_CPPFLAGS = $(TEST_CPPFLAGS)
+CLEANFILES += tests/test_large
+check-large: tests/test_large
+	$(AM_TESTS_ENVIRONMENT) tests/test_large
+check-every-fault: tests/test_faults tests/test_environment tests/fault_layer.la
+	$(AM_TESTS_ENVIRONMENT) tests/test_faults all && tests/test_environment all
+.PHONY: check-large check-every-fault

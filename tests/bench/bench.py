@@ -23,9 +23,9 @@ import time
 import rows
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-NEAR_NS = (
-    200  # a round trip between two cores takes about 50-120 ns when they are near each other, 300 and more when far
-)
+# A round trip between two cores takes about 50-120 ns when they are near each other, 300 and more when far.
+NEAR_NS = 200
+BUSY_NS = 1000
 PAUSE_SECONDS = 0.1  # threads of a peer spin for a while after their work
 STEADY = 0.10
 
@@ -127,9 +127,10 @@ def core_distance(options):
 
 
 def state_of(distance_ns):
-    return (
-        "unknown" if distance_ns < 0 else "one core" if distance_ns == 0 else "near" if distance_ns < NEAR_NS else "far"
-    )
+    """near, far, or busy: other work keeps one of the cores."""
+    if distance_ns <= 0:
+        return "unknown" if distance_ns < 0 else "one core"
+    return "near" if distance_ns < NEAR_NS else "far" if distance_ns < BUSY_NS else "busy"
 
 
 def time_rounds(problem, servers, options):

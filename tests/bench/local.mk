@@ -1,5 +1,5 @@
 # Benchmarks: built and run by `make bench` and `make bench-kernels` only. BENCH_FLAGS are those of tests/bench/bench.py, such as --quick.
-bench_tools = tests/bench/serve_memory tests/bench/core_distance
+bench_tools = tests/bench/serve_pare tests/bench/serve_memory tests/bench/core_distance
 if HAVE_OPENBLAS
 bench_tools += tests/bench/serve_openblas
 endif
@@ -11,6 +11,8 @@ CLEANFILES += $(bench_tools)
 noinst_HEADERS += tests/bench/serve.h
 EXTRA_DIST += tests/bench/bench.py tests/bench/rows.py tests/bench/serve_onnxruntime.py
 
+tests_bench_serve_pare_SOURCES = tests/bench/serve_pare.c tests/bench/serve.c
+tests_bench_serve_pare_LDADD = libpare_internal.la
 tests_bench_serve_memory_SOURCES = tests/bench/serve_memory.c tests/bench/serve.c
 tests_bench_serve_memory_LDADD =
 tests_bench_core_distance_SOURCES = tests/bench/core_distance.c tests/bench/serve.c
@@ -24,9 +26,9 @@ tests_bench_serve_clblast_LDADD = $(CLBLAST_LIBS) $(OPENCL_LIBS)
 
 bench: bench-kernels
 
-bench-tools: $(bench_tools)
+bench-tools: $(bench_tools) tests/bench/first_result
 
-bench-kernels: $(bench_tools)
+bench-kernels: bench-tools
 	$(AM_V_at)python3 $(srcdir)/tests/bench/bench.py --programs tests/bench $(BENCH_FLAGS)
 
 .PHONY: bench bench-tools bench-kernels
