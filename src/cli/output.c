@@ -142,12 +142,12 @@ void cli_print(cli_style style, const char *format, ...) {
 size_t cli_terminal_width(void) {
   struct winsize size;
   const char *columns = getenv("COLUMNS");
-  size_t width = 78;
+  long width = 78;
   if (output.terminal && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
     width = size.ws_col;
-  else if (output.terminal && columns && atoi(columns) > 0)
-    width = (size_t)atoi(columns);
-  return width < 40 ? 40 : width;
+  else if (output.terminal && columns)
+    width = strtol(columns, NULL, 10);
+  return width < 40 ? 40 : width > 1000 ? 1000 : (size_t)width;
 }
 
 size_t cli_character(const char *text, size_t nbytes, size_t *width) {
