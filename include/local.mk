@@ -13,3 +13,4 @@ pareinclude_HEADERS += include/pare/gemm.h
 pareinclude_HEADERS += include/pare/random.h
 pareinclude_HEADERS += include/pare/normalise.h
 pareinclude_HEADERS += include/pare/reduce.h
+pareinclude_HEADERS += include/pare/move.h

@@ -7,6 +7,7 @@
 #include <pare/elementwise.h>
 #include <pare/gemm.h>
 #include <pare/kernel.h>
+#include <pare/move.h>
 #include <pare/normalise.h>
 #include <pare/random.h>
 #include <pare/reduce.h>

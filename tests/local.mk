@@ -153,3 +153,7 @@ check-large: tests/test_large
 check-every-fault: tests/test_faults tests/test_environment tests/fault_layer.la
 	$(AM_TESTS_ENVIRONMENT) tests/test_faults all && tests/test_environment all
 .PHONY: check-large check-every-fault
+check_PROGRAMS += tests/test_move
+tests_test_move_SOURCES = tests/test_move.c
+tests_test_move_LDADD = $(TEST_LDADD)
+tests_test_move_CPPFLAGS = $(TEST_CPPFLAGS)

@@ -13,3 +13,4 @@ libpare_internal_la_SOURCES += src/op/normalise.c
 libpare_internal_la_SOURCES += src/op/reduce.c
 libpare_internal_la_SOURCES += src/op/reduce.h
 libpare_internal_la_SOURCES += src/op/softmax.c
+libpare_internal_la_SOURCES += src/op/move.c
