@@ -1,0 +1,103 @@
+/* Quantisation: the range of activations, their scale and zero point, and values to integers and back. SPDX-License-Identifier: Apache-2.0
+ *
+ * range      chunk by chunk the least and the greatest value and zero; NaN is ignored
+ * affine     from values (or the results of range): scale = (greatest - least) / 255, zero = round(-least / scale), as ONNX DynamicQuantizeLinear
+ * quantise   q = saturate(round(x / scale) + zero), ties to even
+ * dequantise x = (q - zero) * scale
+ * ITEMS work-items a group share a chunk. Elements are [outer][axis][inner], scale and zero [axis]. */
+#include "dtype.cl"
+
+#pragma OPENCL FP_CONTRACT OFF
+
+#ifndef ITEMS
+#define ITEMS 1
+#endif
+#define GROUP __attribute__((reqd_work_group_size(ITEMS, 1, 1)))
+#ifndef VW
+#define VW 1
+#endif
+#define LANES JOIN(float, VW)
+#define INTS JOIN(int, VW)
+
+/* The least and greatest of `count` values and zero, by all items of the group; item 0 has the result. */
+static float2 find_range(__global const STORE(T0) *x, long count, __local float2 *part) {
+  const int item = get_local_id(0);
+  const long whole = count / VW * VW;
+  LANES least = (LANES)(0.0f), greatest = (LANES)(0.0f);
+  for (long i = (long)item * VW; i < whole; i += ITEMS * VW) {
+    const LANES v = LOADV(T0, VW, x, i);
+    least = v < least ? v : least;
+    greatest = v > greatest ? v : greatest;
+  }
+  float lane[2][VW];
+  float2 range = (float2)(0.0f);
+  SAVEV(f32, VW, lane[0], 0, least);
+  SAVEV(f32, VW, lane[1], 0, greatest);
+  for (int l = 0; l < VW; l++) {
+    range.x = lane[0][l] < range.x ? lane[0][l] : range.x;
+    range.y = lane[1][l] > range.y ? lane[1][l] : range.y;
+  }
+  for (long i = whole + item; i < count; i += ITEMS) {
+    const float v = LOAD(T0, x, i);
+    range.x = v < range.x ? v : range.x;
+    range.y = v > range.y ? v : range.y;
+  }
+  part[item] = range;
+  barrier(CLK_LOCAL_MEM_FENCE);
+  if (item == 0)
+    for (int t = 1; t < ITEMS; t++) {
+      range.x = part[t].x < range.x ? part[t].x : range.x;
+      range.y = part[t].y > range.y ? part[t].y : range.y;
+    }
+  return range;
+}
+
+/* Group g: values [g * chunk, (g + 1) * chunk) to range[g][2]. */
+GROUP __kernel void quantise_range(long count, __global const STORE(T0) *x, long x_offset, __global float *range,
+                                   long range_offset, long chunk) {
+  __local float2 part[ITEMS];
+  const long begin = get_group_id(0) * chunk;
+  const float2 found = find_range(x + x_offset + begin, min(chunk, count - begin), part);
+  if (get_local_id(0) == 0) vstore2(found, get_group_id(0), range + range_offset);
+}
+
+/* One group: the scale and the zero point of `count` values. */
+GROUP __kernel void quantise_affine(long count, __global const STORE(T0) *x, long x_offset, __global float *scale,
+                                    long scale_offset, __global uchar *zero, long zero_offset) {
+  __local float2 part[ITEMS];
+  const float2 range = find_range(x + x_offset, count, part);
+  if (get_local_id(0) != 0) return;
+  const float step = range.y > range.x ? (range.y - range.x) / 255.0f : 1.0f;
+  scale[scale_offset] = step;
+  zero[zero_offset] = convert_uchar_sat_rte(-range.x / step);
+}
+
+#if QUANTISE
+#define CONVERT_LANES(width, v, s, z)                                                                     \
+  clamp(JOIN(as_int, width)(clamp((v) / (s), -1024.0f, 1024.0f) + 12582912.0f) - 0x4b400000 + (z), LEAST, \
+        GREATEST)
+#else
+#define CONVERT_LANES(width, v, s, z) (JOIN(convert_float, width)((v) - (z)) * (s))
+#endif
+
+/* Group (x, y): columns x * chunk … of rows y * height …. Scale and zero point go by column, or by row modulo `axis`. */
+GROUP __kernel void quantise_elements(int rows, int columns, int axis, int by_column, __global const STORE(T0) *x, long x_offset,
+                                      __global const float *scale, long scale_offset, __global const STORE(T2) *zero,
+                                      long zero_offset, __global STORE(T3) *out, long out_offset, int chunk, int height) {
+  const int begin = get_group_id(0) * chunk, end = min(begin + chunk, columns), item = get_local_id(0);
+  const int row0 = get_group_id(1) * height, row1 = min(row0 + height, rows);
+  for (int row = row0; row < row1; row++) {
+    __global const STORE(T0) *from = x + x_offset + (long)row * columns;
+    __global STORE(T3) *to = out + out_offset + (long)row * columns;
+    __global const float *s = scale + scale_offset + (by_column ? 0 : row % axis);
+    __global const STORE(T2) *z = zero ? zero + zero_offset + (by_column ? 0 : row % axis) : 0;
+    const int whole = begin + (end - begin) / VW * VW;
+    for (int i = begin + item * VW; i < whole; i += ITEMS * VW) {
+      const LANES step = by_column ? LOADV(f32, VW, s, i) : (LANES)(s[0]);
+      const INTS origin = !z ? (INTS)(0) : by_column ? LOADV(T2, VW, z, i) : (INTS)(LOAD(T2, z, 0));
+      SAVEV(T3, VW, to, i, CONVERT_LANES(VW, LOADV(T0, VW, from, i), step, origin));
+    }
+    for (int i = whole + item; i < end; i += ITEMS)
+      SAVE(T3, to, i, CONVERT_LANES(1, LOAD(T0, from, i), s[by_column ? i : 0], z ? LOAD(T2, z, by_column ? i : 0) : 0));
+  }
+}
