@@ -130,7 +130,7 @@ static WIDE void pack_row(__global const STORE(T0) *a, int k, int quads, float s
 #if !C_IS_I32
 /* One vector of one row, from a tile's sums to the values of C. */
 static LANES finish(INTS sum, INTS correction, LANES scale, LANES bias, int activation, float low, float high) {
-  const LANES x = fma(JOIN(convert_float, VW)(sum - correction), scale, bias);
+  const LANES x = fma(CONVERTV(i32, f32, VW, sum - correction), scale, bias);
   return activation ? activate(activation, x, (LANES)(low), (LANES)(high)) : x;
 }
 

@@ -1,4 +1,5 @@
-/* Products of quantised activations with int8 weights. The problem is in family_gemm_int8.h. SPDX-License-Identifier: Apache-2.0 */
+/* Products of quantised activations with int8 weights. The problem is in family_gemm_int8.h. SPDX-License-Identifier:
+ * Apache-2.0 */
 #include "kernel/family_gemm_int8.h"
 
 #include <math.h>
@@ -19,8 +20,9 @@ static int64_t quads(const pare__problem *problem) { return pare__div_up(problem
 static void push_operands(pare__args *args, const pare__run *run) {
   const int64_t *dim = run->piece->dim;
   const pare__operand *operand = run->operand;
-  const bool present[INT8_NBUFFERS] = {true, true, true, !is_raw(run->whole), !is_raw(run->whole), dim[INT8_HAS_ZERO] != 0,
-                                       dim[INT8_HAS_BIAS] != 0, true};
+  const bool present[INT8_NBUFFERS] = {
+      true, true, true, !is_raw(run->whole), !is_raw(run->whole), dim[INT8_HAS_ZERO] != 0, dim[INT8_HAS_BIAS] != 0,
+      true};
   for (int i = INT8_M; i <= INT8_K; i++) pare__arg_int(args, (int32_t)dim[i]);
   for (int i = 0; i < INT8_NBUFFERS; i++) {
     pare__arg_mem(args, present[i] ? operand[i].mem : NULL);
@@ -43,7 +45,9 @@ static bool accepts_common(const pare__problem *whole) {
   return whole->dim[INT8_K] <= MOST_K && whole->dim[INT8_M] <= INT32_MAX && whole->dim[INT8_N] <= INT32_MAX;
 }
 
-static size_t row_bytes(const pare__problem *whole) { return (size_t)quads(whole) * 8; } /* of packed activations, at most */
+static size_t row_bytes(const pare__problem *whole) {
+  return (size_t)quads(whole) * 8;
+} /* of packed activations, at most */
 
 static bool cpu_accepts(const pare_device_info *info, const pare__problem *whole) {
   const size_t least_rows = 8;
@@ -51,7 +55,8 @@ static bool cpu_accepts(const pare_device_info *info, const pare__problem *whole
          whole->dim[INT8_PANEL] == pare__gemm_panel(info) && info->local_bytes / 2 >= least_rows * row_bytes(whole);
 }
 
-/* Bands of rows whose packed activations stay in the second level cache; then strips of columns until there are enough groups. */
+/* Bands of rows whose packed activations stay in the second level cache; then strips of columns until there are enough
+ * groups. */
 static pare_status cpu_run(const pare__run *run, int product) {
   const pare_device_info *info = pare__device_info(run->device);
   const int64_t *dim = run->piece->dim, m = dim[INT8_M], n = dim[INT8_N], panel = dim[INT8_PANEL];
@@ -106,7 +111,8 @@ static pare_status tile_run(const pare__run *run, const char *more) {
   char options[160];
   common_options(run, more, options, sizeof options);
   const size_t local[] = {(size_t)group, (size_t)group};
-  const size_t global[] = {(size_t)(pare__div_up(dim[INT8_N], tile) * group), (size_t)(pare__div_up(dim[INT8_M], tile) * group)};
+  const size_t global[] = {(size_t)(pare__div_up(dim[INT8_N], tile) * group),
+                           (size_t)(pare__div_up(dim[INT8_M], tile) * group)};
   return pare__run_kernel(run, "gemm_int8_tile", options, 2, global, local, &args);
 }
 
@@ -118,17 +124,48 @@ static const pare__param rows_params[] = {{"MR", (const int[]){4, 2, 6, 0}}, {NU
 static const pare__param rows512_params[] = {{"MR", (const int[]){8, 4, 6, 0}}, {NULL, NULL}};
 
 static const pare__variant variants[] = {
-    {.name = "vnni", .file = "gemm_int8.cl", .needs = PARE__NEEDS_AVX512_VNNI | PARE__NEEDS_INLINE_ASSEMBLY,
-     .shaped = PARE__FOR_CPU, .risky = true, .params = rows512_params, .accepts = wide512_accepts, .launch = vnni_launch},
-    {.name = "madd512", .file = "gemm_int8.cl", .needs = PARE__NEEDS_AVX512 | PARE__NEEDS_VECTOR_EXTENSIONS,
-     .shaped = PARE__FOR_CPU, .risky = true, .params = rows512_params, .accepts = wide512_accepts, .launch = madd_launch},
-    {.name = "madd", .file = "gemm_int8.cl", .needs = PARE__NEEDS_AVX2 | PARE__NEEDS_VECTOR_EXTENSIONS, .shaped = PARE__FOR_CPU,
-     .risky = true, .params = rows_params, .accepts = madd256_accepts, .launch = madd_launch},
-    {.name = "wide", .file = "gemm_int8.cl", .shaped = PARE__FOR_CPU, .params = rows_params, .accepts = cpu_accepts,
+    {.name = "vnni",
+     .file = "gemm_int8.cl",
+     .needs = PARE__NEEDS_AVX512_VNNI | PARE__NEEDS_INLINE_ASSEMBLY,
+     .shaped = PARE__FOR_CPU,
+     .risky = true,
+     .params = rows512_params,
+     .accepts = wide512_accepts,
+     .launch = vnni_launch},
+    {.name = "madd512",
+     .file = "gemm_int8.cl",
+     .needs = PARE__NEEDS_AVX512 | PARE__NEEDS_VECTOR_EXTENSIONS,
+     .shaped = PARE__FOR_CPU,
+     .risky = true,
+     .params = rows512_params,
+     .accepts = wide512_accepts,
+     .launch = madd_launch},
+    {.name = "madd",
+     .file = "gemm_int8.cl",
+     .needs = PARE__NEEDS_AVX2 | PARE__NEEDS_VECTOR_EXTENSIONS,
+     .shaped = PARE__FOR_CPU,
+     .risky = true,
+     .params = rows_params,
+     .accepts = madd256_accepts,
+     .launch = madd_launch},
+    {.name = "wide",
+     .file = "gemm_int8.cl",
+     .shaped = PARE__FOR_CPU,
+     .params = rows_params,
+     .accepts = cpu_accepts,
      .launch = wide_launch},
-    {.name = "tile-dot", .file = "gemm_int8_tile.cl", .needs = PARE__NEEDS_INTEGER_DOT, .shaped = PARE__FOR_GPU, .risky = true,
-     .accepts = tile_accepts, .launch = tile_dot_launch},
-    {.name = "tile", .file = "gemm_int8_tile.cl", .shaped = PARE__FOR_GPU, .accepts = tile_accepts, .launch = tile_launch},
+    {.name = "tile-dot",
+     .file = "gemm_int8_tile.cl",
+     .needs = PARE__NEEDS_INTEGER_DOT,
+     .shaped = PARE__FOR_GPU,
+     .risky = true,
+     .accepts = tile_accepts,
+     .launch = tile_dot_launch},
+    {.name = "tile",
+     .file = "gemm_int8_tile.cl",
+     .shaped = PARE__FOR_GPU,
+     .accepts = tile_accepts,
+     .launch = tile_launch},
     {.name = NULL},
 };
 
@@ -218,7 +255,8 @@ static int8_t packed_element(const pare__problem *problem, const int32_t *panels
   return (int8_t)(word >> (8 * (k % 4)));
 }
 
-/* The sums must be those of the panels, what lies past K zero, the scale of A small. Panels come first: their seed makes both. */
+/* The sums must be those of the panels, what lies past K zero, the scale of A small. Panels come first: their seed
+ * makes both. */
 static void int8_generate(const pare__problem *problem, unsigned i, uint64_t seed, void *data) {
   pare__buffer_spec spec;
   int8_buffer(problem, i, &spec);
@@ -261,8 +299,10 @@ static double reference_activation(int64_t activation, double x, const double *c
   }
 }
 
-/* The integer that A[at] is multiplied as, less the zero point. *doubt: a tie that another division may round to the other side. */
-static double activation_integer(const pare__problem *problem, void *const *data, int64_t at, double zero, bool *doubt) {
+/* The integer that A[at] is multiplied as, less the zero point. *doubt: a tie that another division may round to the
+ * other side. */
+static double activation_integer(const pare__problem *problem, void *const *data, int64_t at, double zero,
+                                 bool *doubt) {
   const double a = pare__load(problem->dtype[INT8_BUFFER_A], data[INT8_BUFFER_A], (size_t)at);
   *doubt = false;
   if (!a_is_float(problem)) return a - zero;
@@ -272,9 +312,11 @@ static double activation_integer(const pare__problem *problem, void *const *data
   return (q < 0 ? 0 : q > 255 ? 255 : q) - zero;
 }
 
-static void reference_element(const pare__problem *problem, void *const *data, int64_t i, int64_t j, double *value, double *tolerance) {
+static void reference_element(const pare__problem *problem, void *const *data, int64_t i, int64_t j, double *value,
+                              double *tolerance) {
   const int64_t *dim = problem->dim;
-  const double zero = dim[INT8_HAS_ZERO] ? pare__load(problem->dtype[INT8_BUFFER_A_ZERO], data[INT8_BUFFER_A_ZERO], 0) : 0;
+  const double zero =
+      dim[INT8_HAS_ZERO] ? pare__load(problem->dtype[INT8_BUFFER_A_ZERO], data[INT8_BUFFER_A_ZERO], 0) : 0;
   double sum = 0, doubtful = 0;
   for (int64_t k = 0; k < dim[INT8_K]; k++) {
     bool doubt;
@@ -286,16 +328,20 @@ static void reference_element(const pare__problem *problem, void *const *data, i
   *value = sum;
   *tolerance = 0;
   if (is_raw(problem)) return;
-  const double scale = ((const float *)data[INT8_BUFFER_A_SCALE])[0], b_scale = ((const float *)data[INT8_BUFFER_B_SCALE])[j];
-  const double bias = dim[INT8_HAS_BIAS] ? ((const float *)data[INT8_BUFFER_BIAS])[j] : 0, x = sum * scale * b_scale + bias;
+  const double scale = ((const float *)data[INT8_BUFFER_A_SCALE])[0],
+               b_scale = ((const float *)data[INT8_BUFFER_B_SCALE])[j];
+  const double bias = dim[INT8_HAS_BIAS] ? ((const float *)data[INT8_BUFFER_BIAS])[j] : 0,
+               x = sum * scale * b_scale + bias;
   *value = reference_activation(dim[INT8_ACTIVATION], x, problem->real);
   const pare_dtype dtype = problem->dtype[INT8_BUFFER_C];
-  *tolerance = 1.2 * (doubtful * fabs(scale * b_scale) + 4 * pare__dtype_epsilon(PARE_F32) * (fabs(x) + 2 * fabs(bias))) +
-               pare__dtype_epsilon(dtype) * fabs(*value) + (dim[INT8_ACTIVATION] ? 1e-6 * (1 + fabs(x)) : 0) +
-               (dtype == PARE_F16 ? 0x1p-25 : 0);
+  *tolerance =
+      1.2 * (doubtful * fabs(scale * b_scale) + 4 * pare__dtype_epsilon(PARE_F32) * (fabs(x) + 2 * fabs(bias))) +
+      pare__dtype_epsilon(dtype) * fabs(*value) + (dim[INT8_ACTIVATION] ? 1e-6 * (1 + fabs(x)) : 0) +
+      (dtype == PARE_F16 ? 0x1p-25 : 0);
 }
 
-static bool int8_reference(const pare__problem *problem, void *const *data, double *const *expected, double *const *tolerance) {
+static bool int8_reference(const pare__problem *problem, void *const *data, double *const *expected,
+                           double *const *tolerance) {
   const int64_t *dim = problem->dim;
   pare__buffer_spec spec;
   int8_buffer(problem, INT8_BUFFER_C, &spec);
@@ -321,8 +367,9 @@ static void int8_work(const pare__problem *problem, double *flops, double *bytes
 
 static void int8_describe(const pare__problem *problem, char *text, size_t capacity) {
   const int64_t *dim = problem->dim;
-  snprintf(text, capacity, "%lldx%lldx%lld %sxi8->%s", (long long)dim[INT8_M], (long long)dim[INT8_N], (long long)dim[INT8_K],
-           pare_dtype_name(problem->dtype[INT8_BUFFER_A]), pare_dtype_name(problem->dtype[INT8_BUFFER_C]));
+  snprintf(text, capacity, "%lldx%lldx%lld %sxi8->%s", (long long)dim[INT8_M], (long long)dim[INT8_N],
+           (long long)dim[INT8_K], pare_dtype_name(problem->dtype[INT8_BUFFER_A]),
+           pare_dtype_name(problem->dtype[INT8_BUFFER_C]));
 }
 
 static void int8_shape_class(const pare__problem *problem, char *text, size_t capacity) {

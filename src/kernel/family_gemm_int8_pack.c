@@ -40,8 +40,16 @@ static bool group_accepts(const pare_device_info *info, const pare__problem *who
 }
 
 static const pare__variant variants[] = {
-    {.name = "item", .file = "gemm_int8_pack.cl", .shaped = PARE__FOR_CPU, .accepts = item_accepts, .launch = item_launch},
-    {.name = "group", .file = "gemm_int8_pack.cl", .shaped = PARE__FOR_GPU, .accepts = group_accepts, .launch = group_launch},
+    {.name = "item",
+     .file = "gemm_int8_pack.cl",
+     .shaped = PARE__FOR_CPU,
+     .accepts = item_accepts,
+     .launch = item_launch},
+    {.name = "group",
+     .file = "gemm_int8_pack.cl",
+     .shaped = PARE__FOR_GPU,
+     .accepts = group_accepts,
+     .launch = group_launch},
     {.name = NULL},
 };
 
@@ -50,10 +58,10 @@ static const struct {
   int64_t k, n, panel;
   bool transposed;
 } cases[] = {
-    {PARE__CASES_SELFTEST, 9, 37, 16, false}, {PARE__CASES_SELFTEST, 8, 21, 16, true},
-    {PARE__CASES_TEST, 131, 97, 16, false},   {PARE__CASES_TEST, 131, 97, 32, true},
-    {PARE__CASES_TEST, 62, 130, 64, false},   {PARE__CASES_TEST, 1, 1, 8, true},
-    {PARE__CASES_TEST, 0, 9, 16, false},      {PARE__CASES_TEST, 9, 0, 16, false},
+    {PARE__CASES_SELFTEST, 9, 37, 16, false},   {PARE__CASES_SELFTEST, 8, 21, 16, true},
+    {PARE__CASES_TEST, 131, 97, 16, false},     {PARE__CASES_TEST, 131, 97, 32, true},
+    {PARE__CASES_TEST, 62, 130, 64, false},     {PARE__CASES_TEST, 1, 1, 8, true},
+    {PARE__CASES_TEST, 0, 9, 16, false},        {PARE__CASES_TEST, 9, 0, 16, false},
     {PARE__CASES_BENCH, 1536, 1536, 16, false},
 };
 
@@ -83,7 +91,8 @@ static void pack_buffer(const pare__problem *problem, unsigned i, pare__buffer_s
   }
 }
 
-static bool pack_reference(const pare__problem *problem, void *const *data, double *const *expected, double *const *tolerance) {
+static bool pack_reference(const pare__problem *problem, void *const *data, double *const *expected,
+                           double *const *tolerance) {
   const int64_t *dim = problem->dim, panel = dim[INT8_PACK_PANEL];
   for (int64_t j = 0; j < panels(problem) * panel; j++) {
     expected[INT8_PACK_BUFFER_SUMS][j] = tolerance[INT8_PACK_BUFFER_SUMS][j] = 0;
@@ -91,7 +100,8 @@ static bool pack_reference(const pare__problem *problem, void *const *data, doub
       uint32_t word = 0;
       for (int64_t k = 4 * q; k < 4 * q + 4; k++) {
         if (k >= dim[INT8_PACK_K] || j >= dim[INT8_PACK_N]) continue;
-        const int8_t value = ((const int8_t *)data[INT8_PACK_BUFFER_B])[k * dim[INT8_PACK_ROW] + j * dim[INT8_PACK_COL]];
+        const int8_t value =
+            ((const int8_t *)data[INT8_PACK_BUFFER_B])[k * dim[INT8_PACK_ROW] + j * dim[INT8_PACK_COL]];
         word |= (uint32_t)(uint8_t)value << (8 * (k % 4));
         expected[INT8_PACK_BUFFER_SUMS][j] += value;
       }

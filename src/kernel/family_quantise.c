@@ -53,7 +53,8 @@ static pare_status quantise_launch(const pare__run *run) {
   const int64_t axis = run->whole->dim[QUANTISE_AXIS], inner = run->whole->dim[QUANTISE_INNER];
   /* scales go by column where the axis is the last, else each row has one */
   const bool by_column = inner == 1 && axis != 1;
-  int64_t rows = dim[QUANTISE_OUTER] * (by_column ? 1 : dim[QUANTISE_AXIS]), columns = by_column ? dim[QUANTISE_AXIS] : inner;
+  int64_t rows = dim[QUANTISE_OUTER] * (by_column ? 1 : dim[QUANTISE_AXIS]),
+          columns = by_column ? dim[QUANTISE_AXIS] : inner;
   if (!by_column && axis == 1) { /* one scale for all */
     const int64_t flat = rows * columns;
     if (flat <= INT32_MAX) {
@@ -74,8 +75,8 @@ static pare_status quantise_launch(const pare__run *run) {
   pare__arg_int(&args, (int32_t)(for_gpu(run) ? 1 : height));
   const bool is_signed = run->whole->dtype[QUANTISE_BUFFER_OUT] == PARE_I8;
   char more[80], options[160];
-  snprintf(more, sizeof more, "-DQUANTISE=%d -DLEAST=%d -DGREATEST=%d", run->whole->mode == QUANTISE, is_signed ? -128 : 0,
-           is_signed ? 127 : 255);
+  snprintf(more, sizeof more, "-DQUANTISE=%d -DLEAST=%d -DGREATEST=%d", run->whole->mode == QUANTISE,
+           is_signed ? -128 : 0, is_signed ? 127 : 255);
   shape_options(run, more, options, sizeof options);
   const size_t local[] = {for_gpu(run) ? GPU_ITEMS : 1, 1};
   const size_t global[] = {(size_t)pare__div_up(columns, chunk) * local[0],
@@ -100,15 +101,14 @@ static bool affine_accepts(const pare_device_info *info, const pare__problem *wh
   return most == 0 || whole->dim[RANGE_COUNT] / GPU_ITEMS < most / 2;
 }
 
-#define VARIANTS(accepts_group)                                                                        \
-  {                                                                                                    \
-    {.name = "stream", .file = "quantise.cl", .shaped = PARE__FOR_CPU, .accepts = unlimited},          \
-        {.name = "group", .file = "quantise.cl", .shaped = PARE__FOR_GPU, .accepts = (accepts_group)}, \
-        {.name = NULL},                                                                                \
+#define VARIANTS(source, accepts_group)                                                                         \
+  {                                                                                                             \
+    {.name = "stream", .file = source, .shaped = PARE__FOR_CPU, .accepts = unlimited},                          \
+        {.name = "group", .file = source, .shaped = PARE__FOR_GPU, .accepts = (accepts_group)}, {.name = NULL}, \
   }
-static const pare__variant range_variants[] = VARIANTS(range_accepts);
-static const pare__variant affine_variants[] = VARIANTS(affine_accepts);
-static const pare__variant quantise_variants[] = VARIANTS(NULL);
+static const pare__variant range_variants[] = VARIANTS("quantise_range.cl", range_accepts);
+static const pare__variant affine_variants[] = VARIANTS("quantise_range.cl", affine_accepts);
+static const pare__variant quantise_variants[] = VARIANTS("quantise.cl", NULL);
 
 /* ---- range and affine ---- */
 
@@ -154,10 +154,12 @@ static void range_buffer(const pare__problem *problem, unsigned i, pare__buffer_
 }
 
 static void affine_buffer(const pare__problem *problem, unsigned i, pare__buffer_spec *out) {
-  *out = i == AFFINE_BUFFER_X ? (pare__buffer_spec){PARE__IN, problem->dim[RANGE_COUNT]} : (pare__buffer_spec){PARE__OUT, 1};
+  *out = i == AFFINE_BUFFER_X ? (pare__buffer_spec){PARE__IN, problem->dim[RANGE_COUNT]}
+                              : (pare__buffer_spec){PARE__OUT, 1};
 }
 
-static void find_range(const pare__problem *problem, const void *x, int64_t begin, int64_t end, double *least, double *greatest) {
+static void find_range(const pare__problem *problem, const void *x, int64_t begin, int64_t end, double *least,
+                       double *greatest) {
   *least = *greatest = 0;
   for (int64_t i = begin; i < end; i++) {
     const double v = pare__load(problem->dtype[RANGE_BUFFER_X], x, (size_t)i);
@@ -166,7 +168,8 @@ static void find_range(const pare__problem *problem, const void *x, int64_t begi
   }
 }
 
-static bool range_reference(const pare__problem *problem, void *const *data, double *const *expected, double *const *tolerance) {
+static bool range_reference(const pare__problem *problem, void *const *data, double *const *expected,
+                            double *const *tolerance) {
   const int64_t count = problem->dim[RANGE_COUNT], chunk = problem->dim[RANGE_CHUNK];
   for (int64_t g = 0; g * chunk < count; g++) {
     double *to = expected[RANGE_BUFFER_OUT] + 2 * g;
@@ -176,14 +179,16 @@ static bool range_reference(const pare__problem *problem, void *const *data, dou
   return true;
 }
 
-static bool affine_reference(const pare__problem *problem, void *const *data, double *const *expected, double *const *tolerance) {
+static bool affine_reference(const pare__problem *problem, void *const *data, double *const *expected,
+                             double *const *tolerance) {
   double least, greatest;
   find_range(problem, data[AFFINE_BUFFER_X], 0, problem->dim[RANGE_COUNT], &least, &greatest);
   const double scale = greatest > least ? (greatest - least) / 255 : 1, zero = -least / scale;
   expected[AFFINE_BUFFER_SCALE][0] = scale;
   tolerance[AFFINE_BUFFER_SCALE][0] = 4 * pare__dtype_epsilon(PARE_F32) * scale;
   expected[AFFINE_BUFFER_ZERO][0] = rint(zero);
-  tolerance[AFFINE_BUFFER_ZERO][0] = fabs(fabs(zero - floor(zero)) - 0.5) < 1e-3 ? 1 : 0; /* near a tie either side will do */
+  tolerance[AFFINE_BUFFER_ZERO][0] =
+      fabs(fabs(zero - floor(zero)) - 0.5) < 1e-3 ? 1 : 0; /* near a tie either side will do */
   return true;
 }
 
@@ -193,7 +198,8 @@ static void range_work(const pare__problem *problem, double *flops, double *byte
 }
 
 static void range_describe(const pare__problem *problem, char *text, size_t capacity) {
-  snprintf(text, capacity, "%lld %s", (long long)problem->dim[RANGE_COUNT], pare_dtype_name(problem->dtype[RANGE_BUFFER_X]));
+  snprintf(text, capacity, "%lld %s", (long long)problem->dim[RANGE_COUNT],
+           pare_dtype_name(problem->dtype[RANGE_BUFFER_X]));
 }
 
 static void range_shape_class(const pare__problem *problem, char *text, size_t capacity) {
@@ -275,7 +281,8 @@ static void quantise_generate(const pare__problem *problem, unsigned i, uint64_t
   }
 }
 
-static bool quantise_reference(const pare__problem *problem, void *const *data, double *const *expected, double *const *tolerance) {
+static bool quantise_reference(const pare__problem *problem, void *const *data, double *const *expected,
+                               double *const *tolerance) {
   const int64_t *dim = problem->dim;
   pare__buffer_spec spec;
   quantise_buffer(problem, QUANTISE_BUFFER_OUT, &spec);
@@ -285,16 +292,19 @@ static bool quantise_reference(const pare__problem *problem, void *const *data, 
     const double x = pare__load(problem->dtype[QUANTISE_BUFFER_X], data[QUANTISE_BUFFER_X], (size_t)t);
     const float scale = ((const float *)data[QUANTISE_BUFFER_SCALE])[axis];
     double zero = 0, *value = &expected[QUANTISE_BUFFER_OUT][t], *error = &tolerance[QUANTISE_BUFFER_OUT][t];
-    if (dim[QUANTISE_HAS_ZERO]) zero = pare__load(problem->dtype[QUANTISE_BUFFER_ZERO], data[QUANTISE_BUFFER_ZERO], (size_t)axis);
+    if (dim[QUANTISE_HAS_ZERO])
+      zero = pare__load(problem->dtype[QUANTISE_BUFFER_ZERO], data[QUANTISE_BUFFER_ZERO], (size_t)axis);
     if (problem->mode == DEQUANTISE) {
       *value = (x - zero) * scale;
-      *error = (2 * pare__dtype_epsilon(PARE_F32) + pare__dtype_epsilon(out)) * fabs(*value) + (out == PARE_F16 ? 0x1p-25 : 0);
+      *error = (2 * pare__dtype_epsilon(PARE_F32) + pare__dtype_epsilon(out)) * fabs(*value) +
+               (out == PARE_F16 ? 0x1p-25 : 0);
       continue;
     }
     const float quotient = (float)x / scale;
     const double least = out == PARE_I8 ? -128 : 0, q = rint((double)quotient) + zero;
     *value = q < least ? least : q > least + 255 ? least + 255 : q;
-    *error = fabs(fabs((double)quotient - floor((double)quotient)) - 0.5) < 1e-4 ? 1 : 0; /* a tie, for another division */
+    *error =
+        fabs(fabs((double)quotient - floor((double)quotient)) - 0.5) < 1e-4 ? 1 : 0; /* a tie, for another division */
   }
   return true;
 }
@@ -303,8 +313,8 @@ static void quantise_work(const pare__problem *problem, double *flops, double *b
   pare__buffer_spec spec;
   quantise_buffer(problem, QUANTISE_BUFFER_OUT, &spec);
   *flops = 0;
-  *bytes = (double)spec.elements *
-           (double)(pare_dtype_bytes(problem->dtype[QUANTISE_BUFFER_X]) + pare_dtype_bytes(problem->dtype[QUANTISE_BUFFER_OUT]));
+  *bytes = (double)spec.elements * (double)(pare_dtype_bytes(problem->dtype[QUANTISE_BUFFER_X]) +
+                                            pare_dtype_bytes(problem->dtype[QUANTISE_BUFFER_OUT]));
 }
 
 static void quantise_describe(const pare__problem *problem, char *text, size_t capacity) {

@@ -2,8 +2,8 @@
  *
  * range: x[COUNT] -> [chunks][2], the least and greatest value and zero of each chunk of CHUNK; NaN is ignored.
  * affine: x[COUNT] -> scale f32[1] = (greatest - least) / 255 or 1 if that is 0, zero u8[1] = round(-least / scale).
- * quantise: mode QUANTISE out = saturate(round(x / scale) + zero) to u8 or i8, ties to even; mode DEQUANTISE out = (x - zero) * scale
- *   to floats. x [OUTER][AXIS][INNER], scale and zero [AXIS]; zero is optional. */
+ * quantise: mode QUANTISE out = saturate(round(x / scale) + zero) to u8 or i8, ties to even; mode DEQUANTISE out = (x -
+ * zero) * scale to floats. x [OUTER][AXIS][INNER], scale and zero [AXIS]; zero is optional. */
 #ifndef PARE_KERNEL_FAMILY_QUANTISE_H
 #define PARE_KERNEL_FAMILY_QUANTISE_H
 

@@ -3,7 +3,9 @@
 
 #include "kernel/elementwise.h"
 #include "kernel/family_gemm.h"
+#include "kernel/family_gemm_int8.h"
 #include "kernel/family_gemm_pack.h"
+#include "kernel/family_quantise.h"
 #include "kernel/family_reduce.h"
 #include "kernel/family_random.h"
 #include "kernel/family_transpose.h"
@@ -16,6 +18,11 @@ const pare__family *const pare__families[] = {
     &pare__family_gemm_pack,
     &pare__family_reduce,
     &pare__family_gemv,
+    &pare__family_gemm_int8,
+    &pare__family_gemm_int8_pack,
+    &pare__family_range,
+    &pare__family_affine,
+    &pare__family_quantise,
     &pare__family_elementwise,
     &pare__family_transpose,
     &pare__family_random,
