@@ -87,8 +87,22 @@ START_TEST(without_the_helper_nothing_risky_is_possible) {
     pare__device *device;
     pare__probe_result result;
     OK(pare__device_open_bare(list, i, &device));
+    ck_assert_int_eq(pare__probe_device(device, list->entry[i].extensions, true, &result), PARE_ERR_IO);
+    ck_assert(strstr(pare_message(), "pare-trial") && result.passed == 0 && !result.complete);
+    pare__device_close(device);
+  }
+  unsetenv("PARE_TRIAL");
+}
+END_TEST
+
+START_TEST(a_child_that_dies_proves_nothing_possible) {
+  setenv("PARE_TRIAL", "/bin/false", 1);
+  for (size_t i = 0; i < pare_device_list_count(list); i++) {
+    pare__device *device;
+    pare__probe_result result;
+    OK(pare__device_open_bare(list, i, &device));
     OK(pare__probe_device(device, list->entry[i].extensions, true, &result));
-    ck_assert_uint_eq(result.passed, 0);
+    ck_assert(result.passed == 0 && result.complete);
     pare__device_close(device);
   }
   unsetenv("PARE_TRIAL");
@@ -277,6 +291,7 @@ int main(int argc, char **argv) {
     tcase_add_test(cases, silent_loops_are_caught);
     tcase_add_test(cases, a_child_finds_the_same_as_this_process);
     tcase_add_test(cases, without_the_helper_nothing_risky_is_possible);
+    tcase_add_test(cases, a_child_that_dies_proves_nothing_possible);
     tcase_add_test(cases, what_was_found_is_kept);
     tcase_add_test(cases, without_the_kernel_file_devices_are_still_listed);
     tcase_add_test(cases, parts_have_the_units_that_were_asked);

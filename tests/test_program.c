@@ -115,7 +115,7 @@ static int builds_of(size_t index, const char *options, int expected) {
 START_TEST(a_program_is_built_once_for_all_that_it_depends_on) {
   EACH_DEVICE(i) {
     clear_cache();
-    OK(pare__device_probe(list, i));
+    OK(pare__device_probe(list, i, NULL));
     ck_assert_int_eq(builds_of(i, "-DMORE=1", 21), 1);
     ck_assert_int_eq(builds_of(i, "-DMORE=1", 21), 0);
     ck_assert_int_eq(builds_of(i, "-DMORE=2", 22), 1);  /* an option */

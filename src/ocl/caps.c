@@ -109,18 +109,28 @@ static pare_status apply(pare__device_entry *entry, pare_device_info *info, cons
 
 /* ---- probing ---- */
 
-static pare_status probe(pare_device_list *list, size_t index, const char *name, findings *found) {
-  const pare__device_entry *entry = &list->entry[index];
-  pare__device *device = NULL;
-  PARE__TRY(pare__device_open_bare(list, index, &device));
+static pare_status probe(const pare__device_entry *entry, pare__device *device, const char *name, findings *found) {
+  uint64_t limit_bytes = device->limit_bytes;
+  device->limit_bytes = 0; /* the user's is for what he does */
+  device->uncached = true; /* the programs are of no use afterwards */
   found->driver_bytes = device->info.driver_bytes;
   pare_status status = pare__probe_device(device, entry->extensions, !entry->quirks->known, &found->probes);
+  device->uncached = false;
+  device->limit_bytes = limit_bytes;
+  device->peak_bytes = 0;
   if (status == PARE_OK && found->probes.complete) note_write(device, name, found);
+  return status;
+}
+
+static pare_status probe_bare(const pare_device_list *list, size_t index, const char *name, findings *found) {
+  pare__device *device = NULL;
+  PARE__TRY(pare__device_open_bare(list, index, &device));
+  pare_status status = probe(&list->entry[index], device, name, found);
   pare__device_close(device);
   return status;
 }
 
-pare_status pare__device_probe(pare_device_list *list, size_t index) {
+pare_status pare__device_probe(pare_device_list *list, size_t index, pare__device *device) {
   pare__device_entry *entry = &list->entry[index];
   pare_device_info *info = &list->info[index];
   findings found = {.driver_bytes = 0};
@@ -132,7 +142,8 @@ pare_status pare__device_probe(pare_device_list *list, size_t index) {
     status = pare__fail_memory("a hash", 0);
     goto out;
   }
-  if (!note_read(name, &found)) status = probe(list, index, name, &found);
+  if (!note_read(name, &found))
+    status = device ? probe(entry, device, name, &found) : probe_bare(list, index, name, &found);
   if (status == PARE_OK) status = apply(entry, info, &found);
   entry->probed = status == PARE_OK;
 out:
@@ -142,7 +153,7 @@ out:
 
 pare_status pare__device_probe_or_remark(pare_device_list *list, size_t index) {
   char *before = pare__strdup(pare_message());
-  pare_status status = pare__device_probe(list, index);
+  pare_status status = pare__device_probe(list, index, NULL);
   if (status != PARE_OK && status != PARE_ERR_MEMORY) {
     pare__device_entry *entry = &list->entry[index];
     free(entry->remark);

@@ -68,9 +68,6 @@ static void locks_init(pare__device *device) {
 static pare_status open_checked(const pare_device_list *list, const pare_device_choice *choice, pare__device *device) {
   const pare__device_entry *entry = &list->entry[choice->index];
   device->info = list->info[choice->index];
-  if (!device->info.usable)
-    return pare__fail(PARE_ERR_DEVICE, "device %zu, %s, is refused: %s", choice->index, entry->name,
-                      device->info.remark);
   device->quirks = entry->quirks;
   device->platform = entry->platform;
   device->id = entry->id;
@@ -80,12 +77,11 @@ static pare_status open_checked(const pare_device_list *list, const pare_device_
 }
 
 static pare_status open_device(const pare_device_list *list, const pare_device_choice *choice,
-                               uint64_t memory_limit_bytes, bool uncached, pare__device **out) {
+                               uint64_t memory_limit_bytes, pare__device **out) {
   pare__device *device = calloc(1, sizeof *device);
   if (!device) return pare__fail_memory("a device", sizeof *device);
   device->references = 1;
   device->limit_bytes = memory_limit_bytes;
-  device->uncached = uncached;
   locks_init(device);
   uint64_t before = pare__resident_bytes();
   pare_status status = open_checked(list, choice, device);
@@ -99,19 +95,36 @@ static pare_status open_device(const pare_device_list *list, const pare_device_c
   return PARE_OK;
 }
 
+static pare_status check_usable(const pare_device_list *list, size_t index) {
+  const pare_device_info *info = &list->info[index];
+  if (info->usable) return PARE_OK;
+  return pare__fail(PARE_ERR_DEVICE, "device %zu, %s, is refused: %s", index, info->name, info->remark);
+}
+
 pare_status pare__device_open(pare_device_list *list, const pare_device_choice *choice, uint64_t memory_limit_bytes,
                               pare__device **out) {
   *out = NULL;
   if (!list || !choice || choice->index >= list->count || choice->compute_units == 0)
     return pare__fail(PARE_ERR_ARGUMENT, "pare__device_open: no such device");
-  PARE__TRY(pare__device_probe(list, choice->index));
-  return open_device(list, choice, memory_limit_bytes, false, out);
+  PARE__TRY(check_usable(list, choice->index));
+  pare__device *device = NULL;
+  PARE__TRY(open_device(list, choice, memory_limit_bytes, &device));
+  pare_status status = pare__device_probe(list, choice->index, device);
+  if (status == PARE_OK) status = check_usable(list, choice->index);
+  if (status != PARE_OK) {
+    pare__device_close(device);
+    return status;
+  }
+  device->info.can = list->info[choice->index].can;
+  device->info.remark = list->info[choice->index].remark;
+  *out = device;
+  return PARE_OK;
 }
 
 pare_status pare__device_open_bare(const pare_device_list *list, size_t index, pare__device **out) {
   *out = NULL;
   const pare_device_choice whole = {.index = index, .nparts = 1, .compute_units = list->info[index].compute_units};
-  return open_device(list, &whole, 0, true, out);
+  return open_device(list, &whole, 0, out);
 }
 
 void pare__device_close(pare__device *device) {

@@ -38,7 +38,7 @@ struct pare__device {
   pare__source *sources;
   void *attached;
   void (*attached_close)(void *state);
-  bool uncached;      /* opened to be probed: its programs are not worth keeping */
+  bool uncached;      /* being probed: what is built is not worth keeping */
   bool cache_refused; /* said once in the log that the cache folder does not work */
 
   /* Buffers may outlive the open device: the struct goes with the last reference. */

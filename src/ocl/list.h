@@ -26,8 +26,10 @@ struct pare_device_list {
   char *left_out; /* why the first platform that failed is left out; NULL if none failed */
 };
 
-/* Fills the capabilities of one device, from the cache or by probing it. */
-pare_status pare__device_probe(pare_device_list *list, size_t index);
+/* Fills the capabilities of one device, from the cache or by probing it: on `device`, which is the entry opened or a
+ * part of it (a compiler may load slowly for every context, so one is better than two), or NULL to open one for the
+ * purpose. */
+pare_status pare__device_probe(pare_device_list *list, size_t index, pare__device *device);
 /* The same for a table of devices: what goes wrong becomes the device's remark. */
 pare_status pare__device_probe_or_remark(pare_device_list *list, size_t index);
 

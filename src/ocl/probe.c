@@ -113,12 +113,15 @@ static pare_status try_in_child(pare__device *device, unsigned probes, pare__pro
   bool answered = output && *steps == ' ';
   if (answered) result = (pare__probe_result){(unsigned)passed, strtol(steps, NULL, 10), true};
   free(output);
+  if (!end.started)
+    return pare__fail(PARE_ERR_IO,
+                      "trying out %s needs the program pare-trial, which could not be started; install pare whole",
+                      device->info.name);
   if (!answered)
     return pare__fail(PARE_ERR_KERNEL, "a probe of %s %s", device->info.name,
-                      !end.started    ? "needs a child process that could not be started"
-                      : end.timed_out ? "hung"
-                      : end.signal    ? "crashed"
-                                      : "gave no result");
+                      end.timed_out ? "hung"
+                      : end.signal  ? "crashed"
+                                    : "gave no result");
   out->passed |= result.passed & probes;
   if (probes & 1u << PARE__PROBE_LOOP) out->loop_steps = result.loop_steps;
   return PARE_OK;
