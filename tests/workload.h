@@ -9,11 +9,11 @@
 enum { WORKLOAD_ROWS = 24, WORKLOAD_INNER = 40, WORKLOAD_COLUMNS = 33 };
 
 typedef struct workload_result {
-  float hidden[WORKLOAD_ROWS * WORKLOAD_COLUMNS]; /* relu(A B + bias) */
-  float sum[WORKLOAD_ROWS];                       /* of each row of it */
+  float softmax[WORKLOAD_ROWS * WORKLOAD_COLUMNS]; /* softmax(relu(A B + bias)) along the rows */
+  float sum[WORKLOAD_ROWS];                        /* of each row of relu(A B + bias) */
 } workload_result;
 
-/* Tensors made from `seed`, views, products, reading back. Everything it makes is closed again, whatever fails. */
+/* Tensors made from `seed`, a view, a product, elementwise, softmax, a reduction, reading back. Everything it makes is closed again, whatever fails. */
 pare_status workload_compute(pare_context *context, unsigned seed, workload_result *result);
 
 /* Compares with double precision on the host. */

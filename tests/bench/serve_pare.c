@@ -92,6 +92,43 @@ static const char *run_add(unsigned repeats) {
   return NULL;
 }
 
+/* ---- reductions: n ---- */
+
+static const char *open_reduction(const long *arguments) {
+  const char *problem = add_tensor(1, &(const int64_t){arguments[0]});
+  if (problem != NULL) return problem;
+  return add_tensor(0, NULL);
+}
+
+static const char *run_reduction(pare_reduction reduction, unsigned repeats) {
+  for (unsigned i = 0; i < repeats; i++) CHECK(pare_reduce(tensors[0], reduction, NULL, 0, false, tensors[1]));
+  CHECK(pare_context_wait(context));
+  return NULL;
+}
+
+static const char *run_sum(unsigned repeats) { return run_reduction(PARE_REDUCTION_SUM, repeats); }
+static const char *run_max(unsigned repeats) { return run_reduction(PARE_REDUCTION_MAX, repeats); }
+
+/* ---- rows: rows columns ---- */
+
+static const char *open_rows(const long *arguments) {
+  const char *problem = add_tensors(2, 2, (const int64_t[]){arguments[0], arguments[1]});
+  return problem == NULL ? add_tensors(2, 1, (const int64_t[]){arguments[1]}) : problem;
+}
+
+static const char *run_softmax(unsigned repeats) {
+  for (unsigned i = 0; i < repeats; i++) CHECK(pare_softmax(tensors[0], 1, tensors[1]));
+  CHECK(pare_context_wait(context));
+  return NULL;
+}
+
+static const char *run_layer_norm(unsigned repeats) {
+  for (unsigned i = 0; i < repeats; i++)
+    CHECK(pare_layer_norm(tensors[0], 1, tensors[2], tensors[3], 1e-5, tensors[1], NULL, NULL));
+  CHECK(pare_context_wait(context));
+  return NULL;
+}
+
 /* ---- a chain: length n ---- */
 
 static const char *open_chain(const long *arguments) {
@@ -108,9 +145,16 @@ static const char *run_chain(unsigned repeats) {
 
 int main(void) {
   static const bench_work works[] = {
-      {"gemm", 3, open_gemm, run_gemm, close_tensors},    {"gemm_packed", 3, open_packed, run_packed, close_tensors},
-      {"relu", 1, open_vectors, run_relu, close_tensors}, {"add", 1, open_vectors, run_add, close_tensors},
-      {"chain", 2, open_chain, run_chain, close_tensors}, {NULL, 0, NULL, NULL, NULL},
+      {"gemm", 3, open_gemm, run_gemm, close_tensors},
+      {"gemm_packed", 3, open_packed, run_packed, close_tensors},
+      {"relu", 1, open_vectors, run_relu, close_tensors},
+      {"add", 1, open_vectors, run_add, close_tensors},
+      {"sum", 1, open_reduction, run_sum, close_tensors},
+      {"max", 1, open_reduction, run_max, close_tensors},
+      {"softmax", 2, open_rows, run_softmax, close_tensors},
+      {"layer_norm", 2, open_rows, run_layer_norm, close_tensors},
+      {"chain", 2, open_chain, run_chain, close_tensors},
+      {NULL, 0, NULL, NULL, NULL},
   };
   if (pare_context_open(NULL, &context) != PARE_OK) {
     fprintf(stderr, "serve_pare: %s\n", pare_message());
