@@ -1,5 +1,5 @@
-/* Floor 0: status and message, log, checked arithmetic, arrays. Knows nothing of OpenCL. SPDX-License-Identifier:
- * Apache-2.0 */
+/* Floor 0: status and message, log, checked arithmetic, arrays. Knows nothing of OpenCL.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef PARE_BASE_BASE_H
 #define PARE_BASE_BASE_H
 

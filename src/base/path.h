@@ -1,5 +1,5 @@
-/* Files and folders: whole reads, atomic writes, where the cache and the kernels are. SPDX-License-Identifier:
- * Apache-2.0 */
+/* Files and folders: whole reads, atomic writes, where the cache and the kernels are.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef PARE_BASE_PATH_H
 #define PARE_BASE_PATH_H
 
