@@ -27,3 +27,6 @@ dist_kernel_DATA += cl/gemm_int8_pack.cl
 dist_kernel_DATA += cl/gemm_int8_tile.cl
 dist_kernel_DATA += cl/quantise.cl
 dist_kernel_DATA += cl/quantise_range.cl
+dist_kernel_DATA += cl/select.cl
+dist_kernel_DATA += cl/select_key.cl
+dist_kernel_DATA += cl/topk.cl

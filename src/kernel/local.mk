@@ -40,3 +40,5 @@ libpare_internal_la_SOURCES += src/kernel/family_gemm_int8.h
 libpare_internal_la_SOURCES += src/kernel/family_gemm_int8_pack.c
 libpare_internal_la_SOURCES += src/kernel/family_quantise.c
 libpare_internal_la_SOURCES += src/kernel/family_quantise.h
+libpare_internal_la_SOURCES += src/kernel/family_select.c
+libpare_internal_la_SOURCES += src/kernel/family_select.h

@@ -11,6 +11,7 @@
 #include "kernel/family_transpose.h"
 #include "kernel/family_normalise.h"
 #include "kernel/family_softmax.h"
+#include "kernel/family_select.h"
 #include "kernel/kernel.h"
 
 const pare__family *const pare__families[] = {
@@ -28,6 +29,7 @@ const pare__family *const pare__families[] = {
     &pare__family_random,
     &pare__family_normalise,
     &pare__family_softmax,
+    &pare__family_select,
     NULL,
 };
 
