@@ -14,3 +14,4 @@ pareinclude_HEADERS += include/pare/random.h
 pareinclude_HEADERS += include/pare/normalise.h
 pareinclude_HEADERS += include/pare/reduce.h
 pareinclude_HEADERS += include/pare/move.h
+pareinclude_HEADERS += include/pare/select.h

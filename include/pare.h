@@ -11,6 +11,7 @@
 #include <pare/normalise.h>
 #include <pare/random.h>
 #include <pare/reduce.h>
+#include <pare/select.h>
 #include <pare/status.h>
 #include <pare/tensor.h>
 

@@ -157,3 +157,8 @@ check_PROGRAMS += tests/test_move
 tests_test_move_SOURCES = tests/test_move.c
 tests_test_move_LDADD = $(TEST_LDADD)
 tests_test_move_CPPFLAGS = $(TEST_CPPFLAGS)
+
+check_PROGRAMS += tests/test_select
+tests_test_select_SOURCES = tests/test_select.c
+tests_test_select_LDADD = $(TEST_LDADD)
+tests_test_select_CPPFLAGS = $(TEST_CPPFLAGS)

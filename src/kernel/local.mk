@@ -42,3 +42,4 @@ libpare_internal_la_SOURCES += src/kernel/family_quantise.c
 libpare_internal_la_SOURCES += src/kernel/family_quantise.h
 libpare_internal_la_SOURCES += src/kernel/family_select.c
 libpare_internal_la_SOURCES += src/kernel/family_select.h
+libpare_internal_la_SOURCES += src/kernel/family_topk.c

@@ -30,6 +30,7 @@ const pare__family *const pare__families[] = {
     &pare__family_normalise,
     &pare__family_softmax,
     &pare__family_select,
+    &pare__family_topk,
     NULL,
 };
 

@@ -14,3 +14,4 @@ libpare_internal_la_SOURCES += src/op/reduce.c
 libpare_internal_la_SOURCES += src/op/reduce.h
 libpare_internal_la_SOURCES += src/op/softmax.c
 libpare_internal_la_SOURCES += src/op/move.c
+libpare_internal_la_SOURCES += src/op/select.c
