@@ -9,6 +9,7 @@
 #include <pare/kernel.h>
 #include <pare/move.h>
 #include <pare/normalise.h>
+#include <pare/quantise.h>
 #include <pare/random.h>
 #include <pare/reduce.h>
 #include <pare/select.h>

@@ -162,3 +162,12 @@ check_PROGRAMS += tests/test_select
 tests_test_select_SOURCES = tests/test_select.c
 tests_test_select_LDADD = $(TEST_LDADD)
 tests_test_select_CPPFLAGS = $(TEST_CPPFLAGS)
+check_PROGRAMS += tests/test_gemm
+tests_test_gemm_SOURCES = tests/test_gemm.c
+tests_test_gemm_LDADD = $(TEST_LDADD)
+tests_test_gemm_CPPFLAGS = $(TEST_CPPFLAGS)
+
+check_PROGRAMS += tests/test_quantise
+tests_test_quantise_SOURCES = tests/test_quantise.c
+tests_test_quantise_LDADD = $(TEST_LDADD)
+tests_test_quantise_CPPFLAGS = $(TEST_CPPFLAGS)

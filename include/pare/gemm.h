@@ -57,6 +57,23 @@ PARE_API uint64_t pare_weights_bytes(const pare_weights *weights);
 PARE_API pare_status pare_gemm_packed(pare_tensor *a, const pare_weights *weights, pare_tensor *bias,
                                       const pare_gemm_options *options, pare_tensor *c);
 
+/* int8 weights: B i8 [K N], or [N K] if transposed, with scale f32 [N] or of one element: a weight is B[k][n] *
+ * scale[n]. Without a scale (NULL) they serve pare_gemm_integer only. PARE_ERR_SHAPE, PARE_ERR_TYPE;
+ * PARE_ERR_UNSUPPORTED for K over 65,000, whose sums could overflow. */
+PARE_API pare_status pare_weights_pack_int8(pare_tensor *b, bool transposed, pare_tensor *scale, pare_weights **out);
+
+/* C[…][m][n] = activation((sum over k of (q[…][m][k] - zero) * B[k][n]) * a_scale * scale[n] + bias[n])
+ *
+ * A [… K] f32, f16 or bf16 is quantised on the way, with one scale and zero point for all of it, as
+ * pare_dynamic_quantize does; the sum is exact. bias f32 [N] or NULL; C [… N] f32, f16 or bf16. Of the options only the
+ * activation counts. This is ONNX's DynamicQuantizeLinear, MatMulInteger, Cast, Mul and Add in one. */
+PARE_API pare_status pare_gemm_int8(pare_tensor *a, const pare_weights *weights, pare_tensor *bias,
+                                    const pare_gemm_options *options, pare_tensor *c);
+
+/* C[…][m][n] = sum over k of (A[…][m][k] - zero) * B[k][n], exact: A u8 or i8 [… K], zero of A's dtype and one element
+ * (NULL: 0), C i32 [… N]. */
+PARE_API pare_status pare_gemm_integer(pare_tensor *a, pare_tensor *zero, const pare_weights *weights, pare_tensor *c);
+
 #ifdef __cplusplus
 }
 #endif

@@ -37,6 +37,8 @@ struct pare_weights {
   int64_t panel;
   size_t nblocks;
   pare__weights_block *block;
+  pare_tensor *sums,
+      *scale; /* of int8 weights: of the columns; scale may be NULL. They have one block, of ints of four steps of k. */
 };
 
 /* Checks A, bias and C against B of this shape, and makes the views of one rank; all but B. */

@@ -145,6 +145,8 @@ pare_status pare_weights_pack(pare_tensor *b, bool transposed, pare_weights **ou
 void pare_weights_close(pare_weights *weights) {
   if (!weights) return;
   for (size_t i = 0; weights->block && i < weights->nblocks; i++) pare_tensor_close(weights->block[i].panels);
+  pare_tensor_close(weights->sums);
+  pare_tensor_close(weights->scale);
   free(weights->block);
   pare__context_release(weights->context);
   free(weights);
@@ -153,7 +155,8 @@ void pare_weights_close(pare_weights *weights) {
 uint64_t pare_weights_bytes(const pare_weights *weights) {
   uint64_t nbytes = 0;
   for (size_t i = 0; weights && i < weights->nblocks; i++)
-    nbytes += (uint64_t)pare__shape_elements(&weights->block[i].panels->shape) * pare_dtype_bytes(weights->dtype);
+    nbytes += (uint64_t)pare__shape_elements(&weights->block[i].panels->shape) *
+              pare_dtype_bytes(weights->block[i].panels->dtype);
   return nbytes;
 }
 
@@ -184,6 +187,8 @@ pare_status pare_gemm_packed(pare_tensor *a, const pare_weights *weights, pare_t
   PARE__TRY(pare__check_call(function, c, PARE__NAMED(a), PARE__OPTIONAL(bias)));
   if (weights->context != c->context)
     return pare__fail(PARE_ERR_ARGUMENT, "%s: the weights belong to another context", function);
+  if (weights->dtype == PARE_I8)
+    return pare__fail(PARE_ERR_TYPE, "%s: the weights are int8; use pare_gemm_int8 or pare_gemm_integer", function);
   if ((weights->dtype == PARE_F64) != (c->dtype == PARE_F64))
     return pare__fail(PARE_ERR_TYPE, "%s: f64 does not mix with other dtypes; the weights are %s, c is %s: cast one",
                       function, pare_dtype_name(weights->dtype), pare_dtype_name(c->dtype));
