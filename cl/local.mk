@@ -30,3 +30,7 @@ dist_kernel_DATA += cl/quantise_range.cl
 dist_kernel_DATA += cl/select.cl
 dist_kernel_DATA += cl/select_key.cl
 dist_kernel_DATA += cl/topk.cl
+dist_kernel_DATA += cl/index.cl
+dist_kernel_DATA += cl/gather.cl
+dist_kernel_DATA += cl/scatter.cl
+dist_kernel_DATA += cl/pad.cl

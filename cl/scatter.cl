@@ -8,7 +8,7 @@
  *   +--------------------+
  *
  * CPU: an owner has columns_per_item columns and WIDTH-wide vectors. GPU: one column an item, neighbours have neighbouring columns.
- * -DREDUCE: none add mul min max. A result is rounded to T0 after every update. */
+ * -DREDUCE: none add mul smaller larger (min and max are macros of some drivers). A result is rounded to T0 after every update. */
 #ifndef WIDTH
 #define WIDTH 1
 #endif
@@ -25,8 +25,8 @@
 #define COMBINE_add(a, b) ((a) + (b))
 #define COMBINE_mul(a, b) ((a) * (b))
 /* A NaN stays, as in numpy and ONNX. */
-#define COMBINE_min(a, b) ((a) != (a) ? (a) : (b) >= (a) ? (a) : (b))
-#define COMBINE_max(a, b) ((a) != (a) ? (a) : (b) <= (a) ? (a) : (b))
+#define COMBINE_smaller(a, b) ((a) != (a) ? (a) : (b) >= (a) ? (a) : (b))
+#define COMBINE_larger(a, b) ((a) != (a) ? (a) : (b) <= (a) ? (a) : (b))
 
 #define UPDATE(n, to, from)                                                                                              \
   {                                                                                                                      \

@@ -6,6 +6,7 @@
 #include <pare/device.h>
 #include <pare/elementwise.h>
 #include <pare/gemm.h>
+#include <pare/index.h>
 #include <pare/kernel.h>
 #include <pare/move.h>
 #include <pare/normalise.h>

@@ -171,3 +171,7 @@ check_PROGRAMS += tests/test_quantise
 tests_test_quantise_SOURCES = tests/test_quantise.c
 tests_test_quantise_LDADD = $(TEST_LDADD)
 tests_test_quantise_CPPFLAGS = $(TEST_CPPFLAGS)
+check_PROGRAMS += tests/test_index
+tests_test_index_SOURCES = tests/test_index.c
+tests_test_index_LDADD = $(TEST_LDADD)
+tests_test_index_CPPFLAGS = $(TEST_CPPFLAGS)

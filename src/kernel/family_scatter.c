@@ -6,7 +6,9 @@
 #include "base/dtype.h"
 #include "kernel/family_index.h"
 
-static const char *const reductions[PARE__NSCATTERS] = {"none", "add", "mul", "min", "max"};
+static const struct {
+  const char *name, *combine; /* in text, in scatter.cl */
+} reductions[PARE__NSCATTERS] = {{"none", "none"}, {"add", "add"}, {"mul", "mul"}, {"min", "smaller"}, {"max", "larger"}};
 
 static const int widths[] = {8, 4, 16, 0}, groups[] = {64, 128, 256, 0};
 static const pare__param block_params[] = {{"WIDTH", widths}, {NULL, NULL}};
@@ -26,7 +28,7 @@ static pare_status launch_ranges(const pare__run *run, const char *entry, unsign
   int64_t steps = limit ? (int64_t)limit / 2 : (int64_t)1 << 24;
   int64_t range = PARE__MAX(1, steps / (columns * (dim[PARE__INDEX_TUPLE] + 1) + 1));
   char options[40];
-  snprintf(options, sizeof options, "-DREDUCE=%s", reductions[run->whole->mode]);
+  snprintf(options, sizeof options, "-DREDUCE=%s", reductions[run->whole->mode].combine);
   for (int64_t first = 0; first < dim[PARE__INDEX_ROWS]; first += range) {
     pare__args args = {0};
     pare__index_arguments(run, &args);
@@ -155,7 +157,7 @@ static void work(const pare__problem *p, double *flops, double *bytes) {
 }
 
 static void describe(const pare__problem *p, char *text, size_t capacity) {
-  int n = snprintf(text, capacity, "%s ", reductions[p->mode]);
+  int n = snprintf(text, capacity, "%s ", reductions[p->mode].name);
   if (n > 0 && (size_t)n < capacity) pare__index_describe(p, text + n, capacity - (size_t)n);
 }
 

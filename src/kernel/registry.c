@@ -6,6 +6,8 @@
 #include "kernel/family_gemm_int8.h"
 #include "kernel/family_gemm_pack.h"
 #include "kernel/family_quantise.h"
+#include "kernel/family_index.h"
+#include "kernel/family_pad.h"
 #include "kernel/family_reduce.h"
 #include "kernel/family_random.h"
 #include "kernel/family_transpose.h"
@@ -31,6 +33,9 @@ const pare__family *const pare__families[] = {
     &pare__family_softmax,
     &pare__family_select,
     &pare__family_topk,
+    &pare__family_gather,
+    &pare__family_scatter,
+    &pare__family_pad,
     NULL,
 };
 
