@@ -92,6 +92,26 @@ static const char *run_add(unsigned repeats) {
   return NULL;
 }
 
+static const char *run_copy(unsigned repeats) {
+  for (unsigned i = 0; i < repeats; i++) CHECK(pare_copy(tensors[0], tensors[1]));
+  CHECK(pare_context_wait(context));
+  return NULL;
+}
+
+/* ---- permute of the two last axes: planes rows columns ---- */
+
+static const char *open_permute(const long *arguments) {
+  const int64_t planes = arguments[0], rows = arguments[1], columns = arguments[2];
+  const char *problem = add_tensor(3, (const int64_t[]){planes, rows, columns});
+  return problem == NULL ? add_tensor(3, (const int64_t[]){planes, columns, rows}) : problem;
+}
+
+static const char *run_permute(unsigned repeats) {
+  for (unsigned i = 0; i < repeats; i++) CHECK(pare_permute(tensors[0], (const int[]){0, 2, 1}, tensors[1]));
+  CHECK(pare_context_wait(context));
+  return NULL;
+}
+
 /* ---- reductions: n ---- */
 
 static const char *open_reduction(const long *arguments) {
@@ -147,6 +167,8 @@ int main(void) {
   static const bench_work works[] = {
       {"gemm", 3, open_gemm, run_gemm, close_tensors},
       {"gemm_packed", 3, open_packed, run_packed, close_tensors},
+      {"copy", 1, open_vectors, run_copy, close_tensors},
+      {"permute", 3, open_permute, run_permute, close_tensors},
       {"relu", 1, open_vectors, run_relu, close_tensors},
       {"add", 1, open_vectors, run_add, close_tensors},
       {"sum", 1, open_reduction, run_sum, close_tensors},
