@@ -108,8 +108,9 @@ pare_status pare__device_open(pare_device_list *list, const pare_device_choice *
     return pare__fail(PARE_ERR_ARGUMENT, "pare__device_open: no such device");
   PARE__TRY(check_usable(list, choice->index));
   pare__device *device = NULL;
-  PARE__TRY(open_device(list, choice, memory_limit_bytes, &device));
-  pare_status status = pare__device_probe(list, choice->index, device);
+  pare_status status = open_device(list, choice, memory_limit_bytes, &device);
+  if (!device) return status;
+  status = pare__device_probe(list, choice->index, device);
   if (status == PARE_OK) status = check_usable(list, choice->index);
   if (status != PARE_OK) {
     pare__device_close(device);
