@@ -17,7 +17,7 @@
 
 static void put(__global const STORE(T0) * x, __global const long *x_index, __global STORE(T2) * y, __global long *y_index,
                 long from, long at, long index) {
-  y[at] = x[from];
+  SAVE(T2, y, at, LOAD(T0, x, from));
 #if FIRST
   y_index[at] = index;
 #else
