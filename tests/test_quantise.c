@@ -1,5 +1,5 @@
-/* Quantisation through the public API: round trips, axes, the law of splitting, errors. SPDX-License-Identifier:
- * Apache-2.0 */
+/* Quantisation through the public API: round trips, axes, the law of splitting, errors.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <check.h>
 #include <math.h>
 #include <pare/quantise.h>

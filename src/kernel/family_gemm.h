@@ -105,8 +105,4 @@ void pare__gemm_wide_defaults(const pare_device_info *info, const pare__problem 
 bool pare__gemm_wide_accepts(const pare_device_info *info, const pare__problem *whole);
 pare_status pare__gemm_wide_launch(const pare__run *run);
 
-/* CLBlast as a provider: family_gemm_clblast.c. */
-bool pare__gemm_clblast_accepts(const pare_device_info *info, const pare__problem *whole);
-pare_status pare__gemm_clblast_launch(const pare__run *run);
-
 #endif

@@ -1,5 +1,5 @@
-/* Products of quantised activations with int8 weights. The problem is in family_gemm_int8.h. SPDX-License-Identifier:
- * Apache-2.0 */
+/* Products of quantised activations with int8 weights. The problem is in family_gemm_int8.h.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "kernel/family_gemm_int8.h"
 
 #include <math.h>
