@@ -76,6 +76,31 @@ static const char *run_packed(unsigned repeats) {
   return NULL;
 }
 
+static const char *open_int8(const long *arguments) {
+  const int64_t n = arguments[1], k = arguments[2];
+  const char *problem = open_gemm(arguments);
+  if (problem == NULL) problem = add_tensor(1, &n);
+  int8_t *values = malloc((size_t)(n * k));
+  if (problem != NULL || values == NULL) {
+    free(values);
+    return problem != NULL ? problem : "out of memory";
+  }
+  for (int64_t i = 0; i < n * k; i++) values[i] = (int8_t)(i * 2654435761u >> 7);
+  pare_status status =
+      pare_tensor_from(context, PARE_I8, 2, (const int64_t[]){k, n}, values, (size_t)(n * k), &tensors[ntensors]);
+  free(values);
+  CHECK(status);
+  ntensors++;
+  CHECK(pare_weights_pack_int8(tensors[4], false, tensors[3], &weights));
+  return NULL;
+}
+
+static const char *run_int8(unsigned repeats) {
+  for (unsigned i = 0; i < repeats; i++) CHECK(pare_gemm_int8(tensors[0], weights, NULL, NULL, tensors[2]));
+  CHECK(pare_context_wait(context));
+  return NULL;
+}
+
 /* ---- streaming: n ---- */
 
 static const char *open_vectors(const long *arguments) { return add_tensors(3, 1, (const int64_t[]){arguments[0]}); }
@@ -167,6 +192,7 @@ int main(void) {
   static const bench_work works[] = {
       {"gemm", 3, open_gemm, run_gemm, close_tensors},
       {"gemm_packed", 3, open_packed, run_packed, close_tensors},
+      {"gemm_int8", 3, open_int8, run_int8, close_tensors},
       {"copy", 1, open_vectors, run_copy, close_tensors},
       {"permute", 3, open_permute, run_permute, close_tensors},
       {"relu", 1, open_vectors, run_relu, close_tensors},
