@@ -82,7 +82,11 @@ static pare_status build_from_source(pare__program *program, const pare__source 
   const char *text = source->text;
   program->cl = clCreateProgramWithSource(program->device->context, 1, &text, NULL, &code);
   if (!program->cl) return pare__fail_cl(code, "clCreateProgramWithSource(%s)", program->file);
-  code = clBuildProgram(program->cl, 1, &program->device->id, program->options, NULL, NULL);
+  /* -w: some drivers write the number of warnings to the caller's terminal. */
+  char *options = pare__format("%s -w", program->options);
+  if (!options) return pare__fail_memory("build options", strlen(program->options));
+  code = clBuildProgram(program->cl, 1, &program->device->id, options, NULL, NULL);
+  free(options);
   return code == CL_SUCCESS ? PARE_OK : fail_build(program, code);
 }
 
