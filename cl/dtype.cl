@@ -1,14 +1,16 @@
 /* How an element is stored: the only file that knows. SPDX-License-Identifier: Apache-2.0
  *
- * A kernel is built with -DT0=f32 -DT1=bf16 …, a dtype for each buffer of its family (f32 f16 bf16 f64 i8 u8 i16 i32 i64 bool), and includes
- * this file. It declares buffer i as `__global const STORE(Ti) *p`, reads with LOAD(Ti, p, index) and writes with SAVE(Ti, p, index, value).
- * A value is computed with as VALUE(Ti): float for f32, f16 and bf16; double; int for i8 … i32, u8 and bool; long.
- * f16 uses vload_half and vstore_half, which OpenCL 1.2 has on every device; bf16 is shifted, rounded to nearest even.
- * Vectors: LOADV(Ti, n, p, i) and SAVEV(Ti, n, p, i, v) move n elements (n = 1 2 4 8 16) from element i (any alignment) as VALUEV(Ti, n).
- * STREAMV is SAVEV past the cache, where PARE_NONTEMPORAL says that the device can; its address must be aligned to the n elements.
- * CONVERT(A, B, v) and CONVERTV(A, B, n, v) turn a value of dtype A into one of dtype B as ONNX Cast and C do: to floats rounded to nearest
- * even, once; from floats to integers truncated and saturated, NaN to 0; between integers modulo 2^bits; to bool: v != 0.
- * SAVE of a value that does not fit an integer dtype keeps its low bits. All are macros: any address space works; p may be evaluated twice. */
+ * A kernel is built with -DT0=f32 -DT1=bf16 …, a dtype for each buffer of its family (f32 f16 bf16 f64 i8 u8 i16 i32
+ * i64 bool), and includes this file. It declares buffer i as `__global const STORE(Ti) *p`, reads with LOAD(Ti, p,
+ * index) and writes with SAVE(Ti, p, index, value). A value is computed with as VALUE(Ti): float for f32, f16 and bf16;
+ * double; int for i8 … i32, u8 and bool; long. f16 uses vload_half and vstore_half, which OpenCL 1.2 has on every
+ * device; bf16 is shifted, rounded to nearest even. Vectors: LOADV(Ti, n, p, i) and SAVEV(Ti, n, p, i, v) move n
+ * elements (n = 1 2 4 8 16) from element i (any alignment) as VALUEV(Ti, n). STREAMV is SAVEV past the cache, where
+ * PARE_NONTEMPORAL says that the device can; its address must be aligned to the n elements. CONVERT(A, B, v) and
+ * CONVERTV(A, B, n, v) turn a value of dtype A into one of dtype B as ONNX Cast and C do: to floats rounded to nearest
+ * even, once; from floats to integers truncated and saturated, NaN to 0; between integers modulo 2^bits; to bool: v !=
+ * 0. SAVE of a value that does not fit an integer dtype keeps its low bits. All are macros: any address space works; p
+ * may be evaluated twice. */
 #ifndef PARE_DTYPE_CL
 #define PARE_DTYPE_CL
 
@@ -82,7 +84,8 @@
 #define VALUE_bool int
 #define VALUEV(T, n) JOIN(VALUE(T), n)
 
-/* What arithmetic a value has: f float, d double, i int, l long. NAME_KIND(name, T) picks name_f, name_d, name_i or name_l. */
+/* What arithmetic a value has: f float, d double, i int, l long. NAME_KIND(name, T) picks name_f, name_d, name_i or
+ * name_l. */
 #define KIND(T) PASTE(KIND_, T)
 #define KIND_f32 f
 #define KIND_f16 f
@@ -100,72 +103,74 @@
 
 #define DTYPE_WIDTHS(X) X(1) X(2) X(4) X(8) X(16)
 
-#define DTYPE_DEFINE(n)                                                                                                    \
-  /* The upper half of a float, rounded to nearest even; a NaN stays one, quiet. */                                        \
-  static ushort##n bf16_bits##n(float##n value) {                                                                          \
-    uint##n bits = as_uint##n(value);                                                                                      \
-    uint##n rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;                                                        \
-    uint##n quiet = (bits >> 16) | 0x40u;                                                                                  \
-    return convert_ushort##n((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);                                        \
-  }                                                                                                                        \
-  /* Truncated and saturated, NaN to 0. */                                                                                 \
-  static int##n float_to_int##n(float##n v) {                                                                              \
-    int##n result = convert_int##n(v >= -2147483648.0f && v < 2147483648.0f ? v : (float##n)(0.0f));                       \
-    result = v >= 2147483648.0f ? (int##n)(INT_MAX) : result;                                                              \
-    return v < -2147483648.0f ? (int##n)(INT_MIN) : result;                                                                \
-  }                                                                                                                        \
-  static long##n float_to_long##n(float##n v) {                                                                            \
-    long##n result = convert_long##n(v >= -9223372036854775808.0f && v < 9223372036854775808.0f ? v : (float##n)(0.0f));   \
-    result = convert_long##n(v >= 9223372036854775808.0f) != 0 ? (long##n)(LONG_MAX) : result;                             \
-    return convert_long##n(v < -9223372036854775808.0f) != 0 ? (long##n)(LONG_MIN) : result;                               \
-  }                                                                                                                        \
-  /* Rounded to odd: a second rounding, to f16 or bf16, then gives what a single one would. */                             \
-  static float##n int_to_odd##n(int##n v) {                                                                                \
-    uint##n magnitude = v < 0 ? (uint##n)(0u) - as_uint##n(v) : as_uint##n(v);                                             \
-    float##n nearest = convert_float##n(magnitude);                                                                        \
-    uint##n back = convert_uint##n(nearest), bits = as_uint##n(nearest);                                                   \
-    bits -= back > magnitude ? (uint##n)(1u) : (uint##n)(0u);                                                              \
-    bits |= back != magnitude ? (uint##n)(1u) : (uint##n)(0u);                                                             \
-    return v < 0 ? -as_float##n(bits) : as_float##n(bits);                                                                 \
-  }                                                                                                                        \
-  static float##n long_to_odd##n(long##n v) {                                                                              \
-    ulong##n magnitude = v < 0 ? (ulong##n)(0ul) - as_ulong##n(v) : as_ulong##n(v);                                        \
-    float##n nearest = convert_float##n(magnitude);                                                                        \
-    ulong##n back = convert_ulong##n(nearest);                                                                             \
-    uint##n bits = as_uint##n(nearest);                                                                                    \
-    bits -= convert_uint##n(back > magnitude ? (ulong##n)(1ul) : (ulong##n)(0ul));                                         \
-    bits |= convert_uint##n(back != magnitude ? (ulong##n)(1ul) : (ulong##n)(0ul));                                        \
-    return convert_int##n(v < 0 ? (long##n)(1) : (long##n)(0)) != 0 ? -as_float##n(bits) : as_float##n(bits);              \
+#define DTYPE_DEFINE(n)                                                                                       \
+  /* The upper half of a float, rounded to nearest even; a NaN stays one, quiet. */                           \
+  static ushort##n bf16_bits##n(float##n value) {                                                             \
+    uint##n bits = as_uint##n(value);                                                                         \
+    uint##n rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;                                           \
+    uint##n quiet = (bits >> 16) | 0x40u;                                                                     \
+    return convert_ushort##n((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);                           \
+  }                                                                                                           \
+  /* Truncated and saturated, NaN to 0. */                                                                    \
+  static int##n float_to_int##n(float##n v) {                                                                 \
+    int##n result = convert_int##n(v >= -2147483648.0f && v < 2147483648.0f ? v : (float##n)(0.0f));          \
+    result = v >= 2147483648.0f ? (int##n)(INT_MAX) : result;                                                 \
+    return v < -2147483648.0f ? (int##n)(INT_MIN) : result;                                                   \
+  }                                                                                                           \
+  static long##n float_to_long##n(float##n v) {                                                               \
+    long##n result =                                                                                          \
+        convert_long##n(v >= -9223372036854775808.0f && v < 9223372036854775808.0f ? v : (float##n)(0.0f));   \
+    result = convert_long##n(v >= 9223372036854775808.0f) != 0 ? (long##n)(LONG_MAX) : result;                \
+    return convert_long##n(v < -9223372036854775808.0f) != 0 ? (long##n)(LONG_MIN) : result;                  \
+  }                                                                                                           \
+  /* Rounded to odd: a second rounding, to f16 or bf16, then gives what a single one would. */                \
+  static float##n int_to_odd##n(int##n v) {                                                                   \
+    uint##n magnitude = v < 0 ? (uint##n)(0u) - as_uint##n(v) : as_uint##n(v);                                \
+    float##n nearest = convert_float##n(magnitude);                                                           \
+    uint##n back = convert_uint##n(nearest), bits = as_uint##n(nearest);                                      \
+    bits -= back > magnitude ? (uint##n)(1u) : (uint##n)(0u);                                                 \
+    bits |= back != magnitude ? (uint##n)(1u) : (uint##n)(0u);                                                \
+    return v < 0 ? -as_float##n(bits) : as_float##n(bits);                                                    \
+  }                                                                                                           \
+  static float##n long_to_odd##n(long##n v) {                                                                 \
+    ulong##n magnitude = v < 0 ? (ulong##n)(0ul) - as_ulong##n(v) : as_ulong##n(v);                           \
+    float##n nearest = convert_float##n(magnitude);                                                           \
+    ulong##n back = convert_ulong##n(nearest);                                                                \
+    uint##n bits = as_uint##n(nearest);                                                                       \
+    bits -= convert_uint##n(back > magnitude ? (ulong##n)(1ul) : (ulong##n)(0ul));                            \
+    bits |= convert_uint##n(back != magnitude ? (ulong##n)(1ul) : (ulong##n)(0ul));                           \
+    return convert_int##n(v < 0 ? (long##n)(1) : (long##n)(0)) != 0 ? -as_float##n(bits) : as_float##n(bits); \
   }
 DTYPE_WIDTHS(DTYPE_DEFINE)
 
 #ifdef PARE_FP64
-#define DTYPE_DEFINE_F64(n)                                                                                                \
-  static int##n double_to_int##n(double##n v) {                                                                            \
-    double##n inside = v > -2147483649.0 && v < 2147483648.0 ? v : (double##n)(0.0);                                       \
-    int##n result = convert_int##n(inside);                                                                                \
-    result = convert_int##n(v >= 2147483648.0 ? (long##n)(1) : (long##n)(0)) != 0 ? (int##n)(INT_MAX) : result;            \
-    return convert_int##n(v <= -2147483649.0 ? (long##n)(1) : (long##n)(0)) != 0 ? (int##n)(INT_MIN) : result;             \
-  }                                                                                                                        \
-  static long##n double_to_long##n(double##n v) {                                                                          \
-    long##n result = convert_long##n(v >= -9223372036854775808.0 && v < 9223372036854775808.0 ? v : (double##n)(0.0));     \
-    result = v >= 9223372036854775808.0 ? (long##n)(LONG_MAX) : result;                                                    \
-    return v < -9223372036854775808.0 ? (long##n)(LONG_MIN) : result;                                                      \
-  }                                                                                                                        \
-  static float##n double_to_odd##n(double##n v) {                                                                          \
-    float##n nearest = convert_float##n(v);                                                                                \
-    double##n back = convert_double##n(nearest);                                                                           \
-    uint##n bits = as_uint##n(nearest);                                                                                    \
-    bits -= convert_uint##n(fabs(back) > fabs(v) ? (long##n)(1) : (long##n)(0));                                           \
-    bits |= convert_uint##n(back != v ? (long##n)(1) : (long##n)(0));                                                      \
-    return as_float##n(bits);                                                                                              \
+#define DTYPE_DEFINE_F64(n)                                                                                            \
+  static int##n double_to_int##n(double##n v) {                                                                        \
+    double##n inside = v > -2147483649.0 && v < 2147483648.0 ? v : (double##n)(0.0);                                   \
+    int##n result = convert_int##n(inside);                                                                            \
+    result = convert_int##n(v >= 2147483648.0 ? (long##n)(1) : (long##n)(0)) != 0 ? (int##n)(INT_MAX) : result;        \
+    return convert_int##n(v <= -2147483649.0 ? (long##n)(1) : (long##n)(0)) != 0 ? (int##n)(INT_MIN) : result;         \
+  }                                                                                                                    \
+  static long##n double_to_long##n(double##n v) {                                                                      \
+    long##n result = convert_long##n(v >= -9223372036854775808.0 && v < 9223372036854775808.0 ? v : (double##n)(0.0)); \
+    result = v >= 9223372036854775808.0 ? (long##n)(LONG_MAX) : result;                                                \
+    return v < -9223372036854775808.0 ? (long##n)(LONG_MIN) : result;                                                  \
+  }                                                                                                                    \
+  static float##n double_to_odd##n(double##n v) {                                                                      \
+    float##n nearest = convert_float##n(v);                                                                            \
+    double##n back = convert_double##n(nearest);                                                                       \
+    uint##n bits = as_uint##n(nearest);                                                                                \
+    bits -= convert_uint##n(fabs(back) > fabs(v) ? (long##n)(1) : (long##n)(0));                                       \
+    bits |= convert_uint##n(back != v ? (long##n)(1) : (long##n)(0));                                                  \
+    return as_float##n(bits);                                                                                          \
   }
 DTYPE_WIDTHS(DTYPE_DEFINE_F64)
 #endif
 
 /* ---- load and store ---- */
 
-/* n is a number by the time an entry pastes it: names such as vload16 are macros of some drivers and must be pasted whole. */
+/* n is a number by the time an entry pastes it: names such as vload16 are macros of some drivers and must be pasted
+ * whole. */
 #define LOADV(T, n, p, i) PASTE(LOADV_, T)(n, p, i)
 #define LOADV_f32(n, p, i) vload##n(0, (p) + (i))
 #define LOADV_f16(n, p, i) LOADV_HALF_##n((p) + (i))
@@ -247,7 +252,7 @@ DTYPE_WIDTHS(DTYPE_DEFINE_F64)
 #define CONVERT_i_bf16(n, v) int_to_odd##n(v)
 #define CONVERT_i_f64(n, v) convert_double##n(v)
 #define CONVERT_i_i8(n, v) convert_int##n(convert_char##n(v))
-#define CONVERT_i_u8(n, v) ((v) & 255)
+#define CONVERT_i_u8(n, v) ((v)&255)
 #define CONVERT_i_i16(n, v) convert_int##n(convert_short##n(v))
 #define CONVERT_i_i32(n, v) (v)
 #define CONVERT_i_i64(n, v) convert_long##n(v)

@@ -1,15 +1,16 @@
 /* y = f(a), f(a, b) or f(a, b, c), element by element, broadcast and strided. SPDX-License-Identifier: Apache-2.0
  *
- * -DOP=OP_add (elementwise_ops.cl), -DARITY=1|2|3, -DT0 … -DT2 the dtypes of the inputs, -DT3 of the output, -DVW the width of a vector.
- * The host merges dimensions that all tensors walk alike, so that most calls have one; dims and strides come innermost first, in
- * elements, 0 along a broadcast dimension.
+ * -DOP=OP_add (elementwise_ops.cl), -DARITY=1|2|3, -DT0 … -DT2 the dtypes of the inputs, -DT3 of the output, -DVW the
+ * width of a vector. The host merges dimensions that all tensors walk alike, so that most calls have one; dims and
+ * strides come innermost first, in elements, 0 along a broadcast dimension.
  *
- *   rows   CPUs: one item a group, `chunk` consecutive elements an item; innermost strides 1 (or 0 for inputs): whole vectors.
- *   lanes  CPUs: the same with any strides: gathers a vector, computes, scatters.
- *   grid   GPUs: an element a work-item and step, neighbours together; VW is 1.
+ *   rows   CPUs: one item a group, `chunk` consecutive elements an item; innermost strides 1 (or 0 for inputs): whole
+ * vectors. lanes  CPUs: the same with any strides: gathers a vector, computes, scatters. grid   GPUs: an element a
+ * work-item and step, neighbours together; VW is 1.
  *
- * The operation always sees a full vector, at the ends of rows and in `lanes` too: an element's bits then do not depend on where a
- * row begins or how the work is cut. STREAM=2 stores past the cache: for outputs that would only push other data out of it. */
+ * The operation always sees a full vector, at the ends of rows and in `lanes` too: an element's bits then do not depend
+ * on where a row begins or how the work is cut. STREAM=2 stores past the cache: for outputs that would only push other
+ * data out of it. */
 #include "dtype.cl"
 #define IS_OP_cast 1
 #define IS_OP_where 2
@@ -27,16 +28,18 @@
 #include "elementwise_ops.cl"
 
 #if ARITY == 1
-#define INPUTS __global const STORE(T0) *a, long oa, long8 strides_a
+#define INPUTS __global const STORE(T0) * a, long oa, long8 strides_a
 #elif ARITY == 2
-#define INPUTS __global const STORE(T0) *a, long oa, long8 strides_a, __global const STORE(T1) *b, long ob, long8 strides_b
+#define INPUTS \
+  __global const STORE(T0) * a, long oa, long8 strides_a, __global const STORE(T1) * b, long ob, long8 strides_b
 #else
-#define INPUTS                                                                                                          \
-  __global const STORE(T0) *a, long oa, long8 strides_a, __global const STORE(T1) *b, long ob, long8 strides_b,         \
-      __global const STORE(T2) *c, long oc, long8 strides_c
+#define INPUTS                                                                                                    \
+  __global const STORE(T0) * a, long oa, long8 strides_a, __global const STORE(T1) * b, long ob, long8 strides_b, \
+      __global const STORE(T2) * c, long oc, long8 strides_c
 #endif
-#define PARAMETERS                                                                                                      \
-  long count, long chunk, int rank, long8 dims, __global STORE(T3) *y, long oy, long8 strides_y, VALUE(A) p0, VALUE(A) p1, INPUTS
+#define PARAMETERS                                                                                             \
+  long count, long chunk, int rank, long8 dims, __global STORE(T3) * y, long oy, long8 strides_y, VALUE(A) p0, \
+      VALUE(A) p1, INPUTS
 
 /* Values of dtype T3 from vectors of the inputs' values. */
 #if PASTE(IS_, OP) == IS_OP_cast
@@ -58,40 +61,40 @@
 #endif
 
 /* Where element `index` of the row-major order lies in each tensor. */
-#define LOCATE(index)                                                                                                   \
-  do {                                                                                                                  \
-    long rest = (index);                                                                                                \
-    for (int d = 0; d < rank; d++) {                                                                                    \
-      position[d] = d + 1 < rank ? rest % dim[d] : rest;                                                                \
-      rest = d + 1 < rank ? rest / dim[d] : 0;                                                                          \
-      oa += position[d] * step_a[d];                                                                                    \
-      IF_B(ob += position[d] * step_b[d];)                                                                              \
-      IF_C(oc += position[d] * step_c[d];)                                                                              \
-      oy += position[d] * step_y[d];                                                                                    \
-    }                                                                                                                   \
+#define LOCATE(index)                                    \
+  do {                                                   \
+    long rest = (index);                                 \
+    for (int d = 0; d < rank; d++) {                     \
+      position[d] = d + 1 < rank ? rest % dim[d] : rest; \
+      rest = d + 1 < rank ? rest / dim[d] : 0;           \
+      oa += position[d] * step_a[d];                     \
+      IF_B(ob += position[d] * step_b[d];)               \
+      IF_C(oc += position[d] * step_c[d];)               \
+      oy += position[d] * step_y[d];                     \
+    }                                                    \
   } while (0)
 
 /* To the next element along dimension `first`, carrying over. */
-#define ADVANCE(first)                                                                                                  \
-  for (int d = (first); d < rank; d++) {                                                                                \
-    bool carry = ++position[d] == dim[d];                                                                               \
-    long steps = carry ? 1 - dim[d] : 1;                                                                                \
-    position[d] = carry ? 0 : position[d];                                                                              \
-    oa += steps * step_a[d];                                                                                            \
-    IF_B(ob += steps * step_b[d];)                                                                                      \
-    IF_C(oc += steps * step_c[d];)                                                                                      \
-    oy += steps * step_y[d];                                                                                            \
-    if (!carry) break;                                                                                                  \
+#define ADVANCE(first)                     \
+  for (int d = (first); d < rank; d++) {   \
+    bool carry = ++position[d] == dim[d];  \
+    long steps = carry ? 1 - dim[d] : 1;   \
+    position[d] = carry ? 0 : position[d]; \
+    oa += steps * step_a[d];               \
+    IF_B(ob += steps * step_b[d];)         \
+    IF_C(oc += steps * step_c[d];)         \
+    oy += steps * step_y[d];               \
+    if (!carry) break;                     \
   }
 
-#define UNPACK                                                                                                          \
-  long dim[8], position[8], step_a[8], step_y[8];                                                                       \
-  IF_B(long step_b[8];)                                                                                                 \
-  IF_C(long step_c[8];)                                                                                                 \
-  vstore8(dims, 0, dim);                                                                                                \
-  vstore8(strides_a, 0, step_a);                                                                                        \
-  IF_B(vstore8(strides_b, 0, step_b);)                                                                                  \
-  IF_C(vstore8(strides_c, 0, step_c);)                                                                                  \
+#define UNPACK                                    \
+  long dim[8], position[8], step_a[8], step_y[8]; \
+  IF_B(long step_b[8];)                           \
+  IF_C(long step_c[8];)                           \
+  vstore8(dims, 0, dim);                          \
+  vstore8(strides_a, 0, step_a);                  \
+  IF_B(vstore8(strides_b, 0, step_b);)            \
+  IF_C(vstore8(strides_c, 0, step_c);)            \
   vstore8(strides_y, 0, step_y);
 
 #if SHAPED_FOR_GPU
@@ -144,20 +147,22 @@ __kernel void grid(PARAMETERS) {
 #define LANES_SAVE_(n, v, lanes) LANES_SAVE__(n, v, lanes)
 #define LANES_SAVE__(n, v, lanes) vstore##n(v, 0, lanes)
 
-/* A vector of the elements from k of a row of input p, which may be one element broadcast; only `used` of them exist. */
-#define FETCH(T, v, p, o, step)                                                                                         \
-  VALUEV(T, N) v;                                                                                                       \
-  if ((step)[0] == 0) {                                                                                                 \
-    v = (VALUEV(T, N))(LOAD(T, p, o));                                                                                  \
-  } else if (used == N) {                                                                                               \
-    v = LOADV(T, N, p, (o) + k);                                                                                        \
-  } else {                                                                                                              \
-    VALUE(T) values[N];                                                                                                 \
-    for (int lane = 0; lane < N; lane++) values[lane] = LOAD(T, p, (o) + k + min(lane, used - 1));                      \
-    v = LANES_LOAD(values);                                                                                             \
+/* A vector of the elements from k of a row of input p, which may be one element broadcast; only `used` of them exist.
+ */
+#define FETCH(T, v, p, o, step)                                                                    \
+  VALUEV(T, N) v;                                                                                  \
+  if ((step)[0] == 0) {                                                                            \
+    v = (VALUEV(T, N))(LOAD(T, p, o));                                                             \
+  } else if (used == N) {                                                                          \
+    v = LOADV(T, N, p, (o) + k);                                                                   \
+  } else {                                                                                         \
+    VALUE(T) values[N];                                                                            \
+    for (int lane = 0; lane < N; lane++) values[lane] = LOAD(T, p, (o) + k + min(lane, used - 1)); \
+    v = LANES_LOAD(values);                                                                        \
   }
 
-/* How many elements to do at once from y: a vector, or fewer at the end of a row and, streaming, up to an aligned address. */
+/* How many elements to do at once from y: a vector, or fewer at the end of a row and, streaming, up to an aligned
+ * address. */
 static int step_length(long left, ulong address) {
 #if STREAM == 2
   int before = (int)(address % (N * sizeof(STORE(T3)))) / (int)sizeof(STORE(T3));

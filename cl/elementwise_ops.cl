@@ -1,8 +1,10 @@
-/* The operations of elementwise.cl: OP_name(a, b, c) on vectors of N values of dtype A. SPDX-License-Identifier: Apache-2.0
+/* The operations of elementwise.cl: OP_name(a, b, c) on vectors of N values of dtype A. SPDX-License-Identifier:
+ * Apache-2.0
  *
- * a, b and c are variables of type V = VALUEV(A, N); p0 and p1 scalars of type VALUE(A). A comparison gives an int vector of 0 and 1.
- * Where floats, doubles, ints and longs differ, NAME_KIND picks an entry NAME_f, NAME_d, NAME_i or NAME_l. Integers wrap modulo 2^bits:
- * their arithmetic is unsigned, because overflow of signed integers is undefined in C. Dividing an integer by 0 gives 0. */
+ * a, b and c are variables of type V = VALUEV(A, N); p0 and p1 scalars of type VALUE(A). A comparison gives an int
+ * vector of 0 and 1. Where floats, doubles, ints and longs differ, NAME_KIND picks an entry NAME_f, NAME_d, NAME_i or
+ * NAME_l. Integers wrap modulo 2^bits: their arithmetic is unsigned, because overflow of signed integers is undefined
+ * in C. Dividing an integer by 0 gives 0. */
 
 #define UINT(x) JOIN(as_uint, N)(x)
 #define ULONG(x) JOIN(as_ulong, N)(x)
@@ -11,8 +13,8 @@
 
 /* The mask of a comparison of values of dtype A, as 0 or 1. */
 #define BOOL(mask) NAME_KIND(BOOL, A)(mask)
-#define BOOL_f(mask) ((mask) & 1)
-#define BOOL_i(mask) ((mask) & 1)
+#define BOOL_f(mask) ((mask)&1)
+#define BOOL_i(mask) ((mask)&1)
 #define BOOL_d(mask) (CONVERTV(i64, i32, N, mask) & 1)
 #define BOOL_l(mask) (CONVERTV(i64, i32, N, mask) & 1)
 
@@ -67,7 +69,8 @@
 #define DIV_i(a, b) ((b) == 0 ? (V)(0) : ((b) == -1 ? NEG(a) : (a) / SAFE_DIVISOR(b)))
 #define DIV_l(a, b) DIV_i(a, b)
 #define OP_div(a, b, c) NAME_KIND(DIV, A)(a, b)
-/* The remainder of truncated division, with the sign of a (C's fmod), and of floored division, with the sign of b (Python's %). */
+/* The remainder of truncated division, with the sign of a (C's fmod), and of floored division, with the sign of b
+ * (Python's %). */
 #define FMOD_f(a, b) fmod(a, b)
 #define FMOD_d(a, b) fmod(a, b)
 #define FMOD_i(a, b) ((b) == 0 || (b) == -1 ? (V)(0) : (a) % SAFE_DIVISOR(b))
@@ -171,14 +174,14 @@ static V sigmoid_of_double(V x) {
 #define OP_erf(a, b, c) ERF(a)
 #define OP_sigmoid(a, b, c) SIGMOID(a)
 #define OP_softplus(a, b, c) SOFTPLUS(a)
-#define OP_swish(a, b, c) ((a) * SIGMOID((V)(p0) * (a)))
-#define OP_mish(a, b, c) ((a) * TANH(SOFTPLUS(a)))
-#define OP_gelu(a, b, c) ((V)(0.5f) * (a) * ((V)(1.0f) + ERF((a) * CONSTANT(HALF_ROOT))))
+#define OP_swish(a, b, c) ((a)*SIGMOID((V)(p0) * (a)))
+#define OP_mish(a, b, c) ((a)*TANH(SOFTPLUS(a)))
+#define OP_gelu(a, b, c) ((V)(0.5f) * (a) * ((V)(1.0f) + ERF((a)*CONSTANT(HALF_ROOT))))
 #define OP_gelu_tanh(a, b, c) \
   ((V)(0.5f) * (a) * ((V)(1.0f) + TANH(CONSTANT(ROOT_2_OVER_PI) * fma(CONSTANT(GELU_CUBIC) * (a) * (a), a, a))))
-#define OP_elu(a, b, c) ((a) < 0 ? (V)(p0) * EXPM1(a) : (a))
-#define OP_selu(a, b, c) ((V)(p1) * ((a) < 0 ? (V)(p0) * EXPM1(a) : (a)))
-#define OP_celu(a, b, c) ((a) < 0 ? (V)(p0) * EXPM1((a) / (V)(p0)) : (a))
+#define OP_elu(a, b, c) ((a) < 0 ? (V)(p0)*EXPM1(a) : (a))
+#define OP_selu(a, b, c) ((V)(p1) * ((a) < 0 ? (V)(p0)*EXPM1(a) : (a)))
+#define OP_celu(a, b, c) ((a) < 0 ? (V)(p0)*EXPM1((a) / (V)(p0)) : (a))
 #define OP_softsign(a, b, c) ((a) / ((V)(1.0f) + fabs(a)))
 
 /* ---- piecewise linear ---- */
@@ -190,18 +193,18 @@ static V sigmoid_of_double(V x) {
 #define OP_hard_sigmoid(a, b, c) CLAMP(fma((V)(p0), a, (V)(p1)), (V)(0), (V)(1))
 #define SIXTH_f 0.166666667f
 #define SIXTH_d 0.16666666666666666667
-#define OP_hard_swish(a, b, c) ((a) * CLAMP(fma(CONSTANT(SIXTH), a, (V)(0.5f)), (V)(0), (V)(1)))
+#define OP_hard_swish(a, b, c) ((a)*CLAMP(fma(CONSTANT(SIXTH), a, (V)(0.5f)), (V)(0), (V)(1)))
 
 /* ---- trigonometry; what math.cl lacks comes from the device's library ---- */
 
 /* Lane by lane: see MATH_LARGE_LANES in math.cl. */
 #if NAME_KIND(IS_FLOAT, A) == 2
-#define EACH(function)                                                                                                   \
-  static V each_##function(V x) {                                                                                        \
-    double values[N];                                                                                                    \
-    SAVEV(f64, N, values, 0, x);                                                                                         \
-    for (int lane = 0; lane < N; lane++) values[lane] = function(values[lane]);                                          \
-    return LOADV(f64, N, values, 0);                                                                                     \
+#define EACH(function)                                                          \
+  static V each_##function(V x) {                                               \
+    double values[N];                                                           \
+    SAVEV(f64, N, values, 0, x);                                                \
+    for (int lane = 0; lane < N; lane++) values[lane] = function(values[lane]); \
+    return LOADV(f64, N, values, 0);                                            \
   }
 EACH(sin)
 EACH(cos)

@@ -1,11 +1,13 @@
-/* Functions of floats, accurate to a few units in the last place, in any vector width. SPDX-License-Identifier: Apache-2.0
+/* Functions of floats, accurate to a few units in the last place, in any vector width. SPDX-License-Identifier:
+ * Apache-2.0
  *
  * Define MATH_WIDTH as 1, 2, 4, 8 or 16 and include this file; again for another width. It then has
- *   math_expN  math_expm1N  math_logN  math_log1pN  math_tanhN  math_erfN  math_sigmoidN  math_softplusN  math_roundN  math_sinN  math_cosN  math_tanN
- * on floatN (N = MATH_WIDTH), with IEEE's NaN, infinities, signed zeros and denormals. They contain only additions, multiplications, fma, one division
- * and selects, so that every lane of every width gives the same bits, and a compiler turns them into plain vector code.
- * Polynomials are near-minimax fits (Chebyshev interpolation in extended precision); reductions follow Cody and Waite 1980.
- * Worst errors, in ulp: exp 1.1, expm1 1.6, log 0.9, log1p 1.2, tanh 1.3, erf 1.1, sigmoid 2.4, softplus 2, sin and cos 1.5, tan 3; round is exact. */
+ *   math_expN  math_expm1N  math_logN  math_log1pN  math_tanhN  math_erfN  math_sigmoidN  math_softplusN  math_roundN
+ * math_sinN  math_cosN  math_tanN on floatN (N = MATH_WIDTH), with IEEE's NaN, infinities, signed zeros and denormals.
+ * They contain only additions, multiplications, fma, one division and selects, so that every lane of every width gives
+ * the same bits, and a compiler turns them into plain vector code. Polynomials are near-minimax fits (Chebyshev
+ * interpolation in extended precision); reductions follow Cody and Waite 1980. Worst errors, in ulp: exp 1.1,
+ * expm1 1.6, log 0.9, log1p 1.2, tanh 1.3, erf 1.1, sigmoid 2.4, softplus 2, sin and cos 1.5, tan 3; round is exact. */
 #ifndef MATH_WIDTH
 #define MATH_WIDTH 1
 #endif
@@ -27,7 +29,8 @@
 #define MATH_STORE(v, p) SAVEV(f32, MATH_WIDTH, p, 0, v)
 #define MATH_LOAD(p) LOADV(f32, MATH_WIDTH, p, 0)
 
-/* Adding 1.5 * 2^23 leaves the nearest integer, ties to even, in the low bits: cheaper than rint where that is a call. */
+/* Adding 1.5 * 2^23 leaves the nearest integer, ties to even, in the low bits: cheaper than rint where that is a call.
+ */
 #ifndef MATH_MAGIC
 #define MATH_MAGIC 12582912.0f
 #endif
@@ -158,7 +161,8 @@ static MATH_F MATH(softplus)(MATH_F x) {
   return x > 0.0f ? x + tail : tail;
 }
 
-/* x = n pi / 2 + r with |r| <= pi / 4, three-part pi after Cody and Waite; gives sin r and cos r. Right for |x| up to MATH_TURNS. */
+/* x = n pi / 2 + r with |r| <= pi / 4, three-part pi after Cody and Waite; gives sin r and cos r. Right for |x| up to
+ * MATH_TURNS. */
 #ifndef MATH_TURNS
 #define MATH_TURNS 8192.0f
 #endif
@@ -182,14 +186,14 @@ static MATH_I MATH(turn_reduce)(MATH_F x, MATH_F *sine, MATH_F *cosine) {
   return MATH_AS_I(shifted);
 }
 
-/* Lanes too large for the reduction, infinities and NaN take the device's function, one at a time: some drivers' vector versions are wrong
- * in all lanes when one is large. */
-#define MATH_LARGE_LANES(function)                                                                                       \
-  float values[MATH_WIDTH], results[MATH_WIDTH];                                                                         \
-  MATH_STORE(x, values);                                                                                                 \
-  MATH_STORE(result, results);                                                                                           \
-  for (int lane = 0; lane < MATH_WIDTH; lane++)                                                                          \
-    if (!(fabs(values[lane]) <= MATH_TURNS)) results[lane] = function(values[lane]);                                     \
+/* Lanes too large for the reduction, infinities and NaN take the device's function, one at a time: some drivers' vector
+ * versions are wrong in all lanes when one is large. */
+#define MATH_LARGE_LANES(function)                                                   \
+  float values[MATH_WIDTH], results[MATH_WIDTH];                                     \
+  MATH_STORE(x, values);                                                             \
+  MATH_STORE(result, results);                                                       \
+  for (int lane = 0; lane < MATH_WIDTH; lane++)                                      \
+    if (!(fabs(values[lane]) <= MATH_TURNS)) results[lane] = function(values[lane]); \
   return MATH_LOAD(results);
 
 static MATH_F MATH(sin)(MATH_F x) {

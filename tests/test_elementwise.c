@@ -1,4 +1,5 @@
-/* Elementwise operations through the public API: laws of broadcasting, splitting, views, types. SPDX-License-Identifier: Apache-2.0 */
+/* Elementwise operations through the public API: laws of broadcasting, splitting, views, types.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <check.h>
 #include <math.h>
 #include <pare/elementwise.h>
@@ -11,9 +12,7 @@
 
 static pare_context *context;
 
-static void open_context(void) {
-  ck_assert_msg(pare_context_open(NULL, &context) == PARE_OK, "%s", pare_message());
-}
+static void open_context(void) { ck_assert_msg(pare_context_open(NULL, &context) == PARE_OK, "%s", pare_message()); }
 static void close_context(void) { pare_context_close(context); }
 
 #define OK(call) ck_assert_msg((call) == PARE_OK, "%s", pare_message())
@@ -102,7 +101,8 @@ START_TEST(broadcasts_as_numpy_does) {
 END_TEST
 
 START_TEST(pieces_give_the_same_bits) {
-  static const pare_unary_operation operations[] = {PARE_UNARY_exp, PARE_UNARY_gelu, PARE_UNARY_tanh, PARE_UNARY_sin, PARE_UNARY_log};
+  static const pare_unary_operation operations[] = {PARE_UNARY_exp, PARE_UNARY_gelu, PARE_UNARY_tanh, PARE_UNARY_sin,
+                                                    PARE_UNARY_log};
   const int64_t shape[] = {7, 143};
   float *values;
   pare_tensor *a = counting(2, shape, -3.25f, &values), *out = empty(PARE_F32, 2, shape);
@@ -262,7 +262,8 @@ END_TEST
 
 START_TEST(bad_input_gets_a_clear_error) {
   pare_tensor *a = empty(PARE_F32, 2, (const int64_t[]){3, 4}), *b = empty(PARE_F32, 1, (const int64_t[]){3});
-  pare_tensor *i = empty(PARE_I32, 2, (const int64_t[]){3, 4}), *small = empty(PARE_F32, 1, (const int64_t[]){4}), *view;
+  pare_tensor *i = empty(PARE_I32, 2, (const int64_t[]){3, 4}), *small = empty(PARE_F32, 1, (const int64_t[]){4}),
+              *view;
   OK(pare_tensor_broadcast(small, 2, (const int64_t[]){3, 4}, &view));
   ck_assert_int_eq(pare_binary(PARE_BINARY_add, a, b, a), PARE_ERR_SHAPE);
   ck_assert_ptr_nonnull(strstr(pare_message(), "[3, 4]"));

@@ -1,4 +1,5 @@
-/* Copies, permutes, concat and split against element by element moves on the host. SPDX-License-Identifier: Apache-2.0 */
+/* Copies, permutes, concat and split against element by element moves on the host. SPDX-License-Identifier: Apache-2.0
+ */
 #include <check.h>
 #include <pare/move.h>
 #include <stdio.h>
@@ -138,7 +139,8 @@ END_TEST
 
 START_TEST(a_copy_expands) {
   unsigned char *bytes;
-  pare_tensor *a = filled(PARE_U8, 2, (const int64_t[]){3, 1}, &bytes), *out = empty(PARE_U8, 3, (const int64_t[]){2, 3, 50});
+  pare_tensor *a = filled(PARE_U8, 2, (const int64_t[]){3, 1}, &bytes),
+              *out = empty(PARE_U8, 3, (const int64_t[]){2, 3, 50});
   OK(pare_copy(a, out));
   unsigned char *got = read_bytes(out);
   for (int i = 0; i < 300; i++) ck_assert_uint_eq(got[i], bytes[i / 50 % 3]);

@@ -1,4 +1,5 @@
-/* The elementwise operations as floor 2 knows them: one numbering, references, the problem. SPDX-License-Identifier: Apache-2.0 */
+/* The elementwise operations as floor 2 knows them: one numbering, references, the problem. SPDX-License-Identifier:
+ * Apache-2.0 */
 #ifndef PARE_KERNEL_ELEMENTWISE_H
 #define PARE_KERNEL_ELEMENTWISE_H
 
@@ -15,8 +16,9 @@ enum {
   PARE__NELEMENTWISE
 };
 
-/* Where a problem's dim[] holds what: the output's shape, right-aligned, outermost first, and the strides of the inputs 0 to 2 and of the
- * output (tensor 3) along it. real[0] and real[1] are the operation's p and q. Buffers: inputs 0 to 2, output 3. */
+/* Where a problem's dim[] holds what: the output's shape, right-aligned, outermost first, and the strides of the inputs
+ * 0 to 2 and of the output (tensor 3) along it. real[0] and real[1] are the operation's p and q. Buffers: inputs 0 to
+ * 2, output 3. */
 enum { PARE__ELEMENTWISE_OUT = 3 };
 static inline int64_t *pare__elementwise_strides(pare__problem *problem, int tensor) {
   return problem->dim + PARE_MAX_RANK * (1 + tensor);
@@ -27,11 +29,11 @@ typedef enum pare__result_kind { PARE__SAME, PARE__TO_BOOL, PARE__OTHER } pare__
 typedef struct pare__elementwise {
   const char *name, *options; /* the -D of elementwise.cl */
   int arity;
-  uint32_t dtypes;            /* of the first input; of the second for `where` */
-  pare__result_kind result;   /* PARE__OTHER: cast */
-  double ulps;                /* allowed error in units of the last place of f32 or f64; 0: exact */
-  bool of_input;              /* … of |a| where that is larger than the result */
-  bool heavy;                 /* costs more than moving its data */
+  uint32_t dtypes;          /* of the first input; of the second for `where` */
+  pare__result_kind result; /* PARE__OTHER: cast */
+  double ulps;              /* allowed error in units of the last place of f32 or f64; 0: exact */
+  bool of_input;            /* … of |a| where that is larger than the result */
+  bool heavy;               /* costs more than moving its data */
   double (*real)(double a, double b, double c, const double *p);
   int64_t (*integer)(int64_t a, int64_t b, int64_t c, const double *p, int bits);
 } pare__elementwise;

@@ -1,18 +1,20 @@
-/* The elementwise operations with their references in double and in 64-bit integers. SPDX-License-Identifier: Apache-2.0 */
+/* The elementwise operations with their references in double and in 64-bit integers. SPDX-License-Identifier:
+ * Apache-2.0 */
 #include <math.h>
 
 #include "kernel/elementwise.h"
 
-/* A reference sees its operands as doubles or as integers, and the parameters p[0] and p[1]; integer results are wrapped afterwards. */
-#define REAL(name, expression)                                                                    \
-  static double real_##name(double a, double b, double c, const double *p) {                      \
-    (void)a, (void)b, (void)c, (void)p;                                                           \
-    return expression;                                                                            \
+/* A reference sees its operands as doubles or as integers, and the parameters p[0] and p[1]; integer results are
+ * wrapped afterwards. */
+#define REAL(name, expression)                                               \
+  static double real_##name(double a, double b, double c, const double *p) { \
+    (void)a, (void)b, (void)c, (void)p;                                      \
+    return expression;                                                       \
   }
-#define INTEGER(name, expression)                                                                 \
-  static int64_t integer_##name(int64_t a, int64_t b, int64_t c, const double *p, int bits) {     \
-    (void)a, (void)b, (void)c, (void)p, (void)bits;                                               \
-    return expression;                                                                            \
+#define INTEGER(name, expression)                                                             \
+  static int64_t integer_##name(int64_t a, int64_t b, int64_t c, const double *p, int bits) { \
+    (void)a, (void)b, (void)c, (void)p, (void)bits;                                           \
+    return expression;                                                                        \
   }
 #define U(x) ((uint64_t)(x))
 #define WRAP(x) ((int64_t)(x))
@@ -37,7 +39,9 @@ static int64_t power(int64_t a, int64_t b) {
   return WRAP(result);
 }
 /* A double parameter as a device holds it for integers. */
-static int64_t whole(double value) { return value >= 0x1p63 ? INT64_MAX : value <= -0x1p63 ? INT64_MIN : (int64_t)value; }
+static int64_t whole(double value) {
+  return value >= 0x1p63 ? INT64_MAX : value <= -0x1p63 ? INT64_MIN : (int64_t)value;
+}
 static int64_t clamp_integer(int64_t a, int64_t low, int64_t high) { return a < low ? low : a > high ? high : a; }
 
 REAL(abs, fabs(a))
@@ -70,8 +74,8 @@ REAL(erf, erf(a))
 REAL(sigmoid, sigmoid(a))
 REAL(softplus, softplus(a))
 REAL(softsign, a / (1 + fabs(a)))
-REAL(swish, (a) * sigmoid(p[0] * a))
-REAL(mish, (a) * tanh(softplus(a)))
+REAL(swish, (a)*sigmoid(p[0] * a))
+REAL(mish, (a)*tanh(softplus(a)))
 REAL(gelu, 0.5 * a * (1 + erf(a * M_SQRT1_2)))
 REAL(gelu_tanh, 0.5 * a * (1 + tanh(M_2_SQRTPI * M_SQRT1_2 * (a + 0.044715 * a * a * a))))
 REAL(elu, a < 0 ? p[0] * expm1(a) : a)
@@ -80,7 +84,7 @@ REAL(celu, a < 0 ? p[0] * expm1(a / p[0]) : a)
 REAL(leaky_relu, a < 0 ? p[0] * a : a)
 REAL(thresholded_relu, a > p[0] || isnan(a) ? a : 0)
 REAL(hard_sigmoid, clamp_real(p[0] * a + p[1], 0, 1))
-REAL(hard_swish, (a) * clamp_real(a / 6 + 0.5, 0, 1))
+REAL(hard_swish, (a)*clamp_real(a / 6 + 0.5, 0, 1))
 REAL(sin, sin(a))
 REAL(cos, cos(a))
 REAL(tan, tan(a))
@@ -156,18 +160,20 @@ enum {
 };
 enum { OF_INPUT = 1, HEAVY = 2 };
 
-#define ROW(name, arity, dtypes, result, ulps, flags, real, integer)                              \
-  {#name, "-DOP=OP_" #name " -DARITY=" #arity, arity, dtypes, result, ulps, ((flags)&OF_INPUT) != 0, ((flags)&HEAVY) != 0, \
-   real, integer}
-#define UNARY(name, dtypes, result, ulps, flags, real, integer)                                   \
+#define ROW(name, arity, dtypes, result, ulps, flags, real, integer)                                  \
+  {                                                                                                   \
+#name, "-DOP=OP_" #name " -DARITY=" #arity, arity, dtypes, result, ulps, ((flags)&OF_INPUT) != 0, \
+        ((flags)&HEAVY) != 0, real, integer                                                           \
+  }
+#define UNARY(name, dtypes, result, ulps, flags, real, integer) \
   [PARE__UNARY + PARE_UNARY_##name] = ROW(name, 1, dtypes, result, ulps, flags, real, integer)
 #define UNARY_FLOAT(name, ulps, flags) UNARY(name, FLOATS, PARE__SAME, ulps, flags, real_##name, NULL)
 #define UNARY_NUMBER(name, ulps) UNARY(name, NUMBERS, PARE__SAME, ulps, 0, real_##name, integer_##name)
-#define BINARY(name, dtypes, result, ulps, flags, real, integer)                                  \
+#define BINARY(name, dtypes, result, ulps, flags, real, integer) \
   [PARE__BINARY + PARE_BINARY_##name] = ROW(name, 2, dtypes, result, ulps, flags, real, integer)
 #define BINARY_NUMBER(name, ulps, flags) BINARY(name, NUMBERS, PARE__SAME, ulps, flags, real_##name, integer_##name)
 #define COMPARISON(name, dtypes) BINARY(name, dtypes, PARE__TO_BOOL, 0, 0, real_##name, integer_##name)
-#define TERNARY(name, dtypes, ulps)                                                               \
+#define TERNARY(name, dtypes, ulps) \
   [PARE__TERNARY + PARE_TERNARY_##name] = ROW(name, 3, dtypes, PARE__SAME, ulps, 0, real_##name, integer_##name)
 
 static const pare__elementwise table[PARE__NELEMENTWISE] = {

@@ -1,7 +1,7 @@
 /* Family "elementwise": y = f(a), f(a, b) or f(a, b, c), strided and broadcast. SPDX-License-Identifier: Apache-2.0
  *
- * Buffers 0 to 2 are the inputs, 3 is the output; kernel/elementwise.h says what dim, mode and real hold. No element depends on another:
- * any way to cut the work gives the same bits. */
+ * Buffers 0 to 2 are the inputs, 3 is the output; kernel/elementwise.h says what dim, mode and real hold. No element
+ * depends on another: any way to cut the work gives the same bits. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,7 +23,9 @@ static void walk_problem(const pare__problem *problem, int arity, pare__walk *wa
 static void push_parameter(pare__args *args, pare_dtype dtype, double value) {
   switch (dtype) {
   case PARE_F64: pare__arg_double(args, value); return;
-  case PARE_I64: pare__arg_long(args, value >= 0x1p63 ? INT64_MAX : value <= -0x1p63 ? INT64_MIN : (int64_t)value); return;
+  case PARE_I64:
+    pare__arg_long(args, value >= 0x1p63 ? INT64_MAX : value <= -0x1p63 ? INT64_MIN : (int64_t)value);
+    return;
   case PARE_F32:
   case PARE_F16:
   case PARE_BF16: pare__arg_float(args, (float)value); return;
@@ -50,7 +52,8 @@ static void push_arguments(const pare__run *run, int arity, const pare__walk *wa
   }
 }
 
-/* Whole vectors along rows need the elements of the output side by side, and those of the inputs side by side or all the same. */
+/* Whole vectors along rows need the elements of the output side by side, and those of the inputs side by side or all
+ * the same. */
 static bool has_rows(const pare__walk *walk, int arity) {
   for (int t = 0; t < arity; t++)
     if (walk->stride[1 + t][0] != 0 && walk->stride[1 + t][0] != 1) return false;
@@ -72,7 +75,8 @@ static pare_status launch_chunks(const pare__run *run) {
   int64_t chunk = chunk_length(pare__device_info(run->device), operation->heavy, walk.count);
   push_arguments(run, operation->arity, &walk, chunk, &args);
   size_t global = (size_t)pare__div_up(walk.count, chunk), local = 1;
-  return pare__run_kernel(run, has_rows(&walk, operation->arity) ? "rows" : "lanes", operation->options, 1, &global, &local, &args);
+  return pare__run_kernel(run, has_rows(&walk, operation->arity) ? "rows" : "lanes", operation->options, 1, &global,
+                          &local, &args);
 }
 
 static pare_status launch_grid(const pare__run *run) {
@@ -118,9 +122,17 @@ static const pare__param chunks_params[] = {{"VW", widths}, {"STREAM", two}, {NU
 static const pare__param grid_params[] = {{"VW", one}, {"SHAPED_FOR_GPU", one}, {"WIDE_INDEX", two}, {NULL, NULL}};
 
 static const pare__variant variants[] = {
-    {.name = "chunks", .file = "elementwise.cl", .shaped = PARE__FOR_CPU, .params = chunks_params, .defaults = chunks_defaults,
+    {.name = "chunks",
+     .file = "elementwise.cl",
+     .shaped = PARE__FOR_CPU,
+     .params = chunks_params,
+     .defaults = chunks_defaults,
      .launch = launch_chunks},
-    {.name = "grid", .file = "elementwise.cl", .shaped = PARE__FOR_GPU, .params = grid_params, .defaults = grid_defaults,
+    {.name = "grid",
+     .file = "elementwise.cl",
+     .shaped = PARE__FOR_GPU,
+     .params = grid_params,
+     .defaults = grid_defaults,
      .launch = launch_grid},
     {.name = NULL},
 };
@@ -167,11 +179,14 @@ static void set_operation(pare__problem *problem, int mode, pare_dtype dtype, pa
   bool where = mode == PARE__TERNARY + PARE_TERNARY_where;
   problem->mode = mode;
   for (int t = 0; t < operation->arity; t++) problem->dtype[t] = where && t == 0 ? PARE_BOOL : dtype;
-  problem->dtype[OUT] = operation->result == PARE__SAME ? dtype : operation->result == PARE__TO_BOOL ? PARE_BOOL : cast_to;
+  problem->dtype[OUT] = operation->result == PARE__SAME      ? dtype
+                        : operation->result == PARE__TO_BOOL ? PARE_BOOL
+                                                             : cast_to;
 }
 
-/* Tests go through every operation with its main dtype and one other that changes from operation to operation, then through half of all
- * casts (every dtype meets five others), then through all layouts with a few operations. The layout changes from problem to problem. */
+/* Tests go through every operation with its main dtype and one other that changes from operation to operation, then
+ * through half of all casts (every dtype meets five others), then through all layouts with a few operations. The layout
+ * changes from problem to problem. */
 static pare_dtype other_dtype(int mode, uint32_t allowed) {
   int dtype = (mode * 3 + 1) % PARE_NDTYPES;
   while (!(allowed >> dtype & 1u)) dtype = (dtype + 1) % PARE_NDTYPES;
@@ -191,7 +206,8 @@ static bool operation_problem(unsigned index, pare__problem *out) {
 }
 
 static bool test_problem(unsigned index, pare__problem *out) {
-  static const int everywhere[] = {PARE__UNARY + PARE_UNARY_neg, PARE__BINARY + PARE_BINARY_sub, PARE__TERNARY + PARE_TERNARY_where};
+  static const int everywhere[] = {PARE__UNARY + PARE_UNARY_neg, PARE__BINARY + PARE_BINARY_sub,
+                                   PARE__TERNARY + PARE_TERNARY_where};
   if (operation_problem(index, out)) return true;
   index -= PARE__CAST * 2;
   const unsigned half = PARE_NDTYPES / 2;
@@ -212,11 +228,15 @@ static bool selftest_problem(unsigned index, pare__problem *out) {
   static const struct {
     int mode;
     pare_dtype dtype, to;
-  } rows[] = {{PARE__BINARY + PARE_BINARY_add, PARE_F32, PARE_F32}, {PARE__UNARY + PARE_UNARY_gelu, PARE_F32, PARE_F32},
-              {PARE__CAST, PARE_F32, PARE_F16},                     {PARE__CAST, PARE_BF16, PARE_F32},
-              {PARE__BINARY + PARE_BINARY_mul, PARE_I64, PARE_I64}, {PARE__TERNARY + PARE_TERNARY_where, PARE_F32, PARE_F32}};
+  } rows[] = {{PARE__BINARY + PARE_BINARY_add, PARE_F32, PARE_F32},
+              {PARE__UNARY + PARE_UNARY_gelu, PARE_F32, PARE_F32},
+              {PARE__CAST, PARE_F32, PARE_F16},
+              {PARE__CAST, PARE_BF16, PARE_F32},
+              {PARE__BINARY + PARE_BINARY_mul, PARE_I64, PARE_I64},
+              {PARE__TERNARY + PARE_TERNARY_where, PARE_F32, PARE_F32}};
   if (index >= PARE__COUNT(rows) * SELFTEST_LAYOUTS) return false;
-  set_operation(out, rows[index / SELFTEST_LAYOUTS].mode, rows[index / SELFTEST_LAYOUTS].dtype, rows[index / SELFTEST_LAYOUTS].to);
+  set_operation(out, rows[index / SELFTEST_LAYOUTS].mode, rows[index / SELFTEST_LAYOUTS].dtype,
+                rows[index / SELFTEST_LAYOUTS].to);
   set_layout(out, &layouts[index % SELFTEST_LAYOUTS]);
   return true;
 }
@@ -229,11 +249,16 @@ static bool bench_problem(unsigned index, pare__problem *out) {
     int mode;
     pare_dtype dtype, to;
     const layout *layout;
-  } rows[] = {{PARE__UNARY + PARE_UNARY_relu, PARE_F32, PARE_F32, &large}, {PARE__BINARY + PARE_BINARY_add, PARE_F32, PARE_F32, &large},
-              {PARE__UNARY + PARE_UNARY_exp, PARE_F32, PARE_F32, &large},  {PARE__UNARY + PARE_UNARY_gelu, PARE_F32, PARE_F32, &large},
-              {PARE__UNARY + PARE_UNARY_tanh, PARE_F32, PARE_F32, &large}, {PARE__BINARY + PARE_BINARY_add, PARE_F32, PARE_F32, &bias},
-              {PARE__CAST, PARE_F32, PARE_F16, &large},                    {PARE__CAST, PARE_F16, PARE_F32, &large},
-              {PARE__CAST, PARE_F32, PARE_BF16, &large},                   {PARE__BINARY + PARE_BINARY_add, PARE_F32, PARE_F32, &small}};
+  } rows[] = {{PARE__UNARY + PARE_UNARY_relu, PARE_F32, PARE_F32, &large},
+              {PARE__BINARY + PARE_BINARY_add, PARE_F32, PARE_F32, &large},
+              {PARE__UNARY + PARE_UNARY_exp, PARE_F32, PARE_F32, &large},
+              {PARE__UNARY + PARE_UNARY_gelu, PARE_F32, PARE_F32, &large},
+              {PARE__UNARY + PARE_UNARY_tanh, PARE_F32, PARE_F32, &large},
+              {PARE__BINARY + PARE_BINARY_add, PARE_F32, PARE_F32, &bias},
+              {PARE__CAST, PARE_F32, PARE_F16, &large},
+              {PARE__CAST, PARE_F16, PARE_F32, &large},
+              {PARE__CAST, PARE_F32, PARE_BF16, &large},
+              {PARE__BINARY + PARE_BINARY_add, PARE_F32, PARE_F32, &small}};
   if (index >= PARE__COUNT(rows)) return false;
   set_operation(out, rows[index].mode, rows[index].dtype, rows[index].to);
   set_layout(out, rows[index].layout);
@@ -267,19 +292,23 @@ static uint64_t next_random(uint64_t *state) { /* xorshift64* (Vigna 2014) */
 }
 
 static double float_value(uint64_t bits) {
-  static const double special[] = {0, -0.0, 1, -1, INFINITY, -INFINITY, NAN, 88.5, -90, 1e-3, 300, 2, 0.5, -2.5, 1.5, 3};
+  static const double special[] = {0,   -0.0, 1,   -1, INFINITY, -INFINITY, NAN, 88.5,
+                                   -90, 1e-3, 300, 2,  0.5,      -2.5,      1.5, 3};
   if (bits % 8 == 0) return special[bits >> 8 & 15];
   return ((double)(bits >> 11) * 0x1p-53 - 0.5) * (bits % 8 == 1 ? 40 : 8);
 }
 
 /* Exponents and shifts are small; other integers have all lengths. */
-static int64_t integer_value(uint64_t bits, bool small) { return small ? (int64_t)(bits >> 40) % 67 - 2 : (int64_t)bits >> (bits & 63); }
+static int64_t integer_value(uint64_t bits, bool small) {
+  return small ? (int64_t)(bits >> 40) % 67 - 2 : (int64_t)bits >> (bits & 63);
+}
 
 static void generate(const pare__problem *problem, unsigned i, uint64_t seed, void *data) {
   pare_dtype dtype = problem->dtype[i];
   pare__buffer_spec spec;
   buffer(problem, i, &spec);
-  bool small = i == 1 && (problem->mode == PARE__BINARY + PARE_BINARY_pow || problem->mode == PARE__BINARY + PARE_BINARY_shift_left ||
+  bool small = i == 1 && (problem->mode == PARE__BINARY + PARE_BINARY_pow ||
+                          problem->mode == PARE__BINARY + PARE_BINARY_shift_left ||
                           problem->mode == PARE__BINARY + PARE_BINARY_shift_right);
   uint64_t state = (seed * 4 + i + 1) * 0x9E3779B97F4A7C15U;
   size_t element = pare_dtype_bytes(dtype);
@@ -316,8 +345,8 @@ static double rounded(pare_dtype dtype, double value) {
   return pare__load(dtype, &storage, 0);
 }
 
-/* Casts between integers keep low bits; what else a cast does is what pare__store does. Integers beyond 2^53 do not become 16-bit floats
- * through double without a second rounding; they are far beyond f16, and bf16 allows for it. */
+/* Casts between integers keep low bits; what else a cast does is what pare__store does. Integers beyond 2^53 do not
+ * become 16-bit floats through double without a second rounding; they are far beyond f16, and bf16 allows for it. */
 static double cast_reference(const pare__problem *problem, const void *data, int64_t at, double *tolerance) {
   pare_dtype from = problem->dtype[0], to = problem->dtype[OUT];
   *tolerance = 0;
@@ -347,13 +376,17 @@ static double element_reference(const pare__problem *problem, void *const *data,
     double size = operation->of_input ? fmax(fabs(exact), fabs(v[0])) : fabs(exact);
     bool wide = to == PARE_F64;
     /* an ulp is at most two unit roundoffs; a narrow result is rounded once more; denormals may be flushed */
-    *tolerance = size * (operation->ulps * (wide ? 0x1p-52 : 0x1p-23) + (wide || to == PARE_F32 ? 0 : pare__dtype_epsilon(to))) +
-                 (to == PARE_F16 ? 0x1p-25 : wide ? 0x1p-1022 : 0x1p-126);
+    *tolerance =
+        size * (operation->ulps * (wide ? 0x1p-52 : 0x1p-23) + (wide || to == PARE_F32 ? 0 : pare__dtype_epsilon(to))) +
+        (to == PARE_F16 ? 0x1p-25
+         : wide         ? 0x1p-1022
+                        : 0x1p-126);
   }
   return operation->ulps > 0 && isfinite(result) ? exact : result;
 }
 
-static bool reference(const pare__problem *problem, void *const *data, double *const *expected, double *const *tolerance) {
+static bool reference(const pare__problem *problem, void *const *data, double *const *expected,
+                      double *const *tolerance) {
   const pare__elementwise *operation = pare__elementwise_get(problem->mode);
   int64_t span = pare__span(problem->dim, problem->dim + PARE_MAX_RANK * (1 + OUT));
   for (int64_t k = 0; k < span; k++) tolerance[OUT][k] = -1; /* between the elements anything may lie */
@@ -398,7 +431,10 @@ static void shape_class(const pare__problem *problem, char *text, size_t capacit
   const pare__elementwise *operation = pare__elementwise_get(problem->mode);
   int64_t count = elements(problem);
   snprintf(text, capacity, "%s %s to %s %s", operation->name, pare_dtype_name(problem->dtype[operation->arity - 1]),
-           pare_dtype_name(problem->dtype[OUT]), count < 1 << 16 ? "small" : count < 1 << 22 ? "medium" : "large");
+           pare_dtype_name(problem->dtype[OUT]),
+           count < 1 << 16   ? "small"
+           : count < 1 << 22 ? "medium"
+                             : "large");
 }
 
 const pare__family pare__family_elementwise = {

@@ -16,7 +16,8 @@ static bool mergeable(const pare__walk *walk, unsigned ntensors, int inner, cons
   return true;
 }
 
-void pare__walk_make(pare__walk *walk, const int64_t *dim, unsigned ntensors, const int64_t *const *stride, unsigned leader) {
+void pare__walk_make(pare__walk *walk, const int64_t *dim, unsigned ntensors, const int64_t *const *stride,
+                     unsigned leader) {
   int order[PARE_MAX_RANK], n = 0;
   memset(walk, 0, sizeof *walk);
   walk->count = 1;

@@ -1,4 +1,5 @@
-/* How several strided tensors are walked together, with as few dimensions as can be. SPDX-License-Identifier: Apache-2.0 */
+/* How several strided tensors are walked together, with as few dimensions as can be. SPDX-License-Identifier:
+ * Apache-2.0 */
 #ifndef PARE_KERNEL_WALK_H
 #define PARE_KERNEL_WALK_H
 
@@ -14,9 +15,11 @@ typedef struct pare__walk {
   int64_t stride[PARE__WALK_TENSORS][PARE_MAX_RANK];
 } pare__walk;
 
-/* dim: PARE_MAX_RANK dimensions, outermost first. stride[t]: those of tensor t. Drops dimensions of 1, orders the others by the strides of
- * tensor `leader` (the one that is written, which wants its smallest stride innermost), and merges what all tensors walk without a gap. */
-void pare__walk_make(pare__walk *walk, const int64_t *dim, unsigned ntensors, const int64_t *const *stride, unsigned leader);
+/* dim: PARE_MAX_RANK dimensions, outermost first. stride[t]: those of tensor t. Drops dimensions of 1, orders the
+ * others by the strides of tensor `leader` (the one that is written, which wants its smallest stride innermost), and
+ * merges what all tensors walk without a gap. */
+void pare__walk_make(pare__walk *walk, const int64_t *dim, unsigned ntensors, const int64_t *const *stride,
+                     unsigned leader);
 
 /* Elements from the first to the last one touched, which a buffer must hold. Strides not negative. */
 int64_t pare__span(const int64_t *dim, const int64_t *stride);

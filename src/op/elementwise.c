@@ -7,7 +7,8 @@
 
 /* ---- submitting ---- */
 
-/* Strides of a tensor along the dimensions of an output of `rank`, right-aligned in PARE_MAX_RANK; 0 where it is stretched. */
+/* Strides of a tensor along the dimensions of an output of `rank`, right-aligned in PARE_MAX_RANK; 0 where it is
+ * stretched. */
 static void align_strides(const pare__shape *shape, int64_t *stride) {
   int missing = PARE_MAX_RANK - shape->rank;
   for (int i = 0; i < PARE_MAX_RANK; i++)
@@ -35,7 +36,8 @@ static pare_status run(const pare__piece *piece) {
   return pare__run_choice(piece->device, &pare__family_elementwise, &choice, whole, &part, operand);
 }
 
-/* The dimension of out along which work is cut: the longest, so that every piece of a staged tensor can be as small as it must. */
+/* The dimension of out along which work is cut: the longest, so that every piece of a staged tensor can be as small as
+ * it must. */
 static int split_axis(const pare__shape *out) {
   int axis = 0;
   for (int i = 1; i < out->rank; i++)
@@ -77,7 +79,8 @@ pare_status pare__elementwise_submit(int mode, const double *p, pare_tensor *con
   if (!shuffled) return submit(mode, p, inputs, out);
   /* an input lies under the output in another order: what is still needed must not be overwritten */
   pare_tensor *scratch = NULL;
-  PARE__TRY(pare__tensor_scratch(out->context, out->dtype, out->shape.rank, out->shape.dim, "elementwise scratch", &scratch));
+  PARE__TRY(
+      pare__tensor_scratch(out->context, out->dtype, out->shape.rank, out->shape.dim, "elementwise scratch", &scratch));
   pare_status status = submit(mode, p, inputs, scratch);
   if (status == PARE_OK) status = pare__copy(scratch, out);
   pare_tensor_close(scratch);
@@ -87,7 +90,8 @@ pare_status pare__elementwise_submit(int mode, const double *p, pare_tensor *con
 /* ---- the public functions ---- */
 
 /* Does the shape broadcast to out's? */
-static pare_status check_broadcast(const char *function, const char *name, const pare_tensor *input, const pare_tensor *out) {
+static pare_status check_broadcast(const char *function, const char *name, const pare_tensor *input,
+                                   const pare_tensor *out) {
   const pare__shape *from = &input->shape, *to = &out->shape;
   bool fits = from->rank <= to->rank;
   for (int i = 0; fits && i < from->rank; i++)
@@ -99,7 +103,8 @@ static pare_status check_broadcast(const char *function, const char *name, const
                     pare__shape_text(to->rank, to->dim, want, sizeof want));
 }
 
-static pare_status check_out_shape(const char *function, pare_tensor *const *inputs, int arity, const pare_tensor *out) {
+static pare_status check_out_shape(const char *function, pare_tensor *const *inputs, int arity,
+                                   const pare_tensor *out) {
   pare__shape shape = inputs[0]->shape;
   for (int t = 1; t < arity; t++) {
     pare__shape both;
@@ -133,7 +138,8 @@ static pare_status call(const char *kind, int mode, const double *p, pare_tensor
 }
 
 static pare_status no_operation(const char *function, int operation, int count) {
-  return pare__fail(PARE_ERR_ARGUMENT, "%s: there is no operation %d; they are 0 to %d", function, operation, count - 1);
+  return pare__fail(PARE_ERR_ARGUMENT, "%s: there is no operation %d; they are 0 to %d", function, operation,
+                    count - 1);
 }
 
 pare_status pare_unary(pare_unary_operation operation, pare_tensor *a, pare_tensor *out) {
@@ -152,7 +158,8 @@ pare_status pare_binary(pare_binary_operation operation, pare_tensor *a, pare_te
   return call("binary", PARE__BINARY + (int)operation, (double[]){0, 0}, (pare_tensor *[]){a, b, NULL}, out);
 }
 
-pare_status pare_ternary(pare_ternary_operation operation, pare_tensor *a, pare_tensor *b, pare_tensor *c, pare_tensor *out) {
+pare_status pare_ternary(pare_ternary_operation operation, pare_tensor *a, pare_tensor *b, pare_tensor *c,
+                         pare_tensor *out) {
   if ((unsigned)operation >= PARE_NTERNARY) return no_operation("pare_ternary", (int)operation, PARE_NTERNARY);
   return call("ternary", PARE__TERNARY + (int)operation, (double[]){0, 0}, (pare_tensor *[]){a, b, c}, out);
 }
@@ -168,6 +175,12 @@ pare_status pare_cast(pare_tensor *a, pare_tensor *out) {
 static const char *name_of(int mode, int operation, int count) {
   return operation >= 0 && operation < count ? pare__elementwise_get(mode + operation)->name : NULL;
 }
-const char *pare_unary_name(pare_unary_operation operation) { return name_of(PARE__UNARY, (int)operation, PARE_NUNARY); }
-const char *pare_binary_name(pare_binary_operation operation) { return name_of(PARE__BINARY, (int)operation, PARE_NBINARY); }
-const char *pare_ternary_name(pare_ternary_operation operation) { return name_of(PARE__TERNARY, (int)operation, PARE_NTERNARY); }
+const char *pare_unary_name(pare_unary_operation operation) {
+  return name_of(PARE__UNARY, (int)operation, PARE_NUNARY);
+}
+const char *pare_binary_name(pare_binary_operation operation) {
+  return name_of(PARE__BINARY, (int)operation, PARE_NBINARY);
+}
+const char *pare_ternary_name(pare_ternary_operation operation) {
+  return name_of(PARE__TERNARY, (int)operation, PARE_NTERNARY);
+}

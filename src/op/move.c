@@ -9,7 +9,8 @@
 static pare_status copy_safely(pare_tensor *from, pare_tensor *to) {
   if (!pare__overlap_shuffled(from, to)) return pare__copy(from, to);
   pare_tensor *scratch = NULL;
-  PARE__TRY(pare__tensor_scratch(to->context, to->dtype, to->shape.rank, to->shape.dim, "a copy of an overlapping tensor", &scratch));
+  PARE__TRY(pare__tensor_scratch(to->context, to->dtype, to->shape.rank, to->shape.dim,
+                                 "a copy of an overlapping tensor", &scratch));
   pare_status status = pare__copy(from, scratch);
   if (status == PARE_OK) status = pare__copy(scratch, to);
   pare_tensor_close(scratch);
@@ -55,8 +56,8 @@ static pare_status check_parts(const char *function, const char *part_name, cons
     total += dim[axis];
   }
   if (total == whole->shape.dim[axis]) return PARE_OK;
-  return pare__fail(PARE_ERR_SHAPE, "%s: the %zu parts have %lld along axis %d together, and %s has %lld", function, count,
-                    (long long)total, axis, whole_name, (long long)whole->shape.dim[axis]);
+  return pare__fail(PARE_ERR_SHAPE, "%s: the %zu parts have %lld along axis %d together, and %s has %lld", function,
+                    count, (long long)total, axis, whole_name, (long long)whole->shape.dim[axis]);
 }
 
 /* Copies every part to or from its place along `axis` of the whole. */
@@ -94,7 +95,8 @@ pare_status pare_concat(size_t count, pare_tensor *const *inputs, int axis, pare
   PARE__TRY(check_parts(function, "inputs", "out", count, inputs, out, axis));
   if (!any_overlap(count, inputs, out)) return move_parts(count, inputs, out, axis, true);
   pare_tensor *scratch = NULL;
-  PARE__TRY(pare__tensor_scratch(out->context, out->dtype, out->shape.rank, out->shape.dim, "concat scratch", &scratch));
+  PARE__TRY(
+      pare__tensor_scratch(out->context, out->dtype, out->shape.rank, out->shape.dim, "concat scratch", &scratch));
   pare_status status = move_parts(count, inputs, scratch, axis, true);
   if (status == PARE_OK) status = pare__copy(scratch, out);
   pare_tensor_close(scratch);

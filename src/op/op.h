@@ -30,8 +30,8 @@ typedef struct pare__named {
 #define PARE__OPTIONAL(tensor) ((pare__named){#tensor, tensor, true})
 
 /* The inputs and `out` are not NULL, belong to one context that may be used, and out may be written. */
-#define pare__check_call(function, out, ...)                                                      \
-  pare__check_tensors(function, out, (const pare__named[]){__VA_ARGS__},                          \
+#define pare__check_call(function, out, ...)                             \
+  pare__check_tensors(function, out, (const pare__named[]){__VA_ARGS__}, \
                       sizeof((const pare__named[]){__VA_ARGS__}) / sizeof(pare__named))
 pare_status pare__check_tensors(const char *function, pare_tensor *out, const pare__named *inputs, size_t ninputs);
 /* One more output, checked against the context of the first. */
@@ -41,32 +41,37 @@ pare_status pare__check_output(const char *function, const char *name, pare_tens
 #define PARE__DTYPE(dtype) (1u << (dtype))
 #define PARE__SMALL_FLOATS (PARE__DTYPE(PARE_F32) | PARE__DTYPE(PARE_F16) | PARE__DTYPE(PARE_BF16))
 #define PARE__FLOATS (PARE__SMALL_FLOATS | PARE__DTYPE(PARE_F64))
-#define PARE__INTEGERS                                                                            \
+#define PARE__INTEGERS \
   (PARE__DTYPE(PARE_I8) | PARE__DTYPE(PARE_U8) | PARE__DTYPE(PARE_I16) | PARE__DTYPE(PARE_I32) | PARE__DTYPE(PARE_I64))
 #define PARE__NUMBERS (PARE__FLOATS | PARE__INTEGERS)
 #define PARE__ANY_DTYPE (PARE__NUMBERS | PARE__DTYPE(PARE_BOOL))
 
-/* PARE_ERR_TYPE unless the tensor's dtype is in `allowed`; the message lists those. PARE_ERR_UNSUPPORTED for f64 where the device has none. */
+/* PARE_ERR_TYPE unless the tensor's dtype is in `allowed`; the message lists those. PARE_ERR_UNSUPPORTED for f64 where
+ * the device has none. */
 pare_status pare__check_dtype(const char *function, const char *name, const pare_tensor *tensor, uint32_t allowed);
 pare_status pare__check_same_dtype(const char *function, const char *a_name, const pare_tensor *a, const char *b_name,
                                    const pare_tensor *b);
 /* PARE_ERR_SHAPE naming both shapes. */
-pare_status pare__check_shape(const char *function, const char *name, const pare_tensor *tensor, int rank, const int64_t *dim);
+pare_status pare__check_shape(const char *function, const char *name, const pare_tensor *tensor, int rank,
+                              const int64_t *dim);
 pare_status pare__check_rank(const char *function, const char *name, const pare_tensor *tensor, int least, int most);
 
 /* ---- layout ---- */
 
-/* *out = a handle to close: the tensor itself if its elements are contiguous and row-major, else a compact copy in scratch memory. */
+/* *out = a handle to close: the tensor itself if its elements are contiguous and row-major, else a compact copy in
+ * scratch memory. */
 pare_status pare__contiguous(pare_tensor *tensor, pare_tensor **out);
-/* Copies elements between tensors of the same shape and dtype, any strides. Overlapping views of one storage are right only if equal. */
+/* Copies elements between tensors of the same shape and dtype, any strides. Overlapping views of one storage are right
+ * only if equal. */
 pare_status pare__copy(pare_tensor *from, pare_tensor *to);
 
-/* For kernels that write contiguous data: *result is out itself (another handle) or scratch of its shape; end copies scratch to out if
- * `status` is PARE_OK, closes result (NULL allowed), and returns the first failure. */
+/* For kernels that write contiguous data: *result is out itself (another handle) or scratch of its shape; end copies
+ * scratch to out if `status` is PARE_OK, closes result (NULL allowed), and returns the first failure. */
 pare_status pare__result_begin(pare_tensor *out, pare_tensor **result);
 pare_status pare__result_end(pare_status status, pare_tensor *out, pare_tensor *result);
 
-/* Do the elements of two views overlap in memory in another order than element by element? Then an operation goes through scratch. */
+/* Do the elements of two views overlap in memory in another order than element by element? Then an operation goes
+ * through scratch. */
 bool pare__overlap_shuffled(const pare_tensor *a, const pare_tensor *b);
 
 #endif
