@@ -27,7 +27,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gather_slices(INDEX
   long column = get_global_id(0) * (long)columns_per_item;
   int count = (int)min((long)columns_per_item, inner - column);
   for (long r = first; r < last; r++) {
-    long o = r / rows, i = r % rows;
+    long o = r / rows, i = r - o * rows;
     long row = row_of(index + o * index_outer + i * index_row, tuple, lengths, steps, flag);
     __global STORE(T0) *to = values + o * values_outer + i * values_row + column;
     if (row >= 0)
@@ -44,7 +44,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gather_elements(IND
   long first = get_global_id(1) * (long)rows_per_item, last = min(first + rows_per_item, outer * rows);
   long column = get_global_id(0) * (long)columns_per_item, end = min(column + columns_per_item, inner);
   for (long r = first; r < last; r++) {
-    long o = r / rows, i = r % rows;
+    long o = r / rows, i = r - o * rows;
     __global const STORE(T1) *at = index + o * index_outer + i * index_row;
     __global const STORE(T0) *from = data + o * data_outer;
     __global STORE(T0) *to = values + o * values_outer + i * values_row;
@@ -59,7 +59,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void gather_each(IND
   INDEX_BEGIN;
   long e = get_global_id(0);
   if (e >= outer * rows * inner) return;
-  long c = e % inner, i = e / inner % rows, o = e / inner / rows;
+  long r = e / inner, c = e - r * inner, o = r / rows, i = r - o * rows;
   long row = row_of(index + o * index_outer + i * index_row + c * index_inner, tuple, lengths, steps, flag);
   values[o * values_outer + i * values_row + c * values_inner] =
       row >= 0 ? data[o * data_outer + row * data_row + c * data_inner] : (STORE(T0))0;

@@ -18,13 +18,14 @@
   values += values_from;                                                                                                 \
   flag += flag_at
 
-/* Negative indices count from the end. Out of range: -1, and the flag is raised. */
+/* Negative indices count from the end, by the sign as a mask: choosing between longs by the sign of an int goes wrong on some drivers. Out of
+ * range: -1, and the flag is raised. */
 static long row_of(__global const STORE(T1) * index, int tuple, long8 lengths, long8 steps, __global int *flag) {
   long row = 0;
   int inside = 1;
   if (tuple == 1) {
     long i = index[0];
-    row = i < 0 ? i + lengths.s0 : i;
+    row = i + (lengths.s0 & (i >> 63));
     inside = row >= 0 && row < lengths.s0;
   } else {
     long length[8], step[8];
@@ -32,7 +33,7 @@ static long row_of(__global const STORE(T1) * index, int tuple, long8 lengths, l
     vstore8(steps, 0, step);
     for (int k = 0; k < tuple && inside; k++) {
       long i = index[k];
-      i = i < 0 ? i + length[k] : i;
+      i += length[k] & (i >> 63);
       inside = i >= 0 && i < length[k];
       row += inside ? i * step[k] : 0;
     }

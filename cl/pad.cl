@@ -60,8 +60,8 @@ static long source(long i, long n, int mode) {
   {                                                                                                                      \
     long rest = (r);                                                                                                     \
     for (int d = 6; d >= leading; d--) {                                                                                 \
-      long i = rest % dim[d], s = source(i - before[d], length[d], mode);                                                \
-      rest /= dim[d];                                                                                                    \
+      long quotient = rest / dim[d], i = rest - quotient * dim[d], s = source(i - before[d], length[d], mode);           \
+      rest = quotient;                                                                                                   \
       to += i * to_stride[d];                                                                                            \
       inside = inside && s >= 0;                                                                                         \
       from += s * stride[d];                                                                                             \
@@ -121,7 +121,7 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void pad_each(PAD_AR
   PAD_BEGIN;
   long e = get_global_id(0);
   if (e >= elements) return;
-  long c = e % dim[7], s = source(c - before[7], length[7], mode);
-  PAD_ROW(e / dim[7], from, to, inside);
+  long r = e / dim[7], c = e - r * dim[7], s = source(c - before[7], length[7], mode);
+  PAD_ROW(r, from, to, inside);
   out[to + c] = inside && s >= 0 ? data[from + s] : fill;
 }

@@ -82,6 +82,6 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void scatter_each(SC
   INDEX_BEGIN;
   long e = get_global_id(0);
   if (e >= outer * parts * inner) return;
-  long column = e % inner, part = e / inner % parts, o = e / inner / parts;
+  long block = e / inner, column = e - block * inner, o = block / parts, part = block - o * parts;
   SCATTER(o, part, column, column + 1);
 }
