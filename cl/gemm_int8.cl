@@ -1,12 +1,13 @@
 /* Product of dynamically quantised activations with int8 weights, for CPU devices. SPDX-License-Identifier: Apache-2.0
  *
- * C = activation((sum over k of (a - zero) * b) * scale of A * scale of the column of B + bias), the sum exact in 32 bits; or, where C is i32,
- * the sum alone. A holds floats, quantised on the way as ONNX DynamicQuantizeLinear does, or u8, or i8.
- * B is in panels, B[panel][k / 4][column][k % 4]; its column sums turn sum(a * b) into sum((a - zero) * b).
+ * C = activation((sum over k of (a - zero) * b) * scale of A * scale of the column of B + bias), the sum exact in 32
+ * bits; or, where C is i32, the sum alone. A holds floats, quantised on the way as ONNX DynamicQuantizeLinear does, or
+ * u8, or i8. B is in panels, B[panel][k / 4][column][k % 4]; its column sums turn sum(a * b) into sum((a - zero) * b).
  *
- * One work-item a work-group: it quantises its mc rows of A into local memory, then multiplies them by each panel of its columns; the panel
- * stays in the first level cache. -DPRODUCT: 0 plain C; 1 vpmaddwd on activations of 16 bits (exact, unlike vpmaddubsw, which saturates);
- * 2 vpdpbusd by inline assembly: a builtin with a target attribute would not survive PoCL's inlining. */
+ * One work-item a work-group: it quantises its mc rows of A into local memory, then multiplies them by each panel of
+ * its columns; the panel stays in the first level cache. -DPRODUCT: 0 plain C; 1 vpmaddwd on activations of 16 bits
+ * (exact, unlike vpmaddubsw, which saturates); 2 vpdpbusd by inline assembly: a builtin with a target attribute would
+ * not survive PoCL's inlining. */
 #include "dtype.cl"
 
 #pragma OPENCL FP_CONTRACT OFF
@@ -38,7 +39,8 @@
 #define WIDE
 #endif
 
-/* Four activations of a row: bytes 0 1 2 3 of an int; or for vpmaddwd two ints of shorts, 0 2 and 1 3, as B's even and odd bytes. */
+/* Four activations of a row: bytes 0 1 2 3 of an int; or for vpmaddwd two ints of shorts, 0 2 and 1 3, as B's even and
+ * odd bytes. */
 #if PRODUCT == 1
 #define QUAD 2
 #define PACKED ushort
@@ -57,8 +59,8 @@ typedef short shorts __attribute__((vector_size(SHORTS_BYTES)));
 #endif
 
 /* sums[MR][PANEL] = A[MR][4 * quads] * B[quads][PANEL][4]. Not inlined, so that the sums stay in registers. */
-static __attribute__((noinline)) WIDE void tile(__local const int *a, int a_row, int rows, __global const int *b, int quads,
-                                                int *sums) {
+static __attribute__((noinline)) WIDE void tile(__local const int *a, int a_row, int rows, __global const int *b,
+                                                int quads, int *sums) {
   __local const int *row[MR];
   INTS sum[MR][NV];
   UNROLL for (int r = 0; r < MR; r++) {
@@ -95,19 +97,23 @@ static __attribute__((noinline)) WIDE void tile(__local const int *a, int a_row,
     }
 #endif
   }
-  UNROLL for (int r = 0; r < MR; r++)
-    UNROLL for (int v = 0; v < NV; v++) JOIN(vstore, VW)(sum[r][v], r * NV + v, sums);
+  UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) JOIN(vstore, VW)(sum[r][v], r * NV + v, sums);
 }
 
 /* Activations as they are multiplied: 0 to 255. */
 #if A_IS_FLOAT
-#define QUANTISE(width, x) \
-  clamp(JOIN(as_int, width)(clamp((x) / scale, -512.0f, 512.0f) + 12582912.0f) - 0x4b400000 + zero, 0, 255)
+#define SPLAT(type, width, value) ((JOIN(type, width))(value))
+#define QUANTISE(width, x)                                                                                         \
+  clamp(JOIN(as_int,                                                                                               \
+             width)(clamp((x) / scale, SPLAT(float, width, -512.0f), SPLAT(float, width, 512.0f)) + 12582912.0f) - \
+            0x4b400000 + zero,                                                                                     \
+        SPLAT(int, width, 0), SPLAT(int, width, 255))
 #else
 #define QUANTISE(width, x) ((x) + A_SHIFT)
 #endif
 
-static WIDE void pack_row(__global const STORE(T0) *a, int k, int quads, float scale, int zero, __local PACKED *packed) {
+static WIDE void pack_row(__global const STORE(T0) * a, int k, int quads, float scale, int zero,
+                          __local PACKED *packed) {
   int l = 0;
   for (; l + 8 <= k; l += 8) {
     const int8 q = QUANTISE(8, LOADV(T0, 8, a, l));
@@ -143,12 +149,12 @@ static LANES load_columns(__global const float *p, int j, int n) {
 #endif
 
 /* Group (x, y): columns x * nc … of rows y * mc …. */
-__attribute__((reqd_work_group_size(1, 1, 1))) WIDE __kernel void gemm_int8(
-    int m, int n, int k, __global const STORE(T0) *a, long a_offset, long a_row, __global const int *b, long b_offset,
-    __global const int *column_sum, long column_sum_offset, __global const float *b_scale, long b_scale_offset,
-    __global const float *a_scale, long a_scale_offset, __global const STORE(T5) *a_zero, long a_zero_offset,
-    __global const float *bias, long bias_offset, __global STORE(T7) *c, long c_offset, long c_row, int activation, float low,
-    float high, int mc, int nc, __local PACKED *packed) {
+__attribute__((reqd_work_group_size(1, 1, 1))) WIDE __kernel void
+gemm_int8(int m, int n, int k, __global const STORE(T0) * a, long a_offset, long a_row, __global const int *b,
+          long b_offset, __global const int *column_sum, long column_sum_offset, __global const float *b_scale,
+          long b_scale_offset, __global const float *a_scale, long a_scale_offset, __global const STORE(T5) * a_zero,
+          long a_zero_offset, __global const float *bias, long bias_offset, __global STORE(T7) * c, long c_offset,
+          long c_row, int activation, float low, float high, int mc, int nc, __local PACKED *packed) {
   const int j0 = get_global_id(0) * nc, j1 = min(n, j0 + nc), i0 = get_global_id(1) * mc, i1 = min(m, i0 + mc);
   const int quads = (k + 3) / 4;
   const float scale = a_scale ? a_scale[a_scale_offset] : 1.0f;

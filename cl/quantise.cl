@@ -17,17 +17,22 @@
 #define INTS JOIN(int, VW)
 
 #if QUANTISE
-#define CONVERT_LANES(width, v, s, z)                                                                     \
-  clamp(JOIN(as_int, width)(clamp((v) / (s), -1024.0f, 1024.0f) + 12582912.0f) - 0x4b400000 + (z), LEAST, \
-        GREATEST)
+#define SPLAT(type, width, value) ((JOIN(type, width))(value))
+#define CONVERT_LANES(width, v, s, z)                                                                              \
+  clamp(JOIN(as_int,                                                                                               \
+             width)(clamp((v) / (s), SPLAT(float, width, -1024.0f), SPLAT(float, width, 1024.0f)) + 12582912.0f) - \
+            0x4b400000 + (z),                                                                                      \
+        SPLAT(int, width, LEAST), SPLAT(int, width, GREATEST))
 #else
 #define CONVERT_LANES(width, v, s, z) (CONVERTV(i32, f32, width, (v) - (z)) * (s))
 #endif
 
-/* Group (x, y): columns x * chunk … of rows y * height …. Scale and zero point go by column, or by row modulo `axis`. */
-GROUP __kernel void quantise_elements(int rows, int columns, int axis, int by_column, __global const STORE(T0) *x, long x_offset,
-                                      __global const float *scale, long scale_offset, __global const STORE(T2) *zero,
-                                      long zero_offset, __global STORE(T3) *out, long out_offset, int chunk, int height) {
+/* Group (x, y): columns x * chunk … of rows y * height …. Scale and zero point go by column, or by row modulo `axis`.
+ */
+GROUP __kernel void quantise_elements(int rows, int columns, int axis, int by_column, __global const STORE(T0) * x,
+                                      long x_offset, __global const float *scale, long scale_offset,
+                                      __global const STORE(T2) * zero, long zero_offset, __global STORE(T3) * out,
+                                      long out_offset, int chunk, int height) {
   const int begin = get_group_id(0) * chunk, end = min(begin + chunk, columns), item = get_local_id(0);
   const int row0 = get_group_id(1) * height, row1 = min(row0 + height, rows);
   for (int row = row0; row < row1; row++) {
@@ -42,6 +47,7 @@ GROUP __kernel void quantise_elements(int rows, int columns, int axis, int by_co
       SAVEV(T3, VW, to, i, CONVERT_LANES(VW, LOADV(T0, VW, from, i), step, origin));
     }
     for (int i = whole + item; i < end; i += ITEMS)
-      SAVE(T3, to, i, CONVERT_LANES(1, LOAD(T0, from, i), s[by_column ? i : 0], z ? LOAD(T2, z, by_column ? i : 0) : 0));
+      SAVE(T3, to, i,
+           CONVERT_LANES(1, LOAD(T0, from, i), s[by_column ? i : 0], z ? LOAD(T2, z, by_column ? i : 0) : 0));
   }
 }
