@@ -39,8 +39,7 @@ static pare_status build_options(const pare__run *run, const char *extra, char *
                {can->subgroups, "PARE_SUBGROUPS"},
                {can->integer_dot, "PARE_INTEGER_DOT"}};
   size_t used = 0;
-  /* no warnings: drivers print them where nobody asked, about vectors that are passed in memory */
-  bool fits = append(text, capacity, &used, "-w ");
+  bool fits = true;
   for (unsigned i = 0; i < PARE__COUNT(flags); i++)
     if (flags[i].have) fits = fits && append(text, capacity, &used, "-D%s=1 ", flags[i].name);
   for (unsigned i = 0; i < PARE__MAX_BUFFERS; i++)
