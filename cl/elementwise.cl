@@ -61,17 +61,18 @@
 #endif
 
 /* Where element `index` of the row-major order lies in each tensor. */
-#define LOCATE(index)                                    \
-  do {                                                   \
-    long rest = (index);                                 \
-    for (int d = 0; d < rank; d++) {                     \
-      position[d] = d + 1 < rank ? rest % dim[d] : rest; \
-      rest = d + 1 < rank ? rest / dim[d] : 0;           \
-      oa += position[d] * step_a[d];                     \
-      IF_B(ob += position[d] * step_b[d];)               \
-      IF_C(oc += position[d] * step_c[d];)               \
-      oy += position[d] * step_y[d];                     \
-    }                                                    \
+#define LOCATE(index)                                \
+  do {                                               \
+    long rest = (index);                             \
+    for (int d = 0; d < rank; d++) {                 \
+      long above = d + 1 < rank ? rest / dim[d] : 0; \
+      position[d] = rest - above * dim[d];           \
+      rest = above;                                  \
+      oa += position[d] * step_a[d];                 \
+      IF_B(ob += position[d] * step_b[d];)           \
+      IF_C(oc += position[d] * step_c[d];)           \
+      oy += position[d] * step_y[d];                 \
+    }                                                \
   } while (0)
 
 /* To the next element along dimension `first`, carrying over. */
@@ -118,8 +119,8 @@ __kernel void grid(PARAMETERS) {
     IF_C(oc = base_c;)
     oy = base_y;
     for (int d = 0; d < rank; d++) {
-      INDEX at = d + 1 < rank ? rest % (INDEX)dim[d] : rest;
-      rest = d + 1 < rank ? rest / (INDEX)dim[d] : 0;
+      INDEX above = d + 1 < rank ? rest / (INDEX)dim[d] : 0, at = rest - above * (INDEX)dim[d];
+      rest = above;
       oa += (long)at * step_a[d];
       IF_B(ob += (long)at * step_b[d];)
       IF_C(oc += (long)at * step_c[d];)
