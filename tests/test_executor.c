@@ -27,8 +27,8 @@ static void teardown(void) {
   pare_context_close(context);
 }
 
-/* ---- a codelet: y = x + row number, on i32 [rows, columns], whose split axis is either dimension. It runs on the host side of its
- * buffers, so that this test needs no kernel. ---- */
+/* ---- a codelet: y = x + row number, on i32 [rows, columns], whose split axis is either dimension. It runs on the host
+ * side of its buffers, so that this test needs no kernel. ---- */
 
 typedef struct add_params {
   int axis;
@@ -57,9 +57,10 @@ static pare_status add_run(const pare__piece *piece) {
     for (int64_t c = 0; c < x->shape.dim[1]; c++)
       to[y->offset + r * y->shape.stride[0] + c * y->shape.stride[1]] =
           from[x->offset + r * x->shape.stride[0] + c * x->shape.stride[1]] + (int32_t)(first_row + r);
-  int64_t reach = y->offset + 1 + (y->shape.dim[0] - 1) * y->shape.stride[0] + (y->shape.dim[1] - 1) * y->shape.stride[1];
-  cl_int error = clEnqueueWriteBuffer(pare__device_queue(piece->device), y->mem, CL_TRUE, 0, (size_t)reach * sizeof *to, to, 0,
-                                      NULL, NULL);
+  int64_t reach =
+      y->offset + 1 + (y->shape.dim[0] - 1) * y->shape.stride[0] + (y->shape.dim[1] - 1) * y->shape.stride[1];
+  cl_int error = clEnqueueWriteBuffer(pare__device_queue(piece->device), y->mem, CL_TRUE, 0, (size_t)reach * sizeof *to,
+                                      to, 0, NULL, NULL);
   free(from);
   free(to);
   return error == CL_SUCCESS ? PARE_OK : pare__fail_cl(error, "writing");
@@ -69,8 +70,12 @@ static const pare__codelet add_rows = {"add rows", add_run};
 
 static pare_status submit_add(pare_tensor *x, pare_tensor *y, int axis, int fail_at) {
   add_params params = {axis, fail_at};
-  pare__task task = {.codelet = &add_rows, .context = context, .params = &params, .params_bytes = sizeof params,
-                     .n = x->shape.dim[axis], .naccesses = 2,
+  pare__task task = {.codelet = &add_rows,
+                     .context = context,
+                     .params = &params,
+                     .params_bytes = sizeof params,
+                     .n = x->shape.dim[axis],
+                     .naccesses = 2,
                      .access = {{x, PARE__READ, axis, 0}, {y, PARE__WRITE, axis, 0}}};
   pieces_run = 0;
   return pare__submit(&task);

@@ -1,7 +1,8 @@
-/* Every row of the kernel table against its double-precision reference, on every device. SPDX-License-Identifier: Apache-2.0
+/* Every row of the kernel table against its double-precision reference, on every device. SPDX-License-Identifier:
+ * Apache-2.0
  *
- * Nothing here knows a family: a new row is tested because it is in the table. PARE_TEST_SMALL=1 takes the problems of the
- * self-test only (for oclgrind); PARE_DEVICE restricts the devices; PARE_TEST_FAMILY the families. */
+ * Nothing here knows a family: a new row is tested because it is in the table. PARE_TEST_SMALL=1 takes the problems of
+ * the self-test only (for oclgrind); PARE_DEVICE restricts the devices; PARE_TEST_FAMILY the families. */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,11 +21,12 @@ static void open_devices(void) {
   pare_device_choice choice[MAX_DEVICES];
   const char *spec = getenv("PARE_DEVICE");
   size_t count;
-  ck_assert_msg(pare_device_list_select(list, spec && *spec ? spec : "all", MAX_DEVICES, choice, &count) == PARE_OK, "%s",
-                pare_message());
+  ck_assert_msg(pare_device_list_select(list, spec && *spec ? spec : "all", MAX_DEVICES, choice, &count) == PARE_OK,
+                "%s", pare_message());
   for (size_t i = 0; i < count && i < MAX_DEVICES; i++) {
     ck_assert_msg(pare__device_open(list, &choice[i], 0, &devices[ndevices]) == PARE_OK, "%s", pare_message());
-    printf("device: %s (%s)\n", pare__device_info(devices[ndevices])->name, pare__device_info(devices[ndevices])->driver);
+    printf("device: %s (%s)\n", pare__device_info(devices[ndevices])->name,
+           pare__device_info(devices[ndevices])->driver);
     ndevices++;
   }
   ck_assert_uint_gt(ndevices, 0);
@@ -80,7 +82,8 @@ START_TEST(every_variant_meets_its_reference) {
       if (*failure && used < sizeof failures)
         used += (size_t)snprintf(failures + used, sizeof failures - used, "\n  %s", failure);
     }
-    ck_assert_msg(ran > 0, "family %s has no variant that runs on %s", family->name, pare__device_info(devices[d])->name);
+    ck_assert_msg(ran > 0, "family %s has no variant that runs on %s", family->name,
+                  pare__device_info(devices[d])->name);
   }
   ck_assert_msg(!*failures, "%s", failures);
 }
@@ -94,10 +97,10 @@ START_TEST(self_test_trusts_every_variant) {
     for (const pare__variant *variant = family->variants; variant->name; variant++) {
       pare__verdict verdict;
       char reason[400];
-      ck_assert_msg(pare__selftest(devices[d], family, variant, false, &verdict, reason, sizeof reason) == PARE_OK, "%s",
-                    pare_message());
-      ck_assert_msg(verdict == PARE__TRUSTED || verdict == PARE__CANNOT, "%s/%s on %s: %s: %s", family->name, variant->name,
-                    pare__device_info(devices[d])->name, pare__verdict_name(verdict), reason);
+      ck_assert_msg(pare__selftest(devices[d], family, variant, false, &verdict, reason, sizeof reason) == PARE_OK,
+                    "%s", pare_message());
+      ck_assert_msg(verdict == PARE__TRUSTED || verdict == PARE__CANNOT, "%s/%s on %s: %s: %s", family->name,
+                    variant->name, pare__device_info(devices[d])->name, pare__verdict_name(verdict), reason);
     }
 }
 END_TEST
@@ -106,7 +109,8 @@ START_TEST(table_is_well_formed) {
   for (size_t i = 0; pare__families[i]; i++) {
     const pare__family *family = pare__families[i];
     ck_assert_ptr_eq(pare__family_find(family->name), family);
-    ck_assert_msg(family->problem && family->buffer && family->reference && family->work && family->describe && family->what,
+    ck_assert_msg(family->problem && family->buffer && family->reference && family->work && family->describe &&
+                      family->what,
                   "%s lacks a function", family->name);
     ck_assert_uint_le(family->nbuffers, PARE__MAX_BUFFERS);
     bool for_cpu = false, for_gpu = false;

@@ -1,4 +1,5 @@
-/* Random fill: the paper's known answers, moments, and the same numbers however the work is split. SPDX-License-Identifier: Apache-2.0 */
+/* Random fill: the paper's known answers, moments, and the same numbers however the work is split.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <check.h>
 #include <math.h>
 #include <pare/random.h>

@@ -71,10 +71,12 @@ START_TEST(views_read_what_their_strides_say) {
 END_TEST
 
 START_TEST(reshape_keeps_the_order_or_refuses) {
-  /* for random views: if reshape succeeds, reading the result equals reading the source; a contiguous source never fails */
+  /* for random views: if reshape succeeds, reading the result equals reading the source; a contiguous source never
+   * fails */
   srand(7);
   int64_t shape[] = {2, 3, 4, 6};
-  const int64_t targets[][5] = {{144, 0, 0, 0, 0}, {6, 24, 0, 0, 0}, {2, 3, 24, 0, 0}, {12, -1, 1, 0, 0}, {1, 2, 3, 4, 6}, {4, 6, 6, 0, 0}};
+  const int64_t targets[][5] = {{144, 0, 0, 0, 0}, {6, 24, 0, 0, 0}, {2, 3, 24, 0, 0},
+                                {12, -1, 1, 0, 0}, {1, 2, 3, 4, 6},  {4, 6, 6, 0, 0}};
   const int ranks[] = {1, 2, 3, 3, 5, 3};
   unsigned views = 0;
   for (int round = 0; round < 200; round++) {
@@ -162,7 +164,8 @@ END_TEST
 
 START_TEST(bad_arguments_are_told) {
   pare_tensor *t = (pare_tensor *)1;
-  int64_t negative[] = {2, -1}, huge[] = {INT64_MAX / 2, 3}, hidden[] = {0, INT64_MAX, INT64_MAX}, nine[9] = {1, 1, 1, 1, 1, 1, 1, 1, 1};
+  int64_t negative[] = {2, -1}, huge[] = {INT64_MAX / 2, 3}, hidden[] = {0, INT64_MAX, INT64_MAX},
+          nine[9] = {1, 1, 1, 1, 1, 1, 1, 1, 1};
   ck_assert_int_eq(pare_tensor_create(NULL, PARE_F32, 0, NULL, &t), PARE_ERR_ARGUMENT);
   ck_assert_ptr_null(t);
   ck_assert_int_eq(pare_tensor_create(context, (pare_dtype)77, 0, NULL, &t), PARE_ERR_TYPE);

@@ -62,15 +62,25 @@ static pare_status launch_hang(const pare__run *run) { return launch(run, "-DHAN
 static pare_status launch_no_build(const pare__run *run) { return launch(run, "-DNO_BUILD"); }
 
 #define ROW(row_name, is_risky, launcher) \
-  {.name = row_name, .file = "doubled.cl", .shaped = PARE__FOR_ANY, .risky = is_risky, .launch = launcher}
+  { .name = row_name, .file = "doubled.cl", .shaped = PARE__FOR_ANY, .risky = is_risky, .launch = launcher }
 static const pare__variant doubled_variants[] = {
-    ROW("wrong", false, launch_wrong),       ROW("crashing", true, launch_crash), ROW("hanging", true, launch_hang),
-    ROW("unbuildable", false, launch_no_build), ROW("right", false, launch_right),   ROW("right-in-child", true, launch_right),
+    ROW("wrong", false, launch_wrong),
+    ROW("crashing", true, launch_crash),
+    ROW("hanging", true, launch_hang),
+    ROW("unbuildable", false, launch_no_build),
+    ROW("right", false, launch_right),
+    ROW("right-in-child", true, launch_right),
     {.name = "missing", .file = "no-such-file.cl", .shaped = PARE__FOR_ANY, .launch = launch_right},
     {.name = NULL}};
-static const pare__family doubled = {.name = "doubled", .what = "y = 2 x", .nbuffers = 2, .variants = doubled_variants,
-                                     .problem = doubled_problem, .buffer = doubled_buffer, .reference = doubled_reference,
-                                     .work = doubled_work, .describe = doubled_describe};
+static const pare__family doubled = {.name = "doubled",
+                                     .what = "y = 2 x",
+                                     .nbuffers = 2,
+                                     .variants = doubled_variants,
+                                     .problem = doubled_problem,
+                                     .buffer = doubled_buffer,
+                                     .reference = doubled_reference,
+                                     .work = doubled_work,
+                                     .describe = doubled_describe};
 static const pare__family *const families[] = {&doubled, NULL};
 
 static const pare__variant *row(const char *name) {
@@ -123,18 +133,21 @@ static const struct {
   const char *row;
   pare__verdict verdict;
   const char *says;
-} expected_verdicts[] = {{"wrong", PARE__WRONG, "expected"},       {"crashing", PARE__CRASHED, "signal"},
-                         {"hanging", PARE__HUNG, "no result"},     {"unbuildable", PARE__NOT_BUILT, "doubled.cl"},
-                         {"right", PARE__TRUSTED, ""},             {"right-in-child", PARE__TRUSTED, ""},
+} expected_verdicts[] = {{"wrong", PARE__WRONG, "expected"},
+                         {"crashing", PARE__CRASHED, "signal"},
+                         {"hanging", PARE__HUNG, "no result"},
+                         {"unbuildable", PARE__NOT_BUILT, "doubled.cl"},
+                         {"right", PARE__TRUSTED, ""},
+                         {"right-in-child", PARE__TRUSTED, ""},
                          {"missing", PARE__NOT_BUILT, "no-such-file.cl"}};
 
 START_TEST(each_fault_gets_its_verdict) {
   char reason[400];
   pare__verdict verdict = verdict_of(expected_verdicts[_i].row, true, reason, sizeof reason);
-  ck_assert_msg(verdict == expected_verdicts[_i].verdict, "%s: %s: %s", expected_verdicts[_i].row, pare__verdict_name(verdict),
-                reason);
-  ck_assert_msg(strstr(reason, expected_verdicts[_i].says) != NULL, "%s: '%s' does not say '%s'", expected_verdicts[_i].row,
-                reason, expected_verdicts[_i].says);
+  ck_assert_msg(verdict == expected_verdicts[_i].verdict, "%s: %s: %s", expected_verdicts[_i].row,
+                pare__verdict_name(verdict), reason);
+  ck_assert_msg(strstr(reason, expected_verdicts[_i].says) != NULL, "%s: '%s' does not say '%s'",
+                expected_verdicts[_i].row, reason, expected_verdicts[_i].says);
 }
 END_TEST
 
@@ -160,7 +173,8 @@ START_TEST(choice_falls_back_visibly) {
 END_TEST
 
 START_TEST(nothing_left_names_every_reason) {
-  static const pare__variant bad_rows[] = {ROW("wrong", false, launch_wrong), ROW("unbuildable", false, launch_no_build), {.name = NULL}};
+  static const pare__variant bad_rows[] = {
+      ROW("wrong", false, launch_wrong), ROW("unbuildable", false, launch_no_build), {.name = NULL}};
   pare__family bad = doubled;
   bad.variants = bad_rows;
   pare__problem problem = {.dim = {64}};
@@ -171,8 +185,19 @@ START_TEST(nothing_left_names_every_reason) {
 }
 END_TEST
 
+/* Sanitizers catch signals and exit: the child of a sanitized build must die by its signal like any other. */
+static void leave_signals_alone(const char *variable) {
+  char options[1024];
+  const char *have = getenv(variable);
+  snprintf(options, sizeof options, "%s%shandle_segv=0:handle_sigbus=0:handle_sigill=0", have ? have : "",
+           have ? ":" : "");
+  setenv(variable, options, 1);
+}
+
 int main(int argc, char **argv) {
   if (argc > 1) return pare__trial_main(argc, argv, families);
+  leave_signals_alone("ASAN_OPTIONS");
+  leave_signals_alone("TSAN_OPTIONS");
   char self[4096], path[9000];
   ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
   if (length <= 0) return 1;

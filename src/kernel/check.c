@@ -1,7 +1,8 @@
-/* Runs one problem with one variant and compares it with the family's double-precision reference. SPDX-License-Identifier: Apache-2.0
+/* Runs one problem with one variant and compares it with the family's double-precision reference.
+ * SPDX-License-Identifier: Apache-2.0
  *
- * Every buffer has a guard before and after it: operands start at odd offsets, and what lies outside must stay as it was. Outputs
- * start as garbage, so that an element that is not written shows. */
+ * Every buffer has a guard before and after it: operands start at odd offsets, and what lies outside must stay as it
+ * was. Outputs start as garbage, so that an element that is not written shows. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@ typedef struct trial {
   const pare__problem *problem;
   pare__buffer_spec spec[PARE__MAX_BUFFERS];
   size_t element[PARE__MAX_BUFFERS], nbytes[PARE__MAX_BUFFERS]; /* without guards */
-  void *data[PARE__MAX_BUFFERS];                                 /* inputs, as the reference sees them */
+  void *data[PARE__MAX_BUFFERS];                                /* inputs, as the reference sees them */
   pare__buffer *buffer[PARE__MAX_BUFFERS];
   pare__operand operand[PARE__MAX_BUFFERS];
 } trial;
@@ -71,8 +72,8 @@ static pare_status make_buffer(pare__device *device, trial *t, unsigned i, uint6
   return status;
 }
 
-static pare_status trial_open(pare__device *device, const pare__family *family, const pare__problem *problem, uint64_t seed,
-                              trial *t) {
+static pare_status trial_open(pare__device *device, const pare__family *family, const pare__problem *problem,
+                              uint64_t seed, trial *t) {
   memset(t, 0, sizeof *t);
   t->family = family;
   t->problem = problem;
@@ -108,8 +109,8 @@ static bool all_garbage(const unsigned char *bytes, size_t nbytes) {
   return true;
 }
 
-static void compare_elements(const trial *t, unsigned i, const char *image, const double *expected, const double *tolerance,
-                             double *worst, char *reason, size_t capacity) {
+static void compare_elements(const trial *t, unsigned i, const char *image, const double *expected,
+                             const double *tolerance, double *worst, char *reason, size_t capacity) {
   size_t after = GUARD * t->element[i] + t->nbytes[i];
   const unsigned char *bytes = (const unsigned char *)image;
   if (!all_garbage(bytes, GUARD * t->element[i]) || !all_garbage(bytes + after, GUARD * t->element[i])) {
@@ -122,8 +123,8 @@ static void compare_elements(const trial *t, unsigned i, const char *image, cons
     double bad = badness(got, expected[k], tolerance[k]);
     if (bad <= *worst) continue;
     *worst = bad;
-    snprintf(reason, capacity, "output %u, element %lld of %lld: got %.9g, expected %.9g (tolerance %.2g)", i, (long long)k,
-             (long long)t->spec[i].elements, got, expected[k], tolerance[k]);
+    snprintf(reason, capacity, "output %u, element %lld of %lld: got %.9g, expected %.9g (tolerance %.2g)", i,
+             (long long)k, (long long)t->spec[i].elements, got, expected[k], tolerance[k]);
   }
 }
 
@@ -168,8 +169,8 @@ out:
 }
 
 pare_status pare__check(pare__device *device, const pare__family *family, const pare__variant *variant,
-                        const pare__tuning *tuning, const pare__problem *problem, uint64_t seed, double *worst, char *reason,
-                        size_t capacity) {
+                        const pare__tuning *tuning, const pare__problem *problem, uint64_t seed, double *worst,
+                        char *reason, size_t capacity) {
   *worst = 0;
   if (capacity > 0) reason[0] = '\0';
   trial t;

@@ -1,4 +1,5 @@
-/* Choosing a variant: the tuner's database, else the order of the table. No stopwatch. SPDX-License-Identifier: Apache-2.0 */
+/* Choosing a variant: the tuner's database, else the order of the table. No stopwatch. SPDX-License-Identifier:
+ * Apache-2.0 */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,8 @@ static const struct {
   const char *name;
   size_t offset; /* of the bool in the capabilities */
 } needs[] = {
-#define NEED(bit, field) {PARE__NEEDS_##bit, #field, offsetof(pare_device_capabilities, field)}
+#define NEED(bit, field) \
+  { PARE__NEEDS_##bit, #field, offsetof(pare_device_capabilities, field) }
     NEED(F16, f16),
     NEED(F64, f64),
     NEED(SUBGROUPS, subgroups),
@@ -71,7 +73,8 @@ static bool shaped_for(const pare__variant *variant, const pare_device_info *inf
 static pare_status try_variant(pare__device *device, const pare__family *family, const pare__choice *choice,
                                const pare__problem *whole, bool *usable, char *reason, size_t capacity) {
   *usable = false;
-  if (!pare__variant_possible(pare__device_info(device), family, choice->variant, whole, reason, capacity)) return PARE_OK;
+  if (!pare__variant_possible(pare__device_info(device), family, choice->variant, whole, reason, capacity))
+    return PARE_OK;
   pare__instance instance = {family, choice->variant, choice->tuning, whole->mode, {0}};
   memcpy(instance.dtype, whole->dtype, sizeof instance.dtype);
   const pare__trust_record *record;
@@ -103,7 +106,8 @@ static pare_status choose_in_order(pare__device *device, const pare__family *fam
       if (n > 0) used = PARE__MIN(used + (size_t)n, sizeof reasons - 1);
     }
   family->describe(whole, text, sizeof text);
-  return pare__fail(any_possible ? PARE_ERR_KERNEL : PARE_ERR_UNSUPPORTED, "%s %s: no variant can run on %s (%s)", family->name, text, info->name, reasons);
+  return pare__fail(any_possible ? PARE_ERR_KERNEL : PARE_ERR_UNSUPPORTED, "%s %s: no variant can run on %s (%s)",
+                    family->name, text, info->name, reasons);
 }
 
 static pare_status choose_anew(pare__device *device, pare__state *state, const pare__family *family,
@@ -141,7 +145,8 @@ static pare_status choose_locked(pare__device *device, const pare__family *famil
   return PARE_OK;
 }
 
-pare_status pare__choose(pare__device *device, const pare__family *family, const pare__problem *whole, pare__choice *out) {
+pare_status pare__choose(pare__device *device, const pare__family *family, const pare__problem *whole,
+                         pare__choice *out) {
   pare__device_lock(device);
   pare_status status = choose_locked(device, family, whole, out);
   pare__device_unlock(device);

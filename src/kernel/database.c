@@ -1,4 +1,5 @@
-/* The tuner's database: the best variant and tuning per device and shape class, as a note in the disk cache. SPDX-License-Identifier: Apache-2.0
+/* The tuner's database: the best variant and tuning per device and shape class, as a note in the disk cache.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * {"gemm": {"f32 small-m": {"variant": "wide", "tuning": {"MR": 6}}}} */
 #include <stdlib.h>
@@ -35,8 +36,8 @@ static bool allowed(const pare__param *param, json_int_t value) {
   return false;
 }
 
-bool pare__database_find(pare__device *device, pare__state *state, const pare__family *family, const pare__problem *problem,
-                         pare__choice *out) {
+bool pare__database_find(pare__device *device, pare__state *state, const pare__family *family,
+                         const pare__problem *problem, pare__choice *out) {
   if (!state->tuning) load(device, state);
   const json_t *classes = json_object_get(state->tuning, family->name);
   if (!classes || !family->shape_class) return false;
@@ -70,7 +71,8 @@ pare_status pare__database_store(pare__device *device, pare__state *state, const
   json_object_set_new(entry, "variant", json_string(choice->variant->name));
   json_object_set_new(entry, "tuning", tuning);
   char *text = NULL;
-  if (json_object_set_new(classes, shape_class, entry) == 0) text = json_dumps(state->tuning, JSON_INDENT(1) | JSON_SORT_KEYS);
+  if (json_object_set_new(classes, shape_class, entry) == 0)
+    text = json_dumps(state->tuning, JSON_INDENT(1) | JSON_SORT_KEYS);
   if (!text) return pare__fail_memory("the tuner's database", 0);
   pare_status status = pare__note_write(device, NOTE_KEY, text);
   free(text);

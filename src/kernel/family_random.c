@@ -49,17 +49,18 @@ static double element(const pare__problem *problem, uint64_t index, double *abso
   uint64_t range = (uint64_t)problem->dim[RANDOM_RANGE];
   *absolute = 0;
   switch (problem->mode) {
-    case RANDOM_UNIFORM:
-      *absolute = (wide ? 0x1p-52 : 0x1p-23) * (fabs(low) + fabs(high));
-      return low + (high - low) * (wide ? (double)(w64[k] >> 11) * 0x1p-53 : (double)(w[k] >> 8) * 0x1p-24);
-    case RANDOM_NORMAL:
-      *absolute = (wide ? 1e-14 : 3e-6) * fabs(high) + 0x1p-23 * fabs(low);
-      if (wide) return low + high * normal_of((double)((w64[0] >> 11) + 1) * 0x1p-53, (double)(w64[1] >> 11) * 0x1p-53, k);
-      /* 24 bits of position in the quadrant that the two top bits name, from its middle by half a step */
-      return low + high * normal_of((double)((w[k & 2U] >> 8) + 1) * 0x1p-24,
-                                    ((double)(w[(k & 2U) + 1] >> 6) + 0.5) * 0x1p-26, k & 1U);
-    case RANDOM_BERNOULLI: return (double)(w[k] < range);
-    default: break;
+  case RANDOM_UNIFORM:
+    *absolute = (wide ? 0x1p-52 : 0x1p-23) * (fabs(low) + fabs(high));
+    return low + (high - low) * (wide ? (double)(w64[k] >> 11) * 0x1p-53 : (double)(w[k] >> 8) * 0x1p-24);
+  case RANDOM_NORMAL:
+    *absolute = (wide ? 1e-14 : 3e-6) * fabs(high) + 0x1p-23 * fabs(low);
+    if (wide)
+      return low + high * normal_of((double)((w64[0] >> 11) + 1) * 0x1p-53, (double)(w64[1] >> 11) * 0x1p-53, k);
+    /* 24 bits of position in the quadrant that the two top bits name, from its middle by half a step */
+    return low + high * normal_of((double)((w[k & 2U] >> 8) + 1) * 0x1p-24,
+                                  ((double)(w[(k & 2U) + 1] >> 6) + 0.5) * 0x1p-26, k & 1U);
+  case RANDOM_BERNOULLI: return (double)(w[k] < range);
+  default: break;
   }
   uint64_t low_bits = (uint64_t)problem->dim[RANDOM_LOW];
   if (!wide) return (double)(int64_t)(low_bits + ((w[k] * range) >> 32));
@@ -67,7 +68,8 @@ static double element(const pare__problem *problem, uint64_t index, double *abso
   return (double)(int64_t)(low_bits + high_word);
 }
 
-static bool random_reference(const pare__problem *problem, void *const *data, double *const *expected, double *const *tolerance) {
+static bool random_reference(const pare__problem *problem, void *const *data, double *const *expected,
+                             double *const *tolerance) {
   (void)data;
   for (int64_t i = 0; i < problem->dim[RANDOM_N]; i++) {
     double absolute;
@@ -146,7 +148,9 @@ static void push_real(pare__args *args, bool wide, double value) {
 }
 
 /* The largest value below high in the precision computed in: rounding must not reach it. */
-static double below(bool wide, double high) { return wide ? nextafter(high, -INFINITY) : nextafterf((float)high, -INFINITY); }
+static double below(bool wide, double high) {
+  return wide ? nextafter(high, -INFINITY) : nextafterf((float)high, -INFINITY);
+}
 
 static pare_status random_launch(const pare__run *run) {
   const pare__problem *problem = run->piece;
@@ -180,7 +184,8 @@ static pare_status random_launch(const pare__run *run) {
 /* A parameter's values end with 0, so a chunk of one block stands for dealing blocks out. */
 static const pare__param chunk_params[] = {
     {"CHUNK", (const int[]){512, 128, 2048, 0}}, {"GROUP", (const int[]){1, 0}}, {NULL, NULL}};
-static const pare__param deal_params[] = {{"CHUNK", (const int[]){1, 0}}, {"GROUP", (const int[]){128, 64, 256, 0}}, {NULL, NULL}};
+static const pare__param deal_params[] = {
+    {"CHUNK", (const int[]){1, 0}}, {"GROUP", (const int[]){128, 64, 256, 0}}, {NULL, NULL}};
 
 static const pare__variant variants[] = {
     {.name = "chunk", .file = "random.cl", .shaped = PARE__FOR_CPU, .params = chunk_params},

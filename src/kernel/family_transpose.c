@@ -10,8 +10,16 @@
 /* Row-major x [batch0][batch1][rows][columns + gap] into y [batch0][batch1][columns][rows + gap]. */
 static void set_problem(pare__problem *out, pare_dtype dtype, const int64_t *shape, int64_t gap) {
   int64_t x_row = shape[3] + gap, y_column = shape[2] + gap;
-  const int64_t dim[] = {shape[2], shape[3], shape[0], shape[1], shape[1] * shape[2] * x_row, shape[2] * x_row, x_row,
-                         shape[1] * shape[3] * y_column, shape[3] * y_column, y_column};
+  const int64_t dim[] = {shape[2],
+                         shape[3],
+                         shape[0],
+                         shape[1],
+                         shape[1] * shape[2] * x_row,
+                         shape[2] * x_row,
+                         x_row,
+                         shape[1] * shape[3] * y_column,
+                         shape[3] * y_column,
+                         y_column};
   for (unsigned i = 0; i < PARE__COUNT(dim); i++) out->dim[i] = dim[i];
   out->dtype[0] = out->dtype[1] = dtype;
 }
@@ -20,8 +28,8 @@ static bool transpose_problem(pare__case_set set, const pare_device_info *info, 
   (void)info;
   static const pare_dtype dtypes[] = {PARE_I32, PARE_I16, PARE_U8, PARE_I64};
   static const int64_t tiny[][4] = {{2, 3, 17, 41}}, bench[][4] = {{1, 1, 4096, 4096}, {8, 12, 128, 64}};
-  static const int64_t test[][4] = {{1, 1, 1, 1},   {1, 1, 7, 13},  {2, 3, 16, 8},   {1, 2, 67, 131}, {0, 1, 8, 8},
-                                    {1, 1, 0, 5},   {3, 1, 129, 5}, {1, 1, 5, 257},  {1, 1, 512, 320}};
+  static const int64_t test[][4] = {{1, 1, 1, 1}, {1, 1, 7, 13},  {2, 3, 16, 8},  {1, 2, 67, 131}, {0, 1, 8, 8},
+                                    {1, 1, 0, 5}, {3, 1, 129, 5}, {1, 1, 5, 257}, {1, 1, 512, 320}};
   if (set == PARE__CASES_BENCH) {
     if (index >= PARE__COUNT(bench)) return false;
     set_problem(out, PARE_I32, bench[index], 0);
@@ -29,15 +37,18 @@ static bool transpose_problem(pare__case_set set, const pare_device_info *info, 
   }
   unsigned shapes = set == PARE__CASES_SELFTEST ? PARE__COUNT(tiny) : PARE__COUNT(test);
   if (index >= shapes * PARE__COUNT(dtypes)) return false;
-  set_problem(out, dtypes[index / shapes], set == PARE__CASES_SELFTEST ? tiny[index % shapes] : test[index % shapes], index % 3);
+  set_problem(out, dtypes[index / shapes], set == PARE__CASES_SELFTEST ? tiny[index % shapes] : test[index % shapes],
+              index % 3);
   return true;
 }
 
 static int64_t span(const pare__problem *problem, bool of_y) {
   const int64_t *dim = problem->dim, *stride = dim + (of_y ? TRANSPOSE_Y_BATCH0 : TRANSPOSE_X_BATCH0);
-  int64_t lines = dim[of_y ? TRANSPOSE_COLUMNS : TRANSPOSE_ROWS], length = dim[of_y ? TRANSPOSE_ROWS : TRANSPOSE_COLUMNS];
+  int64_t lines = dim[of_y ? TRANSPOSE_COLUMNS : TRANSPOSE_ROWS],
+          length = dim[of_y ? TRANSPOSE_ROWS : TRANSPOSE_COLUMNS];
   if (dim[TRANSPOSE_BATCH0] * dim[TRANSPOSE_BATCH1] * lines * length == 0) return 0;
-  return (dim[TRANSPOSE_BATCH0] - 1) * stride[0] + (dim[TRANSPOSE_BATCH1] - 1) * stride[1] + (lines - 1) * stride[2] + length;
+  return (dim[TRANSPOSE_BATCH0] - 1) * stride[0] + (dim[TRANSPOSE_BATCH1] - 1) * stride[1] + (lines - 1) * stride[2] +
+         length;
 }
 
 static void transpose_buffer(const pare__problem *problem, unsigned i, pare__buffer_spec *out) {
@@ -73,12 +84,14 @@ static void transpose_work(const pare__problem *problem, double *flops, double *
 
 static void transpose_describe(const pare__problem *problem, char *text, size_t capacity) {
   const int64_t *dim = problem->dim;
-  snprintf(text, capacity, "%lldx%lldx%lldx%lld of %zu bytes", (long long)dim[TRANSPOSE_BATCH0], (long long)dim[TRANSPOSE_BATCH1],
-           (long long)dim[TRANSPOSE_ROWS], (long long)dim[TRANSPOSE_COLUMNS], pare_dtype_bytes(problem->dtype[0]));
+  snprintf(text, capacity, "%lldx%lldx%lldx%lld of %zu bytes", (long long)dim[TRANSPOSE_BATCH0],
+           (long long)dim[TRANSPOSE_BATCH1], (long long)dim[TRANSPOSE_ROWS], (long long)dim[TRANSPOSE_COLUMNS],
+           pare_dtype_bytes(problem->dtype[0]));
 }
 
 static void transpose_class(const pare__problem *problem, char *text, size_t capacity) {
-  snprintf(text, capacity, "%zu bytes %s", pare_dtype_bytes(problem->dtype[0]), elements(problem) < 1 << 20 ? "small" : "large");
+  snprintf(text, capacity, "%zu bytes %s", pare_dtype_bytes(problem->dtype[0]),
+           elements(problem) < 1 << 20 ? "small" : "large");
 }
 
 /* ---- launches ---- */
@@ -101,7 +114,8 @@ static void push_arguments(pare__args *args, const pare__run *run) {
   }
 }
 
-static pare_status launch(const pare__run *run, const char *entry, const char *options, int64_t tile, const size_t *local) {
+static pare_status launch(const pare__run *run, const char *entry, const char *options, int64_t tile,
+                          const size_t *local) {
   const int64_t *dim = run->piece->dim;
   if (elements(run->piece) == 0) return PARE_OK;
   pare__args args = {0};
@@ -127,9 +141,17 @@ static pare_status tiles_launch(const pare__run *run) {
 static const pare__param block_params[] = {{"BLOCK", (const int[]){64, 32, 128, 0}}, {NULL, NULL}};
 
 static const pare__variant variants[] = {
-    {.name = "blocks", .file = "transpose.cl", .shaped = PARE__FOR_CPU, .params = block_params, .accepts = transpose_accepts,
+    {.name = "blocks",
+     .file = "transpose.cl",
+     .shaped = PARE__FOR_CPU,
+     .params = block_params,
+     .accepts = transpose_accepts,
      .launch = blocks_launch},
-    {.name = "tiles", .file = "transpose.cl", .shaped = PARE__FOR_GPU, .accepts = transpose_accepts, .launch = tiles_launch},
+    {.name = "tiles",
+     .file = "transpose.cl",
+     .shaped = PARE__FOR_GPU,
+     .accepts = transpose_accepts,
+     .launch = tiles_launch},
     {.name = NULL},
 };
 

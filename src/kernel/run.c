@@ -1,4 +1,5 @@
-/* Running a variant: its program with the tuning built in, its kernel found again quickly. SPDX-License-Identifier: Apache-2.0 */
+/* Running a variant: its program with the tuning built in, its kernel found again quickly. SPDX-License-Identifier:
+ * Apache-2.0 */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,8 +104,11 @@ static pare_status build(const pare__run *run, const char *entry, const char *ex
     free(extra_copy);
     return pare__fail_memory("a kernel's name", strlen(entry) + strlen(extra));
   }
-  *built = (pare__built_kernel){.variant = run->variant, .tuning = run->tuning, .entry = entry_copy,
-                                .extra_options = extra_copy, .kernel = kernel};
+  *built = (pare__built_kernel){.variant = run->variant,
+                                .tuning = run->tuning,
+                                .entry = entry_copy,
+                                .extra_options = extra_copy,
+                                .kernel = kernel};
   memcpy(built->dtype, run->whole->dtype, sizeof built->dtype);
   return PARE_OK;
 }

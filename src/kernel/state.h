@@ -49,16 +49,18 @@ typedef struct pare__state {
 /* The state of a device, made at first use. Call with the device locked. */
 pare_status pare__state_get(pare__device *device, pare__state **out);
 
-/* Trust: is this instance right on the device? Tests it if nobody has. A driver that fails, or memory that runs out, is an error and no verdict. */
-pare_status pare__trust(pare__device *device, const pare__instance *instance, bool again, const pare__trust_record **out);
+/* Trust: is this instance right on the device? Tests it if nobody has. A driver that fails, or memory that runs out, is
+ * an error and no verdict. */
+pare_status pare__trust(pare__device *device, const pare__instance *instance, bool again,
+                        const pare__trust_record **out);
 
 /* The same without a child process and without what is kept: what the child runs. */
 pare_status pare__trust_here(pare__device *device, const pare__instance *instance, pare__verdict *verdict, char *reason,
                              size_t capacity);
 
 /* The tuner's database: what it says of this problem, if that can still be used. */
-bool pare__database_find(pare__device *device, pare__state *state, const pare__family *family, const pare__problem *problem,
-                         pare__choice *out);
+bool pare__database_find(pare__device *device, pare__state *state, const pare__family *family,
+                         const pare__problem *problem, pare__choice *out);
 pare_status pare__database_store(pare__device *device, pare__state *state, const pare__family *family,
                                  const char *shape_class, const pare__choice *choice);
 

@@ -29,7 +29,8 @@ static bool parse_list(const char *text, int *value, unsigned count) {
     char *end;
     errno = 0;
     long number = strtol(text, &end, 10);
-    if (end == text || errno || number < INT32_MIN || number > INT32_MAX || *end != (i + 1 < count ? ',' : '\0')) return false;
+    if (end == text || errno || number < INT32_MIN || number > INT32_MAX || *end != (i + 1 < count ? ',' : '\0'))
+      return false;
     value[i] = (int)number;
     text = end + 1;
   }

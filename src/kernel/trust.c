@@ -1,4 +1,5 @@
-/* Trust: a variant is tested at its first use on a device and driver, and the result is kept. SPDX-License-Identifier: Apache-2.0 */
+/* Trust: a variant is tested at its first use on a device and driver, and the result is kept. SPDX-License-Identifier:
+ * Apache-2.0 */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +35,8 @@ static bool same_tuple(const pare__instance *instance, const pare__problem *prob
          memcmp(problem->dtype, instance->dtype, instance->family->nbuffers * sizeof problem->dtype[0]) == 0;
 }
 
-/* How closely the self-test's problems can match: the same mode and dtypes; the same mode, with the dtypes put in; any, with both put in. */
+/* How closely the self-test's problems can match: the same mode and dtypes; the same mode, with the dtypes put in; any,
+ * with both put in. */
 typedef enum closeness { SAME_TUPLE, SAME_MODE, ANY_PROBLEM } closeness;
 
 static bool matches(const pare__instance *instance, const pare__problem *problem, closeness how) {
@@ -44,8 +46,8 @@ static bool matches(const pare__instance *instance, const pare__problem *problem
 /* A driver that refuses a launch for good is a verdict; one that fails once is not. */
 static pare_status check_twice(pare__device *device, const pare__instance *instance, const pare__problem *problem,
                                double *worst, char *reason, size_t capacity) {
-  pare_status status = pare__check(device, instance->family, instance->variant, &instance->tuning, problem, SELFTEST_SEED,
-                                   worst, reason, capacity);
+  pare_status status = pare__check(device, instance->family, instance->variant, &instance->tuning, problem,
+                                   SELFTEST_SEED, worst, reason, capacity);
   if (status == PARE_ERR_DEVICE)
     status = pare__check(device, instance->family, instance->variant, &instance->tuning, problem, SELFTEST_SEED, worst,
                          reason, capacity);
@@ -75,13 +77,14 @@ pare_status pare__trust_here(pare__device *device, const pare__instance *instanc
   *verdict = PARE__UNTESTED;
   for (closeness how = SAME_TUPLE; *verdict == PARE__UNTESTED && how <= ANY_PROBLEM; how++) {
     pare__problem problem;
-    for (unsigned i = 0; memset(&problem, 0, sizeof problem), instance->family->problem(PARE__CASES_SELFTEST, info, i, &problem);
-         i++) {
+    for (unsigned i = 0;
+         memset(&problem, 0, sizeof problem), instance->family->problem(PARE__CASES_SELFTEST, info, i, &problem); i++) {
       if (!matches(instance, &problem, how)) continue;
       problem.mode = instance->mode;
       memcpy(problem.dtype, instance->dtype, sizeof problem.dtype);
       char ignored[REASON];
-      if (!pare__variant_possible(info, instance->family, instance->variant, &problem, ignored, sizeof ignored)) continue;
+      if (!pare__variant_possible(info, instance->family, instance->variant, &problem, ignored, sizeof ignored))
+        continue;
       PARE__TRY(judge(device, instance, &problem, verdict, reason, capacity));
       if (*verdict != PARE__TRUSTED) return PARE_OK;
     }
@@ -156,7 +159,8 @@ static pare_status test(pare__device *device, const pare__instance *instance, bo
   return PARE_OK;
 }
 
-pare_status pare__trust(pare__device *device, const pare__instance *instance, bool again, const pare__trust_record **out) {
+pare_status pare__trust(pare__device *device, const pare__instance *instance, bool again,
+                        const pare__trust_record **out) {
   pare__state *state;
   PARE__TRY(pare__state_get(device, &state));
   size_t i = 0;
@@ -191,7 +195,8 @@ pare_status pare__trust(pare__device *device, const pare__instance *instance, bo
 
 /* ---- everything a variant can be asked for ---- */
 
-static bool seen_before(const pare__family *family, const pare_device_info *info, const pare__instance *instance, unsigned index) {
+static bool seen_before(const pare__family *family, const pare_device_info *info, const pare__instance *instance,
+                        unsigned index) {
   pare__problem problem;
   for (unsigned i = 0; i < index; i++) {
     memset(&problem, 0, sizeof problem);
@@ -200,12 +205,13 @@ static bool seen_before(const pare__family *family, const pare_device_info *info
   return false;
 }
 
-static pare_status selftest_locked(pare__device *device, const pare__family *family, const pare__variant *variant, bool again,
-                                   pare__verdict *verdict, char *reason, size_t capacity) {
+static pare_status selftest_locked(pare__device *device, const pare__family *family, const pare__variant *variant,
+                                   bool again, pare__verdict *verdict, char *reason, size_t capacity) {
   const pare_device_info *info = pare__device_info(device);
   pare__problem problem;
   *verdict = PARE__UNTESTED;
-  for (unsigned i = 0; memset(&problem, 0, sizeof problem), family->problem(PARE__CASES_SELFTEST, info, i, &problem); i++) {
+  for (unsigned i = 0; memset(&problem, 0, sizeof problem), family->problem(PARE__CASES_SELFTEST, info, i, &problem);
+       i++) {
     char why[REASON];
     if (!pare__variant_possible(info, family, variant, &problem, why, sizeof why)) {
       if (*verdict == PARE__UNTESTED) snprintf(reason, capacity, "%s", why);

@@ -1,7 +1,9 @@
-/* The tuner: for each shape class of the benchmark problems, tries what can run and keeps the fastest. SPDX-License-Identifier: Apache-2.0
+/* The tuner: for each shape class of the benchmark problems, tries what can run and keeps the fastest.
+ * SPDX-License-Identifier: Apache-2.0
  *
- * The search starts at the built-in defaults of every possible variant and then walks one parameter at a time (coordinate
- * descent) around the best so far, until nothing helps or the class's share of the budget is spent. Every candidate passes the self-test first. */
+ * The search starts at the built-in defaults of every possible variant and then walks one parameter at a time
+ * (coordinate descent) around the best so far, until nothing helps or the class's share of the budget is spent. Every
+ * candidate passes the self-test first. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,7 +43,8 @@ static pare_status measure(const search *s, const pare__choice *choice, double *
   pare__problem problem;
   *seconds = 0;
   *possible = false;
-  for (unsigned i = 0; memset(&problem, 0, sizeof problem), s->family->problem(PARE__CASES_BENCH, info, i, &problem); i++) {
+  for (unsigned i = 0; memset(&problem, 0, sizeof problem), s->family->problem(PARE__CASES_BENCH, info, i, &problem);
+       i++) {
     if (!in_class(s, &problem)) continue;
     *possible = false;
     char reason[200];
@@ -116,7 +119,8 @@ static unsigned classes_of(const pare__family *family, const pare_device_info *i
   char text[CLASS_TEXT], other[CLASS_TEXT];
   pare__problem problem;
   if (!family->shape_class) return 0;
-  for (unsigned i = 0; memset(&problem, 0, sizeof problem), family->problem(PARE__CASES_BENCH, info, i, &problem); i++) {
+  for (unsigned i = 0; memset(&problem, 0, sizeof problem), family->problem(PARE__CASES_BENCH, info, i, &problem);
+       i++) {
     family->shape_class(&problem, text, sizeof text);
     unsigned k = 0;
     for (; k < count; k++) {
@@ -144,8 +148,8 @@ static pare_status tune_family(search *s, double seconds) {
   return status;
 }
 
-pare_status pare__tune(pare__device *device, const pare__family *family, double budget_seconds, pare__tune_progress progress,
-                       void *user) {
+pare_status pare__tune(pare__device *device, const pare__family *family, double budget_seconds,
+                       pare__tune_progress progress, void *user) {
   unsigned count = 0;
   for (unsigned i = 0; pare__families[i]; i++) count += !family || pare__families[i] == family;
   search s = {.device = device, .progress = progress, .user = user, .begin = pare__seconds(), .budget = budget_seconds};

@@ -1,4 +1,5 @@
-/* Copies between any strides: transposes where two axes change places, else element by element. SPDX-License-Identifier: Apache-2.0 */
+/* Copies between any strides: transposes where two axes change places, else element by element.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
 #include "kernel/elementwise.h"
@@ -9,10 +10,10 @@
 /* Only bits move: every dtype of a size travels as one integer type, so that there are few programs. */
 static pare_dtype carrier(pare_dtype dtype) {
   switch (pare_dtype_bytes(dtype)) {
-    case 1: return PARE_U8;
-    case 2: return PARE_I16;
-    case 4: return PARE_I32;
-    default: return PARE_I64;
+  case 1: return PARE_U8;
+  case 2: return PARE_I16;
+  case 4: return PARE_I32;
+  default: return PARE_I64;
   }
 }
 
@@ -83,14 +84,19 @@ pare_status pare__copy(pare_tensor *from, pare_tensor *to) {
   for (int d = 1; d < to->shape.rank; d++)
     if (to->shape.dim[d] > to->shape.dim[axis]) axis = d;
   bool scalar = to->shape.rank == 0;
-  pare__task task = {.codelet = &copy_codelet, .context = to->context, .n = scalar ? 1 : to->shape.dim[axis], .naccesses = 2,
-                     .access = {{from, PARE__READ, scalar ? PARE__WHOLE : axis, 1}, {to, PARE__WRITE, scalar ? PARE__WHOLE : axis, 1}}};
+  pare__task task = {.codelet = &copy_codelet,
+                     .context = to->context,
+                     .n = scalar ? 1 : to->shape.dim[axis],
+                     .naccesses = 2,
+                     .access = {{from, PARE__READ, scalar ? PARE__WHOLE : axis, 1},
+                                {to, PARE__WRITE, scalar ? PARE__WHOLE : axis, 1}}};
   return pare__submit(&task);
 }
 
 pare_status pare__contiguous(pare_tensor *tensor, pare_tensor **out) {
   *out = NULL;
-  if (pare__shape_contiguous(&tensor->shape)) return pare_tensor_reshape(tensor, tensor->shape.rank, tensor->shape.dim, out);
+  if (pare__shape_contiguous(&tensor->shape))
+    return pare_tensor_reshape(tensor, tensor->shape.rank, tensor->shape.dim, out);
   pare_tensor *copy;
   PARE__TRY(pare__tensor_scratch(tensor->context, tensor->dtype, tensor->shape.rank, tensor->shape.dim,
                                  "a compact copy of a strided tensor", &copy));

@@ -10,7 +10,8 @@ static pare_status check_one(const char *function, const char *name, const pare_
 
 pare_status pare__check_output(const char *function, const char *name, pare_tensor *out, const pare_tensor *other) {
   PARE__TRY(check_one(function, name, out));
-  if (out->read_only) return pare__fail(PARE_ERR_ARGUMENT, "%s: %s is a broadcast view and cannot be written", function, name);
+  if (out->read_only)
+    return pare__fail(PARE_ERR_ARGUMENT, "%s: %s is a broadcast view and cannot be written", function, name);
   if (other && other->context != out->context)
     return pare__fail(PARE_ERR_ARGUMENT, "%s: %s belongs to another context than the other tensors", function, name);
   return PARE_OK;
@@ -34,8 +35,10 @@ pare_status pare__check_dtype(const char *function, const char *name, const pare
     size_t used = 0;
     for (int dtype = 0; dtype < PARE_NDTYPES; dtype++)
       if (allowed >> dtype & 1U)
-        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "", pare_dtype_name((pare_dtype)dtype));
-    return pare__fail(PARE_ERR_TYPE, "%s: %s is %s; it can be %s", function, name, pare_dtype_name(tensor->dtype), list);
+        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "",
+                                 pare_dtype_name((pare_dtype)dtype));
+    return pare__fail(PARE_ERR_TYPE, "%s: %s is %s; it can be %s", function, name, pare_dtype_name(tensor->dtype),
+                      list);
   }
   if (tensor->dtype == PARE_F64 && !pare_context_device(tensor->context)->can.f64)
     return pare__fail(PARE_ERR_UNSUPPORTED, "%s: %s is f64, and %s computes none; cast it to f32", function, name,
@@ -50,7 +53,8 @@ pare_status pare__check_same_dtype(const char *function, const char *a_name, con
                     pare_dtype_name(a->dtype), b_name, pare_dtype_name(b->dtype));
 }
 
-pare_status pare__check_shape(const char *function, const char *name, const pare_tensor *tensor, int rank, const int64_t *dim) {
+pare_status pare__check_shape(const char *function, const char *name, const pare_tensor *tensor, int rank,
+                              const int64_t *dim) {
   bool same = tensor->shape.rank == rank;
   for (int i = 0; same && i < rank; i++) same = tensor->shape.dim[i] == dim[i];
   if (same) return PARE_OK;
@@ -64,7 +68,8 @@ pare_status pare__check_rank(const char *function, const char *name, const pare_
   if (tensor->shape.rank >= least && tensor->shape.rank <= most) return PARE_OK;
   char have[PARE__SHAPE_TEXT];
   return pare__fail(PARE_ERR_SHAPE, "%s: %s has shape %s, of rank %d; it must have rank %d to %d", function, name,
-                    pare__shape_text(tensor->shape.rank, tensor->shape.dim, have, sizeof have), tensor->shape.rank, least, most);
+                    pare__shape_text(tensor->shape.rank, tensor->shape.dim, have, sizeof have), tensor->shape.rank,
+                    least, most);
 }
 
 /* ---- results ---- */
@@ -72,7 +77,8 @@ pare_status pare__check_rank(const char *function, const char *name, const pare_
 pare_status pare__result_begin(pare_tensor *out, pare_tensor **result) {
   *result = NULL;
   if (pare__shape_contiguous(&out->shape)) return pare_tensor_reshape(out, out->shape.rank, out->shape.dim, result);
-  return pare__tensor_scratch(out->context, out->dtype, out->shape.rank, out->shape.dim, "a result for a strided output", result);
+  return pare__tensor_scratch(out->context, out->dtype, out->shape.rank, out->shape.dim,
+                              "a result for a strided output", result);
 }
 
 pare_status pare__result_end(pare_status status, pare_tensor *out, pare_tensor *result) {

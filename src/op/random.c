@@ -22,8 +22,12 @@ static const pare__codelet random_codelet = {"random fill", random_run};
 
 static pare_status fill_flat(pare__problem *problem, pare_tensor *flat) {
   problem->dim[RANDOM_N] = flat->shape.dim[0];
-  pare__task task = {.codelet = &random_codelet, .context = flat->context, .params = problem,
-                     .params_bytes = sizeof *problem, .n = flat->shape.dim[0], .naccesses = 1,
+  pare__task task = {.codelet = &random_codelet,
+                     .context = flat->context,
+                     .params = problem,
+                     .params_bytes = sizeof *problem,
+                     .n = flat->shape.dim[0],
+                     .naccesses = 1,
                      .access = {{flat, PARE__WRITE, 0, 1}}};
   return pare__submit(&task);
 }
@@ -57,8 +61,8 @@ pare_status pare_random_normal(uint64_t seed, uint64_t stream, double mean, doub
   PARE__TRY(pare__check_output(function, "out", out, NULL));
   PARE__TRY(pare__check_dtype(function, "out", out, PARE__FLOATS));
   if (!isfinite(mean) || !isfinite(deviation) || deviation < 0)
-    return pare__fail(PARE_ERR_ARGUMENT, "%s: mean %g and deviation %g must be finite, the deviation not negative", function,
-                      mean, deviation);
+    return pare__fail(PARE_ERR_ARGUMENT, "%s: mean %g and deviation %g must be finite, the deviation not negative",
+                      function, mean, deviation);
   pare__problem problem = {.mode = RANDOM_NORMAL, .real = {mean, deviation}};
   return fill(&problem, seed, stream, out);
 }
@@ -76,12 +80,12 @@ pare_status pare_random_bernoulli(uint64_t seed, uint64_t stream, double probabi
 /* The least and greatest integer of a dtype. */
 static void integer_limits(pare_dtype dtype, int64_t *least, int64_t *most) {
   switch (dtype) {
-    case PARE_I8: *least = INT8_MIN, *most = INT8_MAX; break;
-    case PARE_U8: *least = 0, *most = UINT8_MAX; break;
-    case PARE_I16: *least = INT16_MIN, *most = INT16_MAX; break;
-    case PARE_I32: *least = INT32_MIN, *most = INT32_MAX; break;
-    case PARE_BOOL: *least = 0, *most = 1; break;
-    default: *least = INT64_MIN, *most = INT64_MAX; break;
+  case PARE_I8: *least = INT8_MIN, *most = INT8_MAX; break;
+  case PARE_U8: *least = 0, *most = UINT8_MAX; break;
+  case PARE_I16: *least = INT16_MIN, *most = INT16_MAX; break;
+  case PARE_I32: *least = INT32_MIN, *most = INT32_MAX; break;
+  case PARE_BOOL: *least = 0, *most = 1; break;
+  default: *least = INT64_MIN, *most = INT64_MAX; break;
   }
 }
 

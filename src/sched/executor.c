@@ -1,8 +1,8 @@
-/* The executor without policy: runs each task at once on the context's device, cut in pieces only where a tensor is staged.
- * SPDX-License-Identifier: Apache-2.0
+/* The executor without policy: runs each task at once on the context's device, cut in pieces only where a tensor is
+ * staged. SPDX-License-Identifier: Apache-2.0
  *
- * Submission order is the order of the in-order queue, so dependencies hold without being tracked. A tensor that is larger than the
- * device's largest buffer lives on the host: each piece gets its slice through a staging buffer. */
+ * Submission order is the order of the in-order queue, so dependencies hold without being tracked. A tensor that is
+ * larger than the device's largest buffer lives on the host: each piece gets its slice through a staging buffer. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,11 +54,12 @@ static pare_status piece_length(const pare__task *task, const pare_device_info *
     slice_of(access, 0, PARE__MIN(grain, task->n), &shape, &offset);
     int64_t nbytes = (int64_t)shape_bytes(&shape, access->tensor->dtype);
     if (nbytes > (int64_t)info->max_buffer_bytes)
-      return pare__fail(PARE_ERR_LIMIT,
-                        "%s: a tensor of %lld bytes is needed in pieces of at least %lld bytes, and the largest buffer of %s "
-                        "has %llu",
-                        task->codelet->name, (long long)shape_bytes(&access->tensor->shape, access->tensor->dtype),
-                        (long long)nbytes, info->name, (unsigned long long)info->max_buffer_bytes);
+      return pare__fail(
+          PARE_ERR_LIMIT,
+          "%s: a tensor of %lld bytes is needed in pieces of at least %lld bytes, and the largest buffer of %s "
+          "has %llu",
+          task->codelet->name, (long long)shape_bytes(&access->tensor->shape, access->tensor->dtype), (long long)nbytes,
+          info->name, (unsigned long long)info->max_buffer_bytes);
     int64_t grains = nbytes > 0 ? PARE__MAX(limit / nbytes, 1) : steps;
     if (grains < pare__div_up(steps, grain)) steps = grains * grain;
   }

@@ -42,7 +42,8 @@ pare_status pare_kernel_selftest(pare_context *context, const char *family_name,
       double start = pare__seconds();
       PARE__TRY(pare__selftest(pare__context_device(context), family, variant, again, &verdict, reason, sizeof reason));
       distrusted += verdict != PARE__TRUSTED && verdict != PARE__CANNOT;
-      pare_kernel_report report = {family->name, variant->name, pare__verdict_name(verdict), reason, pare__seconds() - start};
+      pare_kernel_report report = {family->name, variant->name, pare__verdict_name(verdict), reason,
+                                   pare__seconds() - start};
       if (callback) callback(&report, user);
     }
   }
@@ -56,7 +57,8 @@ pare_status pare_kernel_tune(pare_context *context, const char *family_name, dou
                              pare_kernel_progress_callback progress, void *user) {
   PARE__TRY(pare__context_check("pare_kernel_tune", context));
   if (!(budget_seconds > 0))
-    return pare__fail(PARE_ERR_ARGUMENT, "pare_kernel_tune: a budget of %g seconds; it must be positive", budget_seconds);
+    return pare__fail(PARE_ERR_ARGUMENT, "pare_kernel_tune: a budget of %g seconds; it must be positive",
+                      budget_seconds);
   const pare__family *family;
   PARE__TRY(find_family("pare_kernel_tune", family_name, &family));
   return pare__tune(pare__context_device(context), family, budget_seconds, progress, user);

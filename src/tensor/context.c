@@ -1,4 +1,5 @@
-/* The context: opens the first selected device and keeps what went wrong until somebody waits. SPDX-License-Identifier: Apache-2.0 */
+/* The context: opens the first selected device and keeps what went wrong until somebody waits. SPDX-License-Identifier:
+ * Apache-2.0 */
 #include "tensor/context.h"
 
 #include <pthread.h>
@@ -87,10 +88,11 @@ pare_status pare__context_check(const char *function, const pare_context *contex
   if (atomic_load(&((pare_context *)context)->closed))
     return pare__fail(PARE_ERR_ARGUMENT, "%s: the context is closed", function);
   if (context->process != getpid())
-    return pare__fail(PARE_ERR_ARGUMENT,
-                      "%s: the context was opened in process %ld and cannot be used after fork in process %ld; open a new "
-                      "one in a process started with exec",
-                      function, (long)context->process, (long)getpid());
+    return pare__fail(
+        PARE_ERR_ARGUMENT,
+        "%s: the context was opened in process %ld and cannot be used after fork in process %ld; open a new "
+        "one in a process started with exec",
+        function, (long)context->process, (long)getpid());
   return PARE_OK;
 }
 
@@ -176,7 +178,8 @@ pare_status pare_context_wait(pare_context *context) {
   if (finished == PARE_OK) finished = pare__context_flags_check(context);
   pthread_mutex_lock(&context->lock);
   pare_status status = context->failed;
-  if (status != PARE_OK) status = pare__fail_text(status, context->failure ? context->failure : pare_status_meaning(status));
+  if (status != PARE_OK)
+    status = pare__fail_text(status, context->failure ? context->failure : pare_status_meaning(status));
   context->failed = PARE_OK;
   free(context->failure);
   context->failure = NULL;

@@ -34,12 +34,14 @@ static void walk_axis(walk *w, int axis, char *strided) {
   for (int64_t i = 0; i < shape->dim[axis]; i++) walk_axis(w, axis + 1, strided + i * step);
 }
 
-void pare__host_gather(const pare__shape *shape, int64_t offset, size_t element_bytes, const void *strided, void *contiguous) {
+void pare__host_gather(const pare__shape *shape, int64_t offset, size_t element_bytes, const void *strided,
+                       void *contiguous) {
   walk w = {shape, element_bytes, contiguous, true};
   if (pare__shape_elements(shape) > 0) walk_axis(&w, 0, (char *)strided + offset * (int64_t)element_bytes);
 }
 
-void pare__host_scatter(const pare__shape *shape, int64_t offset, size_t element_bytes, const void *contiguous, void *strided) {
+void pare__host_scatter(const pare__shape *shape, int64_t offset, size_t element_bytes, const void *contiguous,
+                        void *strided) {
   walk w = {shape, element_bytes, (char *)contiguous, false};
   if (pare__shape_elements(shape) > 0) walk_axis(&w, 0, (char *)strided + offset * (int64_t)element_bytes);
 }

@@ -21,8 +21,9 @@ pare_status pare_tensor_opencl(pare_tensor *tensor, cl_mem *buffer, size_t *offs
   PARE__TRY(pare__context_check("pare_tensor_opencl", tensor->context));
   PARE__TRY(pare__tensor_poisoned(tensor));
   if (!pare__tensor_on_device(tensor))
-    return pare__fail(PARE_ERR_UNSUPPORTED,
-                      "pare_tensor_opencl: this tensor is larger than the device's largest buffer and lives on the host");
+    return pare__fail(
+        PARE_ERR_UNSUPPORTED,
+        "pare_tensor_opencl: this tensor is larger than the device's largest buffer and lives on the host");
   *buffer = pare__buffer_mem(pare__tensor_buffer(tensor));
   if (offset_bytes) *offset_bytes = (size_t)tensor->offset * pare_dtype_bytes(tensor->dtype);
   return PARE_OK;

@@ -59,8 +59,8 @@ pare_status pare__shape_broadcast(const pare__shape *a, const pare__shape *b, pa
     if (da != db && da != 1 && db != 1) {
       char ta[PARE__SHAPE_TEXT], tb[PARE__SHAPE_TEXT];
       return pare__fail(PARE_ERR_SHAPE, "shapes %s and %s do not broadcast: %lld meets %lld in dimension %d",
-                        pare__shape_text(a->rank, a->dim, ta, sizeof ta), pare__shape_text(b->rank, b->dim, tb, sizeof tb),
-                        (long long)da, (long long)db, i);
+                        pare__shape_text(a->rank, a->dim, ta, sizeof ta),
+                        pare__shape_text(b->rank, b->dim, tb, sizeof tb), (long long)da, (long long)db, i);
     }
     dim[i] = da == 1 ? db : da;
   }
@@ -70,8 +70,8 @@ pare_status pare__shape_broadcast(const pare__shape *a, const pare__shape *b, pa
 
 pare_status pare__axis(const char *function, int axis, int rank, int *out) {
   if (axis < -rank || axis >= rank)
-    return pare__fail(PARE_ERR_ARGUMENT, "%s: axis %d is out of range for a tensor of rank %d (-%d to %d)", function, axis,
-                      rank, rank, rank - 1);
+    return pare__fail(PARE_ERR_ARGUMENT, "%s: axis %d is out of range for a tensor of rank %d (-%d to %d)", function,
+                      axis, rank, rank, rank - 1);
   *out = axis < 0 ? axis + rank : axis;
   return PARE_OK;
 }

@@ -3,7 +3,8 @@
 
 #include <stdlib.h>
 
-pare_status pare__storage_create(pare__device *device, size_t nbytes, void *wrap, const char *what, pare__storage **out) {
+pare_status pare__storage_create(pare__device *device, size_t nbytes, void *wrap, const char *what,
+                                 pare__storage **out) {
   *out = NULL;
   pare__storage *storage = calloc(1, sizeof *storage);
   if (!storage) return pare__fail_memory("a tensor", sizeof *storage);
@@ -69,7 +70,8 @@ pare_status pare__tensor_poisoned(const pare_tensor *tensor) {
   pare__storage *storage = tensor->storage;
   pthread_mutex_lock(&storage->lock);
   pare_status status = storage->failed;
-  if (status != PARE_OK) status = pare__fail_text(status, storage->failure ? storage->failure : pare_status_meaning(status));
+  if (status != PARE_OK)
+    status = pare__fail_text(status, storage->failure ? storage->failure : pare_status_meaning(status));
   pthread_mutex_unlock(&storage->lock);
   return status;
 }

@@ -8,8 +8,8 @@
 #include "tensor/storage.h"
 
 /* Checks the arguments that every constructor has and fills all but the storage. */
-static pare_status tensor_new(const char *function, pare_context *context, pare_dtype dtype, int rank, const int64_t *shape,
-                              pare_tensor **out, size_t *nbytes) {
+static pare_status tensor_new(const char *function, pare_context *context, pare_dtype dtype, int rank,
+                              const int64_t *shape, pare_tensor **out, size_t *nbytes) {
   if (!out) return pare__fail_null(function, "out");
   *out = NULL;
   PARE__TRY(pare__context_check(function, context));
@@ -36,8 +36,8 @@ static pare_status tensor_new(const char *function, pare_context *context, pare_
   return PARE_OK;
 }
 
-static pare_status tensor_make(const char *function, pare_context *context, pare_dtype dtype, int rank, const int64_t *shape,
-                               const char *what, pare_tensor **out) {
+static pare_status tensor_make(const char *function, pare_context *context, pare_dtype dtype, int rank,
+                               const int64_t *shape, const char *what, pare_tensor **out) {
   size_t nbytes;
   PARE__TRY(tensor_new(function, context, dtype, rank, shape, out, &nbytes));
   pare_status status = pare__storage_create(pare__context_device(context), nbytes, NULL, what, &(*out)->storage);
@@ -48,12 +48,13 @@ static pare_status tensor_make(const char *function, pare_context *context, pare
   return status;
 }
 
-pare_status pare_tensor_create(pare_context *context, pare_dtype dtype, int rank, const int64_t *shape, pare_tensor **out) {
+pare_status pare_tensor_create(pare_context *context, pare_dtype dtype, int rank, const int64_t *shape,
+                               pare_tensor **out) {
   return tensor_make("pare_tensor_create", context, dtype, rank, shape, "a tensor", out);
 }
 
-pare_status pare__tensor_scratch(pare_context *context, pare_dtype dtype, int rank, const int64_t *dim, const char *what,
-                                 pare_tensor **out) {
+pare_status pare__tensor_scratch(pare_context *context, pare_dtype dtype, int rank, const int64_t *dim,
+                                 const char *what, pare_tensor **out) {
   return tensor_make(what, context, dtype, rank, dim, what, out);
 }
 
@@ -76,7 +77,8 @@ pare_status pare_tensor_wrap(pare_context *context, pare_dtype dtype, int rank, 
   if (!data && needed > 0)
     status = pare__fail_null("pare_tensor_wrap", "data");
   else if (nbytes != needed)
-    status = pare__fail(PARE_ERR_SHAPE, "pare_tensor_wrap: the shape needs %zu bytes, the memory given has %zu", needed, nbytes);
+    status = pare__fail(PARE_ERR_SHAPE, "pare_tensor_wrap: the shape needs %zu bytes, the memory given has %zu", needed,
+                        nbytes);
   else if ((uintptr_t)data % pare_dtype_bytes(dtype) != 0)
     status = pare__fail(PARE_ERR_ARGUMENT, "pare_tensor_wrap: the memory is not aligned to the %zu bytes of %s",
                         pare_dtype_bytes(dtype), pare_dtype_name(dtype));
@@ -160,7 +162,7 @@ static pare_status transfer(pare_tensor *tensor, direction way, void *data, size
   if (!pare__shape_contiguous(&tensor->shape)) return transfer_strided(tensor, way, data);
   size_t start = (size_t)tensor->offset * pare_dtype_bytes(tensor->dtype);
   return way == READ ? pare__buffer_read(tensor->storage->buffer, start, nbytes, data)
-                           : pare__buffer_write(tensor->storage->buffer, start, nbytes, data);
+                     : pare__buffer_write(tensor->storage->buffer, start, nbytes, data);
 }
 
 pare_status pare_tensor_read(pare_tensor *tensor, void *data, size_t nbytes) {

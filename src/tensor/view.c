@@ -50,8 +50,9 @@ static pare_status complete_shape(const pare_tensor *tensor, int rank, const int
   return PARE_OK;
 }
 
-/* Gives `to` strides that walk the elements of `from` in the same order; false if no strides can. Groups of old dimensions whose
- * product equals that of a group of new ones are matched from the left; inside a group the old ones must be mergeable. */
+/* Gives `to` strides that walk the elements of `from` in the same order; false if no strides can. Groups of old
+ * dimensions whose product equals that of a group of new ones are matched from the left; inside a group the old ones
+ * must be mergeable. */
 static bool restride(const pare__shape *from, pare__shape *to) {
   int64_t old_dim[PARE_MAX_RANK], old_stride[PARE_MAX_RANK];
   int nold = 0;
@@ -93,13 +94,15 @@ pare_status pare_tensor_reshape(pare_tensor *tensor, int rank, const int64_t *sh
   pare__shape target;
   pare_status status = complete_shape(tensor, rank, shape, &target);
   if (status != PARE_OK) return drop(out, status);
-  if (pare__shape_elements(&target) > 0 && !pare__shape_contiguous(&tensor->shape) && !restride(&tensor->shape, &target)) {
+  if (pare__shape_elements(&target) > 0 && !pare__shape_contiguous(&tensor->shape) &&
+      !restride(&tensor->shape, &target)) {
     char have[PARE__SHAPE_TEXT], want[PARE__SHAPE_TEXT];
-    return drop(out, pare__fail(PARE_ERR_SHAPE,
-                                "pare_tensor_reshape: the strides of this view of shape %s do not allow %s without a copy; "
-                                "copy it first",
-                                pare__shape_text(tensor->shape.rank, tensor->shape.dim, have, sizeof have),
-                                pare__shape_text(target.rank, target.dim, want, sizeof want)));
+    return drop(out,
+                pare__fail(PARE_ERR_SHAPE,
+                           "pare_tensor_reshape: the strides of this view of shape %s do not allow %s without a copy; "
+                           "copy it first",
+                           pare__shape_text(tensor->shape.rank, tensor->shape.dim, have, sizeof have),
+                           pare__shape_text(target.rank, target.dim, want, sizeof want)));
   }
   (*out)->shape = target;
   return PARE_OK;
@@ -123,7 +126,8 @@ pare_status pare_tensor_permute(pare_tensor *tensor, const int *axes, pare_tenso
   return PARE_OK;
 }
 
-pare_status pare_tensor_slice(pare_tensor *tensor, int axis, int64_t start, int64_t count, int64_t step, pare_tensor **out) {
+pare_status pare_tensor_slice(pare_tensor *tensor, int axis, int64_t start, int64_t count, int64_t step,
+                              pare_tensor **out) {
   PARE__TRY(view_of("pare_tensor_slice", tensor, out));
   pare_status status = pare__axis("pare_tensor_slice", axis, tensor->shape.rank, &axis);
   if (status != PARE_OK) return drop(out, status);
@@ -132,10 +136,11 @@ pare_status pare_tensor_slice(pare_tensor *tensor, int axis, int64_t start, int6
   if (ok && count > 0)
     ok = pare__i64_mul(count - 1, step, &reach) && pare__i64_add(start, reach, &last) && last >= 0 && last < length;
   if (!ok)
-    return drop(out, pare__fail(PARE_ERR_ARGUMENT,
-                                "pare_tensor_slice: %lld elements from %lld in steps of %lld do not lie in axis %d of length "
-                                "%lld",
-                                (long long)count, (long long)start, (long long)step, axis, (long long)length));
+    return drop(
+        out, pare__fail(PARE_ERR_ARGUMENT,
+                        "pare_tensor_slice: %lld elements from %lld in steps of %lld do not lie in axis %d of length "
+                        "%lld",
+                        (long long)count, (long long)start, (long long)step, axis, (long long)length));
   (*out)->shape.dim[axis] = count;
   if (count > 0) (*out)->offset += start * tensor->shape.stride[axis];
   if (count > 1) (*out)->shape.stride[axis] *= step;
