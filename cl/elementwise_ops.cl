@@ -1,5 +1,5 @@
-/* The operations of elementwise.cl: OP_name(a, b, c) on vectors of N values of dtype A. SPDX-License-Identifier:
- * Apache-2.0
+/* The operations of elementwise.cl: OP_name(a, b, c) on vectors of N values of dtype A.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * a, b and c are variables of type V = VALUEV(A, N); p0 and p1 scalars of type VALUE(A). A comparison gives an int
  * vector of 0 and 1. Where floats, doubles, ints and longs differ, NAME_KIND picks an entry NAME_f, NAME_d, NAME_i or

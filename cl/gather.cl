@@ -1,8 +1,8 @@
 /* Gather: values[o][i][s] = data[o][row named by index][s]. Bits only move: T0 stands for every dtype of its size.
  * SPDX-License-Identifier: Apache-2.0
  *
- * CPU: one item takes a rectangle of rows and columns; slices are copied with WIDTH-wide vectors. GPU: one item an element, neighbours
- * write neighbouring elements. An index out of range gives zero. */
+ * CPU: one item takes a rectangle of rows and columns; slices are copied with WIDTH-wide vectors. GPU: one item an
+ * element, neighbours write neighbouring elements. An index out of range gives zero. */
 #ifndef WIDTH
 #define WIDTH 1
 #endif
@@ -38,8 +38,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gather_slices(INDEX
 }
 
 /* An index an element. */
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gather_elements(INDEX_ARGUMENTS(const, ), int rows_per_item,
-                                                                             int columns_per_item) {
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void gather_elements(INDEX_ARGUMENTS(const, ),
+                                                                             int rows_per_item, int columns_per_item) {
   INDEX_BEGIN;
   long first = get_global_id(1) * (long)rows_per_item, last = min(first + rows_per_item, outer * rows);
   long column = get_global_id(0) * (long)columns_per_item, end = min(column + columns_per_item, inner);

@@ -1,4 +1,5 @@
-/* int8 weights into panels[panel][k / 4][column][k % 4], and the sums of their columns. SPDX-License-Identifier: Apache-2.0
+/* int8 weights into panels[panel][k / 4][column][k % 4], and the sums of their columns.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * Group x packs panel x; its items share the columns. What lies past k or n is zero. */
 #include "dtype.cl"

@@ -1,7 +1,8 @@
 /* Product of dynamically quantised activations with int8 weights, for GPUs. SPDX-License-Identifier: Apache-2.0
  *
- * The operation of gemm_int8.cl, with square tiles in local memory as gemm_tile.cl has them: an int holds four steps of k. A work-group of 8 x 8
- * items makes 32 x 32 elements, an item 4 x 4 of them. -DDOT: the dot product of cl_khr_integer_dot_product. */
+ * The operation of gemm_int8.cl, with square tiles in local memory as gemm_tile.cl has them: an int holds four steps of
+ * k. A work-group of 8 x 8 items makes 32 x 32 elements, an item 4 x 4 of them. -DDOT: the dot product of
+ * cl_khr_integer_dot_product. */
 #include "dtype.cl"
 
 #if DOT
@@ -37,12 +38,12 @@ static int quantise(__global const STORE(T0) *a, long at, float scale, int zero)
 #endif
 }
 
-__attribute__((reqd_work_group_size(GROUP, GROUP, 1))) __kernel void gemm_int8_tile(
-    int m, int n, int k, __global const STORE(T0) *a, long a_offset, long a_row, __global const int *b, long b_offset,
-    __global const int *column_sum, long column_sum_offset, __global const float *b_scale, long b_scale_offset,
-    __global const float *a_scale, long a_scale_offset, __global const STORE(T5) *a_zero, long a_zero_offset,
-    __global const float *bias, long bias_offset, __global STORE(T7) *c, long c_offset, long c_row, int activation, float low,
-    float high, int panel) {
+__attribute__((reqd_work_group_size(GROUP, GROUP, 1))) __kernel void
+gemm_int8_tile(int m, int n, int k, __global const STORE(T0) *a, long a_offset, long a_row, __global const int *b,
+               long b_offset, __global const int *column_sum, long column_sum_offset, __global const float *b_scale,
+               long b_scale_offset, __global const float *a_scale, long a_scale_offset,
+               __global const STORE(T5) *a_zero, long a_zero_offset, __global const float *bias, long bias_offset,
+               __global STORE(T7) *c, long c_offset, long c_row, int activation, float low, float high, int panel) {
   __local int a_tile[TILE_QUADS][TILE + 1], b_tile[TILE_QUADS][TILE + 1];
   const int x = get_local_id(0), y = get_local_id(1), item = y * GROUP + x;
   const int i0 = get_group_id(1) * TILE, j0 = get_group_id(0) * TILE, quads = (k + 3) / 4;

@@ -1,7 +1,8 @@
 /* Matrix product for any device: one work-item an element of C, any strides. SPDX-License-Identifier: Apache-2.0
  *
- * C = activation(alpha * A * B + beta * C + bias), each element one chain of fma over k. The fallback of gemm_wide.cl and gemm_tile.cl, and
- * for double on devices that have it. panel > 0: B is in panels of that many columns, panel[k][column]. */
+ * C = activation(alpha * A * B + beta * C + bias), each element one chain of fma over k. The fallback of gemm_wide.cl
+ * and gemm_tile.cl, and for double on devices that have it. panel > 0: B is in panels of that many columns,
+ * panel[k][column]. */
 #include "dtype.cl"
 
 #pragma OPENCL FP_CONTRACT OFF
@@ -11,10 +12,11 @@
 #include "gemm_epilogue.cl"
 
 __kernel void gemm_plain(int m, int n, int k, int batches, __global const STORE(T0) *a, long a_offset, long a_batch0,
-                         long a_batch1, long a_row, long a_col, __global const STORE(T1) *b, long b_offset, long b_batch0,
-                         long b_batch1, long b_row, long b_col, long b_panel, int panel, __global const STORE(T2) *bias,
-                         long bias_offset, long bias_row, long bias_col, __global STORE(T3) *c, long c_offset, long c_batch0,
-                         long c_batch1, long c_row, long c_col, REAL alpha, REAL beta, REAL low, REAL high, int activation) {
+                         long a_batch1, long a_row, long a_col, __global const STORE(T1) *b, long b_offset,
+                         long b_batch0, long b_batch1, long b_row, long b_col, long b_panel, int panel,
+                         __global const STORE(T2) *bias, long bias_offset, long bias_row, long bias_col,
+                         __global STORE(T3) *c, long c_offset, long c_batch0, long c_batch1, long c_row, long c_col,
+                         REAL alpha, REAL beta, REAL low, REAL high, int activation) {
   const int j = get_global_id(0), i = get_global_id(1);
   const long batch0 = get_global_id(2) / batches, batch1 = get_global_id(2) % batches;
   if (i >= m || j >= n) return;

@@ -1,12 +1,17 @@
-/* Matrix product for GPUs: square tiles in local memory, a block of C in the registers of each work-item. SPDX-License-Identifier: Apache-2.0
+/* Matrix product for GPUs: square tiles in local memory, a block of C in the registers of each work-item.
+ * SPDX-License-Identifier: Apache-2.0
  *
- *                 TILE_N                     A work-group of (TILE_N / WORK_N) x (TILE_M / WORK_M) items computes TILE_M x TILE_N of C.
- *           +---------------+                For each TILE_K of k: its items load the tile of A and the tile of B together, neighbours
- *    TILE_M | x   x   x   x | item (0, 0)    reading neighbours in memory whatever the strides; barrier; then each item multiplies
- *           | x   x   x   x | computes       WORK_M rows by WORK_N columns, spaced by the size of the group so that neighbours store
- *           +---------------+ the x          neighbours and read local memory without bank conflicts (Volkov & Demmel 2008).
+ *                 TILE_N                     A work-group of (TILE_N / WORK_N) x (TILE_M / WORK_M) items computes
+ * TILE_M x TILE_N of C.
+ *           +---------------+                For each TILE_K of k: its items load the tile of A and the tile of B
+ * together, neighbours TILE_M | x   x   x   x | item (0, 0)    reading neighbours in memory whatever the strides;
+ * barrier; then each item multiplies | x   x   x   x | computes       WORK_M rows by WORK_N columns, spaced by the size
+ * of the group so that neighbours store
+ *           +---------------+ the x          neighbours and read local memory without bank conflicts (Volkov & Demmel
+ * 2008).
  *
- * An element of C is one chain of fma over k, whatever the tiles. panel > 0: B is in panels of that many columns, panel[k][column]. */
+ * An element of C is one chain of fma over k, whatever the tiles. panel > 0: B is in panels of that many columns,
+ * panel[k][column]. */
 #include "dtype.cl"
 
 #pragma OPENCL FP_CONTRACT OFF
@@ -35,12 +40,12 @@
 #define MATH_WIDTH 1
 #include "gemm_epilogue.cl"
 
-__attribute__((reqd_work_group_size(GROUP_X, GROUP_Y, 1))) __kernel void gemm_tile(
-    int m, int n, int k, int batches, __global const STORE(T0) *a, long a_offset, long a_batch0, long a_batch1, long a_row,
-    long a_col, __global const STORE(T1) *b, long b_offset, long b_batch0, long b_batch1, long b_row, long b_col, long b_panel,
-    int panel, __global const STORE(T2) *bias, long bias_offset, long bias_row, long bias_col, __global STORE(T3) *c,
-    long c_offset, long c_batch0, long c_batch1, long c_row, long c_col, REAL alpha, REAL beta, REAL low, REAL high,
-    int activation) {
+__attribute__((reqd_work_group_size(GROUP_X, GROUP_Y, 1))) __kernel void
+gemm_tile(int m, int n, int k, int batches, __global const STORE(T0) *a, long a_offset, long a_batch0, long a_batch1,
+          long a_row, long a_col, __global const STORE(T1) *b, long b_offset, long b_batch0, long b_batch1, long b_row,
+          long b_col, long b_panel, int panel, __global const STORE(T2) *bias, long bias_offset, long bias_row,
+          long bias_col, __global STORE(T3) *c, long c_offset, long c_batch0, long c_batch1, long c_row, long c_col,
+          REAL alpha, REAL beta, REAL low, REAL high, int activation) {
   /* one more column: neighbours along k then fall into different banks */
   __local REAL a_tile[TILE_K][TILE_M + 1];
   __local REAL b_tile[TILE_K][TILE_N + 1];
@@ -62,7 +67,8 @@ __attribute__((reqd_work_group_size(GROUP_X, GROUP_Y, 1))) __kernel void gemm_ti
     }
     UNROLL for (int t = 0; t < TILE_N * TILE_K; t += ITEMS) {
       const bool along_n = b_row != 1 || panel != 0;
-      const int at = t + item, l = along_n ? at / TILE_N : at % TILE_K, s = along_n ? at % TILE_N : at / TILE_K, j = j0 + s;
+      const int at = t + item, l = along_n ? at / TILE_N : at % TILE_K, s = along_n ? at % TILE_N : at / TILE_K,
+                j = j0 + s;
       const long column = panel ? j / panel * b_panel + j % panel : j * b_col;
       b_tile[l][s] = j < n && k0 + l < k ? LOAD(T1, b, column + (k0 + l) * b_row) : (REAL)0;
     }

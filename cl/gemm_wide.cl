@@ -8,13 +8,14 @@
  *          +----+----+----+                    for each panel: tile (gemm_wide_tile.cl), then C
  *          |    |    |    |
  *
- * The panels of a block of B stay in the second level cache, the rows of A in the first (Goto & van de Geijn 2008, without
- * packing A when its rows are f32 and contiguous). An element of C is a chain of fma over each block of kc, the blocks added
- * in order: its bits depend on kc alone, never on the blocking of rows and columns.
+ * The panels of a block of B stay in the second level cache, the rows of A in the first (Goto & van de Geijn 2008,
+ * without packing A when its rows are f32 and contiguous). An element of C is a chain of fma over each block of kc, the
+ * blocks added in order: its bits depend on kc alone, never on the blocking of rows and columns.
  *
- * -D VW lanes of a vector, NV vectors across a tile, MR and MR_SMALL rows of a tile: 8 2 6 4 for 16 registers of 256 bits,
- * 16 2 8 4 for 32 of 512. -D A_IN_PLACE: A is f32 and its rows are contiguous. -D B_IN_PLACE: B is in panels, or its rows are
- * contiguous and used directly. -D C_IS_F32: sums of earlier blocks of k wait in C, else in local memory. */
+ * -D VW lanes of a vector, NV vectors across a tile, MR and MR_SMALL rows of a tile: 8 2 6 4 for 16 registers of 256
+ * bits, 16 2 8 4 for 32 of 512. -D A_IN_PLACE: A is f32 and its rows are contiguous. -D B_IN_PLACE: B is in panels, or
+ * its rows are contiguous and used directly. -D C_IS_F32: sums of earlier blocks of k wait in C, else in local memory.
+ */
 #include "dtype.cl"
 
 #pragma OPENCL FP_CONTRACT OFF
@@ -167,12 +168,13 @@ static int tile_rows(int left, bool *small) {
 
 /* Group (x, y, z): columns x * nc … of rows y * mc … of batch z. b_panel: elements from one panel of
  * packed B to the next, 0 if it is not packed. */
-__attribute__((reqd_work_group_size(1, 1, 1))) __kernel void gemm_wide(
-    int m, int n, int k, int batches, __global const STORE(T0) *a, long a_offset, long a_batch0, long a_batch1, long a_row,
-    long a_col, __global const STORE(T1) *b, long b_offset, long b_batch0, long b_batch1, long b_row, long b_col, long b_panel,
-    __global const STORE(T2) *bias, long bias_offset, long bias_row, long bias_col, __global STORE(T3) *c, long c_offset,
-    long c_batch0, long c_batch1, long c_row, float alpha, float beta, float low, float high, int activation, int mc, int nc,
-    int kc_most, __local float *a_local, __local float *b_local, __local float *partial) {
+__attribute__((reqd_work_group_size(1, 1, 1))) __kernel void
+gemm_wide(int m, int n, int k, int batches, __global const STORE(T0) *a, long a_offset, long a_batch0, long a_batch1,
+          long a_row, long a_col, __global const STORE(T1) *b, long b_offset, long b_batch0, long b_batch1, long b_row,
+          long b_col, long b_panel, __global const STORE(T2) *bias, long bias_offset, long bias_row, long bias_col,
+          __global STORE(T3) *c, long c_offset, long c_batch0, long c_batch1, long c_row, float alpha, float beta,
+          float low, float high, int activation, int mc, int nc, int kc_most, __local float *a_local,
+          __local float *b_local, __local float *partial) {
   const long batch0 = get_global_id(2) / batches, batch1 = get_global_id(2) % batches;
   const int j0 = get_global_id(0) * nc, j1 = min(n, j0 + nc), i0 = get_global_id(1) * mc, i1 = min(m, i0 + mc);
   epilogue e = {alpha, beta, low, high, activation, 1, 1, bias_row, bias_col};
@@ -200,7 +202,8 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void gemm_wide(
 #endif
       for (int j = j0; j < j1; j += PANEL) {
 #if B_IN_PLACE
-        /* Used directly, the last panel of B would reach past its rows: it is moved left, and its first columns are not stored. */
+        /* Used directly, the last panel of B would reach past its rows: it is moved left, and its first columns are not
+         * stored. */
         const int left = b_panel ? 0 : max(j + PANEL - n, 0);
         __global const STORE(T1) *b_tile = b + k0 * b_row + (b_panel ? j / PANEL * b_panel : j - left);
         const long b_tile_row = b_row;

@@ -1,11 +1,13 @@
-/* The micro-kernel of gemm_wide.cl, included once for each number of ROWS and place of A. SPDX-License-Identifier: Apache-2.0
+/* The micro-kernel of gemm_wide.cl, included once for each number of ROWS and place of A.
+ * SPDX-License-Identifier: Apache-2.0
  *
  *            B: kc x PANEL, NV vectors a step            sums[ROWS][PANEL] = A[ROWS][kc] * B[kc][PANEL]
  *   A: ROWS rows, one broadcast each a step              (as one chain of fma over k an element)
  *
- * Not inlined: alone, its ROWS * NV sums stay in registers (PoCL's compiler spills them when it is part of a larger function). */
-static __attribute__((noinline)) void TILE_NAME(A_SPACE const float *a, long a_row, int rows, B_SPACE const STORE(B_TYPE) *b,
-                                                long b_row, int kc, float *sums) {
+ * Not inlined: alone, its ROWS * NV sums stay in registers (PoCL's compiler spills them when it is part of a larger
+ * function). */
+static __attribute__((noinline)) void TILE_NAME(A_SPACE const float *a, long a_row, int rows,
+                                                B_SPACE const STORE(B_TYPE) *b, long b_row, int kc, float *sums) {
   A_SPACE const float *row[ROWS];
   LANES sum[ROWS][NV];
   UNROLL for (int r = 0; r < ROWS; r++) {

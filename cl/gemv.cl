@@ -1,10 +1,10 @@
 /* Product of a few rows with a matrix, for CPU devices: as fast as B can be read. SPDX-License-Identifier: Apache-2.0
  *
  * C = activation(alpha * A * B + beta * C + bias) for A of ROWS rows. One work-item a work-group makes nc columns.
- *   gemv_columns: the rows of B are contiguous, or B is in panels. Four rows of B are read side by side and added to sums in local
- *     memory, which stay in the first level cache: each element of C is one chain of fma over k.
- *   gemv_dots: the columns of B are contiguous. COLUMNS of them are read side by side, each with two vectors of sums, added at the end.
- * Other strides are right as well, only slow; bits do not depend on strides or on nc. */
+ *   gemv_columns: the rows of B are contiguous, or B is in panels. Four rows of B are read side by side and added to
+ * sums in local memory, which stay in the first level cache: each element of C is one chain of fma over k. gemv_dots:
+ * the columns of B are contiguous. COLUMNS of them are read side by side, each with two vectors of sums, added at the
+ * end. Other strides are right as well, only slow; bits do not depend on strides or on nc. */
 #include "dtype.cl"
 
 #pragma OPENCL FP_CONTRACT OFF
@@ -23,20 +23,20 @@
 #define MATH_WIDTH 1
 #include "gemm_epilogue.cl"
 
-#define GEMV_ARGUMENTS                                                                                                     \
-  int m, int n, int k, int batches, __global const STORE(T0) *a, long a_offset, long a_batch0, long a_batch1, long a_row,  \
-      long a_col, __global const STORE(T1) *b, long b_offset, long b_batch0, long b_batch1, long b_row, long b_col,        \
-      long b_panel, int panel, __global const STORE(T2) *bias, long bias_offset, long bias_row, long bias_col,             \
-      __global STORE(T3) *c, long c_offset, long c_batch0, long c_batch1, long c_row, long c_col, float alpha, float beta, \
-      float low, float high, int activation, int nc
+#define GEMV_ARGUMENTS                                                                                              \
+  int m, int n, int k, int batches, __global const STORE(T0) *a, long a_offset, long a_batch0, long a_batch1,       \
+      long a_row, long a_col, __global const STORE(T1) *b, long b_offset, long b_batch0, long b_batch1, long b_row, \
+      long b_col, long b_panel, int panel, __global const STORE(T2) *bias, long bias_offset, long bias_row,         \
+      long bias_col, __global STORE(T3) *c, long c_offset, long c_batch0, long c_batch1, long c_row, long c_col,    \
+      float alpha, float beta, float low, float high, int activation, int nc
 
 /* What both kernels begin with: the group's batch, and its columns [j0, j1). */
-#define GEMV_BEGIN                                                                                                         \
-  const int j0 = get_global_id(0) * nc, j1 = min(n, j0 + nc);                                                              \
-  const long batch0 = get_global_id(1) / batches, batch1 = get_global_id(1) % batches;                                     \
-  a += a_offset + batch0 * a_batch0 + batch1 * a_batch1;                                                                   \
-  b += b_offset + batch0 * b_batch0 + batch1 * b_batch1;                                                                   \
-  c += c_offset + batch0 * c_batch0 + batch1 * c_batch1;                                                                   \
+#define GEMV_BEGIN                                                                     \
+  const int j0 = get_global_id(0) * nc, j1 = min(n, j0 + nc);                          \
+  const long batch0 = get_global_id(1) / batches, batch1 = get_global_id(1) % batches; \
+  a += a_offset + batch0 * a_batch0 + batch1 * a_batch1;                               \
+  b += b_offset + batch0 * b_batch0 + batch1 * b_batch1;                               \
+  c += c_offset + batch0 * c_batch0 + batch1 * c_batch1;                               \
   if (bias) bias += bias_offset;
 
 static void finish(float sum, float alpha, float beta, float low, float high, int activation,
@@ -47,8 +47,8 @@ static void finish(float sum, float alpha, float beta, float low, float high, in
 }
 
 /* Adds `steps` (at most 4) rows of B to the sums of `columns` columns. */
-static void add_rows(const float x[ROWS][4], int steps, __global const STORE(T1) *b, long b_row, long b_col, int columns,
-                     __local float *sums, int pitch) {
+static void add_rows(const float x[ROWS][4], int steps, __global const STORE(T1) *b, long b_row, long b_col,
+                     int columns, __local float *sums, int pitch) {
   int j = 0;
   if (b_col == 1 && steps == 4)
     for (; j + VW <= columns; j += VW) {

@@ -1,5 +1,5 @@
-/* Functions of floats, accurate to a few units in the last place, in any vector width. SPDX-License-Identifier:
- * Apache-2.0
+/* Functions of floats, accurate to a few units in the last place, in any vector width.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * Define MATH_WIDTH as 1, 2, 4, 8 or 16 and include this file; again for another width. It then has
  *   math_expN  math_expm1N  math_logN  math_log1pN  math_tanhN  math_erfN  math_sigmoidN  math_softplusN  math_roundN

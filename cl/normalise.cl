@@ -1,24 +1,26 @@
-/* y = (x - mean) / sqrt(variance + epsilon) * scale + bias over the rows of [rows][length]. SPDX-License-Identifier: Apache-2.0
+/* y = (x - mean) / sqrt(variance + epsilon) * scale + bias over the rows of [rows][length].
+ * SPDX-License-Identifier: Apache-2.0
  *
- * Built with -DROW=f32|f64, -DRMS (no mean is taken off), -DSCALED, -DBIASED, -DSAVED (mean and inverse deviation are results too) and
- * -DPER_COLUMN (`given` statistics are those of columns). Element (row, column) uses scale and bias number
- * (row % groups * row_length + column) / segment: layer norm has one group and segments of 1, group norm a segment a channel.
- * Variance: a second pass over the row with the first pass's mean, corrected by what that mean was off (Chan, Golub & LeVeque 1983), so
- * that a large mean costs nothing. CPU: one item takes whole rows; GPU: a group shares rows. */
+ * Built with -DROW=f32|f64, -DRMS (no mean is taken off), -DSCALED, -DBIASED, -DSAVED (mean and inverse deviation are
+ * results too) and -DPER_COLUMN (`given` statistics are those of columns). Element (row, column) uses scale and bias
+ * number (row % groups * row_length + column) / segment: layer norm has one group and segments of 1, group norm a
+ * segment a channel. Variance: a second pass over the row with the first pass's mean, corrected by what that mean was
+ * off (Chan, Golub & LeVeque 1983), so that a large mean costs nothing. CPU: one item takes whole rows; GPU: a group
+ * shares rows. */
 #include "row.cl"
 
-#define ARGUMENTS                                                                                                        \
-  __global const STORE(T0) * x, long x_from, __global const STORE(T1) * scale, long scale_from,                          \
-      __global const STORE(T2) * bias, long bias_from, __global STORE(T3) * y, long y_from, __global STORE(T4) * mean,   \
-      long mean_from, __global STORE(T5) * spread, long spread_from, long rows, long length, long x_stride,              \
-      long y_stride, long segment, long groups, long first_row, long first_column, long row_length, long period,         \
+#define ARGUMENTS                                                                                                   \
+  __global const STORE(T0) *x, long x_from, __global const STORE(T1) *scale, long scale_from,                       \
+      __global const STORE(T2) *bias, long bias_from, __global STORE(T3) *y, long y_from, __global STORE(T4) *mean, \
+      long mean_from, __global STORE(T5) *spread, long spread_from, long rows, long length, long x_stride,          \
+      long y_stride, long segment, long groups, long first_row, long first_column, long row_length, long period,    \
       float epsilon, float factor
-#define MOVE_TO_START                                                                                                    \
-  x += x_from;                                                                                                           \
-  scale += scale_from;                                                                                                   \
-  bias += bias_from;                                                                                                     \
-  y += y_from;                                                                                                           \
-  mean += mean_from;                                                                                                     \
+#define MOVE_TO_START  \
+  x += x_from;         \
+  scale += scale_from; \
+  bias += bias_from;   \
+  y += y_from;         \
+  mean += mean_from;   \
   spread += spread_from;
 
 #if SCALED
@@ -38,7 +40,7 @@
 #endif
 #define LOAD_SCALE(n, i) CONVERTV(T1, ROW, n, LOADV(T1, n, scale, i))
 #define LOAD_BIAS(n, i) CONVERTV(T2, ROW, n, LOADV(T2, n, bias, i))
-#define NORMALISED(n, c, m, inverse, at)                                                                                 \
+#define NORMALISED(n, c, m, inverse, at) \
   BIAS(n, SCALE(n, CENTRE(LOAD_ROW(n, x, c), m) * (inverse), LOAD_SCALE(n, at)), LOAD_BIAS(n, at))
 #define PUT(n, at, v) SAVEV(T3, n, y, at, CONVERTV(ROW, T3, n, v))
 #define INVERSE(variance) (1 / sqrt((variance) + (real)epsilon))
@@ -89,15 +91,18 @@ static moments row_moments(__global const STORE(T0) * x, int n) {
 }
 
 /* Elements [begin, end) of a row that share one scale and bias. */
-static void apply_segment(__global const STORE(T0) * x, __global STORE(T3) * y, long begin, long end, real m, real factor, real add) {
+static void apply_segment(__global const STORE(T0) *x, __global STORE(T3) *y, long begin, long end, real m, real factor,
+                          real add) {
   long c = begin;
   FOR_VECTORS(c, end) PUT(WIDTH, c, BIAS(WIDTH, CENTRE(LOAD_ROW(WIDTH, x, c), m) * factor, add));
   for (; c < end; c++) PUT(1, c, BIAS(1, CENTRE(LOAD_ROW(1, x, c), m) * factor, add));
 }
 
-/* A row; `column` is the index of its first element in the whole row, `base` that of the whole row's first one among the groups. */
-static void apply_row(__global const STORE(T0) * x, __global const STORE(T1) * scale, __global const STORE(T2) * bias,
-                      __global STORE(T3) * y, long n, long column, long base, long segment, real m, real inverse, bool stream) {
+/* A row; `column` is the index of its first element in the whole row, `base` that of the whole row's first one among
+ * the groups. */
+static void apply_row(__global const STORE(T0) *x, __global const STORE(T1) *scale, __global const STORE(T2) *bias,
+                      __global STORE(T3) *y, long n, long column, long base, long segment, real m, real inverse,
+                      bool stream) {
   long c = 0;
   if (segment == 1) {
     long at = base + column;
@@ -122,8 +127,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void normalise_rows(ARGU
   for (; row < end; row++) {
     moments m = row_moments(x + row * x_stride, (int)length);
     real inverse = INVERSE(m.variance);
-    apply_row(x + row * x_stride, scale, bias, y + row * y_stride, length, 0, (first_row + row) % groups * row_length, segment,
-              m.mean, inverse, stream);
+    apply_row(x + row * x_stride, scale, bias, y + row * y_stride, length, 0, (first_row + row) % groups * row_length,
+              segment, m.mean, inverse, stream);
 #if SAVED
     SAVE(T4, mean, row, m.mean);
     SAVE(T5, spread, row, inverse);
@@ -131,7 +136,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void normalise_rows(ARGU
   }
 }
 
-/* With mean and variance (or a sum of squares: times factor) ready-made. One item takes `per_item` elements of a row. */
+/* With mean and variance (or a sum of squares: times factor) ready-made. One item takes `per_item` elements of a row.
+ */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void normalise_given(ARGUMENTS, int per_item, int stream) {
   MOVE_TO_START
   long row = get_global_id(1), c = (long)get_global_id(0) * per_item, end = min(c + per_item, length);
@@ -145,9 +151,10 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void normalise_given(ARG
   }
 #else
   long at = (first_row + row) % period;
-  real m = RMS ? 0 : CONVERT(T4, ROW, LOAD(T4, mean, at)), inverse = INVERSE(CONVERT(T5, ROW, LOAD(T5, spread, at)) * factor);
-  apply_row(x + c, scale, bias, y + c, end - c, first_column + c, (first_row + row) % groups * row_length, segment, m, inverse,
-            stream && STREAMABLE(T3, y + c, WIDTH));
+  real m = RMS ? 0 : CONVERT(T4, ROW, LOAD(T4, mean, at)),
+       inverse = INVERSE(CONVERT(T5, ROW, LOAD(T5, spread, at)) * factor);
+  apply_row(x + c, scale, bias, y + c, end - c, first_column + c, (first_row + row) % groups * row_length, segment, m,
+            inverse, stream && STREAMABLE(T3, y + c, WIDTH));
 #endif
 }
 #else
@@ -194,7 +201,8 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void normalise_given
   x += row * x_stride;
   y += row * y_stride;
   long at = PER_COLUMN ? column : (first_row + row) % period;
-  real m = RMS ? 0 : CONVERT(T4, ROW, LOAD(T4, mean, at)), inverse = INVERSE(CONVERT(T5, ROW, LOAD(T5, spread, at)) * factor);
+  real m = RMS ? 0 : CONVERT(T4, ROW, LOAD(T4, mean, at)),
+       inverse = INVERSE(CONVERT(T5, ROW, LOAD(T5, spread, at)) * factor);
   PUT(1, c, NORMALISED(1, c, m, inverse, ((first_row + row) % groups * row_length + column) / segment));
 }
 #endif

@@ -1,5 +1,5 @@
-/* Pad: out[i] = data[i - before] along every axis, and what lies outside by `mode`. Bits only move: T0 stands for every dtype of
- * its size. SPDX-License-Identifier: Apache-2.0
+/* Pad: out[i] = data[i - before] along every axis, and what lies outside by `mode`. Bits only move: T0 stands for every
+ * dtype of its size. SPDX-License-Identifier: Apache-2.0
  *
  *   mode (0 … 3)      data: a b c d, three before and after
  *   constant          0 0 0 | a b c d | 0 0 0
@@ -7,8 +7,8 @@
  *   edge              a a a | a b c d | d d d
  *   wrap              b c d | a b c d | a b c
  *
- * CPU: one item takes a rectangle of rows and columns of out; along a row it goes from run to run: forwards, backwards, or one value. GPU:
- * one item an element. Dimensions are right-aligned in a long8; those before `leading` are 1. */
+ * CPU: one item takes a rectangle of rows and columns of out; along a row it goes from run to run: forwards, backwards,
+ * or one value. GPU: one item an element. Dimensions are right-aligned in a long8; those before `leading` are 1. */
 #ifndef WIDTH
 #define WIDTH 1
 #endif
@@ -37,35 +37,35 @@ static long source(long i, long n, int mode) {
   return min(p, period - p);
 }
 
-#define PAD_ARGUMENTS                                                                                                    \
-  __global const STORE(T0) * restrict data, long data_from, __global STORE(T0) * restrict out, long out_from,            \
-      long8 out_dims, long8 befores, long8 data_dims, long8 data_strides, long8 out_strides, int leading, int mode,      \
+#define PAD_ARGUMENTS                                                                                               \
+  __global const STORE(T0) *restrict data, long data_from, __global STORE(T0) *restrict out, long out_from,         \
+      long8 out_dims, long8 befores, long8 data_dims, long8 data_strides, long8 out_strides, int leading, int mode, \
       long fill_bits
 
-#define PAD_BEGIN                                                                                                        \
-  long dim[8], before[8], length[8], stride[8], to_stride[8];                                                            \
-  vstore8(out_dims, 0, dim);                                                                                             \
-  vstore8(befores, 0, before);                                                                                           \
-  vstore8(data_dims, 0, length);                                                                                         \
-  vstore8(data_strides, 0, stride);                                                                                      \
-  vstore8(out_strides, 0, to_stride);                                                                                    \
-  const STORE(T0) fill = (STORE(T0))fill_bits;                                                                           \
-  data += data_from;                                                                                                     \
+#define PAD_BEGIN                                             \
+  long dim[8], before[8], length[8], stride[8], to_stride[8]; \
+  vstore8(out_dims, 0, dim);                                  \
+  vstore8(befores, 0, before);                                \
+  vstore8(data_dims, 0, length);                              \
+  vstore8(data_strides, 0, stride);                           \
+  vstore8(out_strides, 0, to_stride);                         \
+  const STORE(T0) fill = (STORE(T0))fill_bits;                \
+  data += data_from;                                          \
   out += out_from
 
 /* Where row r of out lies and shows data; *inside = 0: nowhere. */
-#define PAD_ROW(r, from, to, inside)                                                                                     \
-  long from = 0, to = 0;                                                                                                 \
-  int inside = 1;                                                                                                        \
-  {                                                                                                                      \
-    long rest = (r);                                                                                                     \
-    for (int d = 6; d >= leading; d--) {                                                                                 \
-      long quotient = rest / dim[d], i = rest - quotient * dim[d], s = source(i - before[d], length[d], mode);           \
-      rest = quotient;                                                                                                   \
-      to += i * to_stride[d];                                                                                            \
-      inside = inside && s >= 0;                                                                                         \
-      from += s * stride[d];                                                                                             \
-    }                                                                                                                    \
+#define PAD_ROW(r, from, to, inside)                                                                           \
+  long from = 0, to = 0;                                                                                       \
+  int inside = 1;                                                                                              \
+  {                                                                                                            \
+    long rest = (r);                                                                                           \
+    for (int d = 6; d >= leading; d--) {                                                                       \
+      long quotient = rest / dim[d], i = rest - quotient * dim[d], s = source(i - before[d], length[d], mode); \
+      rest = quotient;                                                                                         \
+      to += i * to_stride[d];                                                                                  \
+      inside = inside && s >= 0;                                                                               \
+      from += s * stride[d];                                                                                   \
+    }                                                                                                          \
   }
 
 static void copy_run(__global STORE(T0) * to, __global const STORE(T0) * from, long count) {

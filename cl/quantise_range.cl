@@ -1,9 +1,8 @@
 /* The range of activations, and the scale and zero point that it gives. SPDX-License-Identifier: Apache-2.0
  *
  * range   chunk by chunk the least and the greatest value and zero; NaN is ignored
- * affine  from values, or from the results of range: scale = (greatest - least) / 255, zero = round(-least / scale), as ONNX
- *         DynamicQuantizeLinear has it
- * ITEMS work-items a group share a chunk, VW values at a time. */
+ * affine  from values, or from the results of range: scale = (greatest - least) / 255, zero = round(-least / scale), as
+ * ONNX DynamicQuantizeLinear has it ITEMS work-items a group share a chunk, VW values at a time. */
 #include "dtype.cl"
 
 #pragma OPENCL FP_CONTRACT OFF

@@ -1,14 +1,15 @@
-/* Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011).
- * SPDX-License-Identifier: Apache-2.0
+/* Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror & Shaw, "Parallel random numbers: as easy as 1, 2,
+ * 3", 2011). SPDX-License-Identifier: Apache-2.0
  *
- * Block b of a stream is philox(counter = {b, stream}, key = seed): four words of 32 bits, or two of 64. Element i takes word i modulo
- * WORDS of block i / WORDS, so that it depends on (seed, stream, i) alone. Normal deviates come in pairs (Box & Muller 1958).
+ * Block b of a stream is philox(counter = {b, stream}, key = seed): four words of 32 bits, or two of 64. Element i
+ * takes word i modulo WORDS of block i / WORDS, so that it depends on (seed, stream, i) alone. Normal deviates come in
+ * pairs (Box & Muller 1958).
  *
- * Everything in f32 uses + * fma only, which round correctly on every device, so the bits agree between devices. Only the f64 normals
- * use the device's log, sin and cos.
+ * Everything in f32 uses + * fma only, which round correctly on every device, so the bits agree between devices. Only
+ * the f64 normals use the device's log, sin and cos.
  *
- * DISTRIBUTION: 0 uniform, 1 normal, 2 Bernoulli, 3 integers. WORDS: 4, or 2 for f64 and for i64 integers. CHUNK: consecutive
- * blocks an item (CPUs), or 1: blocks dealt out to neighbouring items (GPUs). */
+ * DISTRIBUTION: 0 uniform, 1 normal, 2 Bernoulli, 3 integers. WORDS: 4, or 2 for f64 and for i64 integers. CHUNK:
+ * consecutive blocks an item (CPUs), or 1: blocks dealt out to neighbouring items (GPUs). */
 #include "dtype.cl"
 
 #pragma OPENCL FP_CONTRACT OFF
@@ -39,7 +40,8 @@ static uint4 philox(ulong block, ulong stream, ulong seed) {
 }
 
 #if DISTRIBUTION == 1 && WORDS == 4
-/* ln x for 0 < x <= 1, normal numbers: x = m 2^e with m in [sqrt(1/2), sqrt(2)), then a polynomial in m - 1 (coefficients of Cephes' logf). */
+/* ln x for 0 < x <= 1, normal numbers: x = m 2^e with m in [sqrt(1/2), sqrt(2)), then a polynomial in m - 1
+ * (coefficients of Cephes' logf). */
 static float log_unit(float x) {
   int e = (int)(as_uint(x) >> 23) - 126;
   float m = as_float((as_uint(x) & 0x007fffffu) | 0x3f000000u); /* [1/2, 1) */
@@ -86,7 +88,10 @@ static float2 normal_pair(uint a, uint b) {
   c = fma(c, t2, 1.0f);
   const float r = radius * 0.70710678f, x = r * (c - s), y = r * (c + s);
   const uint quadrant = b >> 30;
-  return quadrant == 0 ? (float2)(x, y) : quadrant == 1 ? (float2)(-y, x) : quadrant == 2 ? (float2)(-x, -y) : (float2)(y, -x);
+  return quadrant == 0   ? (float2)(x, y)
+         : quadrant == 1 ? (float2)(-y, x)
+         : quadrant == 2 ? (float2)(-x, -y)
+                         : (float2)(y, -x);
 }
 #endif
 
@@ -108,9 +113,10 @@ typedef uint word;
 #define REAL float
 #endif
 
-/* first: low or mean; second: high - low or deviation; top: the largest value below high. integer_first: low; range: high - low (0 = 2^64),
- * or the Bernoulli threshold of 2^32. */
-static void convert_block(const word *w, VALUE(T0) *value, REAL first, REAL second, REAL top, long integer_first, ulong range) {
+/* first: low or mean; second: high - low or deviation; top: the largest value below high. integer_first: low; range:
+ * high - low (0 = 2^64), or the Bernoulli threshold of 2^32. */
+static void convert_block(const word *w, VALUE(T0) *value, REAL first, REAL second, REAL top, long integer_first,
+                          ulong range) {
 #if DISTRIBUTION == 0
 #pragma unroll
   for (int k = 0; k < WORDS; k++) {
@@ -142,8 +148,8 @@ static void convert_block(const word *w, VALUE(T0) *value, REAL first, REAL seco
 #endif
 }
 
-static void one_block(ulong block, ulong seed, ulong stream, long begin, long n, __global STORE(T0) *y, REAL first, REAL second, REAL top,
-                      long integer_first, ulong range) {
+static void one_block(ulong block, ulong seed, ulong stream, long begin, long n, __global STORE(T0) *y, REAL first,
+                      REAL second, REAL top, long integer_first, ulong range) {
   const uint4 four = philox(block, stream, seed);
 #if WORDS == 2
   const word w[2] = {((ulong)four.y << 32) | four.x, ((ulong)four.w << 32) | four.z};
@@ -159,9 +165,9 @@ static void one_block(ulong block, ulong seed, ulong stream, long begin, long n,
 }
 
 /* y[0 … n) are elements begin … begin + n of the stream; nblocks blocks from first_block on hold them. */
-__attribute__((reqd_work_group_size(GROUP, 1, 1))) __kernel void random_fill(
-    long n, long begin, ulong first_block, long nblocks, ulong seed, ulong stream, __global STORE(T0) *y, long offset, REAL first,
-    REAL second, REAL top, long integer_first, ulong range) {
+__attribute__((reqd_work_group_size(GROUP, 1, 1))) __kernel void
+random_fill(long n, long begin, ulong first_block, long nblocks, ulong seed, ulong stream, __global STORE(T0) *y,
+            long offset, REAL first, REAL second, REAL top, long integer_first, ulong range) {
   const long item = get_global_id(0);
   y += offset;
 #if CHUNK > 1

@@ -1,13 +1,15 @@
-/* Reduction of [outer][reduced][inner] to [outer][blocks][inner], a block being `block` elements of the reduced axis. SPDX-License-Identifier: Apache-2.0
+/* Reduction of [outer][reduced][inner] to [outer][blocks][inner], a block being `block` elements of the reduced axis.
+ * SPDX-License-Identifier: Apache-2.0
  *
  *        inner = 1 (rows)                  inner > 1 (columns)
  *   |block 0|block 1|block 2|           +--- inner ---+
  *   |-------|-------|---    |  outer    | block 0     |  each column of a block
  *       one result each                 | block 1     |  gives one result
  *
- * A second pass over the blocks' results ends the job. CPU: one item takes whole blocks with WIDTH-wide vectors, UNROLL partial results
- * side by side (no local memory: a tree costs a CPU 4-5 times the time). GPU: a group of GROUP items shares blocks, neighbours read
- * neighbouring elements, and a tree in local memory ends it. The order of additions depends on the block alone. */
+ * A second pass over the blocks' results ends the job. CPU: one item takes whole blocks with WIDTH-wide vectors, UNROLL
+ * partial results side by side (no local memory: a tree costs a CPU 4-5 times the time). GPU: a group of GROUP items
+ * shares blocks, neighbours read neighbouring elements, and a tree in local memory ends it. The order of additions
+ * depends on the block alone. */
 #ifndef WIDTH
 #define WIDTH 8
 #endif
@@ -22,17 +24,17 @@
 #define MERGE_STATES(n, a, b) JOIN(MERGE_, MERGE)(n, a, b)
 #define STEP_STATES(n, a, b) JOIN(STEP_, MERGE)(n, a, b)
 /* The partial result that element `at` is; `index` counts within the block. */
-#define LIFT_ELEMENT(n, state, at, index, centre)                                                                        \
-  {                                                                                                                      \
-    ACCV(n) element = CONVERTV(T0, ACC, n, LOADV(T0, n, x, at));                                                         \
-    (state).value = JOIN(MAP_, MAP)(n, element, centre);                                                                 \
-    (state).extra = JOIN(LIFT_, LIFT)(n, index, LOADV(T1, n, second, at));                                               \
+#define LIFT_ELEMENT(n, state, at, index, centre)                          \
+  {                                                                        \
+    ACCV(n) element = CONVERTV(T0, ACC, n, LOADV(T0, n, x, at));           \
+    (state).value = JOIN(MAP_, MAP)(n, element, centre);                   \
+    (state).extra = JOIN(LIFT_, LIFT)(n, index, LOADV(T1, n, second, at)); \
   }
 
-#define ARGUMENTS                                                                                                        \
-  __global const STORE(T0) * x, long x_from, __global const STORE(T1) * second, long second_from,                        \
-      __global STORE(T2) * y, long y_from, __global STORE(T3) * y_second, long y_second_from, long outer, long reduced,  \
-      long inner, int block, long blocks, long x_outer, long x_reduced, long y_outer, long y_block, long position, long count
+#define ARGUMENTS                                                                                                      \
+  __global const STORE(T0) *x, long x_from, __global const STORE(T1) *second, long second_from, __global STORE(T2) *y, \
+      long y_from, __global STORE(T3) *y_second, long y_second_from, long outer, long reduced, long inner, int block,  \
+      long blocks, long x_outer, long x_reduced, long y_outer, long y_block, long position, long count
 
 /* Where the centre of a row is kept: [outer][inner]. */
 #if CENTRED
@@ -51,7 +53,7 @@ static reduce_state1 nothing(void) {
 }
 
 /* Writes the result of the block that begins at element `first` of x and at `from` of the reduced axis. */
-static void save(__global const STORE(T1) * second, __global STORE(T2) * y, __global STORE(T3) * y_second, reduce_state1 s,
+static void save(__global const STORE(T1) *second, __global STORE(T2) *y, __global STORE(T3) *y_second, reduce_state1 s,
                  long first, long x_reduced, long from, long at, long count) {
 #if SAVE_VALUE
   SAVE(T2, y, at, CONVERT(ACC, T2, JOIN(FINISH_, FINISH)(s, count)));
@@ -92,7 +94,8 @@ static reduce_state1 across(wide_state wide) {
   return total;
 }
 
-static reduce_state1 reduce_span(__global const STORE(T0) * x, __global const STORE(T1) * second, int length, VALUE(ACC) centre) {
+static reduce_state1 reduce_span(__global const STORE(T0) *x, __global const STORE(T1) *second, int length,
+                                 VALUE(ACC) centre) {
   if (length == 0) return nothing();
   reduce_state1 total, one;
   wide_state wide, next;
@@ -163,7 +166,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void reduce_columns(ARGU
       LIFT_ELEMENT(WIDTH, part[v], first + i + v * WIDTH, (wide_extra)(0), CENTREV(WIDTH, o, i + v * WIDTH));
   for (int r = 1; r < length; r++)
     for (int v = 0; v < vectors; v++) {
-      LIFT_ELEMENT(WIDTH, next, first + r * x_reduced + i + v * WIDTH, (wide_extra)(r), CENTREV(WIDTH, o, i + v * WIDTH));
+      LIFT_ELEMENT(WIDTH, next, first + r * x_reduced + i + v * WIDTH, (wide_extra)(r),
+                   CENTREV(WIDTH, o, i + v * WIDTH));
       STEP_STATES(WIDTH, part[v], next);
     }
   reduce_state1 s, one;
@@ -192,7 +196,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void reduce_columns(ARGU
 }
 #else
 
-/* A group is `columns` x `lanes` items, times as many blocks as fit; item = (block * lanes + lane) * columns + column; powers of two. */
+/* A group is `columns` x `lanes` items, times as many blocks as fit; item = (block * lanes + lane) * columns + column;
+ * powers of two. */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void reduce_group(ARGUMENTS, int columns, int lanes) {
   __local VALUE(ACC) values[GROUP];
   __local VALUE(EXTRA) extras[GROUP];

@@ -1,12 +1,15 @@
 /* What a reduction does to one element and to two partial results. SPDX-License-Identifier: Apache-2.0
  *
- * Built with -DACC=f32 (the dtype that partial results are computed in), -DEXTRA=… (that of their second part), -DMAP=plain|magnitude|square|centred
- * (what the first pass does to an element), -DMERGE=sum|product|smallest|largest|arg_smallest|arg_largest|logsumexp, -DTIE_LAST=0|1 and
- * -DLIFT=none|index|one|loaded (an element's second part), -DFINISH=plain|mean|root|logarithm|logsumexp, -DLOWEST=… and -DHIGHEST=… (the ends of the dtype that is reduced).
+ * Built with -DACC=f32 (the dtype that partial results are computed in), -DEXTRA=… (that of their second part),
+ * -DMAP=plain|magnitude|square|centred (what the first pass does to an element),
+ * -DMERGE=sum|product|smallest|largest|arg_smallest|arg_largest|logsumexp, -DTIE_LAST=0|1 and
+ * -DLIFT=none|index|one|loaded (an element's second part), -DFINISH=plain|mean|root|logarithm|logsumexp, -DLOWEST=… and
+ * -DHIGHEST=… (the ends of the dtype that is reduced).
  *
- * A partial result is a pair. arg-min and arg-max: the value and its index (-1: nothing seen yet). log-sum-exp: the maximum m and
- * sum exp(x - m), merged as Milakov & Gimelshein, "Online normalizer calculation for softmax", 2018. Others: the value alone.
- * NaN: in sums as IEEE 754; min, max, arg-min and arg-max take the first NaN (the last one with TIE_LAST). */
+ * A partial result is a pair. arg-min and arg-max: the value and its index (-1: nothing seen yet). log-sum-exp: the
+ * maximum m and sum exp(x - m), merged as Milakov & Gimelshein, "Online normalizer calculation for softmax", 2018.
+ * Others: the value alone. NaN: in sums as IEEE 754; min, max, arg-min and arg-max take the first NaN (the last one
+ * with TIE_LAST). */
 #include "dtype.cl"
 #include "exp.cl"
 
@@ -18,10 +21,10 @@
 #define EXPAND(macro, n) macro(n)
 #define IS_NAN(v) ((v) != (v))
 
-#define STATE_DEFINE(n)                                                                                                  \
-  typedef struct {                                                                                                       \
-    ACCV(n) value;                                                                                                       \
-    EXTRAV(n) extra;                                                                                                     \
+#define STATE_DEFINE(n) \
+  typedef struct {      \
+    ACCV(n) value;      \
+    EXTRAV(n) extra;    \
   } reduce_state##n;
 STATE_DEFINE(1)
 #if WIDTH > 1
@@ -50,17 +53,18 @@ EXPAND(STATE_DEFINE, WIDTH)
 #else
 #define TIE(b, a) ((b) < (a))
 #endif
-/* `a` may hold nothing, then b is taken; a `b` that holds nothing is never taken. & and | and no shortcuts: a, b may be vectors. */
-#define MERGE_arg(n, a, b, better)                                                                                       \
-  TAKE_IF(n, a, b, ((b).extra >= 0) & (((a).extra < 0) | ((b).value better (a).value) |                                  \
-                                       (IS_NAN((b).value) & !IS_NAN((a).value)) |                                        \
-                                       ((((b).value == (a).value) | (IS_NAN((b).value) & IS_NAN((a).value))) &           \
-                                        TIE((b).extra, (a).extra))))
-#define TAKE_IF(n, a, b, condition)                                                                                      \
-  {                                                                                                                      \
-    EXTRAV(n) new_extra = (condition) ? (b).extra : (a).extra;                                                           \
-    (a).value = (condition) ? (b).value : (a).value;                                                                     \
-    (a).extra = new_extra;                                                                                               \
+/* `a` may hold nothing, then b is taken; a `b` that holds nothing is never taken. & and | and no shortcuts: a, b may be
+ * vectors. */
+#define MERGE_arg(n, a, b, better)                                                                        \
+  TAKE_IF(n, a, b,                                                                                        \
+          ((b).extra >= 0) &                                                                              \
+              (((a).extra < 0) | ((b).value better(a).value) | (IS_NAN((b).value) & !IS_NAN((a).value)) | \
+               ((((b).value == (a).value) | (IS_NAN((b).value) & IS_NAN((a).value))) & TIE((b).extra, (a).extra))))
+#define TAKE_IF(n, a, b, condition)                            \
+  {                                                            \
+    EXTRAV(n) new_extra = (condition) ? (b).extra : (a).extra; \
+    (a).value = (condition) ? (b).value : (a).value;           \
+    (a).extra = new_extra;                                     \
   }
 
 /* ---- the same where b comes later than a, and both hold something: what the inner loops do ---- */
@@ -73,21 +77,21 @@ EXPAND(STATE_DEFINE, WIDTH)
 #define STEP_arg_smallest(n, a, b) STEP_arg(n, a, b, <, >=)
 #define STEP_arg_largest(n, a, b) STEP_arg(n, a, b, >, <=)
 #if TIE_LAST
-#define STEP_arg(n, a, b, better, not_better)                                                                            \
-  TAKE_IF(n, a, b, !((a).value better (b).value) & (!IS_NAN((a).value) | IS_NAN((b).value)))
+#define STEP_arg(n, a, b, better, not_better) \
+  TAKE_IF(n, a, b, !((a).value better(b).value) & (!IS_NAN((a).value) | IS_NAN((b).value)))
 #else
 #define STEP_arg(n, a, b, better, not_better) TAKE_IF(n, a, b, !((b).value not_better (a).value) & !IS_NAN((a).value))
 #endif
 #define IS_LOGSUMEXP_logsumexp 1
 #if JOIN(IS_LOGSUMEXP_, MERGE)
-#define LSE_DEFINE(n)                                                                                                    \
-  static reduce_state##n logsumexp_merge##n(reduce_state##n a, reduce_state##n b) {                                            \
-    reduce_state##n result;                                                                                              \
-    ACCV(n) zero = 0, distance = a.value == b.value ? zero : b.value - a.value;                                          \
-    ACCV(n) scale = EXP(ACC, n, -fabs(distance));                                                                        \
-    result.extra = b.value > a.value ? a.extra * scale + b.extra : a.extra + b.extra * scale;                            \
-    result.value = b.value > a.value ? b.value : a.value;                                                                \
-    return result;                                                                                                       \
+#define LSE_DEFINE(n)                                                                         \
+  static reduce_state##n logsumexp_merge##n(reduce_state##n a, reduce_state##n b) {           \
+    reduce_state##n result;                                                                   \
+    ACCV(n) zero = 0, distance = a.value == b.value ? zero : b.value - a.value;               \
+    ACCV(n) scale = EXP(ACC, n, -fabs(distance));                                             \
+    result.extra = b.value > a.value ? a.extra * scale + b.extra : a.extra + b.extra * scale; \
+    result.value = b.value > a.value ? b.value : a.value;                                     \
+    return result;                                                                            \
   }
 
 LSE_DEFINE(1)

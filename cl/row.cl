@@ -1,7 +1,7 @@
 /* What the kernels over rows share. SPDX-License-Identifier: Apache-2.0
  *
- * ROW is the dtype that a row is computed in: f64 for f64, else f32. Sums and maxima over the lanes of a vector, in the order of the lanes,
- * and over the items of a group by a tree in local memory. */
+ * ROW is the dtype that a row is computed in: f64 for f64, else f32. Sums and maxima over the lanes of a vector, in the
+ * order of the lanes, and over the items of a group by a tree in local memory. */
 #include "dtype.cl"
 #include "exp.cl"
 

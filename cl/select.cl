@@ -1,5 +1,6 @@
-/* The k-th largest element by its key's digits, from the top: a histogram of one digit among the keys whose higher digits are known, then
- * the digit in which the k-th lies. Exact, in a fixed number of passes. SPDX-License-Identifier: Apache-2.0
+/* The k-th largest element by its key's digits, from the top: a histogram of one digit among the keys whose higher
+ * digits are known, then the digit in which the k-th lies. Exact, in a fixed number of passes.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * state: 0 the known digits, 1 the rank that is left (from 1), 2 how many keys are larger. */
 #include "select_key.cl"
@@ -12,11 +13,10 @@
 #if NARROW
 
 /* totals: the histogram of all elements. One item: it is one scan of BINS numbers. */
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void select_narrow(__global const long *totals, long totals_from,
-                                                                           __global const long *state, long state_from,
-                                                                           __global long *next, long next_from,
-                                                                           __global STORE(T3) * threshold, long threshold_from,
-                                                                           __global long *counts, long counts_from, int bits) {
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+select_narrow(__global const long *totals, long totals_from, __global const long *state, long state_from,
+              __global long *next, long next_from, __global STORE(T3) *threshold, long threshold_from,
+              __global long *counts, long counts_from, int bits) {
   totals += totals_from;
   state += state_from;
   next += next_from;
@@ -42,10 +42,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void select_narrow(__glo
 #else
 
 /* counts[block][bin] of a block of elements. A group a block; a group of one is an item that counts alone. */
-__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void select_histogram(__global const STORE(T0) * x, long x_from,
-                                                                                 __global const long *state, long state_from,
-                                                                                 __global int *counts, long counts_from,
-                                                                                 long length, int block, int shift, int bits) {
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+select_histogram(__global const STORE(T0) *x, long x_from, __global const long *state, long state_from,
+                 __global int *counts, long counts_from, long length, int block, int shift, int bits) {
   __local int table[BINS];
   int item = get_local_id(0);
   for (int i = item; i < BINS; i += GROUP) table[i] = 0;

@@ -1,7 +1,8 @@
 /* Unsigned keys that order elements: larger key, larger element. SPDX-License-Identifier: Apache-2.0
  *
- * KEY is uint, or ulong for f64 and i64 (built with -DWIDE=1); f16 and bf16 go through f32, exactly. Built with -DMAGNITUDE (order of |x|, floats only)
- * and -DSMALLEST (the order turned round). -0 equals +0, and every NaN counts as larger than infinity, in magnitude too. */
+ * KEY is uint, or ulong for f64 and i64 (built with -DWIDE=1); f16 and bf16 go through f32, exactly. Built with
+ * -DMAGNITUDE (order of |x|, floats only) and -DSMALLEST (the order turned round). -0 equals +0, and every NaN counts
+ * as larger than infinity, in magnitude too. */
 #include "dtype.cl"
 
 #if WIDE

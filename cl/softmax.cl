@@ -1,17 +1,18 @@
-/* y = exp(x - m) / s or x - m - log(s) along the middle axis of [outer][length][inner]; m the maximum, s = sum exp(x - m).
- * SPDX-License-Identifier: Apache-2.0
+/* y = exp(x - m) / s or x - m - log(s) along the middle axis of [outer][length][inner]; m the maximum, s = sum exp(x -
+ * m). SPDX-License-Identifier: Apache-2.0
  *
- * Built with -DROW=f32|f64, -DLOGARITHM=0|1. CPU: one item takes rows (inner = 1), or a strip of columns; the exponentials of a
- * row wait in local memory (one item a group) where they fit. GPU: a group shares rows. `given` entries take m and s ready-made, for rows that
- * are split. A row with +infinity or NaN, or of -infinity alone, gives NaN, as IEEE has it. */
+ * Built with -DROW=f32|f64, -DLOGARITHM=0|1. CPU: one item takes rows (inner = 1), or a strip of columns; the
+ * exponentials of a row wait in local memory (one item a group) where they fit. GPU: a group shares rows. `given`
+ * entries take m and s ready-made, for rows that are split. A row with +infinity or NaN, or of -infinity alone, gives
+ * NaN, as IEEE has it. */
 #include "row.cl"
 
-#define ARGUMENTS                                                                                                        \
-  __global const STORE(T0) * x, long x_from, __global const STORE(T1) * m, long m_from, __global const STORE(T2) * s,    \
-      long s_from, __global STORE(T3) * y, long y_from, long outer, long length, long inner, long x_outer, long x_axis,  \
+#define ARGUMENTS                                                                                                      \
+  __global const STORE(T0) *x, long x_from, __global const STORE(T1) *m, long m_from, __global const STORE(T2) *s,     \
+      long s_from, __global STORE(T3) *y, long y_from, long outer, long length, long inner, long x_outer, long x_axis, \
       long y_outer, long y_axis
-#define MOVE_TO_START                                                                                                    \
-  x += x_from;                                                                                                           \
+#define MOVE_TO_START \
+  x += x_from;        \
   y += y_from;
 
 #if LOGARITHM
@@ -65,8 +66,8 @@ static real row_sum(__global const STORE(T0) * x, int length, real largest, __lo
   return total + sum_lanes(sums);
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_rows(ARGUMENTS, int rows_per_item, int keep, int stream,
-                                                                          __local real *kept) {
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_rows(ARGUMENTS, int rows_per_item, int keep,
+                                                                          int stream, __local real *kept) {
   MOVE_TO_START
   long row = (long)get_global_id(0) * rows_per_item, end = min(row + rows_per_item, outer);
   stream = stream && STREAMABLE(T3, y, y_outer);
@@ -96,22 +97,23 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_rows(ARGUME
 }
 
 /* `count` columns, all of them full vectors or one single column. */
-#define STRIP(name, n, vectors)                                                                                          \
-  static void name(__global const STORE(T0) * x, __global STORE(T3) * y, int count, long length, long x_axis, long y_axis) { \
-    ROWV(n) largest[vectors], total[vectors];                                                                            \
-    for (int v = 0; v < count; v++) largest[v] = LOAD_ROW(n, x, v * n);                                                  \
-    for (long r = 1; r < length; r++)                                                                                    \
-      for (int v = 0; v < count; v++) {                                                                                  \
-        ROWV(n) value = LOAD_ROW(n, x, r * x_axis + v * n);                                                              \
-        largest[v] = LARGER(largest[v], value);                                                                          \
-      }                                                                                                                  \
-    for (int v = 0; v < count; v++) total[v] = 0;                                                                        \
-    for (long r = 0; r < length; r++)                                                                                    \
-      for (int v = 0; v < count; v++) total[v] += EXP(ROW, n, LOAD_ROW(n, x, r * x_axis + v * n) - largest[v]);          \
-    for (int v = 0; v < count; v++) total[v] = FACTOR(total[v]);                                                         \
-    for (long r = 0; r < length; r++)                                                                                    \
-      for (int v = 0; v < count; v++)                                                                                    \
-        PUT(n, r * y_axis + v * n, RESULT(n, LOAD_ROW(n, x, r * x_axis + v * n), largest[v], total[v]));                 \
+#define STRIP(name, n, vectors)                                                                                 \
+  static void name(__global const STORE(T0) *x, __global STORE(T3) *y, int count, long length, long x_axis,     \
+                   long y_axis) {                                                                               \
+    ROWV(n) largest[vectors], total[vectors];                                                                   \
+    for (int v = 0; v < count; v++) largest[v] = LOAD_ROW(n, x, v * n);                                         \
+    for (long r = 1; r < length; r++)                                                                           \
+      for (int v = 0; v < count; v++) {                                                                         \
+        ROWV(n) value = LOAD_ROW(n, x, r * x_axis + v * n);                                                     \
+        largest[v] = LARGER(largest[v], value);                                                                 \
+      }                                                                                                         \
+    for (int v = 0; v < count; v++) total[v] = 0;                                                               \
+    for (long r = 0; r < length; r++)                                                                           \
+      for (int v = 0; v < count; v++) total[v] += EXP(ROW, n, LOAD_ROW(n, x, r * x_axis + v * n) - largest[v]); \
+    for (int v = 0; v < count; v++) total[v] = FACTOR(total[v]);                                                \
+    for (long r = 0; r < length; r++)                                                                           \
+      for (int v = 0; v < count; v++)                                                                           \
+        PUT(n, r *y_axis + v * n, RESULT(n, LOAD_ROW(n, x, r * x_axis + v * n), largest[v], total[v]));         \
   }
 #define VECTORS 4
 STRIP(column_strip, WIDTH, VECTORS)
@@ -154,7 +156,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_given(ARGUM
 }
 #else
 
-/* A group is `columns` x `lanes` items, times as many rows as fit; item = (row * lanes + lane) * columns + column; powers of two. */
+/* A group is `columns` x `lanes` items, times as many rows as fit; item = (row * lanes + lane) * columns + column;
+ * powers of two. */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void softmax_group(ARGUMENTS, int columns, int lanes) {
   __local real shared[GROUP];
   MOVE_TO_START

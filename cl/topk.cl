@@ -1,22 +1,23 @@
 /* The `kept` largest elements of each block of the middle axis of [outer][length][inner], in order, with their indices.
  * SPDX-License-Identifier: Apache-2.0
  *
- * An element's place is the number of elements of its block that come before it: larger ones, and equal ones with a lower index. Counting
- * needs no exchange and no memory, so that every element is independent. A second pass over what the blocks kept ends the job. */
+ * An element's place is the number of elements of its block that come before it: larger ones, and equal ones with a
+ * lower index. Counting needs no exchange and no memory, so that every element is independent. A second pass over what
+ * the blocks kept ends the job. */
 #include "select_key.cl"
 
 #ifndef GROUP
 #define GROUP 1
 #endif
 
-#define ARGUMENTS                                                                                                        \
-  __global const STORE(T0) * x, long x_from, __global const long *x_index, long x_index_from, __global STORE(T2) * y,    \
-      long y_from, __global long *y_index, long y_index_from, long outer, long length, long inner, long block, long kept, \
-      long x_outer, long x_axis, long y_outer, long y_axis, long position
+#define ARGUMENTS                                                                                                   \
+  __global const STORE(T0) *x, long x_from, __global const long *x_index, long x_index_from, __global STORE(T2) *y, \
+      long y_from, __global long *y_index, long y_index_from, long outer, long length, long inner, long block,      \
+      long kept, long x_outer, long x_axis, long y_outer, long y_axis, long position
 #define KEY_AT(i) KEY_OF(T0, LOAD(T0, x, (i)*x_axis))
 
-static void put(__global const STORE(T0) * x, __global const long *x_index, __global STORE(T2) * y, __global long *y_index,
-                long from, long at, long index) {
+static void put(__global const STORE(T0) *x, __global const long *x_index, __global STORE(T2) *y,
+                __global long *y_index, long from, long at, long index) {
   SAVE(T2, y, at, LOAD(T0, x, from));
 #if FIRST
   y_index[at] = index;

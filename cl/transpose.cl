@@ -1,11 +1,13 @@
-/* y[b][c][r] = x[b][r][c]: the two axes that are contiguous in x and in y change places. SPDX-License-Identifier: Apache-2.0
+/* y[b][c][r] = x[b][r][c]: the two axes that are contiguous in x and in y change places.
+ * SPDX-License-Identifier: Apache-2.0
  *
- * Only bits move: T0 is an integer type of the element's size. ROWS counts x's rows (contiguous in y), COLUMNS x's columns.
+ * Only bits move: T0 is an integer type of the element's size. ROWS counts x's rows (contiguous in y), COLUMNS x's
+ * columns.
  *
- *   blocks  CPUs: one item a group, BLOCK x BLOCK elements an item. Tiles of 16 rows by 8 columns go through registers, so that every
- *           store fills a cache line of y: two transposes of 8 x 8 by shuffles in three stages.
- *   tiles   GPUs: 32 x 32 elements a group of 32 x 8 items through local memory, a column of padding against bank conflicts
- *           (Ruetsch & Micikevicius 2009). */
+ *   blocks  CPUs: one item a group, BLOCK x BLOCK elements an item. Tiles of 16 rows by 8 columns go through registers,
+ * so that every store fills a cache line of y: two transposes of 8 x 8 by shuffles in three stages. tiles   GPUs: 32 x
+ * 32 elements a group of 32 x 8 items through local memory, a column of padding against bank conflicts (Ruetsch &
+ * Micikevicius 2009). */
 #include "dtype.cl"
 
 #ifndef BLOCK
@@ -18,12 +20,12 @@
 typedef STORE(T0) element;
 typedef JOIN(STORE(T0), 8) octet;
 
-#define PARAMETERS                                                                                                      \
-  int rows, int columns, int batch1, __global const element *x, long x_offset, long x_batch0, long x_batch1, long x_row, \
-      __global element *y, long y_offset, long y_batch0, long y_batch1, long y_column
+#define PARAMETERS                                                                                           \
+  int rows, int columns, int batch1, __global const element *x, long x_offset, long x_batch0, long x_batch1, \
+      long x_row, __global element *y, long y_offset, long y_batch0, long y_batch1, long y_column
 
-#define TO_BATCH(b)                                                                                                     \
-  x += x_offset + (b) / batch1 * x_batch0 + (b) % batch1 * x_batch1;                                                    \
+#define TO_BATCH(b)                                                  \
+  x += x_offset + (b) / batch1 * x_batch0 + (b) % batch1 * x_batch1; \
   y += y_offset + (b) / batch1 * y_batch0 + (b) % batch1 * y_batch1
 
 #ifdef SHAPED_FOR_GPU

@@ -1,5 +1,5 @@
-/* What surrounds the library is broken: memory, cache folders, kernel files, settings. SPDX-License-Identifier:
- * Apache-2.0
+/* What surrounds the library is broken: memory, cache folders, kernel files, settings.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * Without arguments a sample of the allocations fails; with "all" every single one does. */
 #include <check.h>

@@ -9,12 +9,13 @@
 #include "sched/sched.h"
 
 #define OK(call) ck_assert_msg((call) == PARE_OK, "%s", pare_message())
-#define FAILS(status, text, call)                                                                 \
-  do {                                                                                            \
-    ck_assert_int_eq((call), status);                                                             \
-    ck_assert_msg(strstr(pare_message(), text), "'%s' is not in: %s", text, pare_message());      \
+#define FAILS(status, text, call)                                                            \
+  do {                                                                                       \
+    ck_assert_int_eq((call), status);                                                        \
+    ck_assert_msg(strstr(pare_message(), text), "'%s' is not in: %s", text, pare_message()); \
   } while (0)
-#define SHAPE(...) (int)(sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]){__VA_ARGS__}
+#define SHAPE(...) \
+  (int)(sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]) { __VA_ARGS__ }
 enum { MAX = 4096 };
 
 static pare_context *context;
@@ -34,8 +35,10 @@ static pare_tensor *counted(pare_dtype dtype, int first, int step, int rank, con
   ck_assert_int_le(n, MAX);
   for (int64_t i = 0; i < n; i++) {
     int64_t value = first + i * step;
-    if (dtype == PARE_F32) ((float *)(void *)data)[i] = (float)value;
-    else memcpy(data + (size_t)i * pare_dtype_bytes(dtype), &value, pare_dtype_bytes(dtype));
+    if (dtype == PARE_F32)
+      ((float *)(void *)data)[i] = (float)value;
+    else
+      memcpy(data + (size_t)i * pare_dtype_bytes(dtype), &value, pare_dtype_bytes(dtype));
   }
   pare_tensor *tensor;
   OK(pare_tensor_from(context, dtype, rank, shape, data, (size_t)n * pare_dtype_bytes(dtype), &tensor));
@@ -66,7 +69,7 @@ static void expect(pare_tensor *tensor, const int32_t *want) {
 static void close_all(pare_tensor **tensors, int n) {
   for (int i = 0; i < n; i++) pare_tensor_close(tensors[i]);
 }
-#define CLOSE(...)                                                                                \
+#define CLOSE(...) \
   close_all((pare_tensor *[]){__VA_ARGS__}, (int)(sizeof((pare_tensor *[]){__VA_ARGS__}) / sizeof(pare_tensor *)))
 
 START_TEST(gather_takes_rows_and_columns) {
@@ -76,7 +79,8 @@ START_TEST(gather_takes_rows_and_columns) {
   EXPECT(rows, 8, 9, 10, 11, 0, 1, 2, 3, 8, 9, 10, 11);
   OK(pare_gather(data, index, -1, columns));
   EXPECT(columns, 2, 1, 2, 6, 5, 6, 10, 9, 10);
-  pare_tensor *scalar = indices_of(INDICES(-1), 0, NULL), *row = empty(PARE_I32, SHAPE(4)), *turned, *column = empty(PARE_I32, SHAPE(3));
+  pare_tensor *scalar = indices_of(INDICES(-1), 0, NULL), *row = empty(PARE_I32, SHAPE(4)), *turned,
+              *column = empty(PARE_I32, SHAPE(3));
   OK(pare_gather(data, scalar, 0, row));
   EXPECT(row, 8, 9, 10, 11);
   OK(pare_tensor_permute(data, (const int[]){1, 0}, &turned));
@@ -103,7 +107,8 @@ START_TEST(gather_nd_takes_tuples_and_batches) {
   pare_tensor *out = empty(PARE_I32, SHAPE(2, 2));
   OK(pare_gather_nd(data, tuples, 0, out));
   EXPECT(out, 10, 11, 0, 1);
-  pare_tensor *batched = indices_of(INDICES(2, 1), SHAPE(2, 1)), *full = indices_of(INDICES(1, 1, 1), SHAPE(3)), *one = empty(PARE_I32, 0, NULL);
+  pare_tensor *batched = indices_of(INDICES(2, 1), SHAPE(2, 1)), *full = indices_of(INDICES(1, 1, 1), SHAPE(3)),
+              *one = empty(PARE_I32, 0, NULL);
   OK(pare_gather_nd(data, batched, 1, out));
   EXPECT(out, 4, 5, 8, 9);
   OK(pare_gather_nd(data, full, 0, one));
@@ -113,7 +118,8 @@ START_TEST(gather_nd_takes_tuples_and_batches) {
 END_TEST
 
 START_TEST(scatter_elements_applies_duplicates_in_order) {
-  pare_tensor *data = counted(PARE_I32, 0, 1, SHAPE(2, 4)), *index = indices_of(INDICES(1, -3, 1, 0, 0, 3), SHAPE(2, 3));
+  pare_tensor *data = counted(PARE_I32, 0, 1, SHAPE(2, 4)),
+              *index = indices_of(INDICES(1, -3, 1, 0, 0, 3), SHAPE(2, 3));
   pare_tensor *updates = counted(PARE_I32, 10, 1, SHAPE(2, 3)), *out = empty(PARE_I32, SHAPE(2, 4));
   OK(pare_scatter_elements(data, index, updates, 1, PARE_SCATTER_NONE, out));
   EXPECT(out, 0, 12, 2, 3, 14, 5, 6, 15);
@@ -155,18 +161,20 @@ START_TEST(nan_stays_and_bool_is_or) {
   OK(pare_scatter_elements(data, index, update, 0, PARE_SCATTER_MAX, data));
   OK(pare_scatter_elements(flags, index, change, 0, PARE_SCATTER_ADD, flags));
   float got[3];
-  uint8_t or[3];
+  uint8_t or [3];
   OK(pare_tensor_read(data, got, sizeof got));
   OK(pare_tensor_read(flags, or, sizeof or));
   ck_assert(isnan(got[0]) && isnan(got[1]) && got[2] == 2);
-  ck_assert(or[0] == 1 && or[1] == 1 && or[2] == 0);
+  ck_assert(or [0] == 1 && or [1] == 1 && or [2] == 0);
   CLOSE(data, update, flags, change, index);
 }
 END_TEST
 
 START_TEST(an_index_out_of_range_is_an_error_at_the_read) {
-  pare_tensor *data = counted(PARE_I32, 1, 1, SHAPE(3)), *index = indices_of(INDICES(3, -4, INT64_MAX, INT64_MIN, 2), SHAPE(5));
-  pare_tensor *out = empty(PARE_I32, SHAPE(5)), *updates = counted(PARE_I32, 7, 1, SHAPE(5)), *target = empty(PARE_I32, SHAPE(3));
+  pare_tensor *data = counted(PARE_I32, 1, 1, SHAPE(3)),
+              *index = indices_of(INDICES(3, -4, INT64_MAX, INT64_MIN, 2), SHAPE(5));
+  pare_tensor *out = empty(PARE_I32, SHAPE(5)), *updates = counted(PARE_I32, 7, 1, SHAPE(5)),
+              *target = empty(PARE_I32, SHAPE(3));
   int32_t got[5];
   OK(pare_gather(data, index, 0, out));
   FAILS(PARE_ERR_ARGUMENT, "pare_gather", pare_tensor_read(out, got, sizeof got));
@@ -182,7 +190,8 @@ START_TEST(an_index_out_of_range_is_an_error_at_the_read) {
 END_TEST
 
 START_TEST(pads_show_what_their_mode_says) {
-  pare_tensor *data = counted(PARE_I32, 1, 1, SHAPE(4)), *out = empty(PARE_I32, SHAPE(9)), *cut = empty(PARE_I32, SHAPE(5));
+  pare_tensor *data = counted(PARE_I32, 1, 1, SHAPE(4)), *out = empty(PARE_I32, SHAPE(9)),
+              *cut = empty(PARE_I32, SHAPE(5));
   OK(pare_pad(data, INDICES(2), INDICES(3), PARE_PAD_CONSTANT, -5, out));
   EXPECT(out, -5, -5, 1, 2, 3, 4, -5, -5, -5);
   OK(pare_pad(data, INDICES(2), INDICES(3), PARE_PAD_REFLECT, 0, out));
@@ -201,7 +210,8 @@ START_TEST(pads_show_what_their_mode_says) {
 END_TEST
 
 START_TEST(tiles_repeat_every_axis) {
-  pare_tensor *data = counted(PARE_I32, 1, 1, SHAPE(2, 2)), *out = empty(PARE_I32, SHAPE(4, 6)), *none = empty(PARE_I32, SHAPE(0, 2));
+  pare_tensor *data = counted(PARE_I32, 1, 1, SHAPE(2, 2)), *out = empty(PARE_I32, SHAPE(4, 6)),
+              *none = empty(PARE_I32, SHAPE(0, 2));
   OK(pare_tile(data, INDICES(2, 3), out));
   EXPECT(out, 1, 2, 1, 2, 1, 2, 3, 4, 3, 4, 3, 4, 1, 2, 1, 2, 1, 2, 3, 4, 3, 4, 3, 4);
   OK(pare_tile(data, INDICES(0, 1), none));
@@ -211,10 +221,13 @@ START_TEST(tiles_repeat_every_axis) {
 END_TEST
 
 START_TEST(rank_eight_and_no_elements_work) {
-  const int64_t shape[8] = {2, 1, 3, 1, 2, 1, 1, 2}, padded[8] = {2, 1, 3, 1, 3, 1, 1, 2}, none[8] = {2, 1, 0, 1, 2, 1, 1, 2};
+  const int64_t shape[8] = {2, 1, 3, 1, 2, 1, 1, 2}, padded[8] = {2, 1, 3, 1, 3, 1, 1, 2},
+                none[8] = {2, 1, 0, 1, 2, 1, 1, 2};
   const int64_t after[8] = {0, 0, 0, 0, 1, 0, 0, 0};
-  pare_tensor *data = counted(PARE_I32, 0, 1, 8, shape), *out = empty(PARE_I32, 8, padded), *nothing = empty(PARE_I32, 8, none);
-  pare_tensor *index = indices_of(INDICES(1, 0, 0), SHAPE(3)), *no_index = empty(PARE_I64, SHAPE(0)), *updates = empty(PARE_I32, 8, none);
+  pare_tensor *data = counted(PARE_I32, 0, 1, 8, shape), *out = empty(PARE_I32, 8, padded),
+              *nothing = empty(PARE_I32, 8, none);
+  pare_tensor *index = indices_of(INDICES(1, 0, 0), SHAPE(3)), *no_index = empty(PARE_I64, SHAPE(0)),
+              *updates = empty(PARE_I32, 8, none);
   OK(pare_gather(data, index, 4, out));
   int32_t got[36];
   OK(pare_tensor_read(out, got, sizeof got));
@@ -233,7 +246,8 @@ START_TEST(rank_eight_and_no_elements_work) {
 END_TEST
 
 START_TEST(dtypes_move_by_their_size) {
-  static const pare_dtype dtypes[] = {PARE_F32, PARE_F16, PARE_BF16, PARE_I8, PARE_U8, PARE_I16, PARE_I32, PARE_I64, PARE_BOOL};
+  static const pare_dtype dtypes[] = {PARE_F32, PARE_F16, PARE_BF16, PARE_I8,  PARE_U8,
+                                      PARE_I16, PARE_I32, PARE_I64,  PARE_BOOL};
   pare_tensor *index = indices_of(INDICES(1, 0), SHAPE(2));
   for (size_t t = 0; t < PARE__COUNT(dtypes); t++) {
     uint8_t bits[48], got[72];
@@ -261,8 +275,12 @@ typedef struct operands {
 
 static pare_status law_gather_0(operands *o, pare_tensor *out) { return pare_gather(o->data, o->rows, 0, out); }
 static pare_status law_gather_1(operands *o, pare_tensor *out) { return pare_gather(o->data, o->rows, 1, out); }
-static pare_status law_gather_elements_0(operands *o, pare_tensor *out) { return pare_gather_elements(o->data, o->each, 0, out); }
-static pare_status law_gather_elements_1(operands *o, pare_tensor *out) { return pare_gather_elements(o->data, o->each, 1, out); }
+static pare_status law_gather_elements_0(operands *o, pare_tensor *out) {
+  return pare_gather_elements(o->data, o->each, 0, out);
+}
+static pare_status law_gather_elements_1(operands *o, pare_tensor *out) {
+  return pare_gather_elements(o->data, o->each, 1, out);
+}
 static pare_status law_gather_nd(operands *o, pare_tensor *out) { return pare_gather_nd(o->data, o->tuples, 0, out); }
 static pare_status law_scatter_elements_0(operands *o, pare_tensor *out) {
   return pare_scatter_elements(o->data, o->each, o->each_updates, 0, PARE_SCATTER_ADD, out);
@@ -285,10 +303,17 @@ enum { ROWS = 23, COLUMNS = 17, TAKEN = 11 };
 static const struct {
   pare_status (*run)(operands *o, pare_tensor *out);
   int64_t shape[2];
-} laws[] = {{law_gather_0, {TAKEN, COLUMNS}},      {law_gather_1, {ROWS, TAKEN}},           {law_gather_elements_0, {TAKEN, COLUMNS}},
-            {law_gather_elements_1, {TAKEN, COLUMNS}}, {law_gather_nd, {TAKEN, COLUMNS}},   {law_scatter_elements_0, {ROWS, COLUMNS}},
-            {law_scatter_elements_1, {ROWS, COLUMNS}}, {law_scatter_nd, {ROWS, COLUMNS}},   {law_pad_reflect, {ROWS + 45, COLUMNS + 4}},
-            {law_pad_constant, {ROWS, COLUMNS + 41}},  {law_tile, {ROWS * 2, COLUMNS * 3}}};
+} laws[] = {{law_gather_0, {TAKEN, COLUMNS}},
+            {law_gather_1, {ROWS, TAKEN}},
+            {law_gather_elements_0, {TAKEN, COLUMNS}},
+            {law_gather_elements_1, {TAKEN, COLUMNS}},
+            {law_gather_nd, {TAKEN, COLUMNS}},
+            {law_scatter_elements_0, {ROWS, COLUMNS}},
+            {law_scatter_elements_1, {ROWS, COLUMNS}},
+            {law_scatter_nd, {ROWS, COLUMNS}},
+            {law_pad_reflect, {ROWS + 45, COLUMNS + 4}},
+            {law_pad_constant, {ROWS, COLUMNS + 41}},
+            {law_tile, {ROWS * 2, COLUMNS * 3}}};
 
 START_TEST(pieces_give_the_same_bits) {
   int64_t index[TAKEN * COLUMNS];
@@ -297,8 +322,10 @@ START_TEST(pieces_give_the_same_bits) {
     index[i] = i * 7 % 16 - 8;
     values[i] = (float)(i * 31 % 97) / 7.0f;
   }
-  operands o = {.data = counted(PARE_F32, 0, 1, SHAPE(ROWS, COLUMNS)), .rows = indices_of(index, SHAPE(TAKEN)),
-                .each = indices_of(index, SHAPE(TAKEN, COLUMNS)), .tuples = indices_of(index, SHAPE(TAKEN, 1))};
+  operands o = {.data = counted(PARE_F32, 0, 1, SHAPE(ROWS, COLUMNS)),
+                .rows = indices_of(index, SHAPE(TAKEN)),
+                .each = indices_of(index, SHAPE(TAKEN, COLUMNS)),
+                .tuples = indices_of(index, SHAPE(TAKEN, 1))};
   OK(pare_tensor_from(context, PARE_F32, SHAPE(TAKEN, COLUMNS), values, sizeof values, &o.each_updates));
   OK(pare_tensor_from(context, PARE_F32, SHAPE(TAKEN, COLUMNS), values, sizeof values, &o.row_updates));
   int64_t n = count_of(2, laws[_i].shape);
@@ -318,7 +345,8 @@ END_TEST
 
 START_TEST(misfits_are_named) {
   pare_tensor *data = counted(PARE_I32, 0, 1, SHAPE(3, 4)), *index = indices_of(INDICES(0, 1), SHAPE(2));
-  pare_tensor *wrong = empty(PARE_I32, SHAPE(2, 5)), *floats = empty(PARE_F32, SHAPE(2, 4)), *right = empty(PARE_I32, SHAPE(2, 4));
+  pare_tensor *wrong = empty(PARE_I32, SHAPE(2, 5)), *floats = empty(PARE_F32, SHAPE(2, 4)),
+              *right = empty(PARE_I32, SHAPE(2, 4));
   FAILS(PARE_ERR_SHAPE, "[2, 5]", pare_gather(data, index, 0, wrong));
   FAILS(PARE_ERR_SHAPE, "[2, 4]", pare_gather(data, index, 0, wrong));
   FAILS(PARE_ERR_TYPE, "f32", pare_gather(data, index, 0, floats));

@@ -1,5 +1,5 @@
-/* Every row of the kernel table against its double-precision reference, on every device. SPDX-License-Identifier:
- * Apache-2.0
+/* Every row of the kernel table against its double-precision reference, on every device.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * Nothing here knows a family: a new row is tested because it is in the table. PARE_TEST_SMALL=1 takes the problems of
  * the self-test only (for oclgrind); PARE_DEVICE restricts the devices; PARE_TEST_FAMILY the families. */

@@ -1,4 +1,5 @@
-/* Softmax and normalisation through the public API: laws, views, pieces, long rows. SPDX-License-Identifier: Apache-2.0 */
+/* Softmax and normalisation through the public API: laws, views, pieces, long rows.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <check.h>
 #include <math.h>
 #include <pare/normalise.h>
@@ -163,7 +164,8 @@ START_TEST(norms_agree_with_each_other) {
     ck_assert_double_le(fabs(w[k / 35 * 35 + k % 7 * 5 + k / 7 % 5] - i[k]), 1e-5);
   ck_assert_int_eq(pare_group_norm(a, 4, scale, bias, 1e-5, group), PARE_ERR_SHAPE);
   ck_assert_int_eq(pare_layer_norm(a, 4, NULL, NULL, 1e-5, group, NULL, NULL), PARE_ERR_ARGUMENT);
-  pare_tensor *const all[] = {a, scale, bias, group, instance, layer, seen, mean, inverse, batch, view, wide, columns, var, of_view};
+  pare_tensor *const all[] = {a,       scale, bias, group, instance, layer, seen,   mean,
+                              inverse, batch, view, wide,  columns,  var,   of_view};
   for (size_t k = 0; k < PARE__COUNT(all); k++) pare_tensor_close(all[k]);
   float *const data[] = {x, s, b, g, i, l, m, v, variance, p, q, w};
   for (size_t k = 0; k < PARE__COUNT(data); k++) free(data[k]);
@@ -187,7 +189,8 @@ START_TEST(pieces_give_the_same_bits) {
         if (n == 1)
           first = got;
         else {
-          ck_assert_msg(memcmp(first, got, (size_t)count(2, shapes[s]) * sizeof(float)) == 0, "operation %d in %d pieces differs", which, n);
+          ck_assert_msg(memcmp(first, got, (size_t)count(2, shapes[s]) * sizeof(float)) == 0,
+                        "operation %d in %d pieces differs", which, n);
           free(got);
         }
       }

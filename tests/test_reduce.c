@@ -1,4 +1,5 @@
-/* Reductions through the public API: axes, views, empty and oversize tensors, the law of splitting. SPDX-License-Identifier: Apache-2.0 */
+/* Reductions through the public API: axes, views, empty and oversize tensors, the law of splitting.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <check.h>
 #include <math.h>
 #include <pare/reduce.h>
@@ -23,7 +24,8 @@ static int64_t count(int rank, const int64_t *shape) {
 
 static pare_tensor *tensor_of(pare_dtype dtype, int rank, const int64_t *shape, const void *data) {
   pare_tensor *tensor;
-  MUST(pare_tensor_from(context, dtype, rank, shape, data, (size_t)count(rank, shape) * pare_dtype_bytes(dtype), &tensor));
+  MUST(pare_tensor_from(context, dtype, rank, shape, data, (size_t)count(rank, shape) * pare_dtype_bytes(dtype),
+                        &tensor));
   return tensor;
 }
 
@@ -88,7 +90,7 @@ START_TEST(views_need_no_copy_by_the_caller) {
   float *x = random_floats(6 * 7 * 40);
   pare_tensor *tensor = tensor_of(PARE_F32, 3, shape, x), *permuted, *sliced, *out;
   MUST(pare_tensor_permute(tensor, axes_of_view, &permuted)); /* [40, 6, 7] */
-  MUST(pare_tensor_slice(permuted, 0, 39, 13, -3, &sliced)); /* [13, 6, 7] */
+  MUST(pare_tensor_slice(permuted, 0, 39, 13, -3, &sliced));  /* [13, 6, 7] */
   for (int axis = 0; axis < 3; axis++) {
     static const int64_t dims[3] = {13, 6, 7};
     int64_t left[2];
@@ -145,7 +147,8 @@ START_TEST(pieces_give_the_same_bits) {
         pare__context_split(context, 0);
         size_t read = arg ? nbytes : nbytes / 2;
         MUST(pare_tensor_read(arg ? index : out, n == 1 ? whole : pieces, read));
-        ck_assert_msg(n == 1 || memcmp(whole, pieces, read) == 0, "shape %zu, reduction %zu in %d pieces differs", s, r, n);
+        ck_assert_msg(n == 1 || memcmp(whole, pieces, read) == 0, "shape %zu, reduction %zu in %d pieces differs", s, r,
+                      n);
       }
     pare_tensor_close(index);
     pare_tensor_close(out);
@@ -162,9 +165,10 @@ START_TEST(empty_reductions_give_the_identity) {
   static const struct {
     pare_reduction reduction;
     float value;
-  } identity[] = {{PARE_REDUCTION_SUM, 0},          {PARE_REDUCTION_PRODUCT, 1},  {PARE_REDUCTION_MAX, -INFINITY},
-                  {PARE_REDUCTION_MIN, INFINITY},   {PARE_REDUCTION_MEAN, NAN},   {PARE_REDUCTION_LOG_SUM_EXP, -INFINITY},
-                  {PARE_REDUCTION_L2, 0},           {PARE_REDUCTION_LOG_SUM, -INFINITY}};
+  } identity[] = {{PARE_REDUCTION_SUM, 0},         {PARE_REDUCTION_PRODUCT, 1},
+                  {PARE_REDUCTION_MAX, -INFINITY}, {PARE_REDUCTION_MIN, INFINITY},
+                  {PARE_REDUCTION_MEAN, NAN},      {PARE_REDUCTION_LOG_SUM_EXP, -INFINITY},
+                  {PARE_REDUCTION_L2, 0},          {PARE_REDUCTION_LOG_SUM, -INFINITY}};
   const int axis = 1;
   int64_t three = 3;
   pare_tensor *x, *out, *index;
@@ -216,7 +220,8 @@ START_TEST(integers_bools_and_ties) {
   static const uint8_t bools[6] = {1, 1, 0, 1, 1, 1};
   static const int64_t shape[2] = {2, 3}, two = 2;
   const int axis = 1;
-  pare_tensor *x = tensor_of(PARE_I8, 2, shape, bytes), *b = tensor_of(PARE_BOOL, 2, shape, bools), *wide, *narrow, *flag;
+  pare_tensor *x = tensor_of(PARE_I8, 2, shape, bytes), *b = tensor_of(PARE_BOOL, 2, shape, bools), *wide, *narrow,
+              *flag;
   MUST(pare_tensor_create(context, PARE_I64, 1, &two, &wide));
   MUST(pare_tensor_create(context, PARE_I8, 1, &two, &narrow));
   MUST(pare_tensor_create(context, PARE_BOOL, 1, &two, &flag));

@@ -38,7 +38,8 @@ static void check_kth(pare_dtype dtype, int64_t n, int64_t k, bool by_magnitude,
   void *data = malloc((size_t)n * sizeof(double));
   double *order = malloc((size_t)n * sizeof *order);
   fill(dtype, n, data);
-  for (int64_t i = 0; i < n; i++) order[i] = by_magnitude ? fabs(pare__load(dtype, data, (size_t)i)) : pare__load(dtype, data, (size_t)i);
+  for (int64_t i = 0; i < n; i++)
+    order[i] = by_magnitude ? fabs(pare__load(dtype, data, (size_t)i)) : pare__load(dtype, data, (size_t)i);
   qsort(order, (size_t)n, sizeof *order, descending);
   double expected = order[smallest ? n - k : k - 1];
   int64_t beyond = 0, equal = 0, two = 2, got[2], bits = 0;

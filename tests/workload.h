@@ -13,7 +13,8 @@ typedef struct workload_result {
   float sum[WORKLOAD_ROWS];                        /* of each row of relu(A B + bias) */
 } workload_result;
 
-/* Tensors made from `seed`, a view, a product, elementwise, softmax, a reduction, reading back. Everything it makes is closed again, whatever fails. */
+/* Tensors made from `seed`, a view, a product, elementwise, softmax, a reduction, reading back. Everything it makes is
+ * closed again, whatever fails. */
 pare_status workload_compute(pare_context *context, unsigned seed, workload_result *result);
 
 /* Compares with double precision on the host. */

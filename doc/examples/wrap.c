@@ -1,5 +1,5 @@
-/* Works on the caller's own memory, without a copy where device and host share memory. SPDX-License-Identifier:
- * Apache-2.0
+/* Works on the caller's own memory, without a copy where device and host share memory.
+ * SPDX-License-Identifier: Apache-2.0
  *
  *   cc wrap.c $(pkg-config --cflags --libs pare) -o wrap && ./wrap */
 #include <pare.h>

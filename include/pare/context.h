@@ -14,7 +14,8 @@ typedef struct pare_context_options {
   const char *device;          /* selector; NULL = PARE_DEVICE, else the default */
   uint64_t memory_limit_bytes; /* of device memory that pare takes; 0 = PARE_MEMORY ("512MiB"), else no limit of ours */
 } pare_context_options;
-#define PARE_CONTEXT_OPTIONS_INIT {0, 0}
+#define PARE_CONTEXT_OPTIONS_INIT \
+  { 0, 0 }
 
 /* Opens the selected devices. Operations run on the first of them. Thread-safe: any thread may use the context.
  * After fork(2) the child must not use it: calls there fail with PARE_ERR_ARGUMENT.

@@ -11,21 +11,22 @@ extern "C" {
 /* One line of a report; strings are valid during the callback only. */
 typedef struct pare_kernel_report {
   const char *family, *variant; /* "gemm", "wide" */
-  const char *verdict;          /* "trusted", "wrong", "crashed", "hung", "not built", "cannot" (the device lacks something) */
-  const char *reason;           /* "" if trusted */
-  double seconds;               /* that the test took, builds included */
+  const char *verdict; /* "trusted", "wrong", "crashed", "hung", "not built", "cannot" (the device lacks something) */
+  const char *reason;  /* "" if trusted */
+  double seconds;      /* that the test took, builds included */
 } pare_kernel_report;
 typedef void (*pare_kernel_report_callback)(const pare_kernel_report *report, void *user);
 
-/* Runs the self-test of every variant (of `family`, or all if NULL) on the context's device. `again`: also what was tested before.
- * PARE_OK when every variant that the device can run is trusted; PARE_ERR_KERNEL if one is not (the rest still run). */
+/* Runs the self-test of every variant (of `family`, or all if NULL) on the context's device. `again`: also what was
+ * tested before. PARE_OK when every variant that the device can run is trusted; PARE_ERR_KERNEL if one is not (the rest
+ * still run). */
 PARE_API pare_status pare_kernel_selftest(pare_context *context, const char *family, bool again,
                                           pare_kernel_report_callback callback, void *user);
 
-/* Searches variants and parameters for at most budget_seconds and keeps the best per device and shape class on disk. A later context uses
- * them. progress (NULL allowed) is told what is being timed and the fraction done, 0 to 1. */
-typedef void (*pare_kernel_progress_callback)(const char *family, const char *shape_class, const char *variant, double fraction,
-                                              void *user);
+/* Searches variants and parameters for at most budget_seconds and keeps the best per device and shape class on disk. A
+ * later context uses them. progress (NULL allowed) is told what is being timed and the fraction done, 0 to 1. */
+typedef void (*pare_kernel_progress_callback)(const char *family, const char *shape_class, const char *variant,
+                                              double fraction, void *user);
 PARE_API pare_status pare_kernel_tune(pare_context *context, const char *family, double budget_seconds,
                                       pare_kernel_progress_callback progress, void *user);
 
@@ -38,7 +39,8 @@ typedef struct pare_kernel_figure {
 } pare_kernel_figure;
 typedef void (*pare_kernel_figure_callback)(const pare_kernel_figure *figure, void *user);
 
-/* Times the benchmark problems of `family` (NULL: all) with the chosen variant, or with every variant if all_variants. */
+/* Times the benchmark problems of `family` (NULL: all) with the chosen variant, or with every variant if all_variants.
+ */
 PARE_API pare_status pare_kernel_bench(pare_context *context, const char *family, bool all_variants,
                                        pare_kernel_figure_callback callback, void *user);
 

@@ -16,8 +16,9 @@ extern "C" {
 PARE_API pare_status pare_context_opencl(pare_context *context, cl_platform_id *platform, cl_device_id *device,
                                          cl_context *cl_context_out, cl_command_queue *queue);
 
-/* The buffer behind a tensor and the byte offset of its first element; work enqueued on the context's queue sees current
- * values. PARE_ERR_UNSUPPORTED if the tensor is larger than the device's largest buffer (it then lives on the host). */
+/* The buffer behind a tensor and the byte offset of its first element; work enqueued on the context's queue sees
+ * current values. PARE_ERR_UNSUPPORTED if the tensor is larger than the device's largest buffer (it then lives on the
+ * host). */
 PARE_API pare_status pare_tensor_opencl(pare_tensor *tensor, cl_mem *buffer, size_t *offset_bytes);
 
 #ifdef __cplusplus

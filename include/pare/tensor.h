@@ -11,14 +11,16 @@ extern "C" {
 #define PARE_MAX_RANK 8
 
 /* name in text, C type on the host, bytes */
-#define PARE_DTYPE_LIST(X)                                                                        \
-  X(F32, f32, 4) X(F16, f16, 2) X(BF16, bf16, 2) X(F64, f64, 8) X(I8, i8, 1) X(U8, u8, 1)         \
-  X(I16, i16, 2) X(I32, i32, 4) X(I64, i64, 8) X(BOOL, bool, 1)
+#define PARE_DTYPE_LIST(X) \
+  X(F32, f32, 4)           \
+  X(F16, f16, 2)           \
+  X(BF16, bf16, 2)         \
+  X(F64, f64, 8) X(I8, i8, 1) X(U8, u8, 1) X(I16, i16, 2) X(I32, i32, 4) X(I64, i64, 8) X(BOOL, bool, 1)
 typedef enum pare_dtype {
 #define PARE_DTYPE_ENUM(upper, lower, nbytes) PARE_##upper,
   PARE_DTYPE_LIST(PARE_DTYPE_ENUM)
 #undef PARE_DTYPE_ENUM
-  PARE_NDTYPES
+      PARE_NDTYPES
 } pare_dtype;
 
 PARE_API const char *pare_dtype_name(pare_dtype dtype); /* "f32"; "?" if none */
@@ -28,18 +30,21 @@ typedef struct pare_tensor pare_tensor;
 
 /* A new tensor, row-major, its elements undefined until written. rank 0 is a scalar; a dimension may be 0.
  * PARE_ERR_SHAPE: rank over PARE_MAX_RANK, a negative dimension, a size that overflows.
- * PARE_ERR_LIMIT: over the memory limit. A tensor over the device's largest buffer stays on the host and is staged in pieces. */
+ * PARE_ERR_LIMIT: over the memory limit. A tensor over the device's largest buffer stays on the host and is staged in
+ * pieces. */
 PARE_API pare_status pare_tensor_create(pare_context *context, pare_dtype dtype, int rank, const int64_t *shape,
                                         pare_tensor **out);
 
-/* As create, then filled from `data` (row-major, contiguous, nbytes must be exact). The data is copied before returning. */
+/* As create, then filled from `data` (row-major, contiguous, nbytes must be exact). The data is copied before
+ * returning. */
 PARE_API pare_status pare_tensor_from(pare_context *context, pare_dtype dtype, int rank, const int64_t *shape,
                                       const void *data, size_t nbytes, pare_tensor **out);
 
-/* A tensor over the caller's memory (row-major), without a copy where the device shares memory with the host. The memory must
- * outlive the tensor, and the caller may touch it only between pare_tensor_sync and the next operation that uses the tensor. */
-PARE_API pare_status pare_tensor_wrap(pare_context *context, pare_dtype dtype, int rank, const int64_t *shape, void *data,
-                                      size_t nbytes, pare_tensor **out);
+/* A tensor over the caller's memory (row-major), without a copy where the device shares memory with the host. The
+ * memory must outlive the tensor, and the caller may touch it only between pare_tensor_sync and the next operation that
+ * uses the tensor. */
+PARE_API pare_status pare_tensor_wrap(pare_context *context, pare_dtype dtype, int rank, const int64_t *shape,
+                                      void *data, size_t nbytes, pare_tensor **out);
 /* Waits and makes the wrapped memory hold the current values. */
 PARE_API pare_status pare_tensor_sync(pare_tensor *tensor);
 
@@ -60,7 +65,8 @@ PARE_API const int64_t *pare_tensor_strides(const pare_tensor *tensor); /* in el
 PARE_API int64_t pare_tensor_elements(const pare_tensor *tensor);
 
 /* Views share the storage: writing one shows in the others. */
-/* Same elements, new shape; one dimension may be -1. PARE_ERR_SHAPE if the count differs or the strides do not allow a view. */
+/* Same elements, new shape; one dimension may be -1. PARE_ERR_SHAPE if the count differs or the strides do not allow a
+ * view. */
 PARE_API pare_status pare_tensor_reshape(pare_tensor *tensor, int rank, const int64_t *shape, pare_tensor **out);
 /* out[i0]…[ik] with dimension d of out = dimension axes[d] of tensor; axes is a permutation. */
 PARE_API pare_status pare_tensor_permute(pare_tensor *tensor, const int *axes, pare_tensor **out);

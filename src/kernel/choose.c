@@ -1,5 +1,5 @@
-/* Choosing a variant: the tuner's database, else the order of the table. No stopwatch. SPDX-License-Identifier:
- * Apache-2.0 */
+/* Choosing a variant: the tuner's database, else the order of the table. No stopwatch.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

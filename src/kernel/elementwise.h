@@ -1,5 +1,5 @@
-/* The elementwise operations as floor 2 knows them: one numbering, references, the problem. SPDX-License-Identifier:
- * Apache-2.0 */
+/* The elementwise operations as floor 2 knows them: one numbering, references, the problem.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef PARE_KERNEL_ELEMENTWISE_H
 #define PARE_KERNEL_ELEMENTWISE_H
 

@@ -1,5 +1,5 @@
-/* The elementwise operations with their references in double and in 64-bit integers. SPDX-License-Identifier:
- * Apache-2.0 */
+/* The elementwise operations with their references in double and in 64-bit integers.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 
 #include "kernel/elementwise.h"

@@ -45,7 +45,8 @@ static pare_status launch_items(const pare__run *run) {
   pare__index_arguments(&turned_run, &args);
   pare__arg_int(&args, (int32_t)rows_per_item);
   pare__arg_int(&args, (int32_t)columns);
-  const size_t global[2] = {(size_t)pare__div_up(dim[PARE__INDEX_INNER], columns), (size_t)pare__div_up(rows, rows_per_item)};
+  const size_t global[2] = {(size_t)pare__div_up(dim[PARE__INDEX_INNER], columns),
+                            (size_t)pare__div_up(rows, rows_per_item)};
   const size_t one[2] = {1, 1};
   return pare__run_kernel(run, slices ? "gather_slices" : "gather_elements", NULL, 2, global, one, &args);
 }
@@ -61,7 +62,11 @@ static pare_status launch_each(const pare__run *run) {
 }
 
 static const pare__variant variants[] = {
-    {.name = "item", .file = "gather.cl", .shaped = PARE__FOR_CPU, .params = item_params, .defaults = item_defaults,
+    {.name = "item",
+     .file = "gather.cl",
+     .shaped = PARE__FOR_CPU,
+     .params = item_params,
+     .defaults = item_defaults,
      .launch = launch_items},
     {.name = "group", .file = "gather.cl", .shaped = PARE__FOR_GPU, .params = group_params, .launch = launch_each},
     {.name = NULL},
@@ -75,7 +80,8 @@ static bool reference(const pare__problem *p, void *const *data, double *const *
     for (int64_t i = 0; i < dim[PARE__INDEX_ROWS]; i++)
       for (int64_t s = 0; s < dim[PARE__INDEX_INNER]; s++) {
         int64_t row = pare__index_row(p, data[1], o, i, s);
-        double value = row < 0 ? 0 : pare__load(p->dtype[0], data[0], (size_t)(o * from[0] + row * from[1] + s * from[2]));
+        double value =
+            row < 0 ? 0 : pare__load(p->dtype[0], data[0], (size_t)(o * from[0] + row * from[1] + s * from[2]));
         expected[2][o * to[0] + i * to[1] + s * to[2]] = value;
         if (row < 0) expected[3][0] = 1;
       }
@@ -83,11 +89,13 @@ static bool reference(const pare__problem *p, void *const *data, double *const *
 }
 
 static void work(const pare__problem *p, double *flops, double *bytes) {
-  double elements = (double)p->dim[PARE__INDEX_OUTER] * (double)p->dim[PARE__INDEX_ROWS] * (double)p->dim[PARE__INDEX_INNER];
+  double elements =
+      (double)p->dim[PARE__INDEX_OUTER] * (double)p->dim[PARE__INDEX_ROWS] * (double)p->dim[PARE__INDEX_INNER];
   pare__buffer_spec index;
   pare__index_buffer(p, 1, &index);
   *flops = 0;
-  *bytes = 2 * elements * (double)pare_dtype_bytes(p->dtype[0]) + (double)index.elements * (double)pare_dtype_bytes(p->dtype[1]);
+  *bytes = 2 * elements * (double)pare_dtype_bytes(p->dtype[0]) +
+           (double)index.elements * (double)pare_dtype_bytes(p->dtype[1]);
 }
 
 typedef struct instance {
@@ -101,18 +109,18 @@ static const instance selftests[] = {
     {{2, 5, 7, 37, 1, false}, PARE_I16, PARE_I64}, {{2, 5, 7, 19, 1, false}, PARE_I64, PARE_I64},
     {{2, 5, 7, 19, 1, false}, PARE_I32, PARE_I32}};
 static const instance tests[] = {
-    {{0, 5, 3, 4, 1, false}, PARE_I32, PARE_I64},    {{2, 5, 0, 4, 1, false}, PARE_I32, PARE_I64},
-    {{2, 5, 3, 0, 1, false}, PARE_I32, PARE_I64},    {{2, 0, 3, 4, 1, false}, PARE_I32, PARE_I64},
-    {{1, 1, 1, 1, 1, false}, PARE_I32, PARE_I64},    {{3, 101, 257, 131, 1, false}, PARE_I32, PARE_I64},
+    {{0, 5, 3, 4, 1, false}, PARE_I32, PARE_I64},     {{2, 5, 0, 4, 1, false}, PARE_I32, PARE_I64},
+    {{2, 5, 3, 0, 1, false}, PARE_I32, PARE_I64},     {{2, 0, 3, 4, 1, false}, PARE_I32, PARE_I64},
+    {{1, 1, 1, 1, 1, false}, PARE_I32, PARE_I64},     {{3, 101, 257, 131, 1, false}, PARE_I32, PARE_I64},
     {{1, 7, 3, 40009, 1, false}, PARE_I32, PARE_I64}, {{2, 30, 9001, 1, 1, false}, PARE_I32, PARE_I64},
-    {{3, 24, 61, 5, 3, false}, PARE_I32, PARE_I64},  {{1, 24, 3001, 1, 3, false}, PARE_I32, PARE_I64},
-    {{5, 13, 17, 23, 1, true}, PARE_I32, PARE_I64},  {{7, 200, 3, 1, 1, true}, PARE_I32, PARE_I64},
-    {{1, 9, 4, 5003, 1, true}, PARE_I32, PARE_I64},  {{2, 11, 13, 47, 1, false}, PARE_U8, PARE_I64},
-    {{2, 11, 13, 47, 1, false}, PARE_I16, PARE_I64}, {{2, 11, 13, 47, 1, false}, PARE_I64, PARE_I64},
-    {{2, 11, 13, 47, 1, false}, PARE_I32, PARE_I32}, {{2, 11, 13, 47, 1, true}, PARE_I32, PARE_I32}};
-static const instance benches[] = {
-    {{1, 30000, 4096, 768, 1, false}, PARE_I32, PARE_I64}, {{1, 1000000, 1000000, 1, 1, false}, PARE_I32, PARE_I64},
-    {{1, 4096, 1024, 1024, 1, true}, PARE_I32, PARE_I64}};
+    {{3, 24, 61, 5, 3, false}, PARE_I32, PARE_I64},   {{1, 24, 3001, 1, 3, false}, PARE_I32, PARE_I64},
+    {{5, 13, 17, 23, 1, true}, PARE_I32, PARE_I64},   {{7, 200, 3, 1, 1, true}, PARE_I32, PARE_I64},
+    {{1, 9, 4, 5003, 1, true}, PARE_I32, PARE_I64},   {{2, 11, 13, 47, 1, false}, PARE_U8, PARE_I64},
+    {{2, 11, 13, 47, 1, false}, PARE_I16, PARE_I64},  {{2, 11, 13, 47, 1, false}, PARE_I64, PARE_I64},
+    {{2, 11, 13, 47, 1, false}, PARE_I32, PARE_I32},  {{2, 11, 13, 47, 1, true}, PARE_I32, PARE_I32}};
+static const instance benches[] = {{{1, 30000, 4096, 768, 1, false}, PARE_I32, PARE_I64},
+                                   {{1, 1000000, 1000000, 1, 1, false}, PARE_I32, PARE_I64},
+                                   {{1, 4096, 1024, 1024, 1, true}, PARE_I32, PARE_I64}};
 
 static bool problem(pare__case_set set, const pare_device_info *info, unsigned index, pare__problem *out) {
   (void)info;

@@ -1,9 +1,10 @@
 /* The problems of gather and scatter, as operations put them. SPDX-License-Identifier: Apache-2.0
  *
- * data is [outer][length][inner], values [outer][rows][inner]. values[o][i][s] meets data[o][row][s], where row is named by an index tuple:
- * that of (o, i), or with an index_inner stride that of (o, i, s). Entry k of a tuple counts along an axis of axis_length[k] whose neighbours
- * are axis_step[k] rows apart; negative entries count from the end. An index out of range raises the flag; gather then gives zero and
- * scatter leaves that update out. Scatter applies updates in the order of i. Buffers: 0 = data, 1 = index (i32 or i64), 2 = values, 3 = flag. */
+ * data is [outer][length][inner], values [outer][rows][inner]. values[o][i][s] meets data[o][row][s], where row is
+ * named by an index tuple: that of (o, i), or with an index_inner stride that of (o, i, s). Entry k of a tuple counts
+ * along an axis of axis_length[k] whose neighbours are axis_step[k] rows apart; negative entries count from the end. An
+ * index out of range raises the flag; gather then gives zero and scatter leaves that update out. Scatter applies
+ * updates in the order of i. Buffers: 0 = data, 1 = index (i32 or i64), 2 = values, 3 = flag. */
 #ifndef PARE_KERNEL_FAMILY_INDEX_H
 #define PARE_KERNEL_FAMILY_INDEX_H
 
@@ -14,12 +15,12 @@ enum {
   PARE__INDEX_OUTER,
   PARE__INDEX_ROWS,
   PARE__INDEX_INNER,
-  PARE__INDEX_TUPLE,      /* entries of an index tuple */
-  PARE__INDEX_DATA,       /* strides of data: outer, row, inner (1 for scatter) */
-  PARE__INDEX_INDEX = 7,  /* strides of index: outer, row, inner (0: a tuple a row) */
-  PARE__INDEX_VALUES = 10, /* strides of values: outer, row, inner (1) */
+  PARE__INDEX_TUPLE,         /* entries of an index tuple */
+  PARE__INDEX_DATA,          /* strides of data: outer, row, inner (1 for scatter) */
+  PARE__INDEX_INDEX = 7,     /* strides of index: outer, row, inner (0: a tuple a row) */
+  PARE__INDEX_VALUES = 10,   /* strides of values: outer, row, inner (1) */
   PARE__INDEX_POSITION = 13, /* row of the whole that data begins with: a piece of scatter may have some rows only */
-  PARE__INDEX_LENGTH,     /* rows of data */
+  PARE__INDEX_LENGTH,        /* rows of data */
   PARE__INDEX_AXIS_LENGTH,
   PARE__INDEX_AXIS_STEP = PARE__INDEX_AXIS_LENGTH + PARE_MAX_RANK
 };
@@ -36,12 +37,14 @@ typedef enum pare__scatter_reduction {
 
 extern const pare__family pare__family_gather, pare__family_scatter;
 
-/* A dtype that stands for all of its size where bits only move, so that they share programs and devices without f64 move it. */
+/* A dtype that stands for all of its size where bits only move, so that they share programs and devices without f64
+ * move it. */
 pare_dtype pare__bits_dtype(pare_dtype dtype);
 
 /* ---- between the two families ---- */
 
-/* Contiguous operands. `each`: an index an element. K > 1: the rows are counted by tuples over axes of 3, 2, …, and the rest. */
+/* Contiguous operands. `each`: an index an element. K > 1: the rows are counted by tuples over axes of 3, 2, …, and the
+ * rest. */
 typedef struct pare__index_shape {
   int64_t outer, length, rows, inner;
   int tuple;

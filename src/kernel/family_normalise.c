@@ -21,7 +21,8 @@ static void item_defaults(const pare_device_info *info, const pare__problem *who
 
 /* Statistics of columns go with a scale and a bias a column. */
 static bool is_sound(const pare__problem *whole) {
-  return !(whole->mode & PARE__NORMALISE_PER_COLUMN) || (whole->dim[PARE__NORMALISE_SEGMENT] == 1 && whole->dim[PARE__NORMALISE_GROUPS] == 1);
+  return !(whole->mode & PARE__NORMALISE_PER_COLUMN) ||
+         (whole->dim[PARE__NORMALISE_SEGMENT] == 1 && whole->dim[PARE__NORMALISE_GROUPS] == 1);
 }
 
 static bool item_accepts(const pare_device_info *info, const pare__problem *whole) {
@@ -71,7 +72,8 @@ static pare_status launch_items(const pare__run *run) {
     const size_t global[2] = {(size_t)pare__div_up(length, per_item), (size_t)rows};
     return pare__run_kernel(run, "normalise_given", options, 2, global, one, &args);
   }
-  int64_t rows_per_item = clamp(rows / (pare__device_info(run->device)->compute_units * 8), 1, clamp(8192 / (length + 8), 1, 512));
+  int64_t rows_per_item =
+      clamp(rows / (pare__device_info(run->device)->compute_units * 8), 1, clamp(8192 / (length + 8), 1, 512));
   pare__arg_int(&args, (int32_t)rows_per_item);
   pare__arg_int(&args, nbytes >= STREAM_BYTES);
   const size_t global[1] = {(size_t)pare__div_up(rows, rows_per_item)};
@@ -96,9 +98,18 @@ static pare_status launch_groups(const pare__run *run) {
 }
 
 static const pare__variant variants[] = {
-    {.name = "item", .file = "normalise.cl", .shaped = PARE__FOR_CPU, .params = item_params, .defaults = item_defaults,
-     .accepts = item_accepts, .launch = launch_items},
-    {.name = "group", .file = "normalise.cl", .shaped = PARE__FOR_GPU, .params = group_params, .accepts = group_accepts,
+    {.name = "item",
+     .file = "normalise.cl",
+     .shaped = PARE__FOR_CPU,
+     .params = item_params,
+     .defaults = item_defaults,
+     .accepts = item_accepts,
+     .launch = launch_items},
+    {.name = "group",
+     .file = "normalise.cl",
+     .shaped = PARE__FOR_GPU,
+     .params = group_params,
+     .accepts = group_accepts,
      .launch = launch_groups},
     {.name = NULL},
 };
@@ -109,11 +120,17 @@ static void buffer(const pare__problem *p, unsigned i, pare__buffer_spec *out) {
   const int64_t *dim = p->dim;
   int64_t scales = dim[PARE__NORMALISE_GROUPS] * dim[PARE__NORMALISE_ROW_LENGTH] / dim[PARE__NORMALISE_SEGMENT];
   bool given = p->mode & PARE__NORMALISE_GIVEN, saved = p->mode & PARE__NORMALISE_SAVED;
-  int64_t stats = !given ? dim[PARE__NORMALISE_ROWS] : p->mode & PARE__NORMALISE_PER_COLUMN ? dim[PARE__NORMALISE_ROW_LENGTH] : dim[PARE__NORMALISE_PERIOD];
-  const bool present[6] = {true, p->mode & PARE__NORMALISE_SCALED, p->mode & PARE__NORMALISE_BIASED, true,
-                           (given && !(p->mode & PARE__NORMALISE_RMS)) || saved, given || saved};
+  int64_t stats = !given                                 ? dim[PARE__NORMALISE_ROWS]
+                  : p->mode & PARE__NORMALISE_PER_COLUMN ? dim[PARE__NORMALISE_ROW_LENGTH]
+                                                         : dim[PARE__NORMALISE_PERIOD];
+  const bool present[6] = {true,
+                           p->mode & PARE__NORMALISE_SCALED,
+                           p->mode & PARE__NORMALISE_BIASED,
+                           true,
+                           (given && !(p->mode & PARE__NORMALISE_RMS)) || saved,
+                           given || saved};
   const int64_t elements[6] = {dim[PARE__NORMALISE_ROWS] * dim[PARE__NORMALISE_X_STRIDE], scales, scales,
-                               dim[PARE__NORMALISE_ROWS] * dim[PARE__NORMALISE_Y_STRIDE], stats, stats};
+                               dim[PARE__NORMALISE_ROWS] * dim[PARE__NORMALISE_Y_STRIDE], stats,  stats};
   out->role = !present[i] ? PARE__ABSENT : i == 3 || (i > 3 && saved) ? PARE__OUT : PARE__IN;
   out->elements = elements[i];
 }
@@ -132,7 +149,8 @@ static void generate(const pare__problem *p, unsigned i, uint64_t seed, void *da
   }
   for (int64_t r = 5; i == 0 && stride > 0 && r < p->dim[PARE__NORMALISE_ROWS]; r += 5) {
     uint64_t bits = pare__reference_random(&state);
-    pare__store(p->dtype[0], data, (size_t)(r * stride + (int64_t)(bits % (uint64_t)stride)), specials[(bits >> 40) % PARE__COUNT(specials)]);
+    pare__store(p->dtype[0], data, (size_t)(r * stride + (int64_t)(bits % (uint64_t)stride)),
+                specials[(bits >> 40) % PARE__COUNT(specials)]);
   }
 }
 
@@ -166,7 +184,8 @@ static bool reference(const pare__problem *p, void *const *data, double *const *
     row_result s = {0, 0};
     for (int64_t c = 0; c < n; c++) {
       if (c == 0 || (p->mode & PARE__NORMALISE_PER_COLUMN)) s = statistics(p, data, row, c);
-      size_t number = (size_t)((row % dim[PARE__NORMALISE_GROUPS] * dim[PARE__NORMALISE_ROW_LENGTH] + c) / dim[PARE__NORMALISE_SEGMENT]);
+      size_t number = (size_t)((row % dim[PARE__NORMALISE_GROUPS] * dim[PARE__NORMALISE_ROW_LENGTH] + c) /
+                               dim[PARE__NORMALISE_SEGMENT]);
       double x = pare__load(p->dtype[0], data[0], (size_t)(row * dim[PARE__NORMALISE_X_STRIDE] + c));
       double scale = p->mode & PARE__NORMALISE_SCALED ? pare__load(p->dtype[1], data[1], number) : 1;
       double bias = p->mode & PARE__NORMALISE_BIASED ? pare__load(p->dtype[2], data[2], number) : 0;
@@ -175,7 +194,8 @@ static bool reference(const pare__problem *p, void *const *data, double *const *
       expected[3][at] = pare__reference_overflow(p->dtype[3], result);
       /* the deviation's relative error, and the mean's, which is seen through the deviation */
       double relative = eps * ((double)n / 8 + 64);
-      double error = fabs(scale) * (relative * (fabs(normal) + 1) + 8 * eps * (fabs(x) + fabs(s.mean)) * s.inverse) + 4 * eps * fabs(bias);
+      double error = fabs(scale) * (relative * (fabs(normal) + 1) + 8 * eps * (fabs(x) + fabs(s.mean)) * s.inverse) +
+                     4 * eps * fabs(bias);
       tolerance[3][at] = isfinite(result) ? error + pare__reference_rounding(p->dtype[3], result) : 0;
     }
     if (!(p->mode & PARE__NORMALISE_SAVED)) continue;
@@ -200,7 +220,8 @@ static void describe(const pare__problem *p, char *text, size_t capacity) {
            p->mode & PARE__NORMALISE_SCALED ? " scaled" : "", p->mode & PARE__NORMALISE_BIASED ? " biased" : "",
            p->mode & PARE__NORMALISE_SAVED ? " saved" : "", p->mode & PARE__NORMALISE_GIVEN ? " given" : "",
            p->mode & PARE__NORMALISE_PER_COLUMN ? " per column" : "", (long long)p->dim[PARE__NORMALISE_ROWS],
-           (long long)p->dim[PARE__NORMALISE_LENGTH], (long long)p->dim[PARE__NORMALISE_SEGMENT], pare_dtype_name(p->dtype[0]));
+           (long long)p->dim[PARE__NORMALISE_LENGTH], (long long)p->dim[PARE__NORMALISE_SEGMENT],
+           pare_dtype_name(p->dtype[0]));
 }
 
 static void shape_class(const pare__problem *p, char *text, size_t capacity) {
@@ -211,18 +232,25 @@ typedef struct shape {
   int64_t rows, length, segment, groups, gap;
 } shape;
 static const shape selftest_shapes[] = {{7, 83, 1, 1, 3}, {6, 21, 7, 3, 0}, {11, 2, 1, 1, 0}};
-static const shape test_shapes[] = {{0, 4, 1, 1, 0}, {1, 1, 1, 1, 0}, {200, 3, 1, 1, 0}, {13, 1009, 1, 1, 5}, {32, 768, 1, 1, 0},
-                                    {12, 260, 130, 4, 0}, {9, 35, 5, 3, 1}, {2, 10007, 1, 1, 0}, {6, 50, 50, 3, 0}};
+static const shape test_shapes[] = {{0, 4, 1, 1, 0},     {1, 1, 1, 1, 0},     {200, 3, 1, 1, 0},
+                                    {13, 1009, 1, 1, 5}, {32, 768, 1, 1, 0},  {12, 260, 130, 4, 0},
+                                    {9, 35, 5, 3, 1},    {2, 10007, 1, 1, 0}, {6, 50, 50, 3, 0}};
 static const shape bench_shapes[] = {{4096, 1024, 1, 1, 0}, {65536, 64, 1, 1, 0}, {64, 65536, 1, 1, 0}};
 enum { BOTH = PARE__NORMALISE_SCALED | PARE__NORMALISE_BIASED };
-static const int modes[] = {BOTH, PARE__NORMALISE_RMS | PARE__NORMALISE_SCALED, BOTH | PARE__NORMALISE_GIVEN, 0,
-                            BOTH | PARE__NORMALISE_SAVED, BOTH | PARE__NORMALISE_GIVEN | PARE__NORMALISE_PER_COLUMN,
+static const int modes[] = {BOTH,
+                            PARE__NORMALISE_RMS | PARE__NORMALISE_SCALED,
+                            BOTH | PARE__NORMALISE_GIVEN,
+                            0,
+                            BOTH | PARE__NORMALISE_SAVED,
+                            BOTH | PARE__NORMALISE_GIVEN | PARE__NORMALISE_PER_COLUMN,
                             PARE__NORMALISE_RMS | PARE__NORMALISE_GIVEN};
 static const pare_dtype dtypes[] = {PARE_F32, PARE_F16, PARE_BF16, PARE_F64};
 
 static void make_problem(int mode, pare_dtype dtype, const shape *s, pare__problem *out) {
   bool plain = mode & PARE__NORMALISE_PER_COLUMN;
-  const int64_t dims[] = {s->rows, s->length, s->length + s->gap, s->length, plain ? 1 : s->segment, plain ? 1 : s->groups, 0, 0, s->length, PARE__MAX(1, s->rows / 2)};
+  const int64_t dims[] = {
+      s->rows, s->length, s->length + s->gap,       s->length, plain ? 1 : s->segment, plain ? 1 : s->groups, 0,
+      0,       s->length, PARE__MAX(1, s->rows / 2)};
   for (unsigned i = 0; i < PARE__COUNT(dims); i++) out->dim[i] = dims[i];
   out->mode = mode;
   out->real[0] = 1e-5;

@@ -1,4 +1,5 @@
-/* The padding family: constant, reflected, repeated edges, wrapped; wrapped is tiling. SPDX-License-Identifier: Apache-2.0 */
+/* The padding family: constant, reflected, repeated edges, wrapped; wrapped is tiling.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "kernel/family_pad.h"
 
 #include <stdio.h>
@@ -65,7 +66,11 @@ static pare_status launch_each(const pare__run *run) {
 }
 
 static const pare__variant variants[] = {
-    {.name = "row", .file = "pad.cl", .shaped = PARE__FOR_CPU, .params = row_params, .defaults = row_defaults,
+    {.name = "row",
+     .file = "pad.cl",
+     .shaped = PARE__FOR_CPU,
+     .params = row_params,
+     .defaults = row_defaults,
      .launch = launch_rows},
     {.name = "group", .file = "pad.cl", .shaped = PARE__FOR_GPU, .params = group_params, .launch = launch_each},
     {.name = NULL},
@@ -167,18 +172,20 @@ static const shape selftest_shapes[] = {{{3, 4, 37}, {1, 0, 20}, {2, 1, 40}}, {{
 /* Pads longer than the data, single and no elements, rows longer than an item's, axes that only one side pads. */
 static const shape test_shapes[] = {{{5, 7, 131}, {2, 3, 50}, {1, 4, 61}}, {{1, 1, 1}, {2, 3, 4}, {4, 3, 2}},
                                     {{1, 2, 3}, {0, 5, 31}, {0, 7, 29}},   {{1, 1, 20011}, {0, 0, 7}, {0, 0, 9001}},
-                                    {{1, 1, 3}, {0, 0, 0}, {0, 0, 9001}}, {{7, 11, 13}, {0, 0, 0}, {0, 0, 0}},
+                                    {{1, 1, 3}, {0, 0, 0}, {0, 0, 9001}},  {{7, 11, 13}, {0, 0, 0}, {0, 0, 0}},
                                     {{0, 3, 4}, {0, 1, 1}, {0, 1, 1}},     {{300, 1, 2}, {1, 0, 1}, {1, 0, 0}}};
-static const shape bench_shapes[] = {{{64, 224, 224}, {0, 3, 3}, {0, 3, 3}}, {{1, 1024, 4096}, {0, 0, 0}, {0, 3072, 0}}};
+static const shape bench_shapes[] = {{{64, 224, 224}, {0, 3, 3}, {0, 3, 3}},
+                                     {{1, 1024, 4096}, {0, 0, 0}, {0, 3072, 0}}};
 
 static bool problem(pare__case_set set, const pare_device_info *info, unsigned index, pare__problem *out) {
   (void)info;
   const struct {
     const shape *shapes;
     unsigned nshapes, nsizes, nmodes;
-  } sets[] = {[PARE__CASES_SELFTEST] = {selftest_shapes, PARE__COUNT(selftest_shapes), PARE__COUNT(sizes), PARE__NPADDINGS},
-              [PARE__CASES_TEST] = {test_shapes, PARE__COUNT(test_shapes), PARE__COUNT(sizes), PARE__NPADDINGS},
-              [PARE__CASES_BENCH] = {bench_shapes, PARE__COUNT(bench_shapes), 1, PARE__NPADDINGS}};
+  } sets[] = {
+      [PARE__CASES_SELFTEST] = {selftest_shapes, PARE__COUNT(selftest_shapes), PARE__COUNT(sizes), PARE__NPADDINGS},
+      [PARE__CASES_TEST] = {test_shapes, PARE__COUNT(test_shapes), PARE__COUNT(sizes), PARE__NPADDINGS},
+      [PARE__CASES_BENCH] = {bench_shapes, PARE__COUNT(bench_shapes), 1, PARE__NPADDINGS}};
   unsigned nshapes = sets[set].nshapes, nmodes = sets[set].nmodes;
   unsigned size = index / (nshapes * nmodes), mode = index / nshapes % nmodes;
   if (size >= sets[set].nsizes) return false;

@@ -1,7 +1,7 @@
 /* The problems of padding and tiling, as operations put them. SPDX-License-Identifier: Apache-2.0
  *
- * out[i0]…[i7] = data[i0 - before0]…[i7 - before7]; what lies outside by mode. Buffers: 0 = data, 1 = out. Dimensions are right-aligned,
- * unused ones 1; the innermost strides are 1. real[0] holds the bits of the constant, as a long. */
+ * out[i0]…[i7] = data[i0 - before0]…[i7 - before7]; what lies outside by mode. Buffers: 0 = data, 1 = out. Dimensions
+ * are right-aligned, unused ones 1; the innermost strides are 1. real[0] holds the bits of the constant, as a long. */
 #ifndef PARE_KERNEL_FAMILY_PAD_H
 #define PARE_KERNEL_FAMILY_PAD_H
 

@@ -1,12 +1,18 @@
 /* Random fill: the problem. Counter-based, Philox4x32-10. SPDX-License-Identifier: Apache-2.0
  *
- * Buffer 0, the output, gets elements begin … begin + n of the stream. real[0], real[1]: low and high, or mean and deviation. */
+ * Buffer 0, the output, gets elements begin … begin + n of the stream. real[0], real[1]: low and high, or mean and
+ * deviation. */
 #ifndef PARE_KERNEL_FAMILY_RANDOM_H
 #define PARE_KERNEL_FAMILY_RANDOM_H
 
 #include "kernel/kernel.h"
 
-typedef enum pare__distribution { RANDOM_UNIFORM, RANDOM_NORMAL, RANDOM_BERNOULLI, RANDOM_INTEGER } pare__distribution; /* mode */
+typedef enum pare__distribution {
+  RANDOM_UNIFORM,
+  RANDOM_NORMAL,
+  RANDOM_BERNOULLI,
+  RANDOM_INTEGER
+} pare__distribution; /* mode */
 
 enum {
   RANDOM_N,

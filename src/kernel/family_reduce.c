@@ -1,4 +1,5 @@
-/* The reduction family: sums, extremes, products, norms, log-sum-exp and indices of extremes. SPDX-License-Identifier: Apache-2.0 */
+/* The reduction family: sums, extremes, products, norms, log-sum-exp and indices of extremes.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "kernel/family_reduce.h"
 
 #include <stdio.h>
@@ -55,7 +56,9 @@ static void item_defaults(const pare_device_info *info, const pare__problem *who
   tuning->value[1] = 4;
 }
 
-static int64_t block_length(const pare__problem *p) { return PARE__MIN(p->dim[PARE__REDUCE_BLOCK], p->dim[PARE__REDUCE_REDUCED]); }
+static int64_t block_length(const pare__problem *p) {
+  return PARE__MIN(p->dim[PARE__REDUCE_BLOCK], p->dim[PARE__REDUCE_REDUCED]);
+}
 
 /* A block is walked by one item; columns also walk the vectors of a row. */
 static bool item_accepts(const pare_device_info *info, const pare__problem *whole) {
@@ -75,11 +78,16 @@ static const char *lift_of(int mode) {
 }
 
 /* The ends of a dtype, as OpenCL C. */
-static const char *const ends[PARE_NDTYPES][2] = {
-    [PARE_F32] = {"(-INFINITY)", "INFINITY"}, [PARE_F16] = {"(-INFINITY)", "INFINITY"},
-    [PARE_BF16] = {"(-INFINITY)", "INFINITY"}, [PARE_F64] = {"(-INFINITY)", "INFINITY"},
-    [PARE_I8] = {"(-128)", "127"}, [PARE_U8] = {"0", "255"}, [PARE_I16] = {"(-32768)", "32767"},
-    [PARE_I32] = {"INT_MIN", "INT_MAX"}, [PARE_I64] = {"LONG_MIN", "LONG_MAX"}, [PARE_BOOL] = {"0", "1"}};
+static const char *const ends[PARE_NDTYPES][2] = {[PARE_F32] = {"(-INFINITY)", "INFINITY"},
+                                                  [PARE_F16] = {"(-INFINITY)", "INFINITY"},
+                                                  [PARE_BF16] = {"(-INFINITY)", "INFINITY"},
+                                                  [PARE_F64] = {"(-INFINITY)", "INFINITY"},
+                                                  [PARE_I8] = {"(-128)", "127"},
+                                                  [PARE_U8] = {"0", "255"},
+                                                  [PARE_I16] = {"(-32768)", "32767"},
+                                                  [PARE_I32] = {"INT_MIN", "INT_MAX"},
+                                                  [PARE_I64] = {"LONG_MIN", "LONG_MAX"},
+                                                  [PARE_BOOL] = {"0", "1"}};
 
 static void options_of(const pare__problem *whole, const char *more, char *text, size_t capacity) {
   int mode = whole->mode;
@@ -158,8 +166,13 @@ static pare_status launch_groups(const pare__run *run) {
 }
 
 static const pare__variant variants[] = {
-    {.name = "item", .file = "reduce.cl", .shaped = PARE__FOR_CPU, .params = item_params, .defaults = item_defaults,
-     .accepts = item_accepts, .launch = launch_items},
+    {.name = "item",
+     .file = "reduce.cl",
+     .shaped = PARE__FOR_CPU,
+     .params = item_params,
+     .defaults = item_defaults,
+     .accepts = item_accepts,
+     .launch = launch_items},
     {.name = "group", .file = "reduce.cl", .shaped = PARE__FOR_GPU, .params = group_params, .launch = launch_groups},
     {.name = NULL},
 };
@@ -178,7 +191,8 @@ static void buffer(const pare__problem *p, unsigned i, pare__buffer_spec *out) {
 }
 
 static void work(const pare__problem *p, double *flops, double *bytes) {
-  double in = (double)p->dim[PARE__REDUCE_OUTER] * (double)p->dim[PARE__REDUCE_REDUCED] * (double)p->dim[PARE__REDUCE_INNER];
+  double in =
+      (double)p->dim[PARE__REDUCE_OUTER] * (double)p->dim[PARE__REDUCE_REDUCED] * (double)p->dim[PARE__REDUCE_INNER];
   double out = (double)p->dim[PARE__REDUCE_OUTER] * (double)block_count(p) * (double)p->dim[PARE__REDUCE_INNER];
   *flops = in;
   *bytes = in * (double)pare_dtype_bytes(p->dtype[0]) + out * (double)pare_dtype_bytes(p->dtype[2]);
@@ -194,7 +208,9 @@ static void describe(const pare__problem *p, char *text, size_t capacity) {
 
 static void shape_class(const pare__problem *p, char *text, size_t capacity) {
   snprintf(text, capacity, "%s %s %s", reduction_of(p->mode)->merge, pare_dtype_name(p->dtype[0]),
-           p->dim[PARE__REDUCE_INNER] > 1 ? "columns" : p->dim[PARE__REDUCE_REDUCED] < 64 ? "short rows" : "rows");
+           p->dim[PARE__REDUCE_INNER] > 1      ? "columns"
+           : p->dim[PARE__REDUCE_REDUCED] < 64 ? "short rows"
+                                               : "rows");
 }
 
 typedef struct shape {
@@ -210,9 +226,16 @@ static void make_problem(int mode, pare_dtype dtype, const shape *s, pare__probl
   out->dtype[2] = final ? dtype : partial;
   out->dtype[1] = out->dtype[3] = r->index ? PARE_I64 : partial;
   const int64_t x_reduced = s->inner == 1 ? 1 : s->inner + s->gap;
-  const int64_t dims[] = {s->outer, s->reduced, s->inner, s->block, s->reduced * x_reduced + s->gap, x_reduced,
-                          PARE__MAX(1, pare__div_up(s->reduced, s->block)) * s->inner, s->inner,
-                          first ? 7 : 0, s->reduced};
+  const int64_t dims[] = {s->outer,
+                          s->reduced,
+                          s->inner,
+                          s->block,
+                          s->reduced * x_reduced + s->gap,
+                          x_reduced,
+                          PARE__MAX(1, pare__div_up(s->reduced, s->block)) * s->inner,
+                          s->inner,
+                          first ? 7 : 0,
+                          s->reduced};
   for (unsigned i = 0; i < PARE__COUNT(dims); i++) out->dim[i] = dims[i];
 }
 
@@ -230,9 +253,10 @@ static const struct {
                       {PARE__REDUCE_SUM | WHOLE, PARE_I8}};
 
 /* Odd, prime, empty, long and broad ones. */
-static const shape test_shapes[] = {{1, 0, 1, 1, 0},     {2, 0, 3, 1, 0},      {0, 5, 1, 5, 0},      {1, 1, 1, 1, 0},
-                                    {7, 2, 1, 2, 0},     {3, 1009, 1, 1009, 3}, {1, 70001, 1, 32768, 0}, {2, 2500, 3, 1024, 0},
-                                    {1, 131, 257, 131, 5}, {3, 2, 8, 2, 0},     {1, 1, 1000, 1, 0}};
+static const shape test_shapes[] = {{1, 0, 1, 1, 0},         {2, 0, 3, 1, 0},       {0, 5, 1, 5, 0},
+                                    {1, 1, 1, 1, 0},         {7, 2, 1, 2, 0},       {3, 1009, 1, 1009, 3},
+                                    {1, 70001, 1, 32768, 0}, {2, 2500, 3, 1024, 0}, {1, 131, 257, 131, 5},
+                                    {3, 2, 8, 2, 0},         {1, 1, 1000, 1, 0}};
 static const int phases[] = {WHOLE, PARE__REDUCE_FIRST, 0, PARE__REDUCE_FINAL, WHOLE | PARE__REDUCE_LAST_INDEX};
 
 static const struct {

@@ -1,9 +1,10 @@
 /* The problems of the reduction family, as operations put them. SPDX-License-Identifier: Apache-2.0
  *
- * x is [outer][reduced][inner] and becomes [outer][blocks][inner], blocks = reduced / block rounded up. A first pass takes elements, a last
- * pass gives results; between them are partial results: for log-sum-exp two tensors (maximum m, sum exp(x - m)), for arg-min and
- * arg-max two (value, index), for the others one. Buffers: 0 = x, 1 = its second part (or the centres [outer][inner] of
- * PARE__REDUCE_SPREAD), 2 = y, 3 = its second part; the result of arg-min and arg-max is in 3. */
+ * x is [outer][reduced][inner] and becomes [outer][blocks][inner], blocks = reduced / block rounded up. A first pass
+ * takes elements, a last pass gives results; between them are partial results: for log-sum-exp two tensors (maximum m,
+ * sum exp(x - m)), for arg-min and arg-max two (value, index), for the others one. Buffers: 0 = x, 1 = its second part
+ * (or the centres [outer][inner] of PARE__REDUCE_SPREAD), 2 = y, 3 = its second part; the result of arg-min and arg-max
+ * is in 3. */
 #ifndef PARE_KERNEL_FAMILY_REDUCE_H
 #define PARE_KERNEL_FAMILY_REDUCE_H
 
@@ -29,8 +30,8 @@ typedef enum pare__reduction {
 /* problem.mode is a reduction and these. */
 enum {
   PARE__REDUCE_OPERATION = 15,
-  PARE__REDUCE_FIRST = 16, /* x holds elements */
-  PARE__REDUCE_FINAL = 32, /* y gets results */
+  PARE__REDUCE_FIRST = 16,     /* x holds elements */
+  PARE__REDUCE_FINAL = 32,     /* y gets results */
   PARE__REDUCE_LAST_INDEX = 64 /* arg: of equal elements the last one, not the first */
 };
 
@@ -50,7 +51,8 @@ enum {
 
 extern const pare__family pare__family_reduce;
 
-/* The dtype of partial results: f32 for f32, f16 and bf16, f64; integers i64 where they add up or multiply, else i32 or i64. */
+/* The dtype of partial results: f32 for f32, f16 and bf16, f64; integers i64 where they add up or multiply, else i32 or
+ * i64. */
 pare_dtype pare__reduce_partial(int mode, pare_dtype dtype);
 /* Does a partial result have a second part? */
 bool pare__reduce_is_pair(int mode);

@@ -8,7 +8,8 @@
 
 static const struct {
   const char *name, *combine; /* in text, in scatter.cl */
-} reductions[PARE__NSCATTERS] = {{"none", "none"}, {"add", "add"}, {"mul", "mul"}, {"min", "smaller"}, {"max", "larger"}};
+} reductions[PARE__NSCATTERS] = {
+    {"none", "none"}, {"add", "add"}, {"mul", "mul"}, {"min", "smaller"}, {"max", "larger"}};
 
 static const int widths[] = {8, 4, 16, 0}, groups[] = {64, 128, 256, 0};
 static const pare__param block_params[] = {{"WIDTH", widths}, {NULL, NULL}};
@@ -19,8 +20,8 @@ static void block_defaults(const pare_device_info *info, const pare__problem *wh
   tuning->value[0] = PARE__MAX(4, PARE__MIN(lanes, 16));
 }
 
-/* Launches over ranges of updates, one after the other: no work-item loops for long, neither where loops end early nor where a watchdog
- * waits. last_argument: columns of an item, or parts. */
+/* Launches over ranges of updates, one after the other: no work-item loops for long, neither where loops end early nor
+ * where a watchdog waits. last_argument: columns of an item, or parts. */
 static pare_status launch_ranges(const pare__run *run, const char *entry, unsigned dims, const size_t *global,
                                  const size_t *local, int64_t part_length, int64_t columns, int64_t last_argument) {
   const int64_t *dim = run->piece->dim;
@@ -76,7 +77,11 @@ static pare_status launch_each(const pare__run *run) {
 }
 
 static const pare__variant variants[] = {
-    {.name = "block", .file = "scatter.cl", .shaped = PARE__FOR_CPU, .params = block_params, .defaults = block_defaults,
+    {.name = "block",
+     .file = "scatter.cl",
+     .shaped = PARE__FOR_CPU,
+     .params = block_params,
+     .defaults = block_defaults,
      .launch = launch_blocks},
     {.name = "group", .file = "scatter.cl", .shaped = PARE__FOR_GPU, .params = group_params, .launch = launch_each},
     {.name = NULL},
@@ -148,7 +153,8 @@ static bool reference(const pare__problem *p, void *const *data, double *const *
 }
 
 static void work(const pare__problem *p, double *flops, double *bytes) {
-  double elements = (double)p->dim[PARE__INDEX_OUTER] * (double)p->dim[PARE__INDEX_ROWS] * (double)p->dim[PARE__INDEX_INNER];
+  double elements =
+      (double)p->dim[PARE__INDEX_OUTER] * (double)p->dim[PARE__INDEX_ROWS] * (double)p->dim[PARE__INDEX_INNER];
   pare__buffer_spec index;
   pare__index_buffer(p, 1, &index);
   *flops = p->mode == PARE__SCATTER_NONE ? 0 : elements;
@@ -167,21 +173,21 @@ typedef struct instance {
 } instance;
 
 static const instance selftests[] = {{PARE__SCATTER_NONE, PARE_I32, PARE_I64}, {PARE__SCATTER_ADD, PARE_F32, PARE_I64}};
-static const pare__index_shape selftest_shapes[] = {{2, 5, 17, 19, 1, false}, {1, 12, 40, 1, 2, false}, {3, 11, 30, 3, 1, true}};
+static const pare__index_shape selftest_shapes[] = {
+    {2, 5, 17, 19, 1, false}, {1, 12, 40, 1, 2, false}, {3, 11, 30, 3, 1, true}};
 
 /* Every dtype's loads and stores once; every reduction in each kind of arithmetic. */
-static const instance tests[] = {
-    {PARE__SCATTER_NONE, PARE_I32, PARE_I64},  {PARE__SCATTER_NONE, PARE_U8, PARE_I64},
-    {PARE__SCATTER_NONE, PARE_I16, PARE_I64},  {PARE__SCATTER_NONE, PARE_I64, PARE_I32},
-    {PARE__SCATTER_ADD, PARE_F32, PARE_I64},   {PARE__SCATTER_ADD, PARE_F16, PARE_I64},
-    {PARE__SCATTER_MAX, PARE_BF16, PARE_I64},  {PARE__SCATTER_MUL, PARE_F64, PARE_I64},
-    {PARE__SCATTER_ADD, PARE_I8, PARE_I64},    {PARE__SCATTER_MIN, PARE_U8, PARE_I64},
-    {PARE__SCATTER_ADD, PARE_I16, PARE_I64},   {PARE__SCATTER_MUL, PARE_I32, PARE_I64},
-    {PARE__SCATTER_MIN, PARE_I64, PARE_I64},   {PARE__SCATTER_ADD, PARE_BOOL, PARE_I64},
-    {PARE__SCATTER_MIN, PARE_F32, PARE_I64},   {PARE__SCATTER_MAX, PARE_F32, PARE_I32}};
+static const instance tests[] = {{PARE__SCATTER_NONE, PARE_I32, PARE_I64}, {PARE__SCATTER_NONE, PARE_U8, PARE_I64},
+                                 {PARE__SCATTER_NONE, PARE_I16, PARE_I64}, {PARE__SCATTER_NONE, PARE_I64, PARE_I32},
+                                 {PARE__SCATTER_ADD, PARE_F32, PARE_I64},  {PARE__SCATTER_ADD, PARE_F16, PARE_I64},
+                                 {PARE__SCATTER_MAX, PARE_BF16, PARE_I64}, {PARE__SCATTER_MUL, PARE_F64, PARE_I64},
+                                 {PARE__SCATTER_ADD, PARE_I8, PARE_I64},   {PARE__SCATTER_MIN, PARE_U8, PARE_I64},
+                                 {PARE__SCATTER_ADD, PARE_I16, PARE_I64},  {PARE__SCATTER_MUL, PARE_I32, PARE_I64},
+                                 {PARE__SCATTER_MIN, PARE_I64, PARE_I64},  {PARE__SCATTER_ADD, PARE_BOOL, PARE_I64},
+                                 {PARE__SCATTER_MIN, PARE_F32, PARE_I64},  {PARE__SCATTER_MAX, PARE_F32, PARE_I32}};
 static const pare__index_shape test_shapes[] = {
-    {3, 101, 57, 131, 1, false}, {2, 9, 37, 11, 1, true},   {3, 24, 61, 5, 3, false}, {1, 101, 3001, 1, 1, true},
-    {0, 5, 3, 4, 1, false},      {2, 5, 0, 4, 1, false},    {2, 5, 3, 0, 1, false},   {2, 0, 3, 4, 1, false},
+    {3, 101, 57, 131, 1, false}, {2, 9, 37, 11, 1, true},    {3, 24, 61, 5, 3, false},  {1, 101, 3001, 1, 1, true},
+    {0, 5, 3, 4, 1, false},      {2, 5, 0, 4, 1, false},     {2, 5, 3, 0, 1, false},    {2, 0, 3, 4, 1, false},
     {1, 1, 1, 1, 1, false},      {1, 24, 2000, 1, 3, false}, {1, 40, 7, 1009, 1, true}, {1, 3, 3, 4099, 1, false}};
 
 static const struct {

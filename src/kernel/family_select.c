@@ -94,7 +94,8 @@ static void generate(const pare__problem *p, unsigned i, uint64_t seed, void *da
   if (i == 1) { /* digits as they may be known, a rank */
     int rest = (narrow ? pare__select_key_bits(p->dtype[3]) : pare__select_key_bits(p->dtype[0])) -
                (int)(p->dim[PARE__SELECT_SHIFT] + p->dim[PARE__SELECT_BITS]);
-    numbers[0] = rest > 0 ? (int64_t)(UINT64_C(3) << (rest - 2)) : 0; /* the upper half's upper half: small positive numbers */
+    numbers[0] =
+        rest > 0 ? (int64_t)(UINT64_C(3) << (rest - 2)) : 0; /* the upper half's upper half: small positive numbers */
     numbers[1] = 1 + (int64_t)(pare__reference_random(&state) % 5000);
     numbers[2] = 17;
     numbers[3] = 0;
@@ -105,10 +106,12 @@ static void generate(const pare__problem *p, unsigned i, uint64_t seed, void *da
     if (narrow)
       numbers[k] = k < 1 << p->dim[PARE__SELECT_BITS] ? (int64_t)(bits % 9) : 0;
     else if (!pare__dtype_is_float(p->dtype[0]))
-      memcpy((char *)data + (size_t)k * pare_dtype_bytes(p->dtype[0]), &(uint64_t){p->dtype[0] == PARE_BOOL ? bits & 1 : bits},
-             pare_dtype_bytes(p->dtype[0]));
+      memcpy((char *)data + (size_t)k * pare_dtype_bytes(p->dtype[0]),
+             &(uint64_t){p->dtype[0] == PARE_BOOL ? bits & 1 : bits}, pare_dtype_bytes(p->dtype[0]));
     else
-      pare__store(p->dtype[0], data, (size_t)k, bits % 16 == 0 ? specials[bits >> 8 & 7] : ldexp(pare__reference_uniform(&state), (int)(bits >> 16 & 7)));
+      pare__store(p->dtype[0], data, (size_t)k,
+                  bits % 16 == 0 ? specials[bits >> 8 & 7]
+                                 : ldexp(pare__reference_uniform(&state), (int)(bits >> 16 & 7)));
   }
 }
 
@@ -119,9 +122,11 @@ static bool reference(const pare__problem *p, void *const *data, double *const *
   bool magnitude = p->mode & PARE__SELECT_MAGNITUDE, smallest = p->mode & PARE__SELECT_SMALLEST;
   if (!(p->mode & PARE__SELECT_NARROW)) {
     for (int64_t k = 0; k < p->dim[PARE__SELECT_LENGTH]; k++) {
-      uint64_t key = pare__select_key(p->dtype[0], data[0], (size_t)k, magnitude, smallest) >> p->dim[PARE__SELECT_SHIFT];
+      uint64_t key =
+          pare__select_key(p->dtype[0], data[0], (size_t)k, magnitude, smallest) >> p->dim[PARE__SELECT_SHIFT];
       if (key >> bits == (uint64_t)state[0])
-        expected[2][k / p->dim[PARE__SELECT_BLOCK] * PARE__SELECT_BINS + (int64_t)(key & ((UINT64_C(1) << bits) - 1))]++;
+        expected[2]
+                [k / p->dim[PARE__SELECT_BLOCK] * PARE__SELECT_BINS + (int64_t)(key & ((UINT64_C(1) << bits) - 1))]++;
     }
     return true;
   }
@@ -137,7 +142,8 @@ static bool reference(const pare__problem *p, void *const *data, double *const *
   if (!(p->mode & PARE__SELECT_FINAL)) return true;
   expected[4][0] = (double)larger;
   expected[4][1] = (double)rank;
-  tolerance[3][0] = -1; /* the value of a made-up key need not be one of the dtype: what selects is tested through the API */
+  tolerance[3][0] =
+      -1; /* the value of a made-up key need not be one of the dtype: what selects is tested through the API */
   return true;
 }
 
@@ -148,12 +154,15 @@ static void work(const pare__problem *p, double *flops, double *bytes) {
 
 static void describe(const pare__problem *p, char *text, size_t capacity) {
   snprintf(text, capacity, "%s%s%s %lld/%lld digit at %lld %s", p->mode & PARE__SELECT_NARROW ? "narrow" : "histogram",
-           p->mode & PARE__SELECT_MAGNITUDE ? " of magnitudes" : "", p->mode & PARE__SELECT_SMALLEST ? " from below" : "",
-           (long long)p->dim[PARE__SELECT_LENGTH], (long long)p->dim[PARE__SELECT_BLOCK], (long long)p->dim[PARE__SELECT_SHIFT],
+           p->mode & PARE__SELECT_MAGNITUDE ? " of magnitudes" : "",
+           p->mode & PARE__SELECT_SMALLEST ? " from below" : "", (long long)p->dim[PARE__SELECT_LENGTH],
+           (long long)p->dim[PARE__SELECT_BLOCK], (long long)p->dim[PARE__SELECT_SHIFT],
            pare_dtype_name(p->dtype[p->mode & PARE__SELECT_NARROW ? 3 : 0]));
 }
 
-static void shape_class(const pare__problem *p, char *text, size_t capacity) { snprintf(text, capacity, "%s", pare_dtype_name(p->dtype[0])); }
+static void shape_class(const pare__problem *p, char *text, size_t capacity) {
+  snprintf(text, capacity, "%s", pare_dtype_name(p->dtype[0]));
+}
 
 static void make_problem(int mode, pare_dtype dtype, int64_t length, int64_t block, bool first, pare__problem *out) {
   bool narrow = mode & PARE__SELECT_NARROW;
@@ -172,7 +181,8 @@ static void make_problem(int mode, pare_dtype dtype, int64_t length, int64_t blo
 }
 
 static bool problem(pare__case_set set, const pare_device_info *info, unsigned index, pare__problem *out) {
-  static const int modes[] = {0, PARE__SELECT_MAGNITUDE, PARE__SELECT_SMALLEST, PARE__SELECT_NARROW, PARE__SELECT_NARROW | PARE__SELECT_FINAL};
+  static const int modes[] = {0, PARE__SELECT_MAGNITUDE, PARE__SELECT_SMALLEST, PARE__SELECT_NARROW,
+                              PARE__SELECT_NARROW | PARE__SELECT_FINAL};
   static const int64_t lengths[][2] = {{1000, 300}, {1, 1}, {70001, 65536}};
   if (set == PARE__CASES_BENCH) {
     if (index == 0) make_problem(PARE__SELECT_MAGNITUDE, PARE_F32, 100000000, 65536, true, out);

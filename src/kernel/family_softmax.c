@@ -7,7 +7,7 @@
 
 #include "kernel/reduce_reference.h"
 
-#define KEPT_ELEMENTS 8192 /* exponentials of a row that wait in local memory */
+#define KEPT_ELEMENTS 8192     /* exponentials of a row that wait in local memory */
 #define STREAM_BYTES (4 << 20) /* smaller results are better left in the cache */
 
 static const int widths[] = {16, 8, 4, 0}, groups[] = {256, 128, 64, 0};
@@ -22,7 +22,9 @@ static void item_defaults(const pare_device_info *info, const pare__problem *who
 }
 
 static bool item_accepts(const pare_device_info *info, const pare__problem *whole) {
-  int64_t each = whole->dim[PARE__SOFTMAX_INNER] == 1 ? 3 : 64; /* passes over a row; over the vectors and single columns of a strip */
+  int64_t each = whole->dim[PARE__SOFTMAX_INNER] == 1
+                     ? 3
+                     : 64; /* passes over a row; over the vectors and single columns of a strip */
   return info->can.max_loop_steps == 0 || whole->mode & PARE__SOFTMAX_GIVEN ||
          whole->dim[PARE__SOFTMAX_LENGTH] < info->can.max_loop_steps / each;
 }
@@ -42,7 +44,8 @@ static void push_arguments(pare__args *args, const pare__run *run) {
 }
 
 static void options_of(const pare__problem *whole, const char *more, char *text, size_t capacity) {
-  snprintf(text, capacity, "-DROW=%s -DLOGARITHM=%d %s", pare_dtype_name(row_dtype(whole)), whole->mode & PARE__SOFTMAX_LOG, more);
+  snprintf(text, capacity, "-DROW=%s -DLOGARITHM=%d %s", pare_dtype_name(row_dtype(whole)),
+           whole->mode & PARE__SOFTMAX_LOG, more);
 }
 
 static int64_t clamp(int64_t value, int64_t least, int64_t most) { return PARE__MAX(least, PARE__MIN(value, most)); }
@@ -67,11 +70,13 @@ static pare_status launch_items(const pare__run *run) {
     int64_t local_bytes = KEPT_ELEMENTS * (int64_t)pare_dtype_bytes(row_dtype(run->whole));
     bool keep = !(run->whole->mode & PARE__SOFTMAX_LOG) && length <= KEPT_ELEMENTS &&
                 (int64_t)pare__device_info(run->device)->local_bytes >= local_bytes;
-    double nbytes = (double)whole[PARE__SOFTMAX_OUTER] * (double)length * (double)pare_dtype_bytes(run->whole->dtype[3]);
+    double nbytes =
+        (double)whole[PARE__SOFTMAX_OUTER] * (double)length * (double)pare_dtype_bytes(run->whole->dtype[3]);
     pare__arg_int(&args, (int32_t)rows);
     pare__arg_int(&args, keep);
     pare__arg_int(&args, nbytes >= STREAM_BYTES);
-    pare__arg_local(&args, keep ? (size_t)pare__round_up(length + 1, 16) * pare_dtype_bytes(row_dtype(run->whole)) : 16);
+    pare__arg_local(&args,
+                    keep ? (size_t)pare__round_up(length + 1, 16) * pare_dtype_bytes(row_dtype(run->whole)) : 16);
     const size_t global[1] = {(size_t)pare__div_up(outer, rows)};
     return pare__run_kernel(run, "softmax_rows", options, 1, global, one, &args);
   }
@@ -94,7 +99,8 @@ static pare_status launch_groups(const pare__run *run) {
   push_arguments(&args, run);
   if (run->whole->mode & PARE__SOFTMAX_GIVEN) {
     int64_t elements = dim[PARE__SOFTMAX_LENGTH] * dim[PARE__SOFTMAX_INNER];
-    const size_t global[2] = {(size_t)pare__round_up(elements, group), (size_t)dim[PARE__SOFTMAX_OUTER]}, local[2] = {(size_t)group, 1};
+    const size_t global[2] = {(size_t)pare__round_up(elements, group), (size_t)dim[PARE__SOFTMAX_OUTER]},
+                 local[2] = {(size_t)group, 1};
     return pare__run_kernel(run, "softmax_given_group", options, 2, global, local, &args);
   }
   /* whole, not piece: the tree's shape decides the order of additions */
@@ -103,14 +109,24 @@ static pare_status launch_groups(const pare__run *run) {
   pare__arg_int(&args, columns);
   pare__arg_int(&args, lanes);
   int64_t tiles = pare__div_up(dim[PARE__SOFTMAX_INNER], columns);
-  const size_t global[1] = {(size_t)(pare__div_up(dim[PARE__SOFTMAX_OUTER], rows) * tiles * group)}, local[1] = {(size_t)group};
+  const size_t global[1] = {(size_t)(pare__div_up(dim[PARE__SOFTMAX_OUTER], rows) * tiles * group)},
+               local[1] = {(size_t)group};
   return pare__run_kernel(run, "softmax_group", options, 1, global, local, &args);
 }
 
 static const pare__variant variants[] = {
-    {.name = "item", .file = "softmax.cl", .shaped = PARE__FOR_CPU, .params = item_params, .defaults = item_defaults,
-     .accepts = item_accepts, .launch = launch_items},
-    {.name = "group", .file = "softmax.cl", .shaped = PARE__FOR_GPU, .params = group_params, .accepts = group_accepts,
+    {.name = "item",
+     .file = "softmax.cl",
+     .shaped = PARE__FOR_CPU,
+     .params = item_params,
+     .defaults = item_defaults,
+     .accepts = item_accepts,
+     .launch = launch_items},
+    {.name = "group",
+     .file = "softmax.cl",
+     .shaped = PARE__FOR_GPU,
+     .params = group_params,
+     .accepts = group_accepts,
      .launch = launch_groups},
     {.name = NULL},
 };
@@ -121,7 +137,9 @@ static void buffer(const pare__problem *p, unsigned i, pare__buffer_spec *out) {
   static const pare__role role[4] = {PARE__IN, PARE__IN, PARE__IN, PARE__OUT};
   bool stats = i == 1 || i == 2;
   out->role = stats && !(p->mode & PARE__SOFTMAX_GIVEN) ? PARE__ABSENT : role[i];
-  out->elements = p->dim[PARE__SOFTMAX_OUTER] * (stats ? p->dim[PARE__SOFTMAX_INNER] : p->dim[i == 0 ? PARE__SOFTMAX_X_OUTER : PARE__SOFTMAX_Y_OUTER]);
+  out->elements =
+      p->dim[PARE__SOFTMAX_OUTER] *
+      (stats ? p->dim[PARE__SOFTMAX_INNER] : p->dim[i == 0 ? PARE__SOFTMAX_X_OUTER : PARE__SOFTMAX_Y_OUTER]);
 }
 
 static void generate(const pare__problem *p, unsigned i, uint64_t seed, void *data) {
@@ -133,7 +151,8 @@ static void generate(const pare__problem *p, unsigned i, uint64_t seed, void *da
     double u = pare__reference_uniform(&state);
     pare__store(p->dtype[i], data, (size_t)k, i == 0 ? 10 * u : i == 1 ? 10 + u : 2 + u);
   }
-  int64_t rows = p->dim[PARE__SOFTMAX_OUTER], length = p->dim[PARE__SOFTMAX_LENGTH], stride = p->dim[PARE__SOFTMAX_X_OUTER];
+  int64_t rows = p->dim[PARE__SOFTMAX_OUTER], length = p->dim[PARE__SOFTMAX_LENGTH],
+          stride = p->dim[PARE__SOFTMAX_X_OUTER];
   for (int64_t r = 0; i == 0 && r < rows; r++) {
     uint64_t bits = pare__reference_random(&state);
     if (bits % 3 != 0 || length == 0) continue;
@@ -149,13 +168,15 @@ static bool reference(const pare__problem *p, void *const *data, double *const *
   int64_t length = dim[PARE__SOFTMAX_LENGTH], inner = dim[PARE__SOFTMAX_INNER];
   double eps = pare__dtype_epsilon(row_dtype(p));
   for (int64_t k = 0; k < dim[PARE__SOFTMAX_OUTER] * inner; k++) {
-    size_t x = (size_t)(k / inner * dim[PARE__SOFTMAX_X_OUTER] + k % inner), y = (size_t)(k / inner * dim[PARE__SOFTMAX_Y_OUTER] + k % inner);
+    size_t x = (size_t)(k / inner * dim[PARE__SOFTMAX_X_OUTER] + k % inner),
+           y = (size_t)(k / inner * dim[PARE__SOFTMAX_Y_OUTER] + k % inner);
     double m = -INFINITY, s = 0;
     for (int64_t r = 0; r < length; r++) {
       double v = pare__load(p->dtype[0], data[0], x + (size_t)(r * dim[PARE__SOFTMAX_X_AXIS]));
       m = v > m || isnan(v) ? v : m;
     }
-    for (int64_t r = 0; r < length; r++) s += exp(pare__load(p->dtype[0], data[0], x + (size_t)(r * dim[PARE__SOFTMAX_X_AXIS])) - m);
+    for (int64_t r = 0; r < length; r++)
+      s += exp(pare__load(p->dtype[0], data[0], x + (size_t)(r * dim[PARE__SOFTMAX_X_AXIS])) - m);
     if (p->mode & PARE__SOFTMAX_GIVEN) {
       m = pare__load(p->dtype[1], data[1], (size_t)k);
       s = pare__load(p->dtype[2], data[2], (size_t)k);
@@ -167,7 +188,8 @@ static bool reference(const pare__problem *p, void *const *data, double *const *
       size_t at = y + (size_t)(r * dim[PARE__SOFTMAX_Y_AXIS]);
       double result = p->mode & PARE__SOFTMAX_LOG ? v - log(s) : exp(v) / s;
       expected[3][at] = pare__reference_overflow(p->dtype[3], result);
-      double error = p->mode & PARE__SOFTMAX_LOG ? relative + 4 * eps * fabs(v) : (relative + 4 * eps * fabs(v)) * result + 2e-38;
+      double error =
+          p->mode & PARE__SOFTMAX_LOG ? relative + 4 * eps * fabs(v) : (relative + 4 * eps * fabs(v)) * result + 2e-38;
       if (v == INFINITY) { /* x over its maximum: given sums never come with that */
         tolerance[3][at] = -1;
         continue;
@@ -179,7 +201,8 @@ static bool reference(const pare__problem *p, void *const *data, double *const *
 }
 
 static void work(const pare__problem *p, double *flops, double *bytes) {
-  double n = (double)p->dim[PARE__SOFTMAX_OUTER] * (double)p->dim[PARE__SOFTMAX_LENGTH] * (double)p->dim[PARE__SOFTMAX_INNER];
+  double n =
+      (double)p->dim[PARE__SOFTMAX_OUTER] * (double)p->dim[PARE__SOFTMAX_LENGTH] * (double)p->dim[PARE__SOFTMAX_INNER];
   *flops = 12 * n;
   *bytes = n * (double)(pare_dtype_bytes(p->dtype[0]) + pare_dtype_bytes(p->dtype[3]));
 }
@@ -187,7 +210,8 @@ static void work(const pare__problem *p, double *flops, double *bytes) {
 static void describe(const pare__problem *p, char *text, size_t capacity) {
   snprintf(text, capacity, "%ssoftmax%s %lldx%lldx%lld %s", p->mode & PARE__SOFTMAX_LOG ? "log-" : "",
            p->mode & PARE__SOFTMAX_GIVEN ? " given sums" : "", (long long)p->dim[PARE__SOFTMAX_OUTER],
-           (long long)p->dim[PARE__SOFTMAX_LENGTH], (long long)p->dim[PARE__SOFTMAX_INNER], pare_dtype_name(p->dtype[0]));
+           (long long)p->dim[PARE__SOFTMAX_LENGTH], (long long)p->dim[PARE__SOFTMAX_INNER],
+           pare_dtype_name(p->dtype[0]));
 }
 
 static void shape_class(const pare__problem *p, char *text, size_t capacity) {
@@ -198,14 +222,16 @@ typedef struct shape {
   int64_t outer, length, inner, gap;
 } shape;
 static const shape selftest_shapes[] = {{9, 37, 1, 0}, {7, 3, 1, 5}, {3, 5, 71, 1}};
-static const shape test_shapes[] = {{0, 5, 1, 0}, {3, 0, 1, 0}, {1, 1, 1, 0}, {13, 1, 1, 0}, {600, 7, 1, 0}, {32, 1024, 1, 0},
-                                    {5, 1009, 1, 3}, {2, 9001, 1, 0}, {2, 131, 257, 2}, {1, 2, 8, 0}};
+static const shape test_shapes[] = {{0, 5, 1, 0},     {3, 0, 1, 0},     {1, 1, 1, 0},    {13, 1, 1, 0},
+                                    {600, 7, 1, 0},   {32, 1024, 1, 0}, {5, 1009, 1, 3}, {2, 9001, 1, 0},
+                                    {2, 131, 257, 2}, {1, 2, 8, 0}};
 static const shape bench_shapes[] = {{4096, 1024, 1, 0}, {65536, 64, 1, 0}, {64, 65536, 1, 0}, {16, 512, 512, 0}};
 static const pare_dtype dtypes[] = {PARE_F32, PARE_F16, PARE_BF16, PARE_F64};
 
 static void make_problem(int mode, pare_dtype dtype, const shape *s, pare__problem *out) {
   int64_t axis = s->inner == 1 ? 1 : s->inner + s->gap;
-  const int64_t dims[] = {s->outer, s->length, s->inner, s->length * axis + s->gap, axis, s->length * s->inner, s->inner};
+  const int64_t dims[] = {s->outer, s->length, s->inner, s->length * axis + s->gap, axis, s->length * s->inner,
+                          s->inner};
   for (unsigned i = 0; i < PARE__COUNT(dims); i++) out->dim[i] = dims[i];
   out->mode = mode;
   out->dtype[0] = out->dtype[3] = dtype;
@@ -213,8 +239,12 @@ static void make_problem(int mode, pare_dtype dtype, const shape *s, pare__probl
 }
 
 static bool problem(pare__case_set set, const pare_device_info *info, unsigned index, pare__problem *out) {
-  const shape *shapes = set == PARE__CASES_TEST ? test_shapes : set == PARE__CASES_BENCH ? bench_shapes : selftest_shapes;
-  unsigned nshapes = set == PARE__CASES_TEST ? PARE__COUNT(test_shapes) : set == PARE__CASES_BENCH ? PARE__COUNT(bench_shapes) : PARE__COUNT(selftest_shapes);
+  const shape *shapes = set == PARE__CASES_TEST    ? test_shapes
+                        : set == PARE__CASES_BENCH ? bench_shapes
+                                                   : selftest_shapes;
+  unsigned nshapes = set == PARE__CASES_TEST    ? PARE__COUNT(test_shapes)
+                     : set == PARE__CASES_BENCH ? PARE__COUNT(bench_shapes)
+                                                : PARE__COUNT(selftest_shapes);
   unsigned nmodes = set == PARE__CASES_TEST ? 4 : set == PARE__CASES_BENCH ? 1 : 3;
   unsigned ndtypes = set == PARE__CASES_TEST ? (info->can.f64 ? 4 : 3) : 1;
   if (index >= nshapes * nmodes * ndtypes) return false;

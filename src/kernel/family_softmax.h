@@ -1,7 +1,7 @@
 /* The problems of the softmax family, as operations put them. SPDX-License-Identifier: Apache-2.0
  *
- * Along the middle axis of [outer][length][inner]. Buffers: 0 = x, 1 = m and 2 = s, contiguous [outer][inner] (only with
- * PARE__SOFTMAX_GIVEN; f32, or f64 for f64), 3 = y. */
+ * Along the middle axis of [outer][length][inner]. Buffers: 0 = x, 1 = m and 2 = s, contiguous [outer][inner] (only
+ * with PARE__SOFTMAX_GIVEN; f32, or f64 for f64), 3 = y. */
 #ifndef PARE_KERNEL_FAMILY_SOFTMAX_H
 #define PARE_KERNEL_FAMILY_SOFTMAX_H
 

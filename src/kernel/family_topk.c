@@ -57,15 +57,21 @@ static pare_status launch_groups(const pare__run *run) {
   pare__args args = {0};
   push_arguments(&args, run);
   pare__arg_long(&args, groups_a_block);
-  const size_t global[2] = {(size_t)(pare__div_up(dim[PARE__TOPK_LENGTH], dim[PARE__TOPK_BLOCK]) * groups_a_block * group),
-                            (size_t)(dim[PARE__TOPK_OUTER] * dim[PARE__TOPK_INNER])};
+  const size_t global[2] = {
+      (size_t)(pare__div_up(dim[PARE__TOPK_LENGTH], dim[PARE__TOPK_BLOCK]) * groups_a_block * group),
+      (size_t)(dim[PARE__TOPK_OUTER] * dim[PARE__TOPK_INNER])};
   const size_t local[2] = {(size_t)group, 1};
   return pare__run_kernel(run, "topk_group", options, 2, global, local, &args);
 }
 
 static const pare__variant variants[] = {
     {.name = "item", .file = "topk.cl", .shaped = PARE__FOR_CPU, .accepts = item_accepts, .launch = launch_items},
-    {.name = "group", .file = "topk.cl", .shaped = PARE__FOR_GPU, .params = group_params, .accepts = group_accepts, .launch = launch_groups},
+    {.name = "group",
+     .file = "topk.cl",
+     .shaped = PARE__FOR_GPU,
+     .params = group_params,
+     .accepts = group_accepts,
+     .launch = launch_groups},
     {.name = NULL},
 };
 
@@ -90,7 +96,8 @@ static void generate(const pare__problem *p, unsigned i, uint64_t seed, void *da
     if (i == 1)
       ((int64_t *)data)[k] = (int64_t)(bits >> 20);
     else if (pare__dtype_is_float(p->dtype[0]))
-      pare__store(p->dtype[0], data, (size_t)k, bits % 32 == 0 ? specials[(bits >> 8) % 6] : round(pare__reference_uniform(&state) * 64) / 64);
+      pare__store(p->dtype[0], data, (size_t)k,
+                  bits % 32 == 0 ? specials[(bits >> 8) % 6] : round(pare__reference_uniform(&state) * 64) / 64);
     else {
       uint64_t value = p->dtype[0] == PARE_BOOL ? bits & 1 : (uint64_t)((int64_t)bits >> 12); /* a double holds it */
       memcpy((char *)data + (size_t)k * pare_dtype_bytes(p->dtype[0]), &value, pare_dtype_bytes(p->dtype[0]));
@@ -98,7 +105,8 @@ static void generate(const pare__problem *p, unsigned i, uint64_t seed, void *da
   }
 }
 
-static void reference_block(const pare__problem *p, void *const *data, double *const *expected, int64_t x, int64_t y, int64_t first, int64_t n) {
+static void reference_block(const pare__problem *p, void *const *data, double *const *expected, int64_t x, int64_t y,
+                            int64_t first, int64_t n) {
   const int64_t *dim = p->dim;
   bool smallest = p->mode & PARE__TOPK_SMALLEST;
   for (int64_t j = 0; j < n; j++) {
@@ -106,13 +114,15 @@ static void reference_block(const pare__problem *p, void *const *data, double *c
     uint64_t mine = pare__select_key(p->dtype[0], data[0], at, false, smallest);
     int64_t place = 0;
     for (int64_t e = 0; e < n; e++) {
-      uint64_t other = pare__select_key(p->dtype[0], data[0], (size_t)(x + e * dim[PARE__TOPK_X_AXIS]), false, smallest);
+      uint64_t other =
+          pare__select_key(p->dtype[0], data[0], (size_t)(x + e * dim[PARE__TOPK_X_AXIS]), false, smallest);
       place += other > mine || (other == mine && e < j);
     }
     if (place >= dim[PARE__TOPK_KEPT]) continue;
     size_t to = (size_t)(y + place * dim[PARE__TOPK_Y_AXIS]);
     expected[2][to] = pare__load(p->dtype[0], data[0], at);
-    expected[3][to] = p->mode & PARE__TOPK_FIRST ? (double)(dim[PARE__TOPK_POSITION] + first + j) : (double)((const int64_t *)data[1])[at];
+    expected[3][to] = p->mode & PARE__TOPK_FIRST ? (double)(dim[PARE__TOPK_POSITION] + first + j)
+                                                 : (double)((const int64_t *)data[1])[at];
   }
 }
 
@@ -131,12 +141,14 @@ static bool reference(const pare__problem *p, void *const *data, double *const *
 
 static void work(const pare__problem *p, double *flops, double *bytes) {
   *flops = 0;
-  *bytes = (double)(p->dim[PARE__TOPK_OUTER] * p->dim[PARE__TOPK_LENGTH] * p->dim[PARE__TOPK_INNER]) * (double)pare_dtype_bytes(p->dtype[0]);
+  *bytes = (double)(p->dim[PARE__TOPK_OUTER] * p->dim[PARE__TOPK_LENGTH] * p->dim[PARE__TOPK_INNER]) *
+           (double)pare_dtype_bytes(p->dtype[0]);
 }
 
 static void describe(const pare__problem *p, char *text, size_t capacity) {
-  snprintf(text, capacity, "%s %lld of %lld, %lldx%lldx%lld %s%s", p->mode & PARE__TOPK_SMALLEST ? "smallest" : "largest",
-           (long long)p->dim[PARE__TOPK_KEPT], (long long)p->dim[PARE__TOPK_BLOCK], (long long)p->dim[PARE__TOPK_OUTER],
+  snprintf(text, capacity, "%s %lld of %lld, %lldx%lldx%lld %s%s",
+           p->mode & PARE__TOPK_SMALLEST ? "smallest" : "largest", (long long)p->dim[PARE__TOPK_KEPT],
+           (long long)p->dim[PARE__TOPK_BLOCK], (long long)p->dim[PARE__TOPK_OUTER],
            (long long)p->dim[PARE__TOPK_LENGTH], (long long)p->dim[PARE__TOPK_INNER], pare_dtype_name(p->dtype[0]),
            p->mode & PARE__TOPK_FIRST ? "" : " with indices");
 }
@@ -163,10 +175,12 @@ static bool problem(pare__case_set set, const pare_device_info *info, unsigned i
     if (index < PARE__COUNT(bench)) make_problem(PARE__TOPK_FIRST, PARE_F32, bench[index], out);
     return index < PARE__COUNT(bench);
   }
-  unsigned nshapes = set == PARE__CASES_TEST ? 4 : 2, nmodes = set == PARE__CASES_TEST ? 4 : 2, ndtypes = set == PARE__CASES_TEST ? PARE_NDTYPES : 1;
+  unsigned nshapes = set == PARE__CASES_TEST ? 4 : 2, nmodes = set == PARE__CASES_TEST ? 4 : 2,
+           ndtypes = set == PARE__CASES_TEST ? PARE_NDTYPES : 1;
   if (index >= nshapes * nmodes * ndtypes) return false;
   pare_dtype dtype = (pare_dtype)(index / nshapes / nmodes);
-  make_problem((int)(index / nshapes % nmodes), dtype == PARE_F64 && !info->can.f64 ? PARE_F32 : dtype, shapes[index % nshapes], out);
+  make_problem((int)(index / nshapes % nmodes), dtype == PARE_F64 && !info->can.f64 ? PARE_F32 : dtype,
+               shapes[index % nshapes], out);
   return true;
 }
 

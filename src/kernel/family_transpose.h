@@ -1,6 +1,7 @@
 /* Transpose: the problem. y[b][c][r] = x[b][r][c] over two batch dimensions. SPDX-License-Identifier: Apache-2.0
  *
- * Buffers: 0 = x, 1 = y, both of an integer dtype of the element's size. Strides in elements; those along c in x and along r in y are 1. */
+ * Buffers: 0 = x, 1 = y, both of an integer dtype of the element's size. Strides in elements; those along c in x and
+ * along r in y are 1. */
 #ifndef PARE_KERNEL_FAMILY_TRANSPOSE_H
 #define PARE_KERNEL_FAMILY_TRANSPOSE_H
 

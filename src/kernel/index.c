@@ -19,11 +19,21 @@ void pare__index_problem(const pare__index_shape *s, pare_dtype data, pare_dtype
   out->dtype[1] = index;
   out->dtype[3] = PARE_I32;
   const int64_t each = s->each ? 1 : 0, tuples = s->each ? s->inner : s->tuple;
-  const int64_t dims[] = {s->outer, s->rows, s->inner, s->tuple,
-                          s->length * s->inner, s->inner, 1,
-                          s->rows * tuples, tuples, each,
-                          s->rows * s->inner, s->inner, 1,
-                          0, s->length};
+  const int64_t dims[] = {s->outer,
+                          s->rows,
+                          s->inner,
+                          s->tuple,
+                          s->length * s->inner,
+                          s->inner,
+                          1,
+                          s->rows * tuples,
+                          tuples,
+                          each,
+                          s->rows * s->inner,
+                          s->inner,
+                          1,
+                          0,
+                          s->length};
   memcpy(out->dim, dims, sizeof dims);
   int64_t *length = out->dim + PARE__INDEX_AXIS_LENGTH, *step = out->dim + PARE__INDEX_AXIS_STEP, rest = s->length;
   for (int k = 0; k < s->tuple; k++) {
@@ -69,11 +79,13 @@ void pare__index_generate(const pare__problem *p, unsigned i, uint64_t seed, voi
     if (i == 3)
       ((int32_t *)data)[e] = 0;
     else if (i == 1)
-      pare__store(p->dtype[1], data, (size_t)e, (double)random_index(bits, p->dim[PARE__INDEX_AXIS_LENGTH + e % tuple]));
+      pare__store(p->dtype[1], data, (size_t)e,
+                  (double)random_index(bits, p->dim[PARE__INDEX_AXIS_LENGTH + e % tuple]));
     else if (pare__dtype_is_float(p->dtype[i]))
       pare__store(p->dtype[i], data, (size_t)e, (double)(bits >> 11) * 0x1p-52 - 1.0);
     else
-      pare__store(p->dtype[i], data, (size_t)e, p->dtype[i] == PARE_BOOL ? (double)(bits >> 20 & 1) : (double)(bits >> 20 & 255) - 100);
+      pare__store(p->dtype[i], data, (size_t)e,
+                  p->dtype[i] == PARE_BOOL ? (double)(bits >> 20 & 1) : (double)(bits >> 20 & 255) - 100);
   }
 }
 
@@ -92,14 +104,16 @@ int64_t pare__index_row(const pare__problem *p, const void *index, int64_t o, in
 
 void pare__index_describe(const pare__problem *p, char *text, size_t capacity) {
   snprintf(text, capacity, "%lldx%lldx%lld, %lld %s of %lld %s, %s", (long long)p->dim[PARE__INDEX_OUTER],
-           (long long)p->dim[PARE__INDEX_LENGTH], (long long)p->dim[PARE__INDEX_INNER], (long long)p->dim[PARE__INDEX_ROWS],
-           p->dim[PARE__INDEX_INDEX + 2] ? "rows of indices" : "tuples", (long long)p->dim[PARE__INDEX_TUPLE],
-           pare_dtype_name(p->dtype[1]), pare_dtype_name(p->dtype[0]));
+           (long long)p->dim[PARE__INDEX_LENGTH], (long long)p->dim[PARE__INDEX_INNER],
+           (long long)p->dim[PARE__INDEX_ROWS], p->dim[PARE__INDEX_INDEX + 2] ? "rows of indices" : "tuples",
+           (long long)p->dim[PARE__INDEX_TUPLE], pare_dtype_name(p->dtype[1]), pare_dtype_name(p->dtype[0]));
 }
 
 void pare__index_class(const pare__problem *p, char *text, size_t capacity) {
   snprintf(text, capacity, "%s %s", pare_dtype_name(p->dtype[0]),
-           p->dim[PARE__INDEX_INDEX + 2] ? "elements" : p->dim[PARE__INDEX_INNER] < 16 ? "short" : "slices");
+           p->dim[PARE__INDEX_INDEX + 2]    ? "elements"
+           : p->dim[PARE__INDEX_INNER] < 16 ? "short"
+                                            : "slices");
 }
 
 void pare__index_arguments(const pare__run *run, pare__args *args) {

@@ -1,4 +1,5 @@
-/* Floor 2: families of kernels, their variants, trust and tuning. Knows nothing of tensors. SPDX-License-Identifier: Apache-2.0
+/* Floor 2: families of kernels, their variants, trust and tuning. Knows nothing of tensors.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * A family is an operation on flat buffers: one double-precision reference, one generator of inputs and of problems.
  * A variant is one way to run it: a table row and a .cl file. Tests, self-test, tuner and benchmark iterate over the
@@ -21,7 +22,7 @@ typedef struct pare__variant pare__variant;
 typedef struct pare__problem {
   int64_t dim[PARE__MAX_DIMS];
   double real[4];
-  int mode;                            /* e.g. which reduction, which unary operation */
+  int mode; /* e.g. which reduction, which unary operation */
   unsigned flags;
   pare_dtype dtype[PARE__MAX_BUFFERS];
 } pare__problem;
@@ -32,7 +33,9 @@ typedef struct pare__operand {
   int64_t offset;
 } pare__operand;
 
-typedef struct pare__tuning { int value[PARE__MAX_PARAMS]; } pare__tuning;
+typedef struct pare__tuning {
+  int value[PARE__MAX_PARAMS];
+} pare__tuning;
 
 /* What a launch function sees: run the piece so that its bits are those of the same elements in the whole. */
 typedef struct pare__run {
@@ -52,21 +55,30 @@ typedef struct pare__param {
 
 /* What a variant needs of the device: bits for `needs`. */
 enum {
-  PARE__NEEDS_F16 = 1, PARE__NEEDS_F64 = 2, PARE__NEEDS_SUBGROUPS = 4, PARE__NEEDS_INTEGER_DOT = 8,
-  PARE__NEEDS_VECTOR_EXTENSIONS = 16, PARE__NEEDS_NONTEMPORAL = 32, PARE__NEEDS_INLINE_ASSEMBLY = 64,
-  PARE__NEEDS_AVX2 = 128, PARE__NEEDS_AVX512 = 256, PARE__NEEDS_AVX512_VNNI = 512, PARE__NEEDS_AVX512_BF16 = 1024,
-  PARE__NEEDS_CPU = 2048, PARE__NEEDS_GPU = 4096 /* device type, where a shape cannot even run elsewhere */
+  PARE__NEEDS_F16 = 1,
+  PARE__NEEDS_F64 = 2,
+  PARE__NEEDS_SUBGROUPS = 4,
+  PARE__NEEDS_INTEGER_DOT = 8,
+  PARE__NEEDS_VECTOR_EXTENSIONS = 16,
+  PARE__NEEDS_NONTEMPORAL = 32,
+  PARE__NEEDS_INLINE_ASSEMBLY = 64,
+  PARE__NEEDS_AVX2 = 128,
+  PARE__NEEDS_AVX512 = 256,
+  PARE__NEEDS_AVX512_VNNI = 512,
+  PARE__NEEDS_AVX512_BF16 = 1024,
+  PARE__NEEDS_CPU = 2048,
+  PARE__NEEDS_GPU = 4096 /* device type, where a shape cannot even run elsewhere */
 };
 /* Which devices it is shaped for: those try it first, others only when nothing better is left. */
 typedef enum pare__shaped { PARE__FOR_CPU, PARE__FOR_GPU, PARE__FOR_ANY } pare__shaped;
 
 struct pare__variant {
-  const char *name;     /* unique in the family */
-  const char *file;     /* in cl/ */
+  const char *name; /* unique in the family */
+  const char *file; /* in cl/ */
   unsigned needs;
   pare__shaped shaped;
-  bool risky;           /* inline assembly or extensions: first tested in a child process */
-  uint32_t dtypes;      /* bit (1u << dtype[0]) set: takes it; 0: all of the family's */
+  bool risky;                /* inline assembly or extensions: first tested in a child process */
+  uint32_t dtypes;           /* bit (1u << dtype[0]) set: takes it; 0: all of the family's */
   const pare__param *params; /* ends with {NULL, NULL}; NULL: none */
   /* Built-in tuning for this device and problem; NULL: the first value of each parameter. */
   void (*defaults)(const pare_device_info *info, const pare__problem *whole, pare__tuning *tuning);
@@ -76,27 +88,31 @@ struct pare__variant {
 };
 
 typedef enum pare__role { PARE__IN, PARE__OUT, PARE__INOUT, PARE__ABSENT } pare__role;
-typedef struct pare__buffer_spec { pare__role role; int64_t elements; } pare__buffer_spec;
+typedef struct pare__buffer_spec {
+  pare__role role;
+  int64_t elements;
+} pare__buffer_spec;
 
 typedef enum pare__case_set {
-  PARE__CASES_SELFTEST, /* a handful of tiny problems, under 50 ms in all once built; together they must reach every path */
+  PARE__CASES_SELFTEST, /* a handful of tiny problems, under 50 ms in all once built; together they must reach every
+                           path */
   PARE__CASES_TEST,     /* odd, prime, zero-size, large; every dtype, mode and flag */
   PARE__CASES_BENCH     /* what tuner and benchmark time */
 } pare__case_set;
 
 struct pare__family {
-  const char *name, *what;           /* what: one line for tables */
+  const char *name, *what; /* what: one line for tables */
   unsigned nbuffers;
-  const pare__variant *variants;     /* ends with a row whose name is NULL */
+  const pare__variant *variants; /* ends with a row whose name is NULL */
   /* Problem number `index` of the set for this device; false past the last. */
   bool (*problem)(pare__case_set set, const pare_device_info *info, unsigned index, pare__problem *out);
   /* Role and size of buffer i (0 … nbuffers-1). */
   void (*buffer)(const pare__problem *problem, unsigned i, pare__buffer_spec *out);
   /* Fills input i; deterministic in seed. NULL: uniform in [-1, 1] for floats, the full range for integers. */
   void (*generate)(const pare__problem *problem, unsigned i, uint64_t seed, void *data);
-  /* Double-precision reference. data[i]: the inputs in their dtypes (as generated). For each output i fills expected[i] and
-   * tolerance[i] (one an element, absolute; 0 = exact, NaN must meet NaN, infinity the same infinity; a negative tolerance: any
-   * value will do). Returns false if out of memory. */
+  /* Double-precision reference. data[i]: the inputs in their dtypes (as generated). For each output i fills expected[i]
+   * and tolerance[i] (one an element, absolute; 0 = exact, NaN must meet NaN, infinity the same infinity; a negative
+   * tolerance: any value will do). Returns false if out of memory. */
   bool (*reference)(const pare__problem *problem, void *const *data, double *const *expected, double *const *tolerance);
   /* Floating-point operations and the fewest bytes moved, for figures. */
   void (*work)(const pare__problem *problem, double *flops, double *bytes);
@@ -112,12 +128,17 @@ extern const pare__family *const pare__families[];
 const pare__family *pare__family_find(const char *name);
 
 /* A chosen variant with its tuning. */
-typedef struct pare__choice { const pare__variant *variant; pare__tuning tuning; } pare__choice;
+typedef struct pare__choice {
+  const pare__variant *variant;
+  pare__tuning tuning;
+} pare__choice;
 
-/* The variant for this problem: the tuner's database, else the built-in order (rows as listed; those shaped for the device first),
- * skipping what the device cannot do, what does not accept the problem, and what failed its self-test (run at first use).
- * PARE_ERR_TYPE / PARE_ERR_UNSUPPORTED / PARE_ERR_KERNEL if none is left, with the reason of each. Deterministic. */
-pare_status pare__choose(pare__device *device, const pare__family *family, const pare__problem *whole, pare__choice *out);
+/* The variant for this problem: the tuner's database, else the built-in order (rows as listed; those shaped for the
+ * device first), skipping what the device cannot do, what does not accept the problem, and what failed its self-test
+ * (run at first use). PARE_ERR_TYPE / PARE_ERR_UNSUPPORTED / PARE_ERR_KERNEL if none is left, with the reason of each.
+ * Deterministic. */
+pare_status pare__choose(pare__device *device, const pare__family *family, const pare__problem *whole,
+                         pare__choice *out);
 
 /* Runs a piece with the choice. Asynchronous. */
 pare_status pare__run_choice(pare__device *device, const pare__family *family, const pare__choice *choice,
@@ -127,8 +148,9 @@ pare_status pare__run_choice(pare__device *device, const pare__family *family, c
 pare_status pare__run_family(pare__device *device, const pare__family *family, const pare__problem *problem,
                              const pare__operand *operand);
 
-/* For launch functions: builds the variant's file with the tuning as -D, a -D for each dtype ("-DT0=f32 -DT1=bf16 …": see cl/dtype.cl), the
- * capability flags (PARE_NONTEMPORAL, PARE_VECTOR_EXTENSIONS, …) and `extra_options` (NULL allowed), and launches `entry`. */
+/* For launch functions: builds the variant's file with the tuning as -D, a -D for each dtype ("-DT0=f32 -DT1=bf16 …":
+ * see cl/dtype.cl), the capability flags (PARE_NONTEMPORAL, PARE_VECTOR_EXTENSIONS, …) and `extra_options` (NULL
+ * allowed), and launches `entry`. */
 pare_status pare__run_kernel(const pare__run *run, const char *entry, const char *extra_options, unsigned dims,
                              const size_t *global, const size_t *local, const pare__args *args);
 /* The value of a tuning parameter by name; asserts that it exists. */
@@ -136,18 +158,27 @@ int pare__tuned(const pare__run *run, const char *param);
 
 /* ---- trust ---- */
 
-typedef enum pare__verdict { PARE__UNTESTED, PARE__TRUSTED, PARE__WRONG, PARE__CRASHED, PARE__HUNG, PARE__NOT_BUILT, PARE__CANNOT } pare__verdict;
+typedef enum pare__verdict {
+  PARE__UNTESTED,
+  PARE__TRUSTED,
+  PARE__WRONG,
+  PARE__CRASHED,
+  PARE__HUNG,
+  PARE__NOT_BUILT,
+  PARE__CANNOT
+} pare__verdict;
 const char *pare__verdict_name(pare__verdict verdict);
 /* Runs the self-test problems of one variant (all dtypes it takes) on the device; reason gets the first difference.
- * In a child process if the variant is risky or the driver unknown. Kept beside the binaries; `again` ignores what is kept. */
+ * In a child process if the variant is risky or the driver unknown. Kept beside the binaries; `again` ignores what is
+ * kept. */
 pare_status pare__selftest(pare__device *device, const pare__family *family, const pare__variant *variant, bool again,
                            pare__verdict *verdict, char *reason, size_t capacity);
 
 /* Runs one problem with one variant and compares with the reference; worst = largest error / tolerance (<= 1 is right).
  * seconds (NULL allowed) gets the device time of one run. */
 pare_status pare__check(pare__device *device, const pare__family *family, const pare__variant *variant,
-                        const pare__tuning *tuning, const pare__problem *problem, uint64_t seed, double *worst, char *reason,
-                        size_t capacity);
+                        const pare__tuning *tuning, const pare__problem *problem, uint64_t seed, double *worst,
+                        char *reason, size_t capacity);
 /* Median seconds of one run over at least `rounds` runs after warming up. */
 pare_status pare__time(pare__device *device, const pare__family *family, const pare__choice *choice,
                        const pare__problem *problem, unsigned rounds, double *seconds);
@@ -158,10 +189,11 @@ void pare__variant_defaults(const pare_device_info *info, const pare__variant *v
 
 /* ---- tuning ---- */
 
-typedef void (*pare__tune_progress)(const char *family, const char *shape_class, const char *variant, double fraction, void *user);
-/* Searches all variants and parameters for the benchmark problems of `family` (NULL: all) within budget_seconds and keeps the best
- * per device and shape class on disk. */
-pare_status pare__tune(pare__device *device, const pare__family *family, double budget_seconds, pare__tune_progress progress,
-                       void *user);
+typedef void (*pare__tune_progress)(const char *family, const char *shape_class, const char *variant, double fraction,
+                                    void *user);
+/* Searches all variants and parameters for the benchmark problems of `family` (NULL: all) within budget_seconds and
+ * keeps the best per device and shape class on disk. */
+pare_status pare__tune(pare__device *device, const pare__family *family, double budget_seconds,
+                       pare__tune_progress progress, void *user);
 
 #endif

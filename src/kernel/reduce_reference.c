@@ -12,7 +12,9 @@ uint64_t pare__reference_random(uint64_t *state) {
   return z ^ (z >> 31);
 }
 
-double pare__reference_uniform(uint64_t *state) { return (double)(pare__reference_random(state) >> 11) * 0x1p-52 - 1.0; }
+double pare__reference_uniform(uint64_t *state) {
+  return (double)(pare__reference_random(state) >> 11) * 0x1p-52 - 1.0;
+}
 
 double pare__reference_overflow(pare_dtype dtype, double value) {
   if (!pare__dtype_is_float(dtype) || !isfinite(value)) return value;
@@ -57,7 +59,8 @@ static int64_t integer_sample(const pare__problem *p, pare_dtype dtype, uint64_t
 /* One of NaN, an infinity or a denormal in some rows and columns: the others must not notice. */
 static void put_specials(const pare__problem *p, uint64_t seed, void *data) {
   static const double specials[] = {NAN, INFINITY, -INFINITY, 1e-40, -0.0};
-  int64_t outer = p->dim[PARE__REDUCE_OUTER], reduced = p->dim[PARE__REDUCE_REDUCED], inner = p->dim[PARE__REDUCE_INNER];
+  int64_t outer = p->dim[PARE__REDUCE_OUTER], reduced = p->dim[PARE__REDUCE_REDUCED],
+          inner = p->dim[PARE__REDUCE_INNER];
   uint64_t state = seed;
   for (int64_t o = 0; o < outer; o++)
     for (int64_t i = 0; i < inner; i++) {
@@ -94,7 +97,7 @@ void pare__reduce_generate(const pare__problem *p, unsigned i, uint64_t seed, vo
 typedef struct span {
   const pare__problem *problem;
   void *const *data;
-  size_t first;    /* element of x */
+  size_t first;         /* element of x */
   int64_t length, from; /* along the reduced axis */
   double centre;
 } span;
@@ -104,8 +107,12 @@ typedef struct outcome {
   double value_error, extra_error; /* absolute; negative: anything will do */
 } outcome;
 
-static size_t element_at(const span *s, int64_t r) { return s->first + (size_t)(r * s->problem->dim[PARE__REDUCE_X_REDUCED]); }
-static double element(const span *s, int64_t r) { return pare__load(s->problem->dtype[0], s->data[0], element_at(s, r)); }
+static size_t element_at(const span *s, int64_t r) {
+  return s->first + (size_t)(r * s->problem->dim[PARE__REDUCE_X_REDUCED]);
+}
+static double element(const span *s, int64_t r) {
+  return pare__load(s->problem->dtype[0], s->data[0], element_at(s, r));
+}
 
 static int64_t integer(const span *s, int64_t r) {
   if (s->problem->dtype[0] == PARE_I64) return ((const int64_t *)s->data[0])[element_at(s, r)];
@@ -125,9 +132,9 @@ static bool replaces(int operation, bool last, double new, double old) {
 
 /* The value that no element beats. */
 static double end_of(pare_dtype dtype, bool highest) {
-  static const double ends[PARE_NDTYPES][2] = {[PARE_I8] = {-128, 127}, [PARE_U8] = {0, 255}, [PARE_I16] = {-32768, 32767},
-                                               [PARE_I32] = {-0x1p31, 0x1p31 - 1}, [PARE_I64] = {-0x1p63, 0x1p63},
-                                               [PARE_BOOL] = {0, 1}};
+  static const double ends[PARE_NDTYPES][2] = {[PARE_I8] = {-128, 127},        [PARE_U8] = {0, 255},
+                                               [PARE_I16] = {-32768, 32767},   [PARE_I32] = {-0x1p31, 0x1p31 - 1},
+                                               [PARE_I64] = {-0x1p63, 0x1p63}, [PARE_BOOL] = {0, 1}};
   if (pare__dtype_is_float(dtype)) return highest ? INFINITY : -INFINITY;
   return ends[dtype][highest];
 }
@@ -175,7 +182,8 @@ static outcome reduce_floats(const span *s) {
   const pare__problem *p = s->problem;
   int operation = operation_of(p);
   bool product = operation == PARE__REDUCE_PRODUCT;
-  double eps = pare__dtype_epsilon(p->dtype[0] == PARE_F64 ? PARE_F64 : PARE_F32), value = product ? 1 : 0, magnitude = 0;
+  double eps = pare__dtype_epsilon(p->dtype[0] == PARE_F64 ? PARE_F64 : PARE_F32), value = product ? 1 : 0,
+         magnitude = 0;
   for (int64_t r = 0; r < s->length; r++) {
     double x = mapped(s, element(s, r));
     value = product ? value * x : value + x;
@@ -188,7 +196,8 @@ static outcome reduce_floats(const span *s) {
   double count = (double)p->dim[PARE__REDUCE_COUNT];
   switch (operation) {
   case PARE__REDUCE_MEAN: return (outcome){value / count, 0, error / count + 2 * eps * fabs(value / count), 0};
-  case PARE__REDUCE_L2: return (outcome){sqrt(value), 0, value > 0 ? error / sqrt(value) + 4 * eps * sqrt(value) : 0, 0};
+  case PARE__REDUCE_L2:
+    return (outcome){sqrt(value), 0, value > 0 ? error / sqrt(value) + 4 * eps * sqrt(value) : 0, 0};
   case PARE__REDUCE_LOG_SUM:
     return (outcome){log(value), 0, value != 0 ? error / fabs(value) + 4 * eps * (fabs(log(value)) + 1) : 0, 0};
   default: return (outcome){value, 0, error, 0};
@@ -225,14 +234,20 @@ static outcome reduce_span(const span *s) {
   return pare__dtype_is_float(s->problem->dtype[0]) ? reduce_floats(s) : reduce_integers(s);
 }
 
-bool pare__reduce_reference(const pare__problem *p, void *const *data, double *const *expected, double *const *tolerance) {
-  int64_t outer = p->dim[PARE__REDUCE_OUTER], reduced = p->dim[PARE__REDUCE_REDUCED], inner = p->dim[PARE__REDUCE_INNER];
+bool pare__reduce_reference(const pare__problem *p, void *const *data, double *const *expected,
+                            double *const *tolerance) {
+  int64_t outer = p->dim[PARE__REDUCE_OUTER], reduced = p->dim[PARE__REDUCE_REDUCED],
+          inner = p->dim[PARE__REDUCE_INNER];
   int64_t block = p->dim[PARE__REDUCE_BLOCK], blocks = PARE__MAX(1, pare__div_up(reduced, block));
   bool spread = operation_of(p) == PARE__REDUCE_SPREAD && (p->mode & PARE__REDUCE_FIRST);
   for (int64_t k = 0; k < outer * blocks * inner; k++) {
     int64_t o = k / (blocks * inner), b = k / inner % blocks, i = k % inner, from = b * block;
-    span s = {p, data, (size_t)(o * p->dim[PARE__REDUCE_X_OUTER] + from * p->dim[PARE__REDUCE_X_REDUCED] + i),
-              PARE__MIN(block, reduced - from), from, 0};
+    span s = {p,
+              data,
+              (size_t)(o * p->dim[PARE__REDUCE_X_OUTER] + from * p->dim[PARE__REDUCE_X_REDUCED] + i),
+              PARE__MIN(block, reduced - from),
+              from,
+              0};
     if (spread) s.centre = pare__load(p->dtype[1], data[1], (size_t)(o * inner + i));
     outcome result = reduce_span(&s);
     size_t at = (size_t)(o * p->dim[PARE__REDUCE_Y_OUTER] + b * p->dim[PARE__REDUCE_Y_BLOCK] + i);

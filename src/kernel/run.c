@@ -1,5 +1,5 @@
-/* Running a variant: its program with the tuning built in, its kernel found again quickly. SPDX-License-Identifier:
- * Apache-2.0 */
+/* Running a variant: its program with the tuning built in, its kernel found again quickly.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>

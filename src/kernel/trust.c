@@ -1,5 +1,5 @@
-/* Trust: a variant is tested at its first use on a device and driver, and the result is kept. SPDX-License-Identifier:
- * Apache-2.0 */
+/* Trust: a variant is tested at its first use on a device and driver, and the result is kept.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

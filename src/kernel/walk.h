@@ -1,5 +1,5 @@
-/* How several strided tensors are walked together, with as few dimensions as can be. SPDX-License-Identifier:
- * Apache-2.0 */
+/* How several strided tensors are walked together, with as few dimensions as can be.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef PARE_KERNEL_WALK_H
 #define PARE_KERNEL_WALK_H
 

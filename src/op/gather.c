@@ -24,13 +24,13 @@ static pare_status run_gather(const pare__index_call *call, pare_tensor *data, p
 }
 
 /* Appends dimensions [from, to); PARE_ERR_SHAPE over PARE_MAX_RANK. */
-static pare_status append(const char *function, const pare_tensor *data, const pare_tensor *indices, const pare_tensor *tensor,
-                          int from, int to, int *rank, int64_t *dim) {
+static pare_status append(const char *function, const pare_tensor *data, const pare_tensor *indices,
+                          const pare_tensor *tensor, int from, int to, int *rank, int64_t *dim) {
   char have[PARE__SHAPE_TEXT], want[PARE__SHAPE_TEXT];
   for (int d = from; d < to; d++) {
     if (*rank == PARE_MAX_RANK)
-      return pare__fail(PARE_ERR_SHAPE, "%s: data of shape %s and indices of shape %s give more than %d dimensions", function,
-                        pare__shape_text(data->shape.rank, data->shape.dim, have, sizeof have),
+      return pare__fail(PARE_ERR_SHAPE, "%s: data of shape %s and indices of shape %s give more than %d dimensions",
+                        function, pare__shape_text(data->shape.rank, data->shape.dim, have, sizeof have),
                         pare__shape_text(indices->shape.rank, indices->shape.dim, want, sizeof want), PARE_MAX_RANK);
     dim[(*rank)++] = tensor->shape.dim[d];
   }
@@ -79,17 +79,18 @@ pare_status pare_gather_nd(pare_tensor *data, pare_tensor *indices, int batch_di
   PARE__TRY(pare__check_rank(function, "indices", indices, 1, PARE_MAX_RANK));
   int data_rank = data->shape.rank, index_rank = indices->shape.rank;
   if (batch_dims < 0 || batch_dims >= PARE__MIN(data_rank, index_rank))
-    return pare__fail(PARE_ERR_ARGUMENT, "%s: batch_dims is %d; data of rank %d and indices of rank %d allow 0 to %d", function,
-                      batch_dims, data_rank, index_rank, PARE__MIN(data_rank, index_rank) - 1);
+    return pare__fail(PARE_ERR_ARGUMENT, "%s: batch_dims is %d; data of rank %d and indices of rank %d allow 0 to %d",
+                      function, batch_dims, data_rank, index_rank, PARE__MIN(data_rank, index_rank) - 1);
   int64_t tuple = indices->shape.dim[index_rank - 1];
   char have[PARE__SHAPE_TEXT], want[PARE__SHAPE_TEXT];
   if (tuple < 1 || tuple > data_rank - batch_dims ||
       memcmp(indices->shape.dim, data->shape.dim, (size_t)batch_dims * sizeof data->shape.dim[0]) != 0)
-    return pare__fail(PARE_ERR_SHAPE,
-                      "%s: indices have shape %s and data %s; the first %d dimensions must be equal, and the last one of "
-                      "indices counts along 1 to %d axes",
-                      function, pare__shape_text(index_rank, indices->shape.dim, have, sizeof have),
-                      pare__shape_text(data_rank, data->shape.dim, want, sizeof want), batch_dims, data_rank - batch_dims);
+    return pare__fail(
+        PARE_ERR_SHAPE,
+        "%s: indices have shape %s and data %s; the first %d dimensions must be equal, and the last one of "
+        "indices counts along 1 to %d axes",
+        function, pare__shape_text(index_rank, indices->shape.dim, have, sizeof have),
+        pare__shape_text(data_rank, data->shape.dim, want, sizeof want), batch_dims, data_rank - batch_dims);
   int rank = 0;
   int64_t dim[PARE_MAX_RANK];
   PARE__TRY(append(function, data, indices, indices, 0, index_rank - 1, &rank, dim));

@@ -40,15 +40,17 @@ static bool fits(const pare_tensor *data, const pare_tensor *indices, int axis) 
   return fit;
 }
 
-pare_status pare__index_narrow(const char *function, pare_tensor *data, const pare_tensor *indices, int axis, pare_tensor **out) {
+pare_status pare__index_narrow(const char *function, pare_tensor *data, const pare_tensor *indices, int axis,
+                               pare_tensor **out) {
   *out = NULL;
   char have[PARE__SHAPE_TEXT], want[PARE__SHAPE_TEXT];
   if (!fits(data, indices, axis))
-    return pare__fail(PARE_ERR_SHAPE,
-                      "%s: indices have shape %s and data %s; they need the same rank, and along axes other than %d indices "
-                      "can be no longer than data",
-                      function, pare__shape_text(indices->shape.rank, indices->shape.dim, have, sizeof have),
-                      pare__shape_text(data->shape.rank, data->shape.dim, want, sizeof want), axis);
+    return pare__fail(
+        PARE_ERR_SHAPE,
+        "%s: indices have shape %s and data %s; they need the same rank, and along axes other than %d indices "
+        "can be no longer than data",
+        function, pare__shape_text(indices->shape.rank, indices->shape.dim, have, sizeof have),
+        pare__shape_text(data->shape.rank, data->shape.dim, want, sizeof want), axis);
   pare_tensor *view = NULL;
   PARE__TRY(pare_tensor_permute(data, (const int[]){0, 1, 2, 3, 4, 5, 6, 7}, &view));
   for (int d = 0; d < data->shape.rank; d++) {
@@ -124,11 +126,13 @@ static void whole_problem(const pare__index_call *call, const pare_tensor *seen,
   whole->dtype[3] = PARE_I32;
 }
 
-pare_status pare__index_submit(const pare__index_call *call, pare_tensor *data, pare_tensor *index, pare_tensor *values) {
+pare_status pare__index_submit(const pare__index_call *call, pare_tensor *data, pare_tensor *index,
+                               pare_tensor *values) {
   if (call->outer == 0 || call->rows == 0 || call->inner == 0) return PARE_OK;
-  pare_tensor seen[3] = {seen_as(data, call->outer, call->length, call->inner),
-                         seen_as(index, call->shared ? 1 : call->outer, call->rows, call->each ? call->inner : call->tuple),
-                         seen_as(values, call->outer, call->rows, call->inner)};
+  pare_tensor seen[3] = {
+      seen_as(data, call->outer, call->length, call->inner),
+      seen_as(index, call->shared ? 1 : call->outer, call->rows, call->each ? call->inner : call->tuple),
+      seen_as(values, call->outer, call->rows, call->inner)};
   /* the longest axis of what is written is split: pieces stay small enough to be staged */
   const int64_t *length = seen[call->scatter ? DATA : VALUES].shape.dim;
   int axis = 0;
@@ -145,9 +149,14 @@ pare_status pare__index_submit(const pare__index_call *call, pare_tensor *data, 
   bool along_rows = axis == 1;
   int data_axis = along_rows && !call->scatter ? PARE__WHOLE : axis;
   int values_axis = along_rows && call->scatter ? PARE__WHOLE : axis;
-  int index_axis = call->each || (along_rows && !call->scatter) || (axis == 0 && !call->shared) ? values_axis : PARE__WHOLE;
-  pare__task task = {.codelet = call->scatter ? &scatter_codelet : &gather_codelet, .context = data->context, .params = &params,
-                     .params_bytes = sizeof params, .n = length[axis], .naccesses = 3,
+  int index_axis =
+      call->each || (along_rows && !call->scatter) || (axis == 0 && !call->shared) ? values_axis : PARE__WHOLE;
+  pare__task task = {.codelet = call->scatter ? &scatter_codelet : &gather_codelet,
+                     .context = data->context,
+                     .params = &params,
+                     .params_bytes = sizeof params,
+                     .n = length[axis],
+                     .naccesses = 3,
                      .access = {{&seen[DATA], call->scatter ? PARE__READ_WRITE : PARE__READ, data_axis, 1},
                                 {&seen[INDEX], PARE__READ, index_axis, 1},
                                 {&seen[VALUES], call->scatter ? PARE__READ : PARE__WRITE, values_axis, 1}}};

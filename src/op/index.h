@@ -25,9 +25,12 @@ int64_t pare__index_product(const pare_tensor *tensor, int from, int to);
 void pare__index_axes(pare__index_call *call, const pare_tensor *data, int first, int count);
 /* *out = a handle to close: contiguous, and not in the memory of `target`, which is written before all is read. */
 pare_status pare__index_input(pare_tensor *tensor, const pare_tensor *target, pare_tensor **out);
-/* *out = a view of data, cut along all axes but `axis` to the length of indices. PARE_ERR_SHAPE if indices is longer, or of another rank. */
-pare_status pare__index_narrow(const char *function, pare_tensor *data, const pare_tensor *indices, int axis, pare_tensor **out);
+/* *out = a view of data, cut along all axes but `axis` to the length of indices. PARE_ERR_SHAPE if indices is longer,
+ * or of another rank. */
+pare_status pare__index_narrow(const char *function, pare_tensor *data, const pare_tensor *indices, int axis,
+                               pare_tensor **out);
 /* All three contiguous. */
-pare_status pare__index_submit(const pare__index_call *call, pare_tensor *data, pare_tensor *index, pare_tensor *values);
+pare_status pare__index_submit(const pare__index_call *call, pare_tensor *data, pare_tensor *index,
+                               pare_tensor *values);
 
 #endif

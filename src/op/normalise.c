@@ -1,7 +1,7 @@
 /* Layer, RMS, group, instance and batch norm: one family of kernels over rows. SPDX-License-Identifier: Apache-2.0
  *
- * Rows that are too long for one item (or for staging) get their mean and their sum of squared distances by reductions in blocks,
- * and a second pass over the elements. */
+ * Rows that are too long for one item (or for staging) get their mean and their sum of squared distances by reductions
+ * in blocks, and a second pass over the elements. */
 #include <pare/normalise.h>
 #include <string.h>
 
@@ -63,14 +63,23 @@ static pare_status submit(const job *j) {
   pare_tensor seen[NBUFFERS];
   int axis = params.along_rows ? 1 : 0;
   bool saved = j->mode & PARE__NORMALISE_SAVED;
-  pare__task task = {.codelet = &normalise_codelet, .context = j->tensor[X]->context, .params = &params,
-                     .params_bytes = sizeof params, .n = dims[axis], .naccesses = NBUFFERS};
+  pare__task task = {.codelet = &normalise_codelet,
+                     .context = j->tensor[X]->context,
+                     .params = &params,
+                     .params_bytes = sizeof params,
+                     .n = dims[axis],
+                     .naccesses = NBUFFERS};
   for (int i = 0; i < NBUFFERS; i++) {
     if (!j->tensor[i]) continue;
     params.whole.dtype[i] = j->tensor[i]->dtype;
     bool rows = i == X || i == Y, result = i == Y || (i >= MEAN && saved);
-    seen[i] = rows ? seen_as_rows(j->tensor[i], j->rows, j->length) : seen_as_rows(j->tensor[i], pare__shape_elements(&j->tensor[i]->shape), 1);
-    task.access[i] = (pare__access){&seen[i], result ? PARE__WRITE : PARE__READ, rows ? axis : result ? 0 : PARE__WHOLE, 1};
+    seen[i] = rows ? seen_as_rows(j->tensor[i], j->rows, j->length)
+                   : seen_as_rows(j->tensor[i], pare__shape_elements(&j->tensor[i]->shape), 1);
+    task.access[i] = (pare__access){&seen[i], result ? PARE__WRITE : PARE__READ,
+                                    rows     ? axis
+                                    : result ? 0
+                                             : PARE__WHOLE,
+                                    1};
   }
   return pare__submit(&task);
 }
@@ -88,7 +97,8 @@ static pare_status submit_long(job j) {
     if (status == PARE_OK) status = pare__reduce_axis(PARE__REDUCE_MEAN | whole, x, NULL, &view, j.length, mean, NULL);
   }
   if (status == PARE_OK)
-    status = pare__reduce_axis((rms ? PARE__REDUCE_SUM_SQUARE : PARE__REDUCE_SPREAD) | whole, x, mean, &view, j.length, spread, NULL);
+    status = pare__reduce_axis((rms ? PARE__REDUCE_SUM_SQUARE : PARE__REDUCE_SPREAD) | whole, x, mean, &view, j.length,
+                               spread, NULL);
   j.mode = (j.mode & ~PARE__NORMALISE_SAVED) | PARE__NORMALISE_GIVEN;
   j.factor = 1.0 / (double)j.length;
   j.period = j.rows;
@@ -114,7 +124,8 @@ static pare_status run_job(job j, pare_tensor *out, pare_tensor *mean_out, pare_
   if (status == PARE_OK && mean_out) status = pare__result_begin(mean_out, &mean);
   if (status == PARE_OK && inverse_out) status = pare__result_begin(inverse_out, &inverse);
   j.tensor[Y] = result;
-  bool is_long = !given && j.length > LONGEST_ROW && !mean_out && !inverse_out; /* saved statistics come of whole rows only */
+  bool is_long =
+      !given && j.length > LONGEST_ROW && !mean_out && !inverse_out; /* saved statistics come of whole rows only */
   if (status == PARE_OK && !given && !is_long && (mean_out || inverse_out)) {
     j.mode |= PARE__NORMALISE_SAVED;
     pare_dtype partial = pare__reduce_partial(PARE__REDUCE_SUM, j.tensor[X]->dtype);
@@ -145,14 +156,15 @@ static pare_status check_x(const char *function, pare_tensor *x, pare_tensor *ou
 }
 
 /* NULL is fine; else x's dtype and `elements` elements. */
-static pare_status check_parameter(const char *function, const char *name, const pare_tensor *parameter, const pare_tensor *x,
-                                   int64_t elements) {
+static pare_status check_parameter(const char *function, const char *name, const pare_tensor *parameter,
+                                   const pare_tensor *x, int64_t elements) {
   if (!parameter) return PARE_OK;
   PARE__TRY(pare__check_same_dtype(function, "x", x, name, parameter));
   if (pare__shape_elements(&parameter->shape) == elements) return PARE_OK;
   char text[PARE__SHAPE_TEXT];
   return pare__fail(PARE_ERR_SHAPE, "%s: %s is %s; it needs %lld elements", function, name,
-                    pare__shape_text(parameter->shape.rank, parameter->shape.dim, text, sizeof text), (long long)elements);
+                    pare__shape_text(parameter->shape.rank, parameter->shape.dim, text, sizeof text),
+                    (long long)elements);
 }
 
 static int mode_of(const pare_tensor *scale, const pare_tensor *bias) {
@@ -160,17 +172,20 @@ static int mode_of(const pare_tensor *scale, const pare_tensor *bias) {
 }
 
 /* Mean and deviation: x's shape with the dimensions from `axis` on 1. */
-static pare_status check_statistics(const char *function, const char *name, pare_tensor *statistics, const pare_tensor *x, int axis) {
+static pare_status check_statistics(const char *function, const char *name, pare_tensor *statistics,
+                                    const pare_tensor *x, int axis) {
   if (!statistics) return PARE_OK;
   int64_t dim[PARE_MAX_RANK];
   for (int d = 0; d < x->shape.rank; d++) dim[d] = d < axis ? x->shape.dim[d] : 1;
   PARE__TRY(pare__check_output(function, name, statistics, x));
-  PARE__TRY(pare__check_dtype(function, name, statistics, PARE__DTYPE(pare__reduce_partial(PARE__REDUCE_SUM, x->dtype))));
+  PARE__TRY(
+      pare__check_dtype(function, name, statistics, PARE__DTYPE(pare__reduce_partial(PARE__REDUCE_SUM, x->dtype))));
   return pare__check_shape(function, name, statistics, x->shape.rank, dim);
 }
 
-static pare_status norm_from(const char *function, int mode, pare_tensor *x, int axis, pare_tensor *scale, pare_tensor *bias, double epsilon,
-                             pare_tensor *out, pare_tensor *mean, pare_tensor *inverse) {
+static pare_status norm_from(const char *function, int mode, pare_tensor *x, int axis, pare_tensor *scale,
+                             pare_tensor *bias, double epsilon, pare_tensor *out, pare_tensor *mean,
+                             pare_tensor *inverse) {
   PARE__TRY(pare__check_call(function, out, PARE__NAMED(x), PARE__OPTIONAL(scale), PARE__OPTIONAL(bias)));
   PARE__TRY(check_x(function, x, out));
   PARE__TRY(pare__axis(function, axis, x->shape.rank, &axis));
@@ -184,8 +199,8 @@ static pare_status norm_from(const char *function, int mode, pare_tensor *x, int
   return run_job(j, out, mean, inverse);
 }
 
-pare_status pare_layer_norm(pare_tensor *x, int axis, pare_tensor *scale, pare_tensor *bias, double epsilon, pare_tensor *out,
-                            pare_tensor *mean, pare_tensor *inverse_deviation) {
+pare_status pare_layer_norm(pare_tensor *x, int axis, pare_tensor *scale, pare_tensor *bias, double epsilon,
+                            pare_tensor *out, pare_tensor *mean, pare_tensor *inverse_deviation) {
   return norm_from("pare_layer_norm", 0, x, axis, scale, bias, epsilon, out, mean, inverse_deviation);
 }
 
@@ -200,36 +215,41 @@ static int64_t spatial_size(const pare_tensor *x) {
   return size;
 }
 
-static pare_status group_norm(const char *function, pare_tensor *x, int64_t groups, pare_tensor *scale, pare_tensor *bias,
-                              double epsilon, pare_tensor *out) {
+static pare_status group_norm(const char *function, pare_tensor *x, int64_t groups, pare_tensor *scale,
+                              pare_tensor *bias, double epsilon, pare_tensor *out) {
   PARE__TRY(pare__check_call(function, out, PARE__NAMED(x), PARE__OPTIONAL(scale), PARE__OPTIONAL(bias)));
   PARE__TRY(check_x(function, x, out));
   PARE__TRY(pare__check_rank(function, "x", x, 2, PARE_MAX_RANK));
   int64_t channels = x->shape.dim[1], spatial = spatial_size(x);
   if (groups < 0) groups = channels;
   if (channels > 0 && (groups == 0 || channels % groups != 0))
-    return pare__fail(PARE_ERR_SHAPE, "%s: %lld channels cannot be cut into %lld groups", function, (long long)channels, (long long)groups);
+    return pare__fail(PARE_ERR_SHAPE, "%s: %lld channels cannot be cut into %lld groups", function, (long long)channels,
+                      (long long)groups);
   PARE__TRY(check_parameter(function, "scale", scale, x, channels));
   PARE__TRY(check_parameter(function, "bias", bias, x, channels));
   if (pare__shape_elements(&x->shape) == 0) return PARE_OK;
   int64_t rows = x->shape.dim[0] * groups;
-  job j = {mode_of(scale, bias), rows, channels / groups * spatial, spatial, groups, rows, epsilon, 1, {x, scale, bias}};
+  job j = {mode_of(scale, bias), rows, channels / groups * spatial, spatial, groups, rows, epsilon, 1,
+           {x, scale, bias}};
   return run_job(j, out, NULL, NULL);
 }
 
-pare_status pare_group_norm(pare_tensor *x, int64_t groups, pare_tensor *scale, pare_tensor *bias, double epsilon, pare_tensor *out) {
+pare_status pare_group_norm(pare_tensor *x, int64_t groups, pare_tensor *scale, pare_tensor *bias, double epsilon,
+                            pare_tensor *out) {
   if (groups <= 0) return pare__fail(PARE_ERR_ARGUMENT, "pare_group_norm: %lld groups", (long long)groups);
   return group_norm("pare_group_norm", x, groups, scale, bias, epsilon, out);
 }
 
-pare_status pare_instance_norm(pare_tensor *x, pare_tensor *scale, pare_tensor *bias, double epsilon, pare_tensor *out) {
+pare_status pare_instance_norm(pare_tensor *x, pare_tensor *scale, pare_tensor *bias, double epsilon,
+                               pare_tensor *out) {
   return group_norm("pare_instance_norm", x, -1, scale, bias, epsilon, out);
 }
 
-pare_status pare_batch_norm(pare_tensor *x, pare_tensor *scale, pare_tensor *bias, pare_tensor *mean, pare_tensor *variance,
-                            double epsilon, pare_tensor *out) {
+pare_status pare_batch_norm(pare_tensor *x, pare_tensor *scale, pare_tensor *bias, pare_tensor *mean,
+                            pare_tensor *variance, double epsilon, pare_tensor *out) {
   const char *function = "pare_batch_norm";
-  PARE__TRY(pare__check_call(function, out, PARE__NAMED(x), PARE__OPTIONAL(scale), PARE__OPTIONAL(bias), PARE__NAMED(mean), PARE__NAMED(variance)));
+  PARE__TRY(pare__check_call(function, out, PARE__NAMED(x), PARE__OPTIONAL(scale), PARE__OPTIONAL(bias),
+                             PARE__NAMED(mean), PARE__NAMED(variance)));
   PARE__TRY(check_x(function, x, out));
   PARE__TRY(pare__check_rank(function, "x", x, 2, PARE_MAX_RANK));
   int64_t batch = x->shape.dim[0], channels = x->shape.dim[1], spatial = spatial_size(x);
@@ -239,7 +259,10 @@ pare_status pare_batch_norm(pare_tensor *x, pare_tensor *scale, pare_tensor *bia
   PARE__TRY(check_parameter(function, "variance", variance, x, channels));
   if (pare__shape_elements(&x->shape) == 0) return PARE_OK;
   int mode = mode_of(scale, bias) | PARE__NORMALISE_GIVEN;
-  job j = {mode, batch * channels, spatial, spatial, channels, channels, epsilon, 1, {x, scale, bias, NULL, mean, variance}};
-  if (spatial == 1) j = (job){mode | PARE__NORMALISE_PER_COLUMN, batch, channels, 1, 1, 1, epsilon, 1, {x, scale, bias, NULL, mean, variance}};
+  job j = {
+      mode, batch * channels, spatial, spatial, channels, channels, epsilon, 1, {x, scale, bias, NULL, mean, variance}};
+  if (spatial == 1)
+    j = (job){mode | PARE__NORMALISE_PER_COLUMN,     batch, channels, 1, 1, 1, epsilon, 1,
+              {x, scale, bias, NULL, mean, variance}};
   return run_job(j, out, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* Pad and tile: views are cropped, neighbouring axes merged, one kernel for both. SPDX-License-Identifier: Apache-2.0 */
+/* Pad and tile: views are cropped, neighbouring axes merged, one kernel for both.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <pare/index.h>
 #include <string.h>
 
@@ -31,7 +32,8 @@ static pare_status run_pad(const pare__piece *piece) {
   pare__problem problem = params->whole;
   const pare__binding *data = &piece->binding[DATA], *out = &piece->binding[OUT];
   fill_shapes(&problem, &data->shape, &out->shape);
-  if (params->data_whole) problem.dim[PARE__PAD_BEFORE + PARE_MAX_RANK - out->shape.rank + params->axis] -= piece->begin;
+  if (params->data_whole)
+    problem.dim[PARE__PAD_BEFORE + PARE_MAX_RANK - out->shape.rank + params->axis] -= piece->begin;
   const pare__operand operand[2] = {{data->mem, data->offset}, {out->mem, out->offset}};
   pare__choice choice;
   PARE__TRY(pare__choose(piece->device, &pare__family_pad, &params->whole, &choice));
@@ -45,7 +47,8 @@ typedef struct padding {
   int64_t before[PARE_MAX_RANK], data[PARE_MAX_RANK], out[PARE_MAX_RANK];
 } padding;
 
-/* Neighbouring axes become one where the inner one is not padded, and the outer one is not either or in a way that repeats whole rows. */
+/* Neighbouring axes become one where the inner one is not padded, and the outer one is not either or in a way that
+ * repeats whole rows. */
 static padding merge_axes(const pare_tensor *data, const pare_tensor *out, const int64_t *before, pare__padding mode) {
   padding merged = {.rank = 0};
   bool outer_free = mode == PARE__PAD_CONSTANT || mode == PARE__PAD_WRAP;
@@ -68,7 +71,8 @@ static padding merge_axes(const pare_tensor *data, const pare_tensor *out, const
 }
 
 /* Both contiguous; before is not negative. */
-static pare_status submit_pad(pare_tensor *data, const int64_t *before, pare__padding mode, int64_t bits, pare_tensor *out) {
+static pare_status submit_pad(pare_tensor *data, const int64_t *before, pare__padding mode, int64_t bits,
+                              pare_tensor *out) {
   padding merged = merge_axes(data, out, before, mode);
   pare_tensor from = *data, to = *out;
   if (!pare__shape_set(&from.shape, merged.rank, merged.data) || !pare__shape_set(&to.shape, merged.rank, merged.out))
@@ -83,16 +87,22 @@ static pare_status submit_pad(pare_tensor *data, const int64_t *before, pare__pa
   whole->dtype[DATA] = whole->dtype[OUT] = pare__bits_dtype(data->dtype);
   memcpy(&whole->real[0], &bits, sizeof bits);
   fill_shapes(whole, &from.shape, &to.shape);
-  memcpy(whole->dim + PARE__PAD_BEFORE + PARE_MAX_RANK - merged.rank, merged.before, (size_t)merged.rank * sizeof merged.before[0]);
-  pare__task task = {.codelet = &pad_codelet, .context = out->context, .params = &params, .params_bytes = sizeof params,
-                     .n = merged.out[params.axis], .naccesses = 2,
+  memcpy(whole->dim + PARE__PAD_BEFORE + PARE_MAX_RANK - merged.rank, merged.before,
+         (size_t)merged.rank * sizeof merged.before[0]);
+  pare__task task = {.codelet = &pad_codelet,
+                     .context = out->context,
+                     .params = &params,
+                     .params_bytes = sizeof params,
+                     .n = merged.out[params.axis],
+                     .naccesses = 2,
                      .access = {{&from, PARE__READ, params.data_whole ? PARE__WHOLE : params.axis, 1},
                                 {&to, PARE__WRITE, params.axis, 1}}};
   if (pare__shape_elements(&to.shape) == 0) return PARE_OK;
   return pare__submit(&task);
 }
 
-static pare_status run_into(pare_tensor *data, const int64_t *before, pare__padding mode, int64_t bits, pare_tensor *out) {
+static pare_status run_into(pare_tensor *data, const int64_t *before, pare__padding mode, int64_t bits,
+                            pare_tensor *out) {
   pare_tensor *from = NULL, *result = NULL;
   pare_status status = pare__index_input(data, out, &from);
   if (status == PARE_OK) status = pare__result_begin(out, &result);
@@ -118,7 +128,8 @@ static pare_status crop(pare_tensor *data, const int64_t *before, const int64_t 
     if (first == 0 && last == 0) continue;
     pare_tensor *cut = NULL;
     if (first < -length || last < -length - first)
-      status = pare__fail(PARE_ERR_SHAPE, "pare_pad: data has shape %s; axis %d cannot lose %lld elements before and %lld after",
+      status = pare__fail(PARE_ERR_SHAPE,
+                          "pare_pad: data has shape %s; axis %d cannot lose %lld elements before and %lld after",
                           pare__shape_text(data->shape.rank, data->shape.dim, have, sizeof have), d, -(long long)first,
                           -(long long)last);
     else
@@ -131,7 +142,8 @@ static pare_status crop(pare_tensor *data, const int64_t *before, const int64_t 
 }
 
 /* Does out fit, and is there something to repeat? */
-static pare_status check_pads(const pare_tensor *view, int64_t pads[2][PARE_MAX_RANK], pare_pad_mode mode, const pare_tensor *out) {
+static pare_status check_pads(const pare_tensor *view, int64_t pads[2][PARE_MAX_RANK], pare_pad_mode mode,
+                              const pare_tensor *out) {
   int64_t dim[PARE_MAX_RANK];
   for (int d = 0; d < view->shape.rank; d++) {
     int64_t length = view->shape.dim[d];
@@ -147,7 +159,8 @@ pare_status pare_pad(pare_tensor *data, const int64_t *before, const int64_t *af
                      pare_tensor *out) {
   PARE__TRY(pare__check_call("pare_pad", out, PARE__NAMED(data)));
   PARE__TRY(pare__check_same_dtype("pare_pad", "data", data, "out", out));
-  if ((unsigned)mode >= PARE__NPADDINGS) return pare__fail(PARE_ERR_ARGUMENT, "pare_pad: there is no mode %d", (int)mode);
+  if ((unsigned)mode >= PARE__NPADDINGS)
+    return pare__fail(PARE_ERR_ARGUMENT, "pare_pad: there is no mode %d", (int)mode);
   int64_t pads[2][PARE_MAX_RANK], bits = 0;
   pare__store(data->dtype, &bits, 0, value);
   pare_tensor *view = NULL;
@@ -166,7 +179,8 @@ pare_status pare_tile(pare_tensor *data, const int64_t *repeats, pare_tensor *ou
   int64_t dim[PARE_MAX_RANK];
   for (int d = 0; d < data->shape.rank; d++) {
     if (repeats[d] < 0)
-      return pare__fail(PARE_ERR_ARGUMENT, "pare_tile: axis %d cannot be repeated %lld times", d, (long long)repeats[d]);
+      return pare__fail(PARE_ERR_ARGUMENT, "pare_tile: axis %d cannot be repeated %lld times", d,
+                        (long long)repeats[d]);
     if (!pare__i64_mul(data->shape.dim[d], repeats[d], &dim[d]))
       return pare__fail(PARE_ERR_SHAPE, "pare_tile: axis %d would be longer than 2^63", d);
   }

@@ -1,8 +1,8 @@
 /* Reductions: one pass a group of axes, more where the axis is long. SPDX-License-Identifier: Apache-2.0
  *
- * Dimensions of x are merged into runs that are reduced or kept. One pass reduces the last reduced run, which leaves a smaller
- * tensor; passes go on until none is left. A run longer than a block becomes a row of partial results first, so that one long sum uses
- * the whole device, can be staged in pieces, and always adds in the same order. */
+ * Dimensions of x are merged into runs that are reduced or kept. One pass reduces the last reduced run, which leaves a
+ * smaller tensor; passes go on until none is left. A run longer than a block becomes a row of partial results first, so
+ * that one long sum uses the whole device, can be staged in pieces, and always adds in the same order. */
 #include "op/reduce.h"
 
 #include <pare/reduce.h>
@@ -57,13 +57,14 @@ static int split_axis(const int64_t *length) {
 }
 
 /* [outer][reduced][inner] to contiguous [outer][blocks][inner]. */
-static pare_status submit_pass(int mode, pare_tensor *x, pare_tensor *second, const pare__reduce_view *view, int64_t count,
-                               pare_tensor *out, pare_tensor *out_second) {
+static pare_status submit_pass(int mode, pare_tensor *x, pare_tensor *second, const pare__reduce_view *view,
+                               int64_t count, pare_tensor *out, pare_tensor *out_second) {
   int64_t block = pare__reduce_block(view->reduced, view->inner);
   int64_t blocks = PARE__MAX(1, pare__div_up(view->reduced, block));
   pare__reduce_view y_view = {view->outer, blocks, view->inner, blocks * view->inner, view->inner};
   bool spread = (mode & PARE__REDUCE_OPERATION) == PARE__REDUCE_SPREAD && (mode & PARE__REDUCE_FIRST);
-  pare__reduce_view second_view = spread ? (pare__reduce_view){view->outer, 1, view->inner, view->inner, view->inner} : *view;
+  pare__reduce_view second_view =
+      spread ? (pare__reduce_view){view->outer, 1, view->inner, view->inner, view->inner} : *view;
   const int64_t length[3] = {view->outer, blocks, view->inner};
   int axis = split_axis(length);
   if (spread && axis == 2) axis = view->outer > 1 ? 0 : 1; /* centres are read as contiguous rows */
@@ -73,11 +74,15 @@ static pare_status submit_pass(int mode, pare_tensor *x, pare_tensor *second, co
   memset(&params, 0, sizeof params);
   pare__problem *whole = &params.whole;
   whole->mode = mode;
-  const int64_t dims[] = {view->outer, view->reduced, view->inner, block, view->outer_stride, view->reduced_stride,
-                          y_view.outer_stride, y_view.reduced_stride, 0, count};
+  const int64_t dims[] = {view->outer,          view->reduced,       view->inner,           block, view->outer_stride,
+                          view->reduced_stride, y_view.outer_stride, y_view.reduced_stride, 0,     count};
   memcpy(whole->dim, dims, sizeof dims);
-  pare__task task = {.codelet = &reduce_codelet, .context = x->context, .params = &params, .params_bytes = sizeof params,
-                     .n = length[axis], .naccesses = 4};
+  pare__task task = {.codelet = &reduce_codelet,
+                     .context = x->context,
+                     .params = &params,
+                     .params_bytes = sizeof params,
+                     .n = length[axis],
+                     .naccesses = 4};
   for (int i = 0; i < 4; i++) {
     if (!given[i]) continue;
     whole->dtype[i] = given[i]->dtype;
@@ -89,17 +94,19 @@ static pare_status submit_pass(int mode, pare_tensor *x, pare_tensor *second, co
   return pare__submit(&task);
 }
 
-pare_status pare__reduce_axis(int mode, pare_tensor *x, pare_tensor *second, const pare__reduce_view *view, int64_t count,
-                              pare_tensor *out, pare_tensor *out_second) {
+pare_status pare__reduce_axis(int mode, pare_tensor *x, pare_tensor *second, const pare__reduce_view *view,
+                              int64_t count, pare_tensor *out, pare_tensor *out_second) {
   int64_t blocks = pare__div_up(view->reduced, pare__reduce_block(view->reduced, view->inner));
   if (blocks <= 1) return submit_pass(mode, x, second, view, count, out, out_second);
   const int64_t dims[3] = {view->outer, blocks, view->inner};
   pare_dtype partial = pare__reduce_partial(mode, x->dtype);
-  bool index = (mode & PARE__REDUCE_OPERATION) == PARE__REDUCE_ARG_MIN || (mode & PARE__REDUCE_OPERATION) == PARE__REDUCE_ARG_MAX;
+  bool index = (mode & PARE__REDUCE_OPERATION) == PARE__REDUCE_ARG_MIN ||
+               (mode & PARE__REDUCE_OPERATION) == PARE__REDUCE_ARG_MAX;
   pare_tensor *part = NULL, *part_second = NULL;
   pare_status status = pare__tensor_scratch(x->context, partial, 3, dims, "partial results of a reduction", &part);
   if (status == PARE_OK && pare__reduce_is_pair(mode))
-    status = pare__tensor_scratch(x->context, index ? PARE_I64 : partial, 3, dims, "partial results of a reduction", &part_second);
+    status = pare__tensor_scratch(x->context, index ? PARE_I64 : partial, 3, dims, "partial results of a reduction",
+                                  &part_second);
   if (status == PARE_OK) status = submit_pass(mode & ~PARE__REDUCE_FINAL, x, second, view, count, part, part_second);
   pare__reduce_view rest = {view->outer, blocks, view->inner, blocks * view->inner, view->inner};
   if (status == PARE_OK)
@@ -137,7 +144,8 @@ static runs merge_dims(const pare__shape *shape, const bool *reduced) {
   return r;
 }
 
-/* One pass over x where it lies, if its runs are [kept] reduced [kept] with the last one dense; also a reduced run after a dense kept one. */
+/* One pass over x where it lies, if its runs are [kept] reduced [kept] with the last one dense; also a reduced run
+ * after a dense kept one. */
 static bool direct_view(const runs *r, pare__reduce_view *view) {
   const dim_run *run = r->run;
   int n = r->count;
@@ -218,7 +226,8 @@ static pare_status reduce_runs(int mode, pare_tensor *x, runs *r, int64_t count,
   return status;
 }
 
-static pare_status reduce_any(int mode, pare_tensor *x, const bool *reduced, pare_tensor *out, pare_tensor *out_second) {
+static pare_status reduce_any(int mode, pare_tensor *x, const bool *reduced, pare_tensor *out,
+                              pare_tensor *out_second) {
   runs r = merge_dims(&x->shape, reduced);
   int64_t count = 1;
   for (int d = 0; d < x->shape.rank; d++)
@@ -274,8 +283,8 @@ static void reduced_shape(const pare__shape *x, const bool *reduced, bool keep_d
       dim[(*rank)++] = 1;
 }
 
-static pare_status run_into(const char *function, int mode, pare_tensor *x, const bool *reduced, bool keep_dims, pare_tensor *out,
-                            bool index) {
+static pare_status run_into(const char *function, int mode, pare_tensor *x, const bool *reduced, bool keep_dims,
+                            pare_tensor *out, bool index) {
   int rank;
   int64_t dim[PARE_MAX_RANK];
   reduced_shape(&x->shape, reduced, keep_dims, &rank, dim);
@@ -295,10 +304,13 @@ static pare_status check_out_dtype(pare_tensor *x, pare_reduction reduction, par
                     sums && (PARE__INTEGERS >> x->dtype & 1U) ? " or i64" : "", pare_dtype_name(out->dtype));
 }
 
-pare_status pare_reduce(pare_tensor *x, pare_reduction reduction, const int *axes, int naxes, bool keep_dims, pare_tensor *out) {
+pare_status pare_reduce(pare_tensor *x, pare_reduction reduction, const int *axes, int naxes, bool keep_dims,
+                        pare_tensor *out) {
   PARE__TRY(pare__check_call("pare_reduce", out, PARE__NAMED(x)));
-  if ((unsigned)reduction >= PARE_NREDUCTIONS) return pare__fail(PARE_ERR_ARGUMENT, "pare_reduce: there is no reduction %d", (int)reduction);
-  if (naxes < 0 || (naxes > 0 && !axes)) return pare__fail(PARE_ERR_ARGUMENT, "pare_reduce: %d axes at %s", naxes, axes ? "an address" : "NULL");
+  if ((unsigned)reduction >= PARE_NREDUCTIONS)
+    return pare__fail(PARE_ERR_ARGUMENT, "pare_reduce: there is no reduction %d", (int)reduction);
+  if (naxes < 0 || (naxes > 0 && !axes))
+    return pare__fail(PARE_ERR_ARGUMENT, "pare_reduce: %d axes at %s", naxes, axes ? "an address" : "NULL");
   PARE__TRY(pare__check_dtype("pare_reduce", "x", x, table[reduction].dtypes));
   PARE__TRY(check_out_dtype(x, reduction, out));
   bool reduced[PARE_MAX_RANK] = {false};

@@ -29,7 +29,8 @@ static pare_status copy_data(pare_tensor *data, pare_tensor *out) {
 }
 
 /* Updates `view`, which holds the data: out, or the part of it that indices can reach. */
-static pare_status update_view(const pare__index_call *call, pare_tensor *index, pare_tensor *values, pare_tensor *view) {
+static pare_status update_view(const pare__index_call *call, pare_tensor *index, pare_tensor *values,
+                               pare_tensor *view) {
   pare_tensor *result = NULL;
   PARE__TRY(pare__result_begin(view, &result));
   pare_status status = result->storage == view->storage ? PARE_OK : pare__copy(view, result);
@@ -37,8 +38,8 @@ static pare_status update_view(const pare__index_call *call, pare_tensor *index,
   return pare__result_end(status, view, result);
 }
 
-static pare_status run_scatter(const pare__index_call *call, pare_tensor *data, pare_tensor *indices, pare_tensor *updates,
-                               pare_tensor *view, pare_tensor *out) {
+static pare_status run_scatter(const pare__index_call *call, pare_tensor *data, pare_tensor *indices,
+                               pare_tensor *updates, pare_tensor *view, pare_tensor *out) {
   pare_tensor *index = NULL, *values = NULL;
   pare_status status = pare__index_input(indices, out, &index);
   if (status == PARE_OK) status = pare__index_input(updates, out, &values);
@@ -68,8 +69,8 @@ pare_status pare_scatter_elements(pare_tensor *data, pare_tensor *indices, pare_
   return status;
 }
 
-pare_status pare_scatter_nd(pare_tensor *data, pare_tensor *indices, pare_tensor *updates, pare_scatter_reduction reduction,
-                            pare_tensor *out) {
+pare_status pare_scatter_nd(pare_tensor *data, pare_tensor *indices, pare_tensor *updates,
+                            pare_scatter_reduction reduction, pare_tensor *out) {
   const char *function = "pare_scatter_nd";
   PARE__TRY(check_scatter(function, data, indices, updates, reduction, out));
   PARE__TRY(pare__check_rank(function, "indices", indices, 1, PARE_MAX_RANK));
@@ -77,11 +78,12 @@ pare_status pare_scatter_nd(pare_tensor *data, pare_tensor *indices, pare_tensor
   int64_t tuple = indices->shape.dim[index_rank - 1];
   char have[PARE__SHAPE_TEXT], want[PARE__SHAPE_TEXT];
   if (tuple < 1 || tuple > data_rank || index_rank - 1 + data_rank - tuple > PARE_MAX_RANK)
-    return pare__fail(PARE_ERR_SHAPE,
-                      "%s: indices have shape %s and data %s; the last dimension of indices counts along 1 to %d axes, and "
-                      "updates can have %d dimensions at most",
-                      function, pare__shape_text(index_rank, indices->shape.dim, have, sizeof have),
-                      pare__shape_text(data_rank, data->shape.dim, want, sizeof want), data_rank, PARE_MAX_RANK);
+    return pare__fail(
+        PARE_ERR_SHAPE,
+        "%s: indices have shape %s and data %s; the last dimension of indices counts along 1 to %d axes, and "
+        "updates can have %d dimensions at most",
+        function, pare__shape_text(index_rank, indices->shape.dim, have, sizeof have),
+        pare__shape_text(data_rank, data->shape.dim, want, sizeof want), data_rank, PARE_MAX_RANK);
   int rank = 0;
   int64_t dim[PARE_MAX_RANK];
   for (int d = 0; d < index_rank - 1; d++) dim[rank++] = indices->shape.dim[d];

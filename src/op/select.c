@@ -1,4 +1,5 @@
-/* Selection: the k-th element by digits of keys, the k largest by counting within blocks. SPDX-License-Identifier: Apache-2.0 */
+/* Selection: the k-th element by digits of keys, the k largest by counting within blocks.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <pare/select.h>
 #include <string.h>
 
@@ -11,9 +12,11 @@ typedef struct select_params {
   pare__problem whole;
 } select_params;
 
-static pare_status run_family(const pare__piece *piece, const pare__family *family, const pare__problem *whole, const pare__problem *problem) {
+static pare_status run_family(const pare__piece *piece, const pare__family *family, const pare__problem *whole,
+                              const pare__problem *problem) {
   pare__operand operand[MAX_ACCESSES];
-  for (unsigned i = 0; i < family->nbuffers; i++) operand[i] = (pare__operand){piece->binding[i].mem, piece->binding[i].offset};
+  for (unsigned i = 0; i < family->nbuffers; i++)
+    operand[i] = (pare__operand){piece->binding[i].mem, piece->binding[i].offset};
   pare__choice choice;
   PARE__TRY(pare__choose(piece->device, family, whole, &choice));
   return pare__run_choice(piece->device, family, &choice, whole, problem, operand);
@@ -33,12 +36,17 @@ static const pare__codelet select_codelet = {"select", run_select};
 static pare_status submit_select(const pare__problem *whole, pare_tensor *const *tensor, unsigned ntensors, int64_t n) {
   select_params params = {*whole};
   bool narrow = whole->mode & PARE__SELECT_NARROW;
-  pare__task task = {.codelet = &select_codelet, .context = tensor[0]->context, .params = &params, .params_bytes = sizeof params,
-                     .n = n, .naccesses = MAX_ACCESSES};
+  pare__task task = {.codelet = &select_codelet,
+                     .context = tensor[0]->context,
+                     .params = &params,
+                     .params_bytes = sizeof params,
+                     .n = n,
+                     .naccesses = MAX_ACCESSES};
   for (unsigned i = 0; i < ntensors; i++) {
     params.whole.dtype[i] = tensor[i]->dtype;
     bool sliced = !narrow && i != 1;
-    task.access[i] = (pare__access){tensor[i], i < 2 ? PARE__READ : PARE__WRITE, sliced ? 0 : PARE__WHOLE, i == 0 ? whole->dim[PARE__SELECT_BLOCK] : 1};
+    task.access[i] = (pare__access){tensor[i], i < 2 ? PARE__READ : PARE__WRITE, sliced ? 0 : PARE__WHOLE,
+                                    i == 0 ? whole->dim[PARE__SELECT_BLOCK] : 1};
   }
   return pare__submit(&task);
 }
@@ -51,7 +59,8 @@ typedef struct selection {
 
 /* One digit: histogram of the blocks, their sum, the digit; the new state replaces the old one. */
 static pare_status select_digit(selection *s, int shift, int bits) {
-  const int64_t block = 65536, length = s->x->shape.dim[0], blocks = pare__div_up(length, block), bins = PARE__SELECT_BINS, four = 4;
+  const int64_t block = 65536, length = s->x->shape.dim[0], blocks = pare__div_up(length, block),
+                bins = PARE__SELECT_BINS, four = 4;
   const int64_t dims[2] = {blocks, bins};
   pare_tensor *histogram = NULL, *totals = NULL, *next = NULL;
   pare_context *context = s->x->context;
@@ -63,16 +72,19 @@ static pare_status select_digit(selection *s, int shift, int bits) {
   problem.dim[PARE__SELECT_BITS] = bits;
   problem.mode = s->mode;
   pare_status status = pare__tensor_scratch(context, PARE_I32, 2, dims, "histograms of a selection", &histogram);
-  if (status == PARE_OK) status = pare__tensor_scratch(context, PARE_I64, 1, &bins, "histogram of a selection", &totals);
+  if (status == PARE_OK)
+    status = pare__tensor_scratch(context, PARE_I64, 1, &bins, "histogram of a selection", &totals);
   if (status == PARE_OK) status = pare__tensor_scratch(context, PARE_I64, 1, &four, "state of a selection", &next);
   if (status == PARE_OK) status = submit_select(&problem, (pare_tensor *[]){s->x, s->state, histogram}, 3, blocks);
   pare__reduce_view view = {1, blocks, bins, 0, bins};
   if (status == PARE_OK)
-    status = pare__reduce_axis(PARE__REDUCE_SUM | PARE__REDUCE_FIRST | PARE__REDUCE_FINAL, histogram, NULL, &view, blocks, totals, NULL);
+    status = pare__reduce_axis(PARE__REDUCE_SUM | PARE__REDUCE_FIRST | PARE__REDUCE_FINAL, histogram, NULL, &view,
+                               blocks, totals, NULL);
   problem.mode = s->mode | PARE__SELECT_NARROW | (shift == 0 ? PARE__SELECT_FINAL : 0);
   problem.dtype[3] = s->x->dtype;
   if (status == PARE_OK)
-    status = submit_select(&problem, (pare_tensor *[]){totals, s->state, next, s->threshold, s->counts}, shift == 0 ? 5 : 3, 1);
+    status = submit_select(&problem, (pare_tensor *[]){totals, s->state, next, s->threshold, s->counts},
+                           shift == 0 ? 5 : 3, 1);
   pare_tensor_close(s->state);
   s->state = next;
   pare_tensor_close(histogram);
@@ -96,7 +108,8 @@ static pare_status select_kth(pare_tensor *x, int64_t k, int mode, pare_tensor *
   return status;
 }
 
-pare_status pare_select_kth(pare_tensor *x, int64_t k, const pare_select_options *options, pare_tensor *threshold, pare_tensor *counts) {
+pare_status pare_select_kth(pare_tensor *x, int64_t k, const pare_select_options *options, pare_tensor *threshold,
+                            pare_tensor *counts) {
   const char *function = "pare_select_kth";
   static const pare_select_options defaults = PARE_SELECT_OPTIONS_INIT;
   static const int64_t two = 2;
@@ -110,7 +123,8 @@ pare_status pare_select_kth(pare_tensor *x, int64_t k, const pare_select_options
   PARE__TRY(pare__check_shape(function, "counts", counts, 1, &two));
   int64_t elements = pare__shape_elements(&x->shape);
   if (k < 1 || k > elements)
-    return pare__fail(PARE_ERR_ARGUMENT, "%s: k is %lld; x has %lld elements", function, (long long)k, (long long)elements);
+    return pare__fail(PARE_ERR_ARGUMENT, "%s: k is %lld; x has %lld elements", function, (long long)k,
+                      (long long)elements);
   int mode = (options->by_magnitude ? PARE__SELECT_MAGNITUDE : 0) | (options->smallest ? PARE__SELECT_SMALLEST : 0);
   pare_tensor *input = NULL, *result = NULL, *kept = NULL;
   pare_status status = pare__contiguous(x, &input);
@@ -130,8 +144,15 @@ static pare_status run_topk(const pare__piece *piece) {
   pare__problem problem = params->whole;
   const pare__shape *x = &piece->binding[0].shape, *y = &piece->binding[2].shape;
   bool along = x->dim[1] != problem.dim[PARE__TOPK_LENGTH];
-  const int64_t dims[] = {x->dim[0], x->dim[1], x->dim[2], problem.dim[PARE__TOPK_BLOCK], problem.dim[PARE__TOPK_KEPT],
-                          x->stride[0], x->stride[1], y->stride[0], y->stride[1],
+  const int64_t dims[] = {x->dim[0],
+                          x->dim[1],
+                          x->dim[2],
+                          problem.dim[PARE__TOPK_BLOCK],
+                          problem.dim[PARE__TOPK_KEPT],
+                          x->stride[0],
+                          x->stride[1],
+                          y->stride[0],
+                          y->stride[1],
                           along ? piece->begin * problem.dim[PARE__TOPK_BLOCK] : 0};
   memcpy(problem.dim, dims, sizeof dims);
   return run_family(piece, &pare__family_topk, &params->whole, &problem);
@@ -139,11 +160,12 @@ static pare_status run_topk(const pare__piece *piece) {
 
 static const pare__codelet topk_codelet = {"topk", run_topk};
 
-/* The kept elements of each block; x, values and their indices are contiguous. index NULL: an element's position is its index. */
-static pare_status submit_topk(int mode, const pare__reduce_view *view, int64_t block, int64_t kept, int64_t left, pare_tensor *x,
-                               pare_tensor *index, pare_tensor *values, pare_tensor *indices) {
-  const int64_t dims[] = {view->outer, view->reduced, view->inner, block, kept, view->reduced * view->inner, view->inner,
-                          left * view->inner, view->inner, 0};
+/* The kept elements of each block; x, values and their indices are contiguous. index NULL: an element's position is its
+ * index. */
+static pare_status submit_topk(int mode, const pare__reduce_view *view, int64_t block, int64_t kept, int64_t left,
+                               pare_tensor *x, pare_tensor *index, pare_tensor *values, pare_tensor *indices) {
+  const int64_t dims[] = {view->outer, view->reduced,      view->inner, block, kept, view->reduced * view->inner,
+                          view->inner, left * view->inner, view->inner, 0};
   const int64_t length[3] = {view->outer, pare__div_up(view->reduced, block), view->inner};
   int axis = 0;
   for (int d = 1; d < 3; d++)
@@ -156,28 +178,38 @@ static pare_status submit_topk(int mode, const pare__reduce_view *view, int64_t 
   memcpy(params.whole.dim, dims, sizeof dims);
   params.whole.mode = mode | (index ? 0 : PARE__TOPK_FIRST);
   params.whole.dtype[1] = PARE_I64;
-  pare__task task = {.codelet = &topk_codelet, .context = x->context, .params = &params, .params_bytes = sizeof params,
-                     .n = length[axis], .naccesses = 4};
+  pare__task task = {.codelet = &topk_codelet,
+                     .context = x->context,
+                     .params = &params,
+                     .params_bytes = sizeof params,
+                     .n = length[axis],
+                     .naccesses = 4};
   for (int i = 0; i < 4; i++) {
     if (!given[i]) continue;
     params.whole.dtype[i] = given[i]->dtype;
     seen[i] = pare__reduce_seen(given[i], i < 2 ? view : &y_view);
-    task.access[i] = (pare__access){&seen[i], i < 2 ? PARE__READ : PARE__WRITE, axis, axis != 1 ? 1 : i < 2 ? block : kept};
+    task.access[i] = (pare__access){&seen[i], i < 2 ? PARE__READ : PARE__WRITE, axis,
+                                    axis != 1 ? 1
+                                    : i < 2   ? block
+                                              : kept};
   }
   return pare__submit(&task);
 }
 
 /* Passes over ever fewer candidates, until a row is one block. */
-static pare_status top_k(int mode, pare_tensor *x, pare__reduce_view view, int64_t k, pare_tensor *values, pare_tensor *indices) {
+static pare_status top_k(int mode, pare_tensor *x, pare__reduce_view view, int64_t k, pare_tensor *values,
+                         pare_tensor *indices) {
   const int64_t block = PARE__MAX(1024, 4 * k);
   pare_tensor *from = x, *from_index = NULL;
   pare_status status = PARE_OK;
   while (status == PARE_OK && view.reduced > block) {
-    int64_t blocks = pare__div_up(view.reduced, block), left = (blocks - 1) * k + PARE__MIN(k, view.reduced - (blocks - 1) * block);
+    int64_t blocks = pare__div_up(view.reduced, block),
+            left = (blocks - 1) * k + PARE__MIN(k, view.reduced - (blocks - 1) * block);
     const int64_t dims[3] = {view.outer, left, view.inner};
     pare_tensor *to = NULL, *to_index = NULL;
     status = pare__tensor_scratch(x->context, x->dtype, 3, dims, "candidates of a top-k", &to);
-    if (status == PARE_OK) status = pare__tensor_scratch(x->context, PARE_I64, 3, dims, "indices of a top-k", &to_index);
+    if (status == PARE_OK)
+      status = pare__tensor_scratch(x->context, PARE_I64, 3, dims, "indices of a top-k", &to_index);
     if (status == PARE_OK) status = submit_topk(mode, &view, block, k, left, from, from_index, to, to_index);
     if (from != x) pare_tensor_close(from);
     pare_tensor_close(from_index);
@@ -201,7 +233,8 @@ pare_status pare_top_k(pare_tensor *x, int64_t k, int axis, bool smallest, pare_
   PARE__TRY(pare__axis(function, axis, x->shape.rank, &axis));
   int64_t dim[PARE_MAX_RANK], outer = 1, inner = 1, length = x->shape.dim[axis];
   if (k < 0 || k > length)
-    return pare__fail(PARE_ERR_ARGUMENT, "%s: k is %lld; axis %d has %lld elements", function, (long long)k, axis, (long long)length);
+    return pare__fail(PARE_ERR_ARGUMENT, "%s: k is %lld; axis %d has %lld elements", function, (long long)k, axis,
+                      (long long)length);
   for (int d = 0; d < x->shape.rank; d++) {
     dim[d] = d == axis ? k : x->shape.dim[d];
     if (d < axis) outer *= dim[d];

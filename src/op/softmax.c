@@ -1,7 +1,8 @@
 /* Softmax and log-softmax along any axis. SPDX-License-Identifier: Apache-2.0
  *
- * x is seen as [outer][length][inner]. A row is one piece of work, unless rows are so long that one cannot be given to one item (or
- * staged): then their log-sum-exp is a reduction in blocks, and a second pass over the elements takes its two parts. */
+ * x is seen as [outer][length][inner]. A row is one piece of work, unless rows are so long that one cannot be given to
+ * one item (or staged): then their log-sum-exp is a reduction in blocks, and a second pass over the elements takes its
+ * two parts. */
 #include <pare/normalise.h>
 #include <string.h>
 
@@ -32,7 +33,8 @@ static pare_status run_piece(const pare__piece *piece) {
 static const pare__codelet softmax_codelet = {"softmax", run_piece};
 
 /* m and s, contiguous [outer][inner], or NULL. */
-static pare_status submit(int mode, pare_tensor *x, pare_tensor *m, pare_tensor *s, const pare__reduce_view *view, pare_tensor *out) {
+static pare_status submit(int mode, pare_tensor *x, pare_tensor *m, pare_tensor *s, const pare__reduce_view *view,
+                          pare_tensor *out) {
   if (view->outer * view->reduced * view->inner == 0) return PARE_OK;
   pare__reduce_view stats = {view->outer, 1, view->inner, view->inner, view->inner};
   pare_tensor *const given[4] = {x, m, s, out};
@@ -40,14 +42,18 @@ static pare_status submit(int mode, pare_tensor *x, pare_tensor *m, pare_tensor 
   softmax_params params;
   memset(&params, 0, sizeof params);
   params.whole.mode = mode | (m ? PARE__SOFTMAX_GIVEN : 0);
-  const int64_t dims[] = {view->outer, view->reduced, view->inner, view->outer_stride, view->reduced_stride,
-                          view->outer_stride, view->reduced_stride};
+  const int64_t dims[] = {view->outer,          view->reduced,      view->inner,         view->outer_stride,
+                          view->reduced_stride, view->outer_stride, view->reduced_stride};
   memcpy(params.whole.dim, dims, sizeof dims);
   /* rows that are short enough are split among themselves; long ones along themselves; a few columns along inner */
   int axis = m ? 1 : view->inner > view->outer ? 2 : 0;
   const int64_t length[3] = {view->outer, view->reduced, view->inner};
-  pare__task task = {.codelet = &softmax_codelet, .context = x->context, .params = &params, .params_bytes = sizeof params,
-                     .n = length[axis], .naccesses = 4};
+  pare__task task = {.codelet = &softmax_codelet,
+                     .context = x->context,
+                     .params = &params,
+                     .params_bytes = sizeof params,
+                     .n = length[axis],
+                     .naccesses = 4};
   for (int i = 0; i < 4; i++) {
     if (!given[i]) continue;
     bool is_stats = i == MAXIMUM || i == SUM;
@@ -89,13 +95,15 @@ static pare_status softmax(const char *function, int mode, pare_tensor *x, int a
   if (status == PARE_OK) status = pare__result_begin(out, &result);
   if (status == PARE_OK)
     status = length > LONGEST_ROW / PARE__MAX(1, PARE__MIN(inner, 64)) ? long_rows(mode, input, &view, result)
-                                                           : submit(mode, input, NULL, NULL, &view, result);
+                                                                       : submit(mode, input, NULL, NULL, &view, result);
   status = pare__result_end(status, out, result);
   pare_tensor_close(input);
   return status;
 }
 
-pare_status pare_softmax(pare_tensor *x, int axis, pare_tensor *out) { return softmax("pare_softmax", 0, x, axis, out); }
+pare_status pare_softmax(pare_tensor *x, int axis, pare_tensor *out) {
+  return softmax("pare_softmax", 0, x, axis, out);
+}
 
 pare_status pare_log_softmax(pare_tensor *x, int axis, pare_tensor *out) {
   return softmax("pare_log_softmax", PARE__SOFTMAX_LOG, x, axis, out);

@@ -1,8 +1,8 @@
 /* Floor 4, the seam: codelets, tasks, workers, and an executor without policy. SPDX-License-Identifier: Apache-2.0
  *
- * An operation on tensors is a codelet: how it runs over a range [begin, end) of its split axis on one device, and which
- * tensors it reads (whole or sliced) and writes. Floor 5 builds tasks and submits; what runs where, in how many pieces and
- * with which copies is decided here, so that operations need not change when there are more devices. */
+ * An operation on tensors is a codelet: how it runs over a range [begin, end) of its split axis on one device, and
+ * which tensors it reads (whole or sliced) and writes. Floor 5 builds tasks and submits; what runs where, in how many
+ * pieces and with which copies is decided here, so that operations need not change when there are more devices. */
 #ifndef PARE_SCHED_SCHED_H
 #define PARE_SCHED_SCHED_H
 
@@ -16,7 +16,8 @@
 typedef enum pare__mode { PARE__READ, PARE__WRITE, PARE__READ_WRITE } pare__mode;
 
 /* One tensor of a task. axis = PARE__WHOLE, or the dimension that follows the split axis: a piece [begin, end) touches
- * [begin * per_step, min(end * per_step, its length)) of it. A tensor that is written must be sliced, or the task must not be split (n = 1). */
+ * [begin * per_step, min(end * per_step, its length)) of it. A tensor that is written must be sliced, or the task must
+ * not be split (n = 1). */
 typedef struct pare__access {
   pare_tensor *tensor; /* NULL: an optional tensor that is absent */
   pare__mode mode;
@@ -27,16 +28,16 @@ typedef struct pare__access {
 /* A tensor as a piece sees it: already sliced and on the device. mem NULL if absent. */
 typedef struct pare__binding {
   cl_mem mem;
-  int64_t offset;    /* of the first element of the piece, in elements */
+  int64_t offset; /* of the first element of the piece, in elements */
   pare_dtype dtype;
   pare__shape shape; /* of the piece */
 } pare__binding;
 
 typedef struct pare__piece {
   pare__device *device;
-  int64_t begin, end, n;         /* of the split axis; n is the whole */
-  const void *params;            /* the task's */
-  const pare__binding *binding;  /* one an access */
+  int64_t begin, end, n;        /* of the split axis; n is the whole */
+  const void *params;           /* the task's */
+  const pare__binding *binding; /* one an access */
 } pare__piece;
 
 typedef struct pare__codelet {
@@ -48,16 +49,16 @@ typedef struct pare__codelet {
 typedef struct pare__task {
   const pare__codelet *codelet;
   pare_context *context;
-  const void *params;  /* copied if the task outlives the submission */
+  const void *params; /* copied if the task outlives the submission */
   size_t params_bytes;
-  int64_t n;           /* length of the split axis; 1 = cannot be split; 0 = nothing to do */
-  int64_t grain;       /* pieces begin at multiples of it (0 means 1), e.g. rows of a tile */
+  int64_t n;     /* length of the split axis; 1 = cannot be split; 0 = nothing to do */
+  int64_t grain; /* pieces begin at multiples of it (0 means 1), e.g. rows of a tile */
   unsigned naccesses;
   pare__access access[PARE__MAX_ACCESSES];
 } pare__task;
 
-/* Submits and returns. Errors of arguments (closed context, another process, another context's tensor) come back here; errors of the
- * work poison the tensors written and come back at read or wait. */
+/* Submits and returns. Errors of arguments (closed context, another process, another context's tensor) come back here;
+ * errors of the work poison the tensors written and come back at read or wait. */
 pare_status pare__submit(const pare__task *task);
 
 /* ---- workers: a device as the executor sees it ---- */
@@ -69,7 +70,8 @@ typedef struct pare__worker_class {
   pare_status (*submit)(pare__worker *worker, const pare__codelet *codelet, const pare__piece *piece);
   /* Waits for what was submitted; *pending = pieces that are not done all the same. */
   pare_status (*poll)(pare__worker *worker, unsigned *pending);
-  /* Copies between host memory and the start of a staging buffer, in order with the pieces. The host memory may be reused on return. */
+  /* Copies between host memory and the start of a staging buffer, in order with the pieces. The host memory may be
+   * reused on return. */
   pare_status (*copy)(pare__worker *worker, pare__buffer *buffer, void *host, size_t nbytes, bool to_device);
   const pare_device_info *(*info)(const pare__worker *worker);
 } pare__worker_class;

@@ -1,5 +1,5 @@
-/* The context: opens the first selected device and keeps what went wrong until somebody waits. SPDX-License-Identifier:
- * Apache-2.0 */
+/* The context: opens the first selected device and keeps what went wrong until somebody waits.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "tensor/context.h"
 
 #include <pthread.h>

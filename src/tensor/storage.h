@@ -1,4 +1,5 @@
-/* The elements behind tensors: one home, copies valid or not. Private to this floor. SPDX-License-Identifier: Apache-2.0 */
+/* The elements behind tensors: one home, copies valid or not. Private to this floor.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef PARE_TENSOR_STORAGE_H
 #define PARE_TENSOR_STORAGE_H
 
@@ -8,19 +9,20 @@
 
 struct pare__storage {
   atomic_int references;
-  pthread_mutex_t lock;  /* guards what follows */
+  pthread_mutex_t lock; /* guards what follows */
   pare__device *device;
   size_t nbytes;
-  void *host;            /* staged or wrapped memory; NULL otherwise */
+  void *host; /* staged or wrapped memory; NULL otherwise */
   bool host_owned;
-  bool staged;           /* home is the host: larger than the device's largest buffer */
-  pare__buffer *buffer;  /* NULL if staged */
-  pare_status failed;    /* of the work that should have written it */
+  bool staged;          /* home is the host: larger than the device's largest buffer */
+  pare__buffer *buffer; /* NULL if staged */
+  pare_status failed;   /* of the work that should have written it */
   char *failure;
 };
 
 /* wrap NULL: own memory. `what` names it if memory is short. */
-pare_status pare__storage_create(pare__device *device, size_t nbytes, void *wrap, const char *what, pare__storage **out);
+pare_status pare__storage_create(pare__device *device, size_t nbytes, void *wrap, const char *what,
+                                 pare__storage **out);
 void pare__storage_retain(pare__storage *storage);
 void pare__storage_release(pare__storage *storage);
 

@@ -21,8 +21,8 @@ struct pare_tensor {
   pare_context *context;
   pare_dtype dtype;
   pare__shape shape;
-  int64_t offset;   /* of the first element in the storage, in elements */
-  bool read_only;   /* a broadcast view */
+  int64_t offset; /* of the first element in the storage, in elements */
+  bool read_only; /* a broadcast view */
   pare__storage *storage;
 };
 
@@ -41,7 +41,8 @@ pare_status pare__axis(const char *function, int axis, int rank, int *out);
 
 /* ---- used by the executor ---- */
 
-/* false: larger than the device's largest buffer (or wrapped where it must be copied in pieces): lives on the host and is staged. */
+/* false: larger than the device's largest buffer (or wrapped where it must be copied in pieces): lives on the host and
+ * is staged. */
 bool pare__tensor_on_device(const pare_tensor *tensor);
 /* The device buffer; only if pare__tensor_on_device. Work on the in-order queue sees current values. */
 pare__buffer *pare__tensor_buffer(pare_tensor *tensor);
@@ -53,12 +54,15 @@ void pare__tensor_poison(pare_tensor *tensor, pare_status status);
 pare_status pare__tensor_poisoned(const pare_tensor *tensor);
 /* Clears it if the tensor covers its whole storage: something is about to overwrite it. */
 void pare__tensor_heal(pare_tensor *tensor);
-/* Moves elements between a strided view in host memory and contiguous memory, row-major. `strided` is the storage's element 0. */
-void pare__host_gather(const pare__shape *shape, int64_t offset, size_t element_bytes, const void *strided, void *contiguous);
-void pare__host_scatter(const pare__shape *shape, int64_t offset, size_t element_bytes, const void *contiguous, void *strided);
+/* Moves elements between a strided view in host memory and contiguous memory, row-major. `strided` is the storage's
+ * element 0. */
+void pare__host_gather(const pare__shape *shape, int64_t offset, size_t element_bytes, const void *strided,
+                       void *contiguous);
+void pare__host_scatter(const pare__shape *shape, int64_t offset, size_t element_bytes, const void *contiguous,
+                        void *strided);
 
 /* A scratch tensor of an operation, on the device or staged like any other. */
-pare_status pare__tensor_scratch(pare_context *context, pare_dtype dtype, int rank, const int64_t *dim, const char *what,
-                                 pare_tensor **out);
+pare_status pare__tensor_scratch(pare_context *context, pare_dtype dtype, int rank, const int64_t *dim,
+                                 const char *what, pare_tensor **out);
 
 #endif

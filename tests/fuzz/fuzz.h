@@ -1,7 +1,7 @@
 /* What a fuzzer defines, and helpers. SPDX-License-Identifier: Apache-2.0
  *
- * A fuzzer looks at one parser of what users or files bring. It is linked twice: with libFuzzer by `make fuzz`, and with
- * replay.c for `make check`, which runs the committed inputs under tests/fuzz/corpus/NAME. */
+ * A fuzzer looks at one parser of what users or files bring. It is linked twice: with libFuzzer by `make fuzz`, and
+ * with replay.c for `make check`, which runs the committed inputs under tests/fuzz/corpus/NAME. */
 #ifndef FUZZ_H
 #define FUZZ_H
 
@@ -14,9 +14,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes);
 char *fuzz_text(const uint8_t *data, size_t nbytes);
 
 /* Ends the process with a message unless `law` holds. */
-#define FUZZ_LAW(law)                                                                                                  \
-  do {                                                                                                                 \
-    if (!(law)) fuzz_broken(__FILE__, __LINE__, #law);                                                                 \
+#define FUZZ_LAW(law)                                  \
+  do {                                                 \
+    if (!(law)) fuzz_broken(__FILE__, __LINE__, #law); \
   } while (0)
 void fuzz_broken(const char *file, int line, const char *law) __attribute__((noreturn));
 

@@ -1,12 +1,15 @@
-/* Shapes: sizes that overflow are refused, broadcasting gives a shape that both fit. SPDX-License-Identifier: Apache-2.0 */
+/* Shapes: sizes that overflow are refused, broadcasting gives a shape that both fit.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
 #include "fuzz.h"
 #include "tensor/tensor.h"
 
-/* One shape from the input: a rank byte, then a dimension each from one byte, which picks ordinary and extreme values. */
+/* One shape from the input: a rank byte, then a dimension each from one byte, which picks ordinary and extreme values.
+ */
 static const uint8_t *take_shape(const uint8_t *data, const uint8_t *end, int *rank, int64_t *dim) {
-  static const int64_t special[] = {INT64_MAX, INT64_MAX / 2, INT32_MAX, (int64_t)1 << 32, (int64_t)1 << 40, -1, INT64_MIN};
+  static const int64_t special[] = {INT64_MAX, INT64_MAX / 2, INT32_MAX, (int64_t)1 << 32, (int64_t)1 << 40,
+                                    -1,        INT64_MIN};
   *rank = data < end ? *data++ % (PARE_MAX_RANK + 1) : 0;
   for (int i = 0; i < *rank; i++) {
     uint8_t value = data < end ? *data++ : 1;
