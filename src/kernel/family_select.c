@@ -105,10 +105,10 @@ static void generate(const pare__problem *p, unsigned i, uint64_t seed, void *da
     uint64_t bits = pare__reference_random(&state);
     if (narrow)
       numbers[k] = k < 1 << p->dim[PARE__SELECT_BITS] ? (int64_t)(bits % 9) : 0;
-    else if (!pare__dtype_is_float(p->dtype[0]))
-      memcpy((char *)data + (size_t)k * pare_dtype_bytes(p->dtype[0]),
-             &(uint64_t){p->dtype[0] == PARE_BOOL ? bits & 1 : bits}, pare_dtype_bytes(p->dtype[0]));
-    else
+    else if (!pare__dtype_is_float(p->dtype[0])) {
+      const uint64_t value = p->dtype[0] == PARE_BOOL ? bits & 1 : bits;
+      memcpy((char *)data + (size_t)k * pare_dtype_bytes(p->dtype[0]), &value, pare_dtype_bytes(p->dtype[0]));
+    } else
       pare__store(p->dtype[0], data, (size_t)k,
                   bits % 16 == 0 ? specials[bits >> 8 & 7]
                                  : ldexp(pare__reference_uniform(&state), (int)(bits >> 16 & 7)));

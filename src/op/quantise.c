@@ -185,7 +185,7 @@ static pare_status quantise_call(const char *function, pare_tensor *from, pare_t
                                  int axis, int mode, pare_tensor *to) {
   PARE__TRY(pare__check_dtype(function, "scale", scale, PARE__DTYPE(PARE_F32)));
   const pare_tensor *integers = mode == QUANTISE ? to : from;
-  if (zero) PARE__TRY(pare__check_same_dtype(function, "zero", zero, mode == QUANTISE ? "q" : "q", integers));
+  if (zero) PARE__TRY(pare__check_same_dtype(function, "zero", zero, "q", integers));
   PARE__TRY(pare__check_shape(function, mode == QUANTISE ? "q" : "x", to, from->shape.rank, from->shape.dim));
   const bool one = pare__shape_elements(&scale->shape) == 1;
   if (one)
