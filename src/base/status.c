@@ -31,7 +31,7 @@ const char *pare_status_meaning(pare_status status) {
 
 const char *pare_message(void) { return last_message; }
 
-pare_status pare__fail(pare_status status, const char *format, ...) {
+pare_status(pare__fail)(pare_status status, const char *format, ...) {
   char text[MESSAGE_BYTES]; /* the arguments may point into the last message */
   va_list arguments;
   va_start(arguments, format);
@@ -47,10 +47,10 @@ pare_status pare__fail_text(pare_status status, const char *text) {
   return status;
 }
 
-pare_status pare__fail_memory(const char *what, size_t nbytes) {
+pare_status(pare__fail_memory)(const char *what, size_t nbytes) {
   return pare__fail(PARE_ERR_MEMORY, "out of memory: %s (%zu bytes)", what, nbytes);
 }
 
-pare_status pare__fail_null(const char *function, const char *name) {
+pare_status(pare__fail_null)(const char *function, const char *name) {
   return pare__fail(PARE_ERR_ARGUMENT, "%s: %s is NULL", function, name);
 }

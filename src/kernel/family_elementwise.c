@@ -199,7 +199,7 @@ static bool operation_problem(unsigned index, pare__problem *out) {
   uint32_t allowed = pare__elementwise_get(mode)->dtypes;
   static const pare_dtype main_dtypes[] = {PARE_F32, PARE_I32, PARE_BOOL};
   int which = 0;
-  while (!(allowed >> main_dtypes[which] & 1u)) which++;
+  while (which + 1 < (int)PARE__COUNT(main_dtypes) && !(allowed >> main_dtypes[which] & 1u)) which++;
   set_operation(out, mode, index % 2 == 0 ? main_dtypes[which] : other_dtype(mode, allowed), PARE_F32);
   set_layout(out, &layouts[index % 5]);
   return true;

@@ -7,7 +7,8 @@ static int64_t magnitude(int64_t stride) { return stride < 0 ? -stride : stride;
 
 /* Does dimension d go outside of dimension e? */
 static bool outside(const int64_t *leading, int d, int e) {
-  return magnitude(leading[d]) > magnitude(leading[e]) || (magnitude(leading[d]) == magnitude(leading[e]) && d < e);
+  int64_t of_d = magnitude(leading[d]), of_e = magnitude(leading[e]);
+  return of_d > of_e || (of_d == of_e && d < e);
 }
 
 static bool mergeable(const pare__walk *walk, unsigned ntensors, int inner, const int64_t *const *stride, int outer) {

@@ -107,7 +107,7 @@ static pare_status check_out_shape(const char *function, pare_tensor *const *inp
                                    const pare_tensor *out) {
   pare__shape shape = inputs[0]->shape;
   for (int t = 1; t < arity; t++) {
-    pare__shape both;
+    pare__shape both = {0};
     PARE__TRY(pare__shape_broadcast(&shape, &inputs[t]->shape, &both));
     shape = both;
   }

@@ -144,7 +144,7 @@ static pare_status crop(pare_tensor *data, const int64_t *before, const int64_t 
 /* Does out fit, and is there something to repeat? */
 static pare_status check_pads(const pare_tensor *view, int64_t pads[2][PARE_MAX_RANK], pare_pad_mode mode,
                               const pare_tensor *out) {
-  int64_t dim[PARE_MAX_RANK];
+  int64_t dim[PARE_MAX_RANK] = {0};
   for (int d = 0; d < view->shape.rank; d++) {
     int64_t length = view->shape.dim[d];
     if (!pare__i64_add(length, pads[0][d], &dim[d]) || !pare__i64_add(dim[d], pads[1][d], &dim[d]))
