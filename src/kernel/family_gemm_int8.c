@@ -117,7 +117,7 @@ static pare_status tile_run(const pare__run *run, const char *more) {
 }
 
 static pare_status tile_launch(const pare__run *run) { return tile_run(run, "-DDOT=0"); }
-static pare_status tile_dot_launch(const pare__run *run) { return tile_run(run, "-DDOT=1 -cl-std=CL3.0"); }
+static pare_status tile_dot_launch(const pare__run *run) { return tile_run(run, "-DDOT=1"); }
 
 /* Rows of a tile: 4 by 16 leaves registers of 256 bits for the halves of B; 512-bit devices have twice as many. */
 static const pare__param rows_params[] = {{"MR", (const int[]){4, 2, 6, 0}}, {NULL, NULL}};

@@ -41,6 +41,9 @@ static pare_status build_options(const pare__run *run, const char *extra, char *
                {can->integer_dot, "PARE_INTEGER_DOT"}};
   size_t used = 0;
   bool fits = true;
+  /* Their functions are there from OpenCL C 3.0 on, or by asking for it. */
+  if (run->variant->needs & (PARE__NEEDS_SUBGROUPS | PARE__NEEDS_INTEGER_DOT))
+    fits = append(text, capacity, &used, "-cl-std=CL3.0 ");
   for (unsigned i = 0; i < PARE__COUNT(flags); i++)
     if (flags[i].have) fits = fits && append(text, capacity, &used, "-D%s=1 ", flags[i].name);
   for (unsigned i = 0; i < PARE__MAX_BUFFERS; i++)
