@@ -107,7 +107,8 @@
 #define INDEX uint
 #endif
 
-__kernel void grid(PARAMETERS) {
+#define GROUP 64 /* as the host launches it */
+__attribute__((reqd_work_group_size(GROUP, 1, 1))) __kernel void grid(PARAMETERS) {
   UNPACK
   const long base_a = oa, base_y = oy;
   IF_B(const long base_b = ob;)
