@@ -30,9 +30,14 @@ pare_status pare__fail_memory(const char *what, size_t nbytes);
 /* PARE_ERR_ARGUMENT: "<function>: <name> is NULL". */
 pare_status pare__fail_null(const char *function, const char *name);
 /* Compilers and analysers see one file at a time: these tell them that a failure never returns PARE_OK. */
-#define pare__fail(status, ...) (pare__fail((status), __VA_ARGS__), (status))
-#define pare__fail_memory(what, nbytes) (pare__fail_memory((what), (nbytes)), PARE_ERR_MEMORY)
-#define pare__fail_null(function, name) (pare__fail_null((function), (name)), PARE_ERR_ARGUMENT)
+static inline pare_status pare__known(pare_status status, pare_status returned)
+{
+  (void)returned;
+  return status;
+}
+#define pare__fail(status, ...) pare__known((status), pare__fail((status), __VA_ARGS__))
+#define pare__fail_memory(what, nbytes) pare__known(PARE_ERR_MEMORY, pare__fail_memory((what), (nbytes)))
+#define pare__fail_null(function, name) pare__known(PARE_ERR_ARGUMENT, pare__fail_null((function), (name)))
 
 void pare__log(pare_log_level level, const char *format, ...) PARE__PRINTF(2, 3);
 bool pare__log_wanted(pare_log_level level);
