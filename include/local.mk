@@ -17,3 +17,4 @@ pareinclude_HEADERS += include/pare/reduce.h
 pareinclude_HEADERS += include/pare/move.h
 pareinclude_HEADERS += include/pare/select.h
 pareinclude_HEADERS += include/pare/index.h
+pareinclude_HEADERS += include/pare/model.h

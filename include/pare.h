@@ -8,6 +8,7 @@
 #include <pare/gemm.h>
 #include <pare/index.h>
 #include <pare/kernel.h>
+#include <pare/model.h>
 #include <pare/move.h>
 #include <pare/normalise.h>
 #include <pare/quantise.h>

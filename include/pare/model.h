@@ -1,0 +1,82 @@
+/* Models: ONNX files, run on the context's device. SPDX-License-Identifier: Apache-2.0 */
+#ifndef PARE_MODEL_H
+#define PARE_MODEL_H
+
+#include <pare/tensor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct pare_model pare_model;
+
+typedef struct pare_model_options {
+  const char *without; /* passes to leave out, separated by commas; "all": every one. NULL: none */
+  bool no_plan;        /* run every node at once, as for graphs whose shapes depend on values */
+  uint64_t loop_limit; /* most iterations of one Loop; 0: 2^31 */
+} pare_model_options;
+#define PARE_MODEL_OPTIONS_INIT \
+  { 0, 0, 0 }
+
+/* Opens an ONNX file, IR 3 and opset 7 or later: reads the graph, rewrites it, packs constant weights on the device.
+ * Weights stay in the mapped file until they are needed. options NULL: the defaults.
+ * PARE_ERR_IO, PARE_ERR_FORMAT (what is wrong and where); PARE_ERR_UNSUPPORTED: every operator that pare lacks, with
+ * its node, domain and opset; PARE_ERR_LIMIT: over the memory limit. */
+PARE_API pare_status pare_model_open(pare_context *context, const char *path, const pare_model_options *options,
+                                     pare_model **out);
+/* NULL is allowed. Waits for runs of it in other threads. */
+PARE_API void pare_model_close(pare_model *model);
+
+/* An input or output as the file declares it. Valid as long as the model. */
+typedef struct pare_model_value {
+  const char *name;
+  pare_dtype dtype;                  /* PARE_NDTYPES if the file does not say, or pare has no such type */
+  const char *dtype_name;            /* as ONNX calls it: "float32", "uint4" */
+  int rank;                          /* -1: not said */
+  int64_t dim[PARE_MAX_RANK];        /* -1: any */
+  const char *symbol[PARE_MAX_RANK]; /* the name of a dimension that is -1; NULL: none */
+} pare_model_value;
+PARE_API size_t pare_model_inputs(const pare_model *model);
+PARE_API size_t pare_model_outputs(const pare_model *model);
+/* PARE_ERR_ARGUMENT if there are not so many. */
+PARE_API pare_status pare_model_input(const pare_model *model, size_t index, pare_model_value *out);
+PARE_API pare_status pare_model_output(const pare_model *model, size_t index, pare_model_value *out);
+
+/* outputs[i] = a new tensor for each output of the model, or NULL where wanted[i] is false (wanted NULL: all are). The
+ * tensors stay on the device; reading one waits for the work that makes it (pare_tensor_read, pare_context_wait).
+ * inputs[i] for each input, none NULL; their shapes may change from run to run: each set of shapes is planned once,
+ * then replayed. Thread-safe. Returns once the work is submitted, or, where shapes depend on values, done.
+ * PARE_ERR_SHAPE, PARE_ERR_TYPE: an input that does not fit its declaration, or shapes that turn out impossible (the
+ * node and both shapes); PARE_ERR_LIMIT: the plan needs more memory than the limit leaves, before anything runs. */
+PARE_API pare_status pare_model_run(pare_model *model, pare_tensor *const *inputs, const bool *wanted,
+                                    pare_tensor **outputs);
+/* Makes runs in any thread, now and later, stop with PARE_ERR_ARGUMENT "interrupted" before their next node; false
+ * allows runs again. */
+PARE_API void pare_model_interrupt(pare_model *model, bool interrupted);
+
+/* What a plan for these shapes takes, beforehand: the peak of device memory while it runs, weights included. */
+typedef struct pare_model_memory {
+  uint64_t weight_bytes;     /* constants and packed weights on the device */
+  uint64_t activation_bytes; /* between the nodes, with reuse */
+  uint64_t output_bytes;
+  uint64_t peak_bytes;
+  bool exact; /* false: shapes depend on values, and only a run can tell */
+} pare_model_memory;
+PARE_API pare_status pare_model_plan(pare_model *model, pare_tensor *const *inputs, pare_model_memory *out);
+
+/* One node of a profiled run. */
+typedef struct pare_model_step {
+  const char *node, *op_type, *domain; /* node "" if it has no name */
+  const char *placement;               /* "device", "host", "view", "control" */
+  double seconds;
+  char output[64]; /* shape and dtype of its first output */
+} pare_model_step;
+/* Runs as pare_model_run, waiting after every node; *steps is an array to free with pare_model_steps_free. */
+PARE_API pare_status pare_model_profile(pare_model *model, pare_tensor *const *inputs, pare_tensor **outputs,
+                                        pare_model_step **steps, size_t *nsteps);
+PARE_API void pare_model_steps_free(pare_model_step *steps);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

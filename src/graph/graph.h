@@ -1,0 +1,109 @@
+/* Floor 6: a model as a graph of operators on values. Knows nothing of compression. SPDX-License-Identifier: Apache-2.0
+ *
+ * A graph is read from an ONNX model (import.c), rewritten by passes (pass.h), and run (run.h). Values are numbered
+ * through the whole model, subgraphs included, so that a body of If, Loop or Scan simply names the values around it.
+ * Names, lists and attributes live in the arena of the ONNX model that the graph was made of. */
+#ifndef PARE_GRAPH_GRAPH_H
+#define PARE_GRAPH_GRAPH_H
+
+#include <pare/model.h>
+#include <stdatomic.h>
+
+#include "format/onnx.h"
+#include "op/op.h"
+
+typedef struct pare__operator pare__operator;
+typedef struct pare__graph pare__graph;
+typedef struct pare__network pare__network;
+
+/* Elements that the host knows: row-major, contiguous, aligned for their dtype. Counted references, never changed. */
+typedef struct pare__content {
+  atomic_int references;
+  pare_dtype dtype;
+  pare__shape shape;
+  size_t count, nbytes;
+  const void *data;
+  void *owned;           /* freed with the last reference; NULL if data is a view of the model's file */
+  pare__onnx_data *file; /* closed with the last reference; NULL if owned */
+} pare__content;
+/* data NULL: zeros. The elements are copied. */
+pare_status pare__content_create(pare_dtype dtype, int rank, const int64_t *dim, const void *data, pare__content **out);
+/* A tensor of a file: a view where the alignment allows it. Elements of 4 bits become i8 or u8. */
+pare_status pare__content_of_tensor(const pare__onnx_source *source, const pare__onnx_tensor *tensor,
+                                    pare__content **out);
+pare__content *pare__content_retain(pare__content *content); /* NULL gives NULL */
+void pare__content_release(pare__content *content);          /* NULL is allowed */
+/* Element `index` of a content of integers or bool; of any dtype as double. */
+int64_t pare__content_int(const pare__content *content, size_t index);
+double pare__content_number(const pare__content *content, size_t index);
+
+#define PARE__NO_VALUE (-1)
+
+/* What is known of a value before any run. */
+typedef struct pare__value {
+  const char *name;
+  int32_t onnx_dtype;                /* declared or inferred; 0: unknown */
+  int rank;                          /* -1: unknown */
+  int64_t dim[PARE_MAX_RANK];        /* -1: unknown or symbolic */
+  const char *symbol[PARE_MAX_RANK]; /* NULL: none */
+  pare__content *constant;           /* an initialiser, or the result of folding; NULL: none */
+} pare__value;
+
+typedef struct pare__subgraph {
+  const char *attribute; /* "then_branch" */
+  pare__graph *graph;
+} pare__subgraph;
+
+typedef struct pare__node {
+  const pare__operator *op;
+  const char *name, *op_type, *domain; /* name "": none; domain "": ai.onnx */
+  int64_t opset;                       /* of its domain, as the model imports it */
+  unsigned ninputs, noutputs;
+  int32_t *input, *output; /* values; PARE__NO_VALUE: left out */
+  size_t nattributes;
+  pare__onnx_attribute *attribute;
+  unsigned nsubgraphs;
+  pare__subgraph *subgraph;
+  /* What the operator made of its constant inputs once, at load, e.g. packed weights. */
+  void *prepared;
+  void (*prepared_close)(void *prepared);
+} pare__node;
+
+/* Nodes in topological order. */
+struct pare__graph {
+  const char *name;
+  pare__graph *parent; /* NULL: the model's own */
+  size_t nnodes;
+  pare__node *node;
+  unsigned ninputs, noutputs;
+  int32_t *input, *output; /* inputs without those that are initialisers */
+};
+
+struct pare__network {
+  pare__onnx_model *onnx; /* owned: the arena and the file */
+  size_t nvalues, values_capacity;
+  pare__value *value;
+  pare__graph graph;
+};
+
+/* Takes the model over, also when it fails. Local functions are inlined. Every operator that pare does not have is
+ * listed in one PARE_ERR_UNSUPPORTED; PARE_ERR_FORMAT: cycles, names used twice or not at all, unknown types. */
+pare_status pare__network_open(pare__onnx_model *onnx, pare__network **out);
+void pare__network_close(pare__network *network);
+
+/* ---- for import and passes ---- */
+
+pare_status pare__network_add_value(pare__network *network, const char *name, int32_t *out);
+/* A node with room for so many inputs and outputs, all PARE__NO_VALUE; not yet in a graph. */
+pare_status pare__node_create(pare__network *network, const char *domain, const char *op_type, int64_t opset,
+                              unsigned ninputs, unsigned noutputs, pare__node *out);
+const pare__onnx_attribute *pare__node_attribute(const pare__node *node, const char *name);
+/* Sets (adds or replaces) attributes in the arena. */
+pare_status pare__node_set_int(pare__network *network, pare__node *node, const char *name, int64_t value);
+pare_status pare__node_set_float(pare__network *network, pare__node *node, const char *name, float value);
+pare_status pare__node_set_text(pare__network *network, pare__node *node, const char *name, const char *value);
+/* How often each value is read: by nodes (in subgraphs too) and as an output of the model; an array of nvalues to
+ * free. */
+pare_status pare__network_uses(const pare__network *network, uint32_t **out);
+
+#endif

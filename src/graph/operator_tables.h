@@ -1,0 +1,14 @@
+/* The families of operators: operators_FAMILY.c defines the table pare__operators_FAMILY.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef PARE_GRAPH_OPERATOR_TABLES_H
+#define PARE_GRAPH_OPERATOR_TABLES_H
+
+#include "graph/operator.h"
+
+#define PARE__OPERATOR_TABLES(X) X(identity)
+
+#define PARE__OPERATOR_TABLE(family) extern const pare__operator pare__operators_##family[];
+PARE__OPERATOR_TABLES(PARE__OPERATOR_TABLE)
+#undef PARE__OPERATOR_TABLE
+
+#endif
