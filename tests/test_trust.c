@@ -195,7 +195,7 @@ static void leave_signals_alone(const char *variable) {
 }
 
 int main(int argc, char **argv) {
-  if (argc > 1) return pare__trial_main(argc, argv, families);
+  if (argc > 1) _exit(pare__trial_main(argc, argv, families)); /* as pare-trial does */
   leave_signals_alone("ASAN_OPTIONS");
   leave_signals_alone("TSAN_OPTIONS");
   char self[4096], path[9000];
