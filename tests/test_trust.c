@@ -1,0 +1,224 @@
+/* Trust: rows that are wrong, crash, hang or do not build are quarantined and the next row is used, visibly.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * The child processes of this test are the test itself: PARE_TRIAL names its own binary. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/dtype.h"
+#include "base/path.h"
+#include "kernel/state.h"
+#include "kernel/trial.h"
+
+/* ---- a family: y[i] = 2 x[i], dim[0] elements ---- */
+
+static bool doubled_problem(pare__case_set set, const pare_device_info *info, unsigned index, pare__problem *out) {
+  (void)set;
+  (void)info;
+  static const int64_t sizes[] = {1, 7, 64};
+  if (index >= PARE__COUNT(sizes)) return false;
+  out->dim[0] = sizes[index];
+  return true;
+}
+
+static void doubled_buffer(const pare__problem *problem, unsigned i, pare__buffer_spec *out) {
+  *out = (pare__buffer_spec){i == 0 ? PARE__IN : PARE__OUT, problem->dim[0]};
+}
+
+static bool doubled_reference(const pare__problem *problem, void *const *data, double *const *expected,
+                              double *const *tolerance) {
+  (void)tolerance; /* all zero: exact */
+  for (int64_t i = 0; i < problem->dim[0]; i++) expected[1][i] = 2 * pare__load(problem->dtype[0], data[0], (size_t)i);
+  return true;
+}
+
+static void doubled_work(const pare__problem *problem, double *flops, double *bytes) {
+  *flops = (double)problem->dim[0];
+  *bytes = 8.0 * (double)problem->dim[0];
+}
+
+static void doubled_describe(const pare__problem *problem, char *text, size_t capacity) {
+  snprintf(text, capacity, "%lld", (long long)problem->dim[0]);
+}
+
+static pare_status launch(const pare__run *run, const char *options) {
+  pare__args args = {0};
+  pare__arg_long(&args, run->piece->dim[0]);
+  for (unsigned i = 0; i < 2; i++) {
+    pare__arg_mem(&args, run->operand[i].mem);
+    pare__arg_long(&args, run->operand[i].offset);
+  }
+  size_t global = (size_t)pare__round_up(run->piece->dim[0], 16), local = 16;
+  return pare__run_kernel(run, "doubled", options, 1, &global, &local, &args);
+}
+
+static pare_status launch_right(const pare__run *run) { return launch(run, NULL); }
+static pare_status launch_wrong(const pare__run *run) { return launch(run, "-DWRONG"); }
+static pare_status launch_crash(const pare__run *run) { return launch(run, "-DCRASH"); }
+static pare_status launch_hang(const pare__run *run) { return launch(run, "-DHANG"); }
+static pare_status launch_no_build(const pare__run *run) { return launch(run, "-DNO_BUILD"); }
+
+#define ROW(row_name, is_risky, launcher) \
+  { .name = row_name, .file = "doubled.cl", .shaped = PARE__FOR_ANY, .risky = is_risky, .launch = launcher }
+static const pare__variant doubled_variants[] = {
+    ROW("wrong", false, launch_wrong),
+    ROW("crashing", true, launch_crash),
+    ROW("hanging", true, launch_hang),
+    ROW("unbuildable", false, launch_no_build),
+    ROW("right", false, launch_right),
+    ROW("right-in-child", true, launch_right),
+    {.name = "missing", .file = "no-such-file.cl", .shaped = PARE__FOR_ANY, .launch = launch_right},
+    {.name = NULL}};
+static const pare__family doubled = {.name = "doubled",
+                                     .what = "y = 2 x",
+                                     .nbuffers = 2,
+                                     .variants = doubled_variants,
+                                     .problem = doubled_problem,
+                                     .buffer = doubled_buffer,
+                                     .reference = doubled_reference,
+                                     .work = doubled_work,
+                                     .describe = doubled_describe};
+static const pare__family *const families[] = {&doubled, NULL};
+
+static const pare__variant *row(const char *name) {
+  for (const pare__variant *variant = doubled_variants; variant->name; variant++)
+    if (strcmp(variant->name, name) == 0) return variant;
+  ck_abort_msg("no row %s", name);
+  return NULL;
+}
+
+/* ---- fixtures ---- */
+
+static pare_device_list *list;
+static pare__device *device;
+static char log_text[8192];
+
+static void keep_log(pare_log_level level, const char *line, void *user) {
+  (void)level;
+  (void)user;
+  size_t used = strlen(log_text);
+  snprintf(log_text + used, sizeof log_text - used, "%s\n", line);
+}
+
+static void setup(void) {
+  log_text[0] = '\0';
+  pare_log_set(keep_log, NULL, PARE_LOG_WARN);
+  pare_device_choice choice;
+  size_t count;
+  ck_assert_msg(pare_device_list_open(false, &list) == PARE_OK, "%s", pare_message());
+  pare_status status = pare_device_list_select(list, NULL, 1, &choice, &count);
+  ck_assert_msg(status == PARE_OK, "%s", pare_message());
+  ck_assert_msg(pare__device_open(list, &choice, 0, &device) == PARE_OK, "%s", pare_message());
+}
+
+static void teardown(void) {
+  pare__device_close(device);
+  pare_device_list_close(list);
+  pare_log_set(NULL, NULL, PARE_LOG_ERROR);
+}
+
+static pare__verdict verdict_of(const char *name, bool again, char *reason, size_t capacity) {
+  pare__verdict verdict;
+  pare_status status = pare__selftest(device, &doubled, row(name), again, &verdict, reason, capacity);
+  ck_assert_msg(status == PARE_OK, "%s", pare_message());
+  return verdict;
+}
+
+/* ---- laws ---- */
+
+static const struct {
+  const char *row;
+  pare__verdict verdict;
+  const char *says;
+} expected_verdicts[] = {{"wrong", PARE__WRONG, "expected"},
+                         {"crashing", PARE__CRASHED, "signal"},
+                         {"hanging", PARE__HUNG, "no result"},
+                         {"unbuildable", PARE__NOT_BUILT, "doubled.cl"},
+                         {"right", PARE__TRUSTED, ""},
+                         {"right-in-child", PARE__TRUSTED, ""},
+                         {"missing", PARE__NOT_BUILT, "no-such-file.cl"}};
+
+START_TEST(each_fault_gets_its_verdict) {
+  char reason[400];
+  pare__verdict verdict = verdict_of(expected_verdicts[_i].row, true, reason, sizeof reason);
+  ck_assert_msg(verdict == expected_verdicts[_i].verdict, "%s: %s: %s", expected_verdicts[_i].row,
+                pare__verdict_name(verdict), reason);
+  ck_assert_msg(strstr(reason, expected_verdicts[_i].says) != NULL, "%s: '%s' does not say '%s'",
+                expected_verdicts[_i].row, reason, expected_verdicts[_i].says);
+}
+END_TEST
+
+START_TEST(verdicts_are_kept_on_disk) {
+  char reason[400];
+  verdict_of("hanging", true, reason, sizeof reason);
+  teardown();
+  setup(); /* a new device knows nothing but what is on disk */
+  double start = pare__seconds();
+  ck_assert_int_eq(verdict_of("hanging", false, reason, sizeof reason), PARE__HUNG);
+  ck_assert_msg(pare__seconds() - start < 1.0, "the hanging row ran again: %.1f s", pare__seconds() - start);
+}
+END_TEST
+
+START_TEST(choice_falls_back_visibly) {
+  pare__problem problem = {.dim = {64}};
+  pare__choice choice;
+  log_text[0] = '\0';
+  ck_assert_msg(pare__choose(device, &doubled, &problem, &choice) == PARE_OK, "%s", pare_message());
+  ck_assert_str_eq(choice.variant->name, "right");
+  ck_assert_msg(strstr(log_text, "doubled/wrong is not used") != NULL, "the log says: %s", log_text);
+}
+END_TEST
+
+START_TEST(nothing_left_names_every_reason) {
+  static const pare__variant bad_rows[] = {
+      ROW("wrong", false, launch_wrong), ROW("unbuildable", false, launch_no_build), {.name = NULL}};
+  pare__family bad = doubled;
+  bad.variants = bad_rows;
+  pare__problem problem = {.dim = {64}};
+  pare__choice choice;
+  ck_assert_int_eq(pare__choose(device, &bad, &problem, &choice), PARE_ERR_KERNEL);
+  ck_assert_ptr_nonnull(strstr(pare_message(), "wrong: wrong"));
+  ck_assert_ptr_nonnull(strstr(pare_message(), "unbuildable: not built"));
+}
+END_TEST
+
+/* Sanitizers catch signals and exit: the child of a sanitized build must die by its signal like any other. */
+static void leave_signals_alone(const char *variable) {
+  char options[1024];
+  const char *have = getenv(variable);
+  snprintf(options, sizeof options, "%s%shandle_segv=0:handle_sigbus=0:handle_sigill=0", have ? have : "",
+           have ? ":" : "");
+  setenv(variable, options, 1);
+}
+
+int main(int argc, char **argv) {
+  if (argc > 1) _exit(pare__trial_main(argc, argv, families)); /* as pare-trial does */
+  leave_signals_alone("ASAN_OPTIONS");
+  leave_signals_alone("TSAN_OPTIONS");
+  char self[4096], path[9000];
+  ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+  if (length <= 0) return 1;
+  self[length] = '\0';
+  snprintf(path, sizeof path, "%s/kernels:%s/../cl", PARE_TEST_FOLDER, PARE_TEST_FOLDER);
+  setenv("PARE_TRIAL", self, 1);
+  setenv("PARE_TRIAL_SECONDS", "10", 1);
+  setenv("PARE_KERNEL_PATH", path, 1);
+
+  Suite *suite = suite_create("trust");
+  TCase *laws = tcase_create("trust");
+  tcase_add_checked_fixture(laws, setup, teardown);
+  tcase_add_loop_test(laws, each_fault_gets_its_verdict, 0, (int)PARE__COUNT(expected_verdicts));
+  tcase_add_test(laws, verdicts_are_kept_on_disk);
+  tcase_add_test(laws, choice_falls_back_visibly);
+  tcase_add_test(laws, nothing_left_names_every_reason);
+  suite_add_tcase(suite, laws);
+  SRunner *runner = srunner_create(suite);
+  srunner_set_fork_status(runner, CK_NOFORK);
+  srunner_run_all(runner, CK_NORMAL);
+  int failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return failed != 0;
+}

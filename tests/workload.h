@@ -1,0 +1,23 @@
+/* A small piece of real work that tests repeat under faults, in threads and with little memory.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef TESTS_WORKLOAD_H
+#define TESTS_WORKLOAD_H
+
+#include <pare.h>
+#include <stdbool.h>
+
+enum { WORKLOAD_ROWS = 24, WORKLOAD_INNER = 40, WORKLOAD_COLUMNS = 33 };
+
+typedef struct workload_result {
+  float softmax[WORKLOAD_ROWS * WORKLOAD_COLUMNS]; /* softmax(relu(A B + bias)) along the rows */
+  float sum[WORKLOAD_ROWS];                        /* of each row of relu(A B + bias) */
+} workload_result;
+
+/* Tensors made from `seed`, a view, a product, elementwise, softmax, a reduction, reading back. Everything it makes is
+ * closed again, whatever fails. */
+pare_status workload_compute(pare_context *context, unsigned seed, workload_result *result);
+
+/* Compares with double precision on the host. */
+bool workload_is_right(unsigned seed, const workload_result *result);
+
+#endif
