@@ -344,7 +344,9 @@ def main():
     cores = len(os.sched_getaffinity(0))
     date = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     print(
-        f"{cpu['model']}, {cores} cores, {state_of(distance)} ({distance} ns), load {os.getloadavg()[0]:.2f}, {date}\n"
+        f"{cpu['model']}, {cores} cores, load {os.getloadavg()[0]:.2f}, {date}; "
+        f"a round trip between two cores takes {distance} ns: {state_of(distance)}\n"
+        "(near, far, busy, changing: the cores' state at each figure; ~: it moved by more than 10 %, do not rely on it)\n"
     )
     report = {
         "date": date,
