@@ -1,4 +1,6 @@
 # Floor 0: status, log, checked arithmetic, hashes, paths.
+libpare_internal_la_SOURCES += src/base/arena.c
+libpare_internal_la_SOURCES += src/base/arena.h
 libpare_internal_la_SOURCES += src/base/base.h
 libpare_internal_la_SOURCES += src/base/dtype.h
 libpare_internal_la_SOURCES += src/base/hash.h

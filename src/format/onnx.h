@@ -69,9 +69,10 @@ typedef struct pare__onnx_bytes {
   size_t nbytes;
 } pare__onnx_bytes;
 
+/* capacity is pare__onnx_append's: 0 for a list that came from elsewhere. */
 #define PARE__ONNX_LIST(type) \
   struct {                    \
-    size_t count;             \
+    size_t count, capacity;   \
     type *items;              \
   }
 typedef PARE__ONNX_LIST(const char *) pare__onnx_texts;
@@ -321,14 +322,13 @@ typedef struct pare__onnx_data {
   const void *data; /* may be misaligned */
   size_t nbytes;
   int64_t count; /* elements */
-  bool view;     /* of a mapped file or of the caller's memory, else a copy */
-  void *owned;
+  void *owned;   /* the copy, if it is one */
+  bool mapped;   /* a view of a mapped file */
 } pare__onnx_data;
 /* Finds or decodes the elements, wherever they are: raw data and external data as a view, so that only what is read
  * takes memory; typed fields as a copy. Strings: PARE_ERR_TYPE (use string_data). PARE_ERR_FORMAT if the size does not
  * fit dims and dtype, or an external file is outside the model's folder; PARE_ERR_IO; PARE_ERR_MEMORY. Thread-safe. */
-pare_status pare__onnx_tensor_data(const pare__onnx_source *source, const pare__onnx_tensor *tensor,
-                                   pare__onnx_data *out);
+pare_status pare__onnx_tensor_data(pare__onnx_source *source, const pare__onnx_tensor *tensor, pare__onnx_data *out);
 /* Releases a copy; lets go of a view's resident pages. All zero is allowed. */
 void pare__onnx_data_close(pare__onnx_data *data);
 
@@ -351,9 +351,11 @@ pare_status pare__onnx_allocate(pare__onnx_source *source, size_t nbytes, void *
 /* A copy of text. */
 pare_status pare__onnx_text(pare__onnx_source *source, const char *text, const char **out);
 /* One more item, zeroed, at the end of a list; its address is in *item until the next append. */
-#define PARE__ONNX_APPEND(source, list, item) \
-  pare__onnx_append((source), (void **)&(list)->items, &(list)->count, sizeof *(list)->items, (void **)(item))
-pare_status pare__onnx_append(pare__onnx_source *source, void **items, size_t *count, size_t item_bytes, void **item);
+#define PARE__ONNX_APPEND(source, list, item)                                                                    \
+  pare__onnx_append((source), (void **)&(list)->items, &(list)->count, &(list)->capacity, sizeof *(list)->items, \
+                    (void **)(item))
+pare_status pare__onnx_append(pare__onnx_source *source, void **items, size_t *count, size_t *capacity,
+                              size_t item_bytes, void **item);
 
 /* ---- writing ---- */
 
@@ -369,7 +371,7 @@ typedef struct pare__onnx_write_options {
  * from. PARE_ERR_LIMIT if the file would pass 2 GiB, which other readers refuse: name an external file. PARE_ERR_IO. */
 pare_status pare__onnx_write(const pare__onnx_model *model, const char *path, const pare__onnx_write_options *options);
 /* Writes one TensorProto. */
-pare_status pare__onnx_tensor_write(const pare__onnx_source *source, const pare__onnx_tensor *tensor, const char *path);
+pare_status pare__onnx_tensor_write(pare__onnx_source *source, const pare__onnx_tensor *tensor, const char *path);
 /* The model's bytes, malloc'ed. */
 pare_status pare__onnx_serialise(const pare__onnx_model *model, void **out, size_t *nbytes);
 

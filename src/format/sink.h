@@ -1,0 +1,21 @@
+/* Where a writer's bytes go: a file that appears whole or not at all, or memory. SPDX-License-Identifier: Apache-2.0 */
+#ifndef PARE_FORMAT_SINK_H
+#define PARE_FORMAT_SINK_H
+
+#include "base/base.h"
+
+typedef struct pare__sink pare__sink;
+
+/* A new file beside `path`, renamed to it by commit; path NULL: memory. PARE_ERR_IO, PARE_ERR_MEMORY. */
+pare_status pare__sink_open(const char *path, pare__sink **out);
+pare_status pare__sink_write(pare__sink *sink, const void *data, size_t nbytes);
+/* Zeros up to the next multiple of `alignment`. */
+pare_status pare__sink_align(pare__sink *sink, size_t alignment);
+uint64_t pare__sink_offset(const pare__sink *sink); /* bytes written so far */
+pare_status pare__sink_commit(pare__sink *sink);    /* of a file */
+/* Of a sink in memory: its bytes, malloc'ed, which it gives away. */
+void pare__sink_take(pare__sink *sink, void **out, size_t *nbytes);
+/* Closes; a file that was not committed is removed. NULL is allowed. */
+void pare__sink_close(pare__sink *sink);
+
+#endif
