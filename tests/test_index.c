@@ -1,13 +1,14 @@
 /* Gather, scatter, pad and tile: against plain loops, by pieces, with bad input. SPDX-License-Identifier: Apache-2.0 */
+#include <check.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <pare/index.h>
 
-#include "fixture.h"
 #include "sched/sched.h"
 
+#define OK(call) ck_assert_msg((call) == PARE_OK, "%s", pare_message())
 #define FAILS(status, text, call)                                                            \
   do {                                                                                       \
     ck_assert_int_eq((call), status);                                                        \
@@ -16,6 +17,16 @@
 #define SHAPE(...) \
   (int)(sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]) { __VA_ARGS__ }
 enum { MAX = 4096 };
+
+static pare_context *context;
+static void setup(void) { OK(pare_context_open(NULL, &context)); }
+static void teardown(void) { pare_context_close(context); }
+
+static int64_t count_of(int rank, const int64_t *shape) {
+  int64_t n = 1;
+  for (int d = 0; d < rank; d++) n *= shape[d];
+  return n;
+}
 
 /* Elements first, first + step, … */
 static pare_tensor *counted(pare_dtype dtype, int first, int step, int rank, const int64_t *shape) {
@@ -41,6 +52,12 @@ static pare_tensor *indices_of(const int64_t *data, int rank, const int64_t *sha
 }
 #define INDICES(...) ((const int64_t[]){__VA_ARGS__})
 
+static pare_tensor *empty(pare_dtype dtype, int rank, const int64_t *shape) {
+  pare_tensor *tensor;
+  OK(pare_tensor_create(context, dtype, rank, shape, &tensor));
+  return tensor;
+}
+
 static void expect(pare_tensor *tensor, const int32_t *want) {
   int32_t got[MAX];
   int64_t n = pare_tensor_elements(tensor);
@@ -57,13 +74,13 @@ static void close_all(pare_tensor **tensors, int n) {
 
 START_TEST(gather_takes_rows_and_columns) {
   pare_tensor *data = counted(PARE_I32, 0, 1, SHAPE(3, 4)), *index = indices_of(INDICES(2, -3, 2), SHAPE(3));
-  pare_tensor *rows = empty_tensor(PARE_I32, SHAPE(3, 4)), *columns = empty_tensor(PARE_I32, SHAPE(3, 3));
+  pare_tensor *rows = empty(PARE_I32, SHAPE(3, 4)), *columns = empty(PARE_I32, SHAPE(3, 3));
   OK(pare_gather(data, index, 0, rows));
   EXPECT(rows, 8, 9, 10, 11, 0, 1, 2, 3, 8, 9, 10, 11);
   OK(pare_gather(data, index, -1, columns));
   EXPECT(columns, 2, 1, 2, 6, 5, 6, 10, 9, 10);
-  pare_tensor *scalar = indices_of(INDICES(-1), 0, NULL), *row = empty_tensor(PARE_I32, SHAPE(4)), *turned,
-              *column = empty_tensor(PARE_I32, SHAPE(3));
+  pare_tensor *scalar = indices_of(INDICES(-1), 0, NULL), *row = empty(PARE_I32, SHAPE(4)), *turned,
+              *column = empty(PARE_I32, SHAPE(3));
   OK(pare_gather(data, scalar, 0, row));
   EXPECT(row, 8, 9, 10, 11);
   OK(pare_tensor_permute(data, (const int[]){1, 0}, &turned));
@@ -75,7 +92,7 @@ END_TEST
 
 START_TEST(gather_elements_takes_shorter_indices) {
   pare_tensor *data = counted(PARE_I32, 0, 1, SHAPE(3, 4)), *index = indices_of(INDICES(3, 0, -1, 1), SHAPE(2, 2));
-  pare_tensor *out = empty_tensor(PARE_I32, SHAPE(2, 2));
+  pare_tensor *out = empty(PARE_I32, SHAPE(2, 2));
   OK(pare_gather_elements(data, index, 1, out));
   EXPECT(out, 3, 0, 7, 5);
   pare_tensor *down = indices_of(INDICES(2, 0, -1, 1), SHAPE(2, 2));
@@ -87,11 +104,11 @@ END_TEST
 
 START_TEST(gather_nd_takes_tuples_and_batches) {
   pare_tensor *data = counted(PARE_I32, 0, 1, SHAPE(2, 3, 2)), *tuples = indices_of(INDICES(1, 2, 0, -3), SHAPE(2, 2));
-  pare_tensor *out = empty_tensor(PARE_I32, SHAPE(2, 2));
+  pare_tensor *out = empty(PARE_I32, SHAPE(2, 2));
   OK(pare_gather_nd(data, tuples, 0, out));
   EXPECT(out, 10, 11, 0, 1);
   pare_tensor *batched = indices_of(INDICES(2, 1), SHAPE(2, 1)), *full = indices_of(INDICES(1, 1, 1), SHAPE(3)),
-              *one = empty_tensor(PARE_I32, 0, NULL);
+              *one = empty(PARE_I32, 0, NULL);
   OK(pare_gather_nd(data, batched, 1, out));
   EXPECT(out, 4, 5, 8, 9);
   OK(pare_gather_nd(data, full, 0, one));
@@ -103,7 +120,7 @@ END_TEST
 START_TEST(scatter_elements_applies_duplicates_in_order) {
   pare_tensor *data = counted(PARE_I32, 0, 1, SHAPE(2, 4)),
               *index = indices_of(INDICES(1, -3, 1, 0, 0, 3), SHAPE(2, 3));
-  pare_tensor *updates = counted(PARE_I32, 10, 1, SHAPE(2, 3)), *out = empty_tensor(PARE_I32, SHAPE(2, 4));
+  pare_tensor *updates = counted(PARE_I32, 10, 1, SHAPE(2, 3)), *out = empty(PARE_I32, SHAPE(2, 4));
   OK(pare_scatter_elements(data, index, updates, 1, PARE_SCATTER_NONE, out));
   EXPECT(out, 0, 12, 2, 3, 14, 5, 6, 15);
   OK(pare_scatter_elements(data, index, updates, 1, PARE_SCATTER_ADD, out));
@@ -120,12 +137,12 @@ END_TEST
 
 START_TEST(scatter_nd_updates_slices) {
   pare_tensor *data = counted(PARE_I32, 0, 1, SHAPE(3, 2)), *index = indices_of(INDICES(2, 0, -1), SHAPE(3, 1));
-  pare_tensor *updates = counted(PARE_I32, 10, 1, SHAPE(3, 2)), *out = empty_tensor(PARE_I32, SHAPE(3, 2)), *turned;
+  pare_tensor *updates = counted(PARE_I32, 10, 1, SHAPE(3, 2)), *out = empty(PARE_I32, SHAPE(3, 2)), *turned;
   OK(pare_scatter_nd(data, index, updates, PARE_SCATTER_NONE, out));
   EXPECT(out, 12, 13, 2, 3, 14, 15);
   OK(pare_scatter_nd(data, index, data, PARE_SCATTER_ADD, data)); /* updates in the output's memory */
   EXPECT(data, 2, 4, 2, 3, 8, 11);
-  pare_tensor *wide = empty_tensor(PARE_I32, SHAPE(2, 3));
+  pare_tensor *wide = empty(PARE_I32, SHAPE(2, 3));
   OK(pare_tensor_permute(wide, (const int[]){1, 0}, &turned)); /* a strided output */
   OK(pare_scatter_nd(out, index, updates, PARE_SCATTER_ADD, turned));
   EXPECT(turned, 24, 26, 2, 3, 38, 41);
@@ -156,8 +173,8 @@ END_TEST
 START_TEST(an_index_out_of_range_is_an_error_at_the_read) {
   pare_tensor *data = counted(PARE_I32, 1, 1, SHAPE(3)),
               *index = indices_of(INDICES(3, -4, INT64_MAX, INT64_MIN, 2), SHAPE(5));
-  pare_tensor *out = empty_tensor(PARE_I32, SHAPE(5)), *updates = counted(PARE_I32, 7, 1, SHAPE(5)),
-              *target = empty_tensor(PARE_I32, SHAPE(3));
+  pare_tensor *out = empty(PARE_I32, SHAPE(5)), *updates = counted(PARE_I32, 7, 1, SHAPE(5)),
+              *target = empty(PARE_I32, SHAPE(3));
   int32_t got[5];
   OK(pare_gather(data, index, 0, out));
   FAILS(PARE_ERR_ARGUMENT, "pare_gather", pare_tensor_read(out, got, sizeof got));
@@ -165,7 +182,7 @@ START_TEST(an_index_out_of_range_is_an_error_at_the_read) {
   OK(pare_scatter_elements(data, index, updates, 0, PARE_SCATTER_NONE, target));
   FAILS(PARE_ERR_ARGUMENT, "pare_scatter_elements", pare_context_wait(context));
   EXPECT(target, 1, 2, 11);
-  pare_tensor *nothing = empty_tensor(PARE_I32, SHAPE(0));
+  pare_tensor *nothing = empty(PARE_I32, SHAPE(0));
   OK(pare_gather(nothing, index, 0, out));
   FAILS(PARE_ERR_ARGUMENT, "pare_gather", pare_context_wait(context));
   CLOSE(data, index, out, updates, target, nothing);
@@ -173,8 +190,8 @@ START_TEST(an_index_out_of_range_is_an_error_at_the_read) {
 END_TEST
 
 START_TEST(pads_show_what_their_mode_says) {
-  pare_tensor *data = counted(PARE_I32, 1, 1, SHAPE(4)), *out = empty_tensor(PARE_I32, SHAPE(9)),
-              *cut = empty_tensor(PARE_I32, SHAPE(5));
+  pare_tensor *data = counted(PARE_I32, 1, 1, SHAPE(4)), *out = empty(PARE_I32, SHAPE(9)),
+              *cut = empty(PARE_I32, SHAPE(5));
   OK(pare_pad(data, INDICES(2), INDICES(3), PARE_PAD_CONSTANT, -5, out));
   EXPECT(out, -5, -5, 1, 2, 3, 4, -5, -5, -5);
   OK(pare_pad(data, INDICES(2), INDICES(3), PARE_PAD_REFLECT, 0, out));
@@ -185,7 +202,7 @@ START_TEST(pads_show_what_their_mode_says) {
   EXPECT(out, 3, 4, 1, 2, 3, 4, 1, 2, 3);
   OK(pare_pad(data, INDICES(-1), INDICES(2), PARE_PAD_REFLECT, 0, cut));
   EXPECT(cut, 2, 3, 4, 3, 2);
-  pare_tensor *scalar = counted(PARE_I32, 9, 1, 0, NULL), *one = empty_tensor(PARE_I32, 0, NULL);
+  pare_tensor *scalar = counted(PARE_I32, 9, 1, 0, NULL), *one = empty(PARE_I32, 0, NULL);
   OK(pare_pad(scalar, NULL, NULL, PARE_PAD_EDGE, 0, one));
   EXPECT(one, 9);
   CLOSE(data, out, cut, scalar, one);
@@ -193,8 +210,8 @@ START_TEST(pads_show_what_their_mode_says) {
 END_TEST
 
 START_TEST(tiles_repeat_every_axis) {
-  pare_tensor *data = counted(PARE_I32, 1, 1, SHAPE(2, 2)), *out = empty_tensor(PARE_I32, SHAPE(4, 6)),
-              *none = empty_tensor(PARE_I32, SHAPE(0, 2));
+  pare_tensor *data = counted(PARE_I32, 1, 1, SHAPE(2, 2)), *out = empty(PARE_I32, SHAPE(4, 6)),
+              *none = empty(PARE_I32, SHAPE(0, 2));
   OK(pare_tile(data, INDICES(2, 3), out));
   EXPECT(out, 1, 2, 1, 2, 1, 2, 3, 4, 3, 4, 3, 4, 1, 2, 1, 2, 1, 2, 3, 4, 3, 4, 3, 4);
   OK(pare_tile(data, INDICES(0, 1), none));
@@ -207,10 +224,10 @@ START_TEST(rank_eight_and_no_elements_work) {
   const int64_t shape[8] = {2, 1, 3, 1, 2, 1, 1, 2}, padded[8] = {2, 1, 3, 1, 3, 1, 1, 2},
                 none[8] = {2, 1, 0, 1, 2, 1, 1, 2};
   const int64_t after[8] = {0, 0, 0, 0, 1, 0, 0, 0};
-  pare_tensor *data = counted(PARE_I32, 0, 1, 8, shape), *out = empty_tensor(PARE_I32, 8, padded),
-              *nothing = empty_tensor(PARE_I32, 8, none);
-  pare_tensor *index = indices_of(INDICES(1, 0, 0), SHAPE(3)), *no_index = empty_tensor(PARE_I64, SHAPE(0)),
-              *updates = empty_tensor(PARE_I32, 8, none);
+  pare_tensor *data = counted(PARE_I32, 0, 1, 8, shape), *out = empty(PARE_I32, 8, padded),
+              *nothing = empty(PARE_I32, 8, none);
+  pare_tensor *index = indices_of(INDICES(1, 0, 0), SHAPE(3)), *no_index = empty(PARE_I64, SHAPE(0)),
+              *updates = empty(PARE_I32, 8, none);
   OK(pare_gather(data, index, 4, out));
   int32_t got[36];
   OK(pare_tensor_read(out, got, sizeof got));
@@ -219,7 +236,7 @@ START_TEST(rank_eight_and_no_elements_work) {
   OK(pare_tensor_read(out, got, sizeof got));
   for (int i = 0; i < 36; i++) ck_assert_int_eq(got[i], i / 6 * 4 + (i / 2 % 3 == 0 ? 0 : 2) + i % 2);
   OK(pare_gather(data, no_index, 2, nothing));
-  pare_tensor *no_indices = empty_tensor(PARE_I64, 8, none), *copy = empty_tensor(PARE_I32, 8, shape);
+  pare_tensor *no_indices = empty(PARE_I64, 8, none), *copy = empty(PARE_I32, 8, shape);
   OK(pare_scatter_elements(data, no_indices, updates, 2, PARE_SCATTER_ADD, copy));
   int32_t same[24];
   OK(pare_tensor_read(copy, same, sizeof same));
@@ -236,7 +253,7 @@ START_TEST(dtypes_move_by_their_size) {
     uint8_t bits[48], got[72];
     size_t row = 3 * pare_dtype_bytes(dtypes[t]);
     for (size_t i = 0; i < sizeof bits; i++) bits[i] = (uint8_t)(dtypes[t] == PARE_BOOL ? i % 2 : i * 37 + 5);
-    pare_tensor *data, *out = empty_tensor(dtypes[t], SHAPE(2, 3)), *tiled = empty_tensor(dtypes[t], SHAPE(3, 3));
+    pare_tensor *data, *out = empty(dtypes[t], SHAPE(2, 3)), *tiled = empty(dtypes[t], SHAPE(3, 3));
     OK(pare_tensor_from(context, dtypes[t], SHAPE(2, 3), bits, 2 * row, &data));
     OK(pare_gather(data, index, 0, out));
     OK(pare_tensor_read(out, got, 2 * row));
@@ -314,7 +331,7 @@ START_TEST(pieces_give_the_same_bits) {
   int64_t n = count_of(2, laws[_i].shape);
   float once[MAX], again[MAX];
   for (int pieces = 1; pieces <= 3; pieces++) {
-    pare_tensor *out = empty_tensor(PARE_F32, 2, laws[_i].shape);
+    pare_tensor *out = empty(PARE_F32, 2, laws[_i].shape);
     pare__context_split(context, pieces);
     OK(laws[_i].run(&o, out));
     OK(pare_tensor_read(out, pieces == 1 ? once : again, (size_t)n * sizeof *once));
@@ -328,8 +345,8 @@ END_TEST
 
 START_TEST(misfits_are_named) {
   pare_tensor *data = counted(PARE_I32, 0, 1, SHAPE(3, 4)), *index = indices_of(INDICES(0, 1), SHAPE(2));
-  pare_tensor *wrong = empty_tensor(PARE_I32, SHAPE(2, 5)), *floats = empty_tensor(PARE_F32, SHAPE(2, 4)),
-              *right = empty_tensor(PARE_I32, SHAPE(2, 4));
+  pare_tensor *wrong = empty(PARE_I32, SHAPE(2, 5)), *floats = empty(PARE_F32, SHAPE(2, 4)),
+              *right = empty(PARE_I32, SHAPE(2, 4));
   FAILS(PARE_ERR_SHAPE, "[2, 5]", pare_gather(data, index, 0, wrong));
   FAILS(PARE_ERR_SHAPE, "[2, 4]", pare_gather(data, index, 0, wrong));
   FAILS(PARE_ERR_TYPE, "f32", pare_gather(data, index, 0, floats));
@@ -344,7 +361,7 @@ START_TEST(misfits_are_named) {
   FAILS(PARE_ERR_SHAPE, "lose", pare_pad(data, INDICES(-2, 0), INDICES(-2, 0), PARE_PAD_EDGE, 0, right));
   FAILS(PARE_ERR_ARGUMENT, "mode", pare_pad(data, NULL, NULL, (pare_pad_mode)7, 0, right));
   FAILS(PARE_ERR_ARGUMENT, "-1 times", pare_tile(data, INDICES(-1, 1), right));
-  pare_tensor *nothing = empty_tensor(PARE_I32, SHAPE(0)), *one = empty_tensor(PARE_I32, SHAPE(1));
+  pare_tensor *nothing = empty(PARE_I32, SHAPE(0)), *one = empty(PARE_I32, SHAPE(1));
   FAILS(PARE_ERR_SHAPE, "no elements", pare_pad(nothing, INDICES(1), NULL, PARE_PAD_EDGE, 0, one));
   OK(pare_context_wait(context));
   CLOSE(data, index, wrong, floats, right, nothing, one);
@@ -352,8 +369,10 @@ START_TEST(misfits_are_named) {
 END_TEST
 
 int main(void) {
+  Suite *suite = suite_create("index");
   TCase *tests = tcase_create("index");
-  tcase_add_unchecked_fixture(tests, open_context, close_context);
+  tcase_set_timeout(tests, 120);
+  tcase_add_unchecked_fixture(tests, setup, teardown);
   tcase_add_test(tests, gather_takes_rows_and_columns);
   tcase_add_test(tests, gather_elements_takes_shorter_indices);
   tcase_add_test(tests, gather_nd_takes_tuples_and_batches);
@@ -367,5 +386,11 @@ int main(void) {
   tcase_add_test(tests, dtypes_move_by_their_size);
   tcase_add_loop_test(tests, pieces_give_the_same_bits, 0, (int)PARE__COUNT(laws));
   tcase_add_test(tests, misfits_are_named);
-  return run_tests("index", tests);
+  suite_add_tcase(suite, tests);
+  SRunner *runner = srunner_create(suite);
+  srunner_set_fork_status(runner, CK_NOFORK); /* drivers do not survive fork */
+  srunner_run_all(runner, CK_NORMAL);
+  int failed = srunner_ntests_failed(runner);
+  srunner_free(runner);
+  return failed != 0;
 }

@@ -26,3 +26,5 @@ void pare__hash_close(pare__hash *hash, char hex[33]) {
   XXH3_freeState(state(hash));
   snprintf(hex, 33, "%016" PRIx64 "%016" PRIx64, digest.high64, digest.low64);
 }
+
+uint64_t pare__hash64(const void *data, size_t nbytes) { return XXH3_64bits(data, nbytes); }

@@ -16,7 +16,8 @@ typedef struct pare__operator pare__operator;
 typedef struct pare__graph pare__graph;
 typedef struct pare__network pare__network;
 
-/* Elements that the host knows: row-major, contiguous, aligned for their dtype. Counted references, never changed. */
+/* Elements that the host knows: row-major, contiguous. Counted references, never changed. A view of a file may be
+ * misaligned: read elements by pare__content_int and _number, or memcpy. */
 typedef struct pare__content {
   atomic_int references;
   pare_dtype dtype;
@@ -28,9 +29,8 @@ typedef struct pare__content {
 } pare__content;
 /* data NULL: zeros. The elements are copied. */
 pare_status pare__content_create(pare_dtype dtype, int rank, const int64_t *dim, const void *data, pare__content **out);
-/* A tensor of a file: a view where the alignment allows it. Elements of 4 bits become i8 or u8. */
-pare_status pare__content_of_tensor(const pare__onnx_source *source, const pare__onnx_tensor *tensor,
-                                    pare__content **out);
+/* A tensor of a file, a view where it can be. Elements of 4 bits become i8 or u8. */
+pare_status pare__content_of_tensor(pare__onnx_source *source, const pare__onnx_tensor *tensor, pare__content **out);
 pare__content *pare__content_retain(pare__content *content); /* NULL gives NULL */
 void pare__content_release(pare__content *content);          /* NULL is allowed */
 /* Element `index` of a content of integers or bool; of any dtype as double. */
@@ -77,6 +77,10 @@ struct pare__graph {
   pare__node *node;
   unsigned ninputs, noutputs;
   int32_t *input, *output; /* inputs without those that are initialisers */
+  /* Values that no node after node i reads: dead[dead_from[i]] … dead[dead_from[i + 1] - 1]. Made by
+   * pare__network_settle. */
+  uint32_t *dead_from;
+  int32_t *dead;
 };
 
 struct pare__network {
@@ -102,6 +106,8 @@ const pare__onnx_attribute *pare__node_attribute(const pare__node *node, const c
 pare_status pare__node_set_int(pare__network *network, pare__node *node, const char *name, int64_t value);
 pare_status pare__node_set_float(pare__network *network, pare__node *node, const char *name, float value);
 pare_status pare__node_set_text(pare__network *network, pare__node *node, const char *name, const char *value);
+/* After import and passes: finds out when values die. */
+pare_status pare__network_settle(pare__network *network);
 /* How often each value is read: by nodes (in subgraphs too) and as an output of the model; an array of nvalues to
  * free. */
 pare_status pare__network_uses(const pare__network *network, uint32_t **out);

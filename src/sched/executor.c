@@ -30,7 +30,7 @@ static bool is_written(const pare__access *access) { return access->mode != PARE
 /* The shape and first element of what the piece [begin, end) sees of an access. */
 static void slice_of(const pare__access *access, int64_t begin, int64_t end, pare__shape *shape, int64_t *offset) {
   *shape = access->tensor->shape;
-  *offset = access->tensor->offset;
+  *offset = pare__tensor_start(access->tensor);
   if (access->axis == PARE__WHOLE) return;
   int64_t per_step = access->per_step ? access->per_step : 1, length = shape->dim[access->axis];
   int64_t first = PARE__MIN(begin * per_step, length), last = PARE__MIN(end * per_step, length);
@@ -182,6 +182,7 @@ static pare_status check_task(const pare__task *task) {
 pare_status pare__submit(const pare__task *task) {
   PARE__TRY(check_task(task));
   if (task->n <= 0) return PARE_OK;
+  if (pare__recording_active()) return pare__recording_add(task);
   pare_status status = inputs_status(task);
   if (status == PARE_OK) {
     for (unsigned i = 0; i < task->naccesses; i++)

@@ -61,6 +61,23 @@ typedef struct pare__task {
  * errors of the work poison the tensors written and come back at read or wait. */
 pare_status pare__submit(const pare__task *task);
 
+/* ---- recording: work that is submitted later, and often ---- */
+
+/* Tasks in order, with the tensors they use. */
+typedef struct pare__recording pare__recording;
+/* What this thread submits from now on is recorded, not run, and tensors that it makes have no memory
+ * (pare__tensors_defer), until the end. Recordings do not nest. */
+pare_status pare__recording_begin(pare__recording **out);
+void pare__recording_end(pare__recording *recording);
+/* Submits all tasks. Every deferred storage must be bound. */
+pare_status pare__recording_submit(const pare__recording *recording);
+void pare__recording_close(pare__recording *recording); /* NULL is allowed */
+size_t pare__recording_tasks(const pare__recording *recording);
+const pare__task *pare__recording_task(const pare__recording *recording, size_t index);
+/* For the executor. */
+bool pare__recording_active(void);
+pare_status pare__recording_add(const pare__task *task);
+
 /* ---- workers: a device as the executor sees it ---- */
 
 typedef struct pare__worker pare__worker;

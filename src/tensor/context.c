@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #define MAX_SELECTED 256
-#define FLAG_COUNT 256 /* operations in flight that may meet a bad index before a wait is forced */
+#define FLAG_COUNT 32 /* operations that may meet a bad index */
 
 struct pare_context {
   atomic_int references;
@@ -120,11 +120,6 @@ void pare__context_record(pare_context *context, pare_status status) {
 }
 
 pare_status pare__context_flag(pare_context *context, const char *operation, cl_mem *mem, int64_t *offset) {
-  if (context->flags_used == FLAG_COUNT) { /* all in flight: settle them; the error waits for whoever asks */
-    pare_status status = pare__device_finish(context->device);
-    if (status == PARE_OK) status = pare__context_flags_check(context);
-    if (status != PARE_OK) pare__context_record(context, status);
-  }
   pthread_mutex_lock(&context->lock);
   pare_status status = PARE_OK;
   if (!context->flags) {
@@ -139,10 +134,11 @@ pare_status pare__context_flag(pare_context *context, const char *operation, cl_
     }
   }
   if (status == PARE_OK) {
-    /* threads that race for the last entry share it: the name may be the other's, the error is not lost */
-    unsigned slot = PARE__MIN(context->flags_used, FLAG_COUNT - 1U);
-    context->flag_operation[slot] = operation;
-    context->flags_used = slot + 1;
+    unsigned slot = 0;
+    while (slot < context->flags_used && strcmp(context->flag_operation[slot], operation) != 0) slot++;
+    /* more operations than flags share the last: the name may be another's, the error is not lost */
+    slot = PARE__MIN(slot, FLAG_COUNT - 1U);
+    if (slot == context->flags_used) context->flag_operation[context->flags_used++] = operation;
     *mem = pare__buffer_mem(context->flags);
     *offset = slot;
   }
@@ -166,7 +162,6 @@ pare_status pare__context_flags_check(pare_context *context) {
       if (status == PARE_OK)
         status = pare__fail(PARE_ERR_ARGUMENT, "%s: an index is out of range; that element was not moved", operation);
     }
-    context->flags_used = 0;
   }
   pthread_mutex_unlock(&context->lock);
   return status;

@@ -20,7 +20,8 @@ void pare__context_release(pare_context *context);
 void pare__context_record(pare_context *context, pare_status status);
 
 /* An int in device memory, zero, that a kernel sets to something else when it meets an index out of range. Whoever
- * waits next gets PARE_ERR_ARGUMENT naming `operation` (a literal) if it was set. */
+ * waits next gets PARE_ERR_ARGUMENT naming `operation` (a literal) if it was set. Each operation keeps its flag as long
+ * as the context lives, so that work may be recorded and run again. */
 pare_status pare__context_flag(pare_context *context, const char *operation, cl_mem *mem, int64_t *offset);
 /* After the queue is finished: raises the first flag that is set, and clears all. */
 pare_status pare__context_flags_check(pare_context *context);

@@ -25,6 +25,6 @@ pare_status pare_tensor_opencl(pare_tensor *tensor, cl_mem *buffer, size_t *offs
         PARE_ERR_UNSUPPORTED,
         "pare_tensor_opencl: this tensor is larger than the device's largest buffer and lives on the host");
   *buffer = pare__buffer_mem(pare__tensor_buffer(tensor));
-  if (offset_bytes) *offset_bytes = (size_t)tensor->offset * pare_dtype_bytes(tensor->dtype);
+  if (offset_bytes) *offset_bytes = (size_t)pare__tensor_start(tensor) * pare_dtype_bytes(tensor->dtype);
   return PARE_OK;
 }

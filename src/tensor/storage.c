@@ -3,6 +3,15 @@
 
 #include <stdlib.h>
 
+/* While this thread records work, the tensors that it makes have no memory yet. */
+static _Thread_local bool deferring;
+
+bool pare__tensors_defer(bool defer) {
+  bool before = deferring;
+  deferring = defer;
+  return before;
+}
+
 pare_status pare__storage_create(pare__device *device, size_t nbytes, void *wrap, const char *what,
                                  pare__storage **out) {
   *out = NULL;
@@ -15,8 +24,12 @@ pare_status pare__storage_create(pare__device *device, size_t nbytes, void *wrap
   storage->host = wrap;
   storage->staged = nbytes > pare__device_info(device)->max_buffer_bytes;
 
+  storage->deferred = deferring && !wrap;
+
   pare_status status = PARE_OK;
-  if (!storage->staged) {
+  if (storage->deferred) {
+    storage->staged = false;
+  } else if (!storage->staged) {
     status = wrap && nbytes > 0 ? pare__buffer_wrap(device, wrap, nbytes, what, &storage->buffer)
                                 : pare__buffer_create(device, nbytes, what, &storage->buffer);
   } else if (!wrap) {
@@ -50,6 +63,30 @@ void pare__storage_release(pare__storage *storage) {
   free(storage);
 }
 
+static void heal(pare__storage *storage) {
+  pthread_mutex_lock(&storage->lock);
+  storage->failed = PARE_OK;
+  free(storage->failure);
+  storage->failure = NULL;
+  pthread_mutex_unlock(&storage->lock);
+}
+
+void pare__storage_bind(pare__storage *storage, pare__buffer *buffer, size_t base) {
+  heal(storage);
+  storage->base = base;
+  if (buffer == storage->buffer) return;
+  if (buffer) pare__buffer_retain(buffer);
+  pare__buffer_release(storage->buffer);
+  storage->buffer = buffer;
+}
+
+size_t pare__storage_bytes(const pare__storage *storage) { return storage->nbytes; }
+bool pare__storage_deferred(const pare__storage *storage) { return storage->deferred; }
+
+int64_t pare__tensor_start(const pare_tensor *tensor) {
+  return tensor->offset + (int64_t)(tensor->storage->base / pare_dtype_bytes(tensor->dtype));
+}
+
 bool pare__tensor_on_device(const pare_tensor *tensor) { return !tensor->storage->staged; }
 
 pare__buffer *pare__tensor_buffer(pare_tensor *tensor) { return tensor->storage->buffer; }
@@ -79,9 +116,5 @@ pare_status pare__tensor_poisoned(const pare_tensor *tensor) {
 void pare__tensor_heal(pare_tensor *tensor) {
   pare__storage *storage = tensor->storage;
   if ((size_t)pare__shape_elements(&tensor->shape) * pare_dtype_bytes(tensor->dtype) < storage->nbytes) return;
-  pthread_mutex_lock(&storage->lock);
-  storage->failed = PARE_OK;
-  free(storage->failure);
-  storage->failure = NULL;
-  pthread_mutex_unlock(&storage->lock);
+  heal(storage);
 }

@@ -15,7 +15,9 @@ struct pare__storage {
   void *host; /* staged or wrapped memory; NULL otherwise */
   bool host_owned;
   bool staged;          /* home is the host: larger than the device's largest buffer */
-  pare__buffer *buffer; /* NULL if staged */
+  bool deferred;        /* has no memory of its own: bound to some while recorded work runs */
+  pare__buffer *buffer; /* NULL if staged, or deferred and not bound */
+  size_t base;          /* of element 0 in the buffer, in bytes; not 0 only if deferred */
   pare_status failed;   /* of the work that should have written it */
   char *failure;
 };
@@ -23,7 +25,5 @@ struct pare__storage {
 /* wrap NULL: own memory. `what` names it if memory is short. */
 pare_status pare__storage_create(pare__device *device, size_t nbytes, void *wrap, const char *what,
                                  pare__storage **out);
-void pare__storage_retain(pare__storage *storage);
-void pare__storage_release(pare__storage *storage);
 
 #endif

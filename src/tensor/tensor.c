@@ -60,8 +60,11 @@ pare_status pare__tensor_scratch(pare_context *context, pare_dtype dtype, int ra
 
 pare_status pare_tensor_from(pare_context *context, pare_dtype dtype, int rank, const int64_t *shape, const void *data,
                              size_t nbytes, pare_tensor **out) {
-  PARE__TRY(tensor_make("pare_tensor_from", context, dtype, rank, shape, "a tensor", out));
-  pare_status status = pare_tensor_write(*out, data, nbytes);
+  const bool deferring = pare__tensors_defer(false); /* elements that are given need memory now */
+  pare_status status = tensor_make("pare_tensor_from", context, dtype, rank, shape, "a tensor", out);
+  pare__tensors_defer(deferring);
+  PARE__TRY(status);
+  status = pare_tensor_write(*out, data, nbytes);
   if (status != PARE_OK) {
     pare_tensor_close(*out);
     *out = NULL;
@@ -143,7 +146,7 @@ static pare_status transfer_strided(pare_tensor *tensor, direction way, void *da
   size_t element = pare_dtype_bytes(tensor->dtype);
   int64_t low, high;
   view_span(tensor, &low, &high);
-  size_t nbytes = (size_t)(high - low) * element, start = (size_t)low * element;
+  size_t nbytes = (size_t)(high - low) * element, start = tensor->storage->base + (size_t)low * element;
   void *span = malloc(nbytes);
   if (!span) return pare__fail_memory("a copy of a strided view", nbytes);
   pare_status status = pare__buffer_read(tensor->storage->buffer, start, nbytes, span);
@@ -159,8 +162,10 @@ static pare_status transfer_strided(pare_tensor *tensor, direction way, void *da
 static pare_status transfer(pare_tensor *tensor, direction way, void *data, size_t nbytes) {
   if (nbytes == 0) return PARE_OK;
   if (tensor->storage->staged) return transfer_staged(tensor, way, data);
+  if (!tensor->storage->buffer)
+    return pare__fail(PARE_ERR_UNSUPPORTED, "the elements of a tensor are wanted while work is only being planned");
   if (!pare__shape_contiguous(&tensor->shape)) return transfer_strided(tensor, way, data);
-  size_t start = (size_t)tensor->offset * pare_dtype_bytes(tensor->dtype);
+  size_t start = (size_t)pare__tensor_start(tensor) * pare_dtype_bytes(tensor->dtype);
   return way == READ ? pare__buffer_read(tensor->storage->buffer, start, nbytes, data)
                      : pare__buffer_write(tensor->storage->buffer, start, nbytes, data);
 }

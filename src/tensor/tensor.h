@@ -39,6 +39,9 @@ pare_status pare__shape_broadcast(const pare__shape *a, const pare__shape *b, pa
 /* Normalises a negative axis; PARE_ERR_ARGUMENT naming `function` if out of range. */
 pare_status pare__axis(const char *function, int axis, int rank, int *out);
 
+/* One more handle on the same elements. */
+pare_status pare__tensor_handle(pare_tensor *tensor, pare_tensor **out);
+
 /* ---- used by the executor ---- */
 
 /* false: larger than the device's largest buffer (or wrapped where it must be copied in pieces): lives on the host and
@@ -48,6 +51,8 @@ bool pare__tensor_on_device(const pare_tensor *tensor);
 pare__buffer *pare__tensor_buffer(pare_tensor *tensor);
 /* The storage of a staged tensor on the host (element 0 of the storage, not of the view); NULL if on the device. */
 void *pare__tensor_host(pare_tensor *tensor);
+/* Its first element in that buffer (or of the host memory), in elements. */
+int64_t pare__tensor_start(const pare_tensor *tensor);
 /* Records that work writing this tensor failed: reads raise it. Copies this thread's message. */
 void pare__tensor_poison(pare_tensor *tensor, pare_status status);
 /* The recorded failure, raised on this thread; PARE_OK if none. Overwriting the whole storage clears it. */
@@ -60,6 +65,20 @@ void pare__host_gather(const pare__shape *shape, int64_t offset, size_t element_
                        void *contiguous);
 void pare__host_scatter(const pare__shape *shape, int64_t offset, size_t element_bytes, const void *contiguous,
                         void *strided);
+
+/* ---- tensors without memory, for work that is recorded ---- */
+
+/* Tensors that this thread makes from now on have no memory until they are bound; returns what was set before. Reading
+ * or writing one is PARE_ERR_UNSUPPORTED. */
+bool pare__tensors_defer(bool defer);
+void pare__storage_retain(pare__storage *storage);
+void pare__storage_release(pare__storage *storage); /* NULL is allowed */
+bool pare__storage_deferred(const pare__storage *storage);
+size_t pare__storage_bytes(const pare__storage *storage);
+/* Gives a deferred storage memory: a part of a buffer that begins at byte `base`; a failure recorded for it is
+ * forgotten. NULL takes it away.
+ * Work that was submitted before keeps the memory it was given. */
+void pare__storage_bind(pare__storage *storage, pare__buffer *buffer, size_t base);
 
 /* A scratch tensor of an operation, on the device or staged like any other. */
 pare_status pare__tensor_scratch(pare_context *context, pare_dtype dtype, int rank, const int64_t *dim,

@@ -19,6 +19,10 @@ static pare_status view_of(const char *function, pare_tensor *tensor, pare_tenso
   return PARE_OK;
 }
 
+pare_status pare__tensor_handle(pare_tensor *tensor, pare_tensor **out) {
+  return view_of("pare__tensor_handle", tensor, out);
+}
+
 static pare_status drop(pare_tensor **view, pare_status status) {
   pare_tensor_close(*view);
   *view = NULL;

@@ -1,0 +1,108 @@
+/* Elements that the host knows. SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/graph.h"
+
+static pare_status content_new(pare_dtype dtype, int rank, const int64_t *dim, pare__content **out) {
+  *out = NULL;
+  pare__content *content = calloc(1, sizeof *content);
+  if (!content) return pare__fail_memory("a constant", sizeof *content);
+  atomic_init(&content->references, 1);
+  content->dtype = dtype;
+  char text[PARE__SHAPE_TEXT];
+  if (rank < 0 || rank > PARE_MAX_RANK || !pare__shape_set(&content->shape, rank, dim)) {
+    free(content);
+    if (rank < 0 || rank > PARE_MAX_RANK)
+      return pare__fail(PARE_ERR_SHAPE, "a constant has rank %d; 0 to %d are possible", rank, PARE_MAX_RANK);
+    return pare__fail(PARE_ERR_SHAPE, "a constant has the shape %s, which is negative or too large",
+                      pare__shape_text(rank, dim, text, sizeof text));
+  }
+  content->count = (size_t)pare__shape_elements(&content->shape);
+  content->nbytes = content->count * pare_dtype_bytes(dtype);
+  *out = content;
+  return PARE_OK;
+}
+
+pare_status pare__content_create(pare_dtype dtype, int rank, const int64_t *dim, const void *data,
+                                 pare__content **out) {
+  PARE__TRY(content_new(dtype, rank, dim, out));
+  void *owned = calloc(PARE__MAX((*out)->nbytes, (size_t)1), 1);
+  if (!owned) {
+    const size_t nbytes = (*out)->nbytes;
+    pare__content_release(*out);
+    *out = NULL;
+    return pare__fail_memory("a constant", nbytes);
+  }
+  if (data && (*out)->nbytes > 0) memcpy(owned, data, (*out)->nbytes);
+  (*out)->data = (*out)->owned = owned;
+  return PARE_OK;
+}
+
+/* Two elements of 4 bits a byte, the low one first. */
+static void widen_nibbles(bool is_signed, const uint8_t *packed, int64_t count, uint8_t *out) {
+  for (int64_t i = 0; i < count; i++) {
+    const unsigned nibble = (packed[i / 2] >> (i % 2 * 4)) & 15U;
+    out[i] = (uint8_t)(is_signed && nibble >= 8 ? nibble | 0xf0U : nibble);
+  }
+}
+
+pare_status pare__content_of_tensor(pare__onnx_source *source, const pare__onnx_tensor *tensor, pare__content **out) {
+  *out = NULL;
+  const bool nibbles = tensor->data_type == PARE__ONNX_INT4 || tensor->data_type == PARE__ONNX_UINT4;
+  pare_dtype dtype = tensor->data_type == PARE__ONNX_INT4 ? PARE_I8 : PARE_U8;
+  if (!nibbles && !pare__onnx_dtype_to_pare(tensor->data_type, &dtype))
+    return pare__fail(PARE_ERR_UNSUPPORTED, "tensor '%s' is of type %s, which pare does not compute with",
+                      tensor->name ? tensor->name : "", pare__onnx_dtype_name(tensor->data_type));
+  if (tensor->dims.count > PARE_MAX_RANK)
+    return pare__fail(PARE_ERR_UNSUPPORTED, "tensor '%s' has %zu dimensions; pare has up to %d",
+                      tensor->name ? tensor->name : "", tensor->dims.count, PARE_MAX_RANK);
+  pare__onnx_data *file = calloc(1, sizeof *file);
+  if (!file) return pare__fail_memory("a constant", sizeof *file);
+  pare_status status = pare__onnx_tensor_data(source, tensor, file);
+  if (status == PARE_OK && nibbles) {
+    status = pare__content_create(dtype, (int)tensor->dims.count, tensor->dims.items, NULL, out);
+    if (status == PARE_OK) widen_nibbles(dtype == PARE_I8, file->data, file->count, (*out)->owned);
+  } else if (status == PARE_OK) {
+    status = content_new(dtype, (int)tensor->dims.count, tensor->dims.items, out);
+    if (status == PARE_OK) {
+      (*out)->data = file->data;
+      (*out)->file = file;
+      return PARE_OK;
+    }
+  }
+  pare__onnx_data_close(file);
+  free(file);
+  return status;
+}
+
+pare__content *pare__content_retain(pare__content *content) {
+  if (content) atomic_fetch_add_explicit(&content->references, 1, memory_order_relaxed);
+  return content;
+}
+
+void pare__content_release(pare__content *content) {
+  if (!content || atomic_fetch_sub_explicit(&content->references, 1, memory_order_acq_rel) != 1) return;
+  if (content->file) pare__onnx_data_close(content->file);
+  free(content->file);
+  free(content->owned);
+  free(content);
+}
+
+int64_t pare__content_int(const pare__content *content, size_t index) {
+  const size_t nbytes = pare_dtype_bytes(content->dtype);
+  const char *at = (const char *)content->data + index * nbytes;
+  if (content->dtype == PARE_I64) {
+    int64_t value;
+    memcpy(&value, at, sizeof value);
+    return value;
+  }
+  return (int64_t)pare__content_number(content, index);
+}
+
+double pare__content_number(const pare__content *content, size_t index) {
+  const size_t nbytes = pare_dtype_bytes(content->dtype);
+  uint64_t aligned = 0; /* views of a file are not */
+  memcpy(&aligned, (const char *)content->data + index * nbytes, nbytes);
+  return pare__load(content->dtype, &aligned, 0);
+}

@@ -1,0 +1,117 @@
+/* What is done once, at load: constants computed, weights packed. SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/run.h"
+
+/* A result larger than this, and larger than what it is made of, is computed in every run instead: nobody wants a mask
+ * of a gigabyte kept for a model of a megabyte. */
+#define MOST_GROWN_BYTES ((size_t)1 << 20)
+
+static bool is_constant(const pare_model *model, int32_t id) {
+  return model->network->value[id].constant || model->constant[id];
+}
+
+static bool foldable(const pare_model *model, const pare__node *node) {
+  if (node->nsubgraphs > 0 || node->op->placement == PARE__IS_CONTROL) return false;
+  for (unsigned i = 0; i < node->ninputs; i++)
+    if (node->input[i] >= 0 && !is_constant(model, node->input[i])) return false;
+  return true;
+}
+
+static size_t slot_bytes(const pare__slot *slot) {
+  return (size_t)pare__shape_elements(&slot->shape) * pare_dtype_bytes(slot->dtype);
+}
+
+/* Keeps the outputs of a folded node as constants. */
+static bool keep_results(pare__run_state *state, const pare__node *node) {
+  size_t in = 0, out = 0;
+  for (unsigned i = 0; i < node->ninputs; i++)
+    if (node->input[i] >= 0) in += slot_bytes(&state->slot[node->input[i]]);
+  for (unsigned i = 0; i < node->noutputs; i++)
+    if (node->output[i] >= 0) out += slot_bytes(&state->slot[node->output[i]]);
+  const bool given = node->ninputs == 0; /* Constant: a view of the file */
+  if (!given && out > MOST_GROWN_BYTES && out > in) return false;
+  for (unsigned i = 0; i < node->noutputs; i++) {
+    const int32_t id = node->output[i];
+    if (id < 0) continue;
+    pare__slot *slot = &state->slot[id];
+    pare__value *value = &state->model->network->value[id];
+    if (!slot->content && !slot->tensor) continue;
+    value->onnx_dtype = pare__onnx_dtype_from_pare(slot->dtype);
+    value->rank = slot->shape.rank;
+    memcpy(value->dim, slot->shape.dim, sizeof value->dim);
+    memset(value->symbol, 0, sizeof value->symbol);
+    if (slot->content)
+      value->constant = pare__content_retain(slot->content);
+    else if (pare__tensor_handle(slot->tensor, &state->model->constant[id]) != PARE_OK)
+      return false;
+  }
+  return true;
+}
+
+static pare_status fold_graph(pare__run_state *state, pare__graph *graph) {
+  size_t kept = 0;
+  for (size_t i = 0; i < graph->nnodes; i++) {
+    pare__node *node = &graph->node[i];
+    bool folded = false;
+    if (foldable(state->model, node)) {
+      PARE__TRY(pare__run_node(state, node));
+      folded = keep_results(state, node);
+      if (!folded)
+        for (unsigned k = 0; k < node->noutputs; k++)
+          if (node->output[k] >= 0) pare__slot_clear(&state->slot[node->output[k]]);
+    }
+    for (unsigned k = 0; k < node->nsubgraphs && !folded; k++) PARE__TRY(fold_graph(state, node->subgraph[k].graph));
+    if (!folded) graph->node[kept++] = *node;
+  }
+  graph->nnodes = kept;
+  return PARE_OK;
+}
+
+pare_status pare__model_fold(pare_model *model) {
+  pare__run_state state;
+  pare_status status = pare__run_begin(model, false, &state);
+  if (status == PARE_OK) status = fold_graph(&state, &model->network->graph);
+  if (state.slot) pare__run_end(&state);
+  return status;
+}
+
+/* ---- preparing ---- */
+
+static pare_status prepare_node(pare__run_state *state, pare__node *node) {
+  pare__slot **input = calloc(node->ninputs + 1U, sizeof *input);
+  if (!input) return pare__fail_memory("a node's inputs", node->ninputs * sizeof *input);
+  for (unsigned i = 0; i < node->ninputs; i++)
+    if (node->input[i] >= 0 && is_constant(state->model, node->input[i])) input[i] = &state->slot[node->input[i]];
+  pare__call call = {
+      .state = state, .node = node, .context = state->model->context, .ninputs = node->ninputs, .input = input};
+  const size_t kept = state->nkept;
+  const pare_status status = node->op->prepare(&call, node);
+  while (state->nkept > kept) pare_tensor_close(state->kept[--state->nkept]);
+  free(input);
+  return status;
+}
+
+static pare_status prepare_graph(pare__run_state *state, pare__graph *graph) {
+  for (size_t i = 0; i < graph->nnodes; i++) {
+    pare__node *node = &graph->node[i];
+    if (node->op->prepare && !node->prepared) PARE__TRY(prepare_node(state, node));
+    for (unsigned k = 0; k < node->nsubgraphs; k++) PARE__TRY(prepare_graph(state, node->subgraph[k].graph));
+  }
+  return PARE_OK;
+}
+
+pare_status pare__model_prepare(pare_model *model) {
+  pare__run_state state;
+  pare_status status = pare__run_begin(model, false, &state);
+  if (status == PARE_OK) status = prepare_graph(&state, &model->network->graph);
+  if (state.slot) pare__run_end(&state);
+  /* what was uploaded to be packed is uploaded again if a node still reads it as it is */
+  for (size_t i = 0; i < model->network->nvalues; i++) {
+    if (!model->network->value[i].constant) continue;
+    pare_tensor_close(model->constant[i]);
+    model->constant[i] = NULL;
+  }
+  return status;
+}

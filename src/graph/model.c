@@ -1,0 +1,299 @@
+/* Models as the public interface has them. SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/pass.h"
+#include "graph/run.h"
+
+static void close_prepared(pare__graph *graph) {
+  for (size_t i = 0; i < graph->nnodes; i++) {
+    pare__node *node = &graph->node[i];
+    if (node->prepared && node->prepared_close) node->prepared_close(node->prepared);
+    node->prepared = NULL;
+    for (unsigned k = 0; k < node->nsubgraphs; k++) close_prepared(node->subgraph[k].graph);
+  }
+}
+
+/* Room for constants on the device for every value: passes add some. */
+static pare_status grow_constants(pare_model *model, size_t *had) {
+  const size_t count = model->network->nvalues;
+  pare_tensor **more = realloc(model->constant, (count + 1) * sizeof(pare_tensor *));
+  if (!more) return pare__fail_memory("a model", count * sizeof(pare_tensor *));
+  memset(more + *had, 0, (count - *had) * sizeof(pare_tensor *));
+  model->constant = more;
+  *had = count;
+  return PARE_OK;
+}
+
+static pare_status load(pare_model *model, const char *path) {
+  pare__onnx_model *onnx;
+  PARE__TRY(pare__onnx_open(path, &onnx));
+  PARE__TRY(pare__network_open(onnx, &model->network));
+  size_t had = 0;
+  PARE__TRY(grow_constants(model, &had));
+  PARE__TRY(pare__model_fold(model));
+  PARE__TRY(pare__passes_run(model->network, model->without));
+  PARE__TRY(grow_constants(model, &had));
+  PARE__TRY(pare__model_fold(model));
+  PARE__TRY(pare__network_settle(model->network));
+  return pare__model_prepare(model);
+}
+
+pare_status pare_model_open(pare_context *context, const char *path, const pare_model_options *options,
+                            pare_model **out) {
+  if (!out) return pare__fail_null("pare_model_open", "out");
+  *out = NULL;
+  if (!path) return pare__fail_null("pare_model_open", "path");
+  PARE__TRY(pare__context_check("pare_model_open", context));
+  pare_model *model = calloc(1, sizeof *model);
+  if (!model) return pare__fail_memory("a model", sizeof *model);
+  pthread_mutex_init(&model->lock, NULL);
+  atomic_init(&model->interrupted, false);
+  model->context = context;
+  pare__context_retain(context);
+  pare_status status = PARE_OK;
+  if (options) {
+    model->options = *options;
+    model->without = options->without ? pare__strdup(options->without) : NULL;
+    if (options->without && !model->without) status = pare__fail_memory("a model", strlen(options->without));
+  }
+  if (status == PARE_OK) status = load(model, path);
+  if (status != PARE_OK) {
+    pare_model_close(model);
+    return status;
+  }
+  *out = model;
+  return PARE_OK;
+}
+
+void pare_model_close(pare_model *model) {
+  if (!model) return;
+  pthread_mutex_lock(&model->lock);
+  pare__plans_close(model);
+  if (model->network) {
+    close_prepared(&model->network->graph);
+    for (size_t i = 0; i < model->network->nvalues && model->constant; i++) pare_tensor_close(model->constant[i]);
+  }
+  free(model->constant);
+  pare__network_close(model->network);
+  free(model->without);
+  pthread_mutex_unlock(&model->lock);
+  pthread_mutex_destroy(&model->lock);
+  pare__context_release(model->context);
+  free(model);
+}
+
+/* ---- what it takes and gives ---- */
+
+size_t pare_model_inputs(const pare_model *model) { return model ? model->network->graph.ninputs : 0; }
+size_t pare_model_outputs(const pare_model *model) { return model ? model->network->graph.noutputs : 0; }
+
+static pare_status describe(const char *function, const pare_model *model, const int32_t *ids, size_t count,
+                            size_t index, pare_model_value *out) {
+  if (!out) return pare__fail_null(function, "out");
+  *out = (pare_model_value){0};
+  if (!model) return pare__fail_null(function, "model");
+  if (index >= count)
+    return pare__fail(PARE_ERR_ARGUMENT, "%s: there is no number %zu; the model has %zu", function, index, count);
+  const pare__value *value = &model->network->value[ids[index]];
+  *out = (pare_model_value){.name = value->name,
+                            .dtype = PARE_NDTYPES,
+                            .dtype_name = pare__onnx_dtype_name(value->onnx_dtype),
+                            .rank = value->rank};
+  if (value->onnx_dtype == PARE__ONNX_INT4)
+    out->dtype = PARE_I8;
+  else if (value->onnx_dtype == PARE__ONNX_UINT4)
+    out->dtype = PARE_U8;
+  else if (!pare__onnx_dtype_to_pare(value->onnx_dtype, &out->dtype))
+    out->dtype = PARE_NDTYPES;
+  for (int i = 0; i < value->rank; i++) {
+    out->dim[i] = value->dim[i];
+    out->symbol[i] = value->symbol[i];
+  }
+  return PARE_OK;
+}
+
+pare_status pare_model_input(const pare_model *model, size_t index, pare_model_value *out) {
+  return describe("pare_model_input", model, model ? model->network->graph.input : NULL, pare_model_inputs(model),
+                  index, out);
+}
+
+pare_status pare_model_output(const pare_model *model, size_t index, pare_model_value *out) {
+  return describe("pare_model_output", model, model ? model->network->graph.output : NULL, pare_model_outputs(model),
+                  index, out);
+}
+
+/* ---- running ---- */
+
+static pare_status check_input(const pare_model *model, size_t i, const pare_tensor *tensor) {
+  pare_model_value declared;
+  PARE__TRY(pare_model_input(model, i, &declared));
+  if (!tensor) return pare__fail(PARE_ERR_ARGUMENT, "input '%s' (number %zu) is missing", declared.name, i);
+  if (tensor->context != model->context)
+    return pare__fail(PARE_ERR_ARGUMENT, "input '%s' belongs to another context", declared.name);
+  if (declared.dtype != PARE_NDTYPES && tensor->dtype != declared.dtype)
+    return pare__fail(PARE_ERR_TYPE, "input '%s' is %s; the model takes %s", declared.name,
+                      pare_dtype_name(tensor->dtype), declared.dtype_name);
+  bool fits = declared.rank < 0 || declared.rank == tensor->shape.rank;
+  char expected[PARE__SHAPE_TEXT] = "[", found[PARE__SHAPE_TEXT];
+  size_t used = 1;
+  for (int d = 0; d < declared.rank; d++) {
+    if (fits && declared.dim[d] >= 0 && declared.dim[d] != tensor->shape.dim[d]) fits = false;
+    const int n = declared.dim[d] >= 0 ? snprintf(expected + used, sizeof expected - used, "%s%lld", d ? ", " : "",
+                                                  (long long)declared.dim[d])
+                                       : snprintf(expected + used, sizeof expected - used, "%s%s", d ? ", " : "",
+                                                  declared.symbol[d] ? declared.symbol[d] : "any");
+    used = PARE__MIN(used + (size_t)PARE__MAX(n, 0), sizeof expected - 2);
+  }
+  snprintf(expected + used, sizeof expected - used, "]");
+  if (fits) return PARE_OK;
+  return pare__fail(PARE_ERR_SHAPE, "input '%s' has the shape %s; the model takes %s", declared.name,
+                    pare__shape_text(tensor->shape.rank, tensor->shape.dim, found, sizeof found), expected);
+}
+
+static pare_status check_run(const char *function, const pare_model *model, pare_tensor *const *inputs) {
+  if (!model) return pare__fail_null(function, "model");
+  PARE__TRY(pare__context_check(function, model->context));
+  if (!inputs && model->network->graph.ninputs > 0) return pare__fail_null(function, "inputs");
+  for (size_t i = 0; i < model->network->graph.ninputs; i++) PARE__TRY(check_input(model, i, inputs[i]));
+  return PARE_OK;
+}
+
+static pare_status set_inputs(pare__run_state *state, pare_tensor *const *inputs) {
+  const pare__graph *graph = &state->model->network->graph;
+  for (unsigned i = 0; i < graph->ninputs; i++) {
+    pare__slot *slot = &state->slot[graph->input[i]];
+    PARE__TRY(pare__tensor_handle(inputs[i], &slot->tensor));
+    slot->dtype = inputs[i]->dtype;
+    slot->shape = inputs[i]->shape;
+  }
+  return PARE_OK;
+}
+
+/* Every node as it comes. */
+static pare_status run_at_once(pare_model *model, pare_tensor *const *inputs, pare__observe observe, void *user,
+                               pare_tensor **outputs) {
+  const pare__graph *graph = &model->network->graph;
+  const size_t most = (size_t)graph->ninputs + graph->noutputs;
+  pare_tensor **avoid = calloc(most + 1, sizeof(pare_tensor *));
+  if (!avoid) return pare__fail_memory("a run", most * sizeof(pare_tensor *));
+  pare__run_state state;
+  pare_status status = pare__run_begin(model, false, &state);
+  state.observe = observe;
+  state.user = user;
+  if (status == PARE_OK) status = set_inputs(&state, inputs);
+  if (status == PARE_OK) status = pare__run_graph(&state, graph);
+  for (unsigned i = 0; i < graph->ninputs; i++) avoid[i] = inputs[i];
+  for (unsigned i = 0; i < graph->noutputs && status == PARE_OK; i++) {
+    status = pare__run_output(&state, graph->output[i], avoid, graph->ninputs + i, &outputs[i]);
+    avoid[graph->ninputs + i] = outputs[i];
+  }
+  if (state.slot) pare__run_end(&state);
+  free(avoid);
+  return status;
+}
+
+static void close_outputs(const pare_model *model, const bool *wanted, pare_status status, pare_tensor **outputs) {
+  for (unsigned i = 0; i < model->network->graph.noutputs; i++) {
+    if (status == PARE_OK && (!wanted || wanted[i])) continue;
+    pare_tensor_close(outputs[i]);
+    outputs[i] = NULL;
+  }
+}
+
+static bool all_on_device(const pare_model *model, pare_tensor *const *inputs) {
+  for (unsigned i = 0; i < model->network->graph.ninputs; i++)
+    if (!pare__tensor_on_device(inputs[i])) return false;
+  return true;
+}
+
+pare_status pare_model_run(pare_model *model, pare_tensor *const *inputs, const bool *wanted, pare_tensor **outputs) {
+  if (!outputs) return pare__fail_null("pare_model_run", "outputs");
+  for (size_t i = 0; i < pare_model_outputs(model); i++) outputs[i] = NULL;
+  PARE__TRY(check_run("pare_model_run", model, inputs));
+  pthread_mutex_lock(&model->lock);
+  pare__plan *plan = NULL;
+  pare_status status = all_on_device(model, inputs) ? pare__plan_find(model, inputs, &plan) : PARE_OK;
+  if (status == PARE_OK)
+    status = plan ? pare__plan_run(plan, model, inputs, outputs) : run_at_once(model, inputs, NULL, NULL, outputs);
+  close_outputs(model, wanted, status, outputs);
+  pthread_mutex_unlock(&model->lock);
+  return status;
+}
+
+void pare_model_interrupt(pare_model *model, bool interrupted) {
+  if (model) atomic_store(&model->interrupted, interrupted);
+}
+
+pare_status pare_model_plan(pare_model *model, pare_tensor *const *inputs, pare_model_memory *out) {
+  if (!out) return pare__fail_null("pare_model_plan", "out");
+  *out = (pare_model_memory){0};
+  PARE__TRY(check_run("pare_model_plan", model, inputs));
+  pthread_mutex_lock(&model->lock);
+  pare__plan *plan = NULL;
+  const pare_status status = all_on_device(model, inputs) ? pare__plan_find(model, inputs, &plan) : PARE_OK;
+  if (status == PARE_OK && plan) pare__plan_memory(plan, model, out);
+  pthread_mutex_unlock(&model->lock);
+  return status;
+}
+
+/* ---- profiling ---- */
+
+typedef struct profile {
+  pare_context *context;
+  size_t count, capacity;
+  pare_model_step *step;
+} profile;
+
+static const char *placement_name(pare__placement placement) {
+  static const char *const name[] = {"device", "host", "view", "control"};
+  return name[placement];
+}
+
+static pare_status observe_step(void *user, pare__run_state *state, const pare__node *node, unsigned depth,
+                                double begun) {
+  (void)depth;
+  profile *all = user;
+  PARE__TRY(pare_context_wait(all->context));
+  PARE__TRY(pare__array_grow((void **)&all->step, &all->capacity, all->count, sizeof *all->step));
+  pare_model_step *step = &all->step[all->count++];
+  *step = (pare_model_step){.node = node->name,
+                            .op_type = node->op_type,
+                            .domain = node->domain,
+                            .placement = placement_name(node->op->placement),
+                            .seconds = pare__seconds() - begun};
+  if (pare__run_on_host(state, node)) step->placement = "host";
+  for (unsigned i = 0; i < node->noutputs; i++) {
+    if (node->output[i] < 0) continue;
+    const pare__slot *slot = &state->slot[node->output[i]];
+    char text[PARE__SHAPE_TEXT];
+    snprintf(step->output, sizeof step->output, "%s%.*s", pare_dtype_name(slot->dtype), 56,
+             pare__shape_text(slot->shape.rank, slot->shape.dim, text, sizeof text));
+    break;
+  }
+  return PARE_OK;
+}
+
+pare_status pare_model_profile(pare_model *model, pare_tensor *const *inputs, pare_tensor **outputs,
+                               pare_model_step **steps, size_t *nsteps) {
+  if (!outputs || !steps || !nsteps) return pare__fail_null("pare_model_profile", "an output");
+  *steps = NULL;
+  *nsteps = 0;
+  for (size_t i = 0; i < pare_model_outputs(model); i++) outputs[i] = NULL;
+  PARE__TRY(check_run("pare_model_profile", model, inputs));
+  pthread_mutex_lock(&model->lock);
+  profile all = {.context = model->context};
+  const pare_status status = run_at_once(model, inputs, observe_step, &all, outputs);
+  close_outputs(model, NULL, status, outputs);
+  pthread_mutex_unlock(&model->lock);
+  if (status != PARE_OK) {
+    free(all.step);
+    return status;
+  }
+  *steps = all.step;
+  *nsteps = all.count;
+  return PARE_OK;
+}
+
+void pare_model_steps_free(pare_model_step *steps) { free(steps); }

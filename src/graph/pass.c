@@ -1,0 +1,174 @@
+/* The list of passes, and running them. SPDX-License-Identifier: Apache-2.0 */
+#include "graph/pass.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/operator.h"
+
+#define MOST_ROUNDS 20 /* a pass that never comes to rest is a mistake in it, and must not hang */
+
+extern const pare__pass pare__pass_dead;
+extern const pare__pass pare__pass_identity;
+
+static const pare__pass *const passes[] = {&pare__pass_identity, &pare__pass_dead, NULL};
+
+/* ---- rewriting ---- */
+
+pare_status pare__rewrite_begin(pare__network *network, pare__graph *graph, pare__rewrite *out) {
+  *out = (pare__rewrite){.network = network, .graph = graph};
+  PARE__TRY(pare__network_uses(network, &out->uses));
+  out->producer = malloc((network->nvalues + 1) * sizeof *out->producer);
+  if (!out->producer) {
+    free(out->uses);
+    out->uses = NULL;
+    return pare__fail_memory("a pass", network->nvalues * sizeof *out->producer);
+  }
+  for (size_t i = 0; i < network->nvalues; i++) out->producer[i] = -1;
+  for (size_t i = 0; i < graph->nnodes; i++)
+    for (unsigned k = 0; k < graph->node[i].noutputs; k++)
+      if (graph->node[i].output[k] >= 0) out->producer[graph->node[i].output[k]] = (int32_t)i;
+  return PARE_OK;
+}
+
+bool pare__rewrite_alive(const pare__rewrite *rewrite, size_t node) { return rewrite->graph->node[node].op != NULL; }
+
+void pare__rewrite_end(pare__rewrite *rewrite) {
+  size_t kept = 0;
+  for (size_t i = 0; i < rewrite->graph->nnodes; i++)
+    if (pare__rewrite_alive(rewrite, i)) rewrite->graph->node[kept++] = rewrite->graph->node[i];
+  rewrite->graph->nnodes = kept;
+  free(rewrite->uses);
+  free(rewrite->producer);
+  rewrite->uses = NULL;
+  rewrite->producer = NULL;
+}
+
+void pare__rewrite_remove(pare__rewrite *rewrite, size_t node) {
+  pare__node *gone = &rewrite->graph->node[node];
+  for (unsigned k = 0; k < gone->ninputs; k++)
+    if (gone->input[k] >= 0) rewrite->uses[gone->input[k]]--;
+  for (unsigned k = 0; k < gone->noutputs; k++)
+    if (gone->output[k] >= 0 && rewrite->producer[gone->output[k]] == (int32_t)node)
+      rewrite->producer[gone->output[k]] = -1;
+  gone->op = NULL;
+  rewrite->changed = true;
+}
+
+pare__node *pare__rewrite_made_by(const pare__rewrite *rewrite, int32_t value, const char *op_type) {
+  if (value < 0 || (size_t)value >= rewrite->network->nvalues || rewrite->producer[value] < 0) return NULL;
+  pare__node *node = &rewrite->graph->node[rewrite->producer[value]];
+  return node->op && pare__node_is(node, op_type) ? node : NULL;
+}
+
+pare__node *pare__rewrite_only(const pare__rewrite *rewrite, int32_t value, const char *op_type) {
+  pare__node *node = pare__rewrite_made_by(rewrite, value, op_type);
+  return node && rewrite->uses[value] == 1 ? node : NULL;
+}
+
+static uint32_t replace_in(pare__graph *graph, int32_t from, int32_t to) {
+  uint32_t count = 0;
+  for (size_t i = 0; i < graph->nnodes; i++) {
+    pare__node *node = &graph->node[i];
+    if (!node->op) continue;
+    for (unsigned k = 0; k < node->ninputs; k++)
+      if (node->input[k] == from) {
+        node->input[k] = to;
+        count++;
+      }
+    for (unsigned k = 0; k < node->nsubgraphs; k++) count += replace_in(node->subgraph[k].graph, from, to);
+  }
+  for (unsigned k = 0; k < graph->noutputs; k++)
+    if (graph->output[k] == from) {
+      graph->output[k] = to;
+      count++;
+    }
+  return count;
+}
+
+void pare__rewrite_replace(pare__rewrite *rewrite, int32_t from, int32_t to) {
+  const uint32_t count = replace_in(rewrite->graph, from, to);
+  rewrite->uses[from] -= count;
+  rewrite->uses[to] += count;
+  rewrite->changed = rewrite->changed || count > 0;
+}
+
+pare_status pare__rewrite_become(pare__rewrite *rewrite, size_t node, pare__node replacement) {
+  pare__node *old = &rewrite->graph->node[node];
+  replacement.op = pare__operator_find(replacement.domain, replacement.op_type, replacement.opset);
+  if (!replacement.op)
+    return pare__fail(PARE_ERR_UNSUPPORTED, "a pass made a node %s of domain '%s', which pare lacks",
+                      replacement.op_type, replacement.domain);
+  for (unsigned k = 0; k < replacement.ninputs; k++)
+    if (replacement.input[k] >= 0) rewrite->uses[replacement.input[k]]++;
+  for (unsigned k = 0; k < old->ninputs; k++)
+    if (old->input[k] >= 0) rewrite->uses[old->input[k]]--;
+  *old = replacement;
+  for (unsigned k = 0; k < old->noutputs; k++)
+    if (old->output[k] >= 0) rewrite->producer[old->output[k]] = (int32_t)node;
+  rewrite->changed = true;
+  return PARE_OK;
+}
+
+bool pare__node_is(const pare__node *node, const char *op_type) {
+  return strcmp(node->op_type, op_type) == 0 && *node->domain == '\0';
+}
+
+bool pare__value_number(const pare__network *network, int32_t value, double *out) {
+  if (value < 0) return false;
+  const pare__content *content = network->value[value].constant;
+  if (!content || content->count != 1) return false;
+  *out = pare__content_number(content, 0);
+  return true;
+}
+
+/* ---- running ---- */
+
+/* Is the name of `length` characters in the comma-separated list? */
+static bool listed(const char *list, const char *name, size_t length) {
+  for (const char *at = list; at && *at;) {
+    const size_t here = strcspn(at, ",");
+    if ((here == length && strncmp(at, name, length) == 0) || (here == 3 && strncmp(at, "all", 3) == 0)) return true;
+    at += here + (at[here] == ',');
+  }
+  return false;
+}
+
+static pare_status check_names(const char *without) {
+  char known[512] = "all";
+  for (size_t i = 0; passes[i]; i++) {
+    strncat(known, ", ", sizeof known - strlen(known) - 1);
+    strncat(known, passes[i]->name, sizeof known - strlen(known) - 1);
+  }
+  for (const char *at = without; at && *at;) {
+    const size_t length = strcspn(at, ",");
+    bool found = length == 3 && strncmp(at, "all", 3) == 0;
+    for (size_t i = 0; passes[i] && !found; i++)
+      found = strlen(passes[i]->name) == length && strncmp(at, passes[i]->name, length) == 0;
+    if (!found)
+      return pare__fail(PARE_ERR_ARGUMENT, "there is no pass '%.*s' to leave out; there are: %s", (int)length, at,
+                        known);
+    at += length + (at[length] == ',');
+  }
+  return PARE_OK;
+}
+
+static pare_status run_on(const pare__pass *pass, pare__network *network, pare__graph *graph, bool *changed) {
+  for (size_t i = 0; i < graph->nnodes; i++)
+    for (unsigned k = 0; k < graph->node[i].nsubgraphs; k++)
+      PARE__TRY(run_on(pass, network, graph->node[i].subgraph[k].graph, changed));
+  return pass->run(network, graph, changed);
+}
+
+pare_status pare__passes_run(pare__network *network, const char *without) {
+  PARE__TRY(check_names(without));
+  bool changed = true;
+  for (int round = 0; changed && round < MOST_ROUNDS; round++) {
+    changed = false;
+    for (size_t i = 0; passes[i]; i++) {
+      if (listed(without, passes[i]->name, strlen(passes[i]->name))) continue;
+      PARE__TRY(run_on(passes[i], network, &network->graph, &changed));
+    }
+  }
+  return PARE_OK;
+}

@@ -1,0 +1,49 @@
+/* Passes: rewrites of a graph that keep its results. SPDX-License-Identifier: Apache-2.0 */
+#ifndef PARE_GRAPH_PASS_H
+#define PARE_GRAPH_PASS_H
+
+#include "graph/graph.h"
+
+/* One pass, one file pass_NAME.c. It looks at one graph (subgraphs come by themselves) and says if it changed anything.
+ * Nodes stay in topological order. Values that a pass may not touch: outputs of the graph, and what other graphs read
+ * (uses counts both). */
+typedef struct pare__pass {
+  const char *name, *what; /* what: one line for help */
+  pare_status (*run)(pare__network *network, pare__graph *graph, bool *changed);
+} pare__pass;
+
+/* Runs all but those in `without` (names separated by commas, "all"; NULL: none) until nothing changes.
+ * PARE_ERR_ARGUMENT for a name that is no pass, with the list. */
+pare_status pare__passes_run(pare__network *network, const char *without);
+
+/* ---- for passes ---- */
+
+/* A graph under rewriting: who makes and who reads a value. */
+typedef struct pare__rewrite {
+  pare__network *network;
+  pare__graph *graph;
+  uint32_t *uses;    /* of each value, everywhere */
+  int32_t *producer; /* node of this graph that makes each value; -1: none does */
+  bool changed;
+} pare__rewrite;
+pare_status pare__rewrite_begin(pare__network *network, pare__graph *graph, pare__rewrite *out);
+/* Takes out the nodes that pare__rewrite_remove marked. */
+void pare__rewrite_end(pare__rewrite *rewrite);
+void pare__rewrite_remove(pare__rewrite *rewrite, size_t node);
+/* Node i is still there. */
+bool pare__rewrite_alive(const pare__rewrite *rewrite, size_t node);
+/* The node that makes a value if it is of that operator (domain "": ai.onnx) and nobody else reads the value; NULL
+ * otherwise. */
+pare__node *pare__rewrite_only(const pare__rewrite *rewrite, int32_t value, const char *op_type);
+/* The same, however many read it. */
+pare__node *pare__rewrite_made_by(const pare__rewrite *rewrite, int32_t value, const char *op_type);
+/* Every reader of `from` in this graph and its subgraphs, and the graph's outputs, read `to` instead. */
+void pare__rewrite_replace(pare__rewrite *rewrite, int32_t from, int32_t to);
+/* The node at that place becomes another one (its outputs stay), with its operator looked up; the uses are counted
+ * anew. */
+pare_status pare__rewrite_become(pare__rewrite *rewrite, size_t node, pare__node replacement);
+bool pare__node_is(const pare__node *node, const char *op_type);
+/* Is the value a constant of one element, and which? */
+bool pare__value_number(const pare__network *network, int32_t value, double *out);
+
+#endif

@@ -1,0 +1,344 @@
+/* Plans: one run's work recorded for one set of input shapes, with memory for all that lies between the nodes.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/run.h"
+
+#define MOST_PLANS 8 /* kept; the one used longest ago goes first */
+
+typedef struct shape_key {
+  pare_dtype dtype;
+  int rank;
+  int64_t dim[PARE_MAX_RANK];
+} shape_key;
+
+/* An output: made by the recorded work, or known beforehand. */
+typedef struct planned_output {
+  pare_tensor *tensor; /* without memory; NULL: content */
+  pare__content *content;
+} planned_output;
+
+struct pare__plan {
+  pare__plan *next;
+  unsigned ninputs, noutputs;
+  shape_key *key;
+  bool at_once; /* nothing is recorded: these shapes cannot be planned */
+  pare__recording *recording;
+  pare_tensor **input; /* stand-ins without memory */
+  planned_output *output;
+  /* what lies between */
+  size_t nstorages;
+  pare__storage **storage;
+  pare__life *life;
+  size_t narenas, *arena_bytes;
+  uint64_t constant_bytes, output_bytes;
+};
+
+static void plan_close(pare__plan *plan) {
+  if (!plan) return;
+  pare__recording_close(plan->recording);
+  for (unsigned i = 0; i < plan->ninputs && plan->input; i++) pare_tensor_close(plan->input[i]);
+  for (unsigned i = 0; i < plan->noutputs && plan->output; i++) {
+    pare_tensor_close(plan->output[i].tensor);
+    pare__content_release(plan->output[i].content);
+  }
+  free(plan->key);
+  free(plan->input);
+  free(plan->output);
+  free(plan->storage);
+  free(plan->life);
+  free(plan->arena_bytes);
+  free(plan);
+}
+
+void pare__plans_close(pare_model *model) {
+  while (model->plans) {
+    pare__plan *next = model->plans->next;
+    plan_close(model->plans);
+    model->plans = next;
+  }
+  model->nplans = 0;
+  for (size_t i = 0; i < model->narenas; i++) pare__buffer_release(model->arena[i]);
+  free(model->arena);
+  model->arena = NULL;
+  model->narenas = 0;
+}
+
+/* ---- making one ---- */
+
+typedef struct use {
+  pare__storage *storage;
+  size_t task;
+} use;
+
+static int by_storage(const void *a, const void *b) {
+  const use *x = a, *y = b;
+  if (x->storage != y->storage) return x->storage < y->storage ? -1 : 1;
+  return x->task < y->task ? -1 : x->task > y->task;
+}
+
+static bool is_outside(const pare__plan *plan, const pare__storage *storage) {
+  for (unsigned i = 0; i < plan->ninputs; i++)
+    if (plan->input[i]->storage == storage) return true;
+  for (unsigned i = 0; i < plan->noutputs; i++)
+    if (plan->output[i].tensor && plan->output[i].tensor->storage == storage) return true;
+  return false;
+}
+
+/* All uses of storages by the recorded tasks, ordered by storage, then by task. */
+static pare_status list_uses(const pare__recording *recording, use **out, size_t *count) {
+  size_t total = 0;
+  for (size_t i = 0; i < pare__recording_tasks(recording); i++) total += pare__recording_task(recording, i)->naccesses;
+  use *uses = malloc((total + 1) * sizeof *uses);
+  if (!uses) return pare__fail_memory("a plan", total * sizeof *uses);
+  *count = 0;
+  for (size_t i = 0; i < pare__recording_tasks(recording); i++) {
+    const pare__task *task = pare__recording_task(recording, i);
+    for (unsigned k = 0; k < task->naccesses; k++)
+      if (task->access[k].tensor) uses[(*count)++] = (use){task->access[k].tensor->storage, i};
+  }
+  qsort(uses, *count, sizeof *uses, by_storage);
+  *out = uses;
+  return PARE_OK;
+}
+
+static pare_status find_lives(pare__plan *plan) {
+  use *uses;
+  size_t count;
+  PARE__TRY(list_uses(plan->recording, &uses, &count));
+  plan->storage = malloc((count + 1) * sizeof *plan->storage);
+  plan->life = calloc(count + 1, sizeof *plan->life);
+  pare_status status = plan->storage && plan->life ? PARE_OK : pare__fail_memory("a plan", count * sizeof *plan->life);
+  for (size_t i = 0, end; i < count && status == PARE_OK; i = end) {
+    pare__storage *storage = uses[i].storage;
+    for (end = i; end < count && uses[end].storage == storage;) end++;
+    if (!pare__storage_deferred(storage)) {
+      plan->constant_bytes += pare__storage_bytes(storage);
+    } else if (!is_outside(plan, storage)) {
+      plan->storage[plan->nstorages] = storage;
+      plan->life[plan->nstorages++] =
+          (pare__life){.nbytes = pare__storage_bytes(storage), .first = uses[i].task, .last = uses[end - 1].task};
+    }
+  }
+  free(uses);
+  return status;
+}
+
+static pare_status make_inputs(pare__plan *plan, pare_model *model, pare__run_state *state) {
+  const pare__graph *graph = &model->network->graph;
+  for (unsigned i = 0; i < plan->ninputs; i++) {
+    const shape_key *key = &plan->key[i];
+    PARE__TRY(pare_tensor_create(model->context, key->dtype, key->rank, key->dim, &plan->input[i]));
+    pare__slot *slot = &state->slot[graph->input[i]];
+    PARE__TRY(pare__tensor_handle(plan->input[i], &slot->tensor));
+    slot->dtype = slot->tensor->dtype;
+    slot->shape = slot->tensor->shape;
+  }
+  return PARE_OK;
+}
+
+static pare_status make_outputs(pare__plan *plan, pare_model *model, pare__run_state *state) {
+  const pare__graph *graph = &model->network->graph;
+  const size_t most = (size_t)plan->ninputs + plan->noutputs;
+  pare_tensor **avoid = calloc(most + 1, sizeof(pare_tensor *));
+  if (!avoid) return pare__fail_memory("a plan", most * sizeof(pare_tensor *));
+  memcpy(avoid, plan->input, plan->ninputs * sizeof(pare_tensor *));
+  pare_status status = PARE_OK;
+  for (unsigned i = 0; i < plan->noutputs && status == PARE_OK; i++) {
+    const pare__slot *slot = &state->slot[graph->output[i]];
+    if (slot->content && !slot->tensor) {
+      plan->output[i].content = pare__content_retain(slot->content);
+      plan->output_bytes += slot->content->nbytes;
+      continue;
+    }
+    status = pare__run_output(state, graph->output[i], avoid, plan->ninputs + i, &plan->output[i].tensor);
+    avoid[plan->ninputs + i] = plan->output[i].tensor;
+    if (status == PARE_OK) plan->output_bytes += pare__storage_bytes(plan->output[i].tensor->storage);
+  }
+  free(avoid);
+  return status;
+}
+
+/* Records the run. *values_needed: it cannot be planned. */
+static pare_status record(pare__plan *plan, pare_model *model, bool *values_needed) {
+  pare__run_state state = {0};
+  PARE__TRY(pare__recording_begin(&plan->recording));
+  pare_status status = pare__run_begin(model, true, &state);
+  if (status == PARE_OK) status = make_inputs(plan, model, &state);
+  if (status == PARE_OK) status = pare__run_graph(&state, &model->network->graph);
+  if (status == PARE_OK) status = make_outputs(plan, model, &state);
+  *values_needed = state.values_needed;
+  if (state.slot) pare__run_end(&state);
+  pare__recording_end(plan->recording);
+  return status;
+}
+
+static pare_status plan_new(pare_model *model, pare_tensor *const *inputs, pare__plan **out) {
+  const pare__graph *graph = &model->network->graph;
+  *out = NULL;
+  pare__plan *plan = calloc(1, sizeof *plan);
+  if (!plan) return pare__fail_memory("a plan", sizeof *plan);
+  plan->ninputs = graph->ninputs;
+  plan->noutputs = graph->noutputs;
+  plan->key = calloc(plan->ninputs + 1U, sizeof *plan->key);
+  plan->input = calloc(plan->ninputs + 1U, sizeof(pare_tensor *));
+  plan->output = calloc(plan->noutputs + 1U, sizeof *plan->output);
+  if (!plan->key || !plan->input || !plan->output) {
+    plan_close(plan);
+    return pare__fail_memory("a plan", sizeof *plan);
+  }
+  for (unsigned i = 0; i < plan->ninputs; i++) {
+    plan->key[i].dtype = inputs[i]->dtype;
+    plan->key[i].rank = inputs[i]->shape.rank;
+    memcpy(plan->key[i].dim, inputs[i]->shape.dim, (size_t)inputs[i]->shape.rank * sizeof(int64_t));
+  }
+  *out = plan;
+  return PARE_OK;
+}
+
+static bool matches(const pare__plan *plan, pare_tensor *const *inputs) {
+  for (unsigned i = 0; i < plan->ninputs; i++) {
+    const shape_key *key = &plan->key[i];
+    if (key->dtype != inputs[i]->dtype || key->rank != inputs[i]->shape.rank ||
+        memcmp(key->dim, inputs[i]->shape.dim, (size_t)key->rank * sizeof(int64_t)) != 0)
+      return false;
+  }
+  return true;
+}
+
+/* Drops what was recorded, and remembers that these shapes are run at once. */
+static pare_status plan_at_once(pare__plan **plan, pare_model *model, pare_tensor *const *inputs) {
+  plan_close(*plan);
+  PARE__TRY(plan_new(model, inputs, plan));
+  (*plan)->at_once = true;
+  return PARE_OK;
+}
+
+static pare_status plan_make(pare_model *model, pare_tensor *const *inputs, pare__plan **out) {
+  pare__plan *plan;
+  PARE__TRY(plan_new(model, inputs, &plan));
+  const size_t largest = (size_t)pare__device_info(pare__context_device(model->context))->max_buffer_bytes;
+  bool values_needed = false, too_large = false;
+  pare_status status = model->options.no_plan ? PARE_OK : record(plan, model, &values_needed);
+  if (status == PARE_OK && !model->options.no_plan) status = find_lives(plan);
+  if (status == PARE_OK && !model->options.no_plan) {
+    status = pare__memory_plan(plan->life, plan->nstorages, largest, &plan->arena_bytes, &plan->narenas);
+    too_large = status == PARE_ERR_LIMIT; /* such tensors live on the host, and are staged */
+  }
+  if (values_needed || too_large || (status == PARE_OK && model->options.no_plan))
+    status = plan_at_once(&plan, model, inputs);
+  if (status != PARE_OK) {
+    plan_close(plan);
+    plan = NULL;
+  }
+  *out = plan;
+  return status;
+}
+
+pare_status pare__plan_find(pare_model *model, pare_tensor *const *inputs, pare__plan **out) {
+  pare__plan **link = &model->plans;
+  while (*link && !matches(*link, inputs)) link = &(*link)->next;
+  pare__plan *plan = *link;
+  *out = NULL;
+  if (plan) {
+    *link = plan->next;
+  } else {
+    PARE__TRY(plan_make(model, inputs, &plan));
+    model->nplans++;
+  }
+  plan->next = model->plans;
+  model->plans = plan;
+  if (model->nplans > MOST_PLANS) {
+    for (link = &model->plans; (*link)->next;) link = &(*link)->next;
+    plan_close(*link);
+    *link = NULL;
+    model->nplans--;
+  }
+  *out = plan->at_once ? NULL : plan;
+  return PARE_OK;
+}
+
+/* ---- running one ---- */
+
+static pare_status bind_between(const pare__plan *plan, pare_model *model) {
+  pare__device *device = pare__context_device(model->context);
+  if (plan->narenas > model->narenas) {
+    pare__buffer **more = realloc(model->arena, plan->narenas * sizeof(pare__buffer *));
+    if (!more) return pare__fail_memory("a plan", plan->narenas * sizeof(pare__buffer *));
+    model->arena = more;
+    while (model->narenas < plan->narenas) model->arena[model->narenas++] = NULL;
+  }
+  for (size_t i = 0; i < plan->narenas; i++) {
+    if (model->arena[i] && pare__buffer_bytes(model->arena[i]) >= plan->arena_bytes[i]) continue;
+    /* the smaller one goes first: both need not fit beside each other */
+    for (size_t k = 0; k < plan->nstorages; k++)
+      if (plan->life[k].arena == i) pare__storage_bind(plan->storage[k], NULL, 0);
+    pare__buffer_release(model->arena[i]);
+    model->arena[i] = NULL;
+    PARE__TRY(pare__buffer_create(device, plan->arena_bytes[i], "activations", &model->arena[i]));
+  }
+  for (size_t k = 0; k < plan->nstorages; k++)
+    pare__storage_bind(plan->storage[k], model->arena[plan->life[k].arena], plan->life[k].offset);
+  return PARE_OK;
+}
+
+/* Lets the arenas go that other plans still hold. */
+static void unbind_others(const pare__plan *plan, pare_model *model) {
+  for (pare__plan *other = model->plans; other; other = other->next)
+    for (size_t k = 0; other != plan && k < other->nstorages; k++) pare__storage_bind(other->storage[k], NULL, 0);
+}
+
+static pare_status bind_inputs(const pare__plan *plan, pare_tensor *const *inputs, pare_tensor **compact) {
+  for (unsigned i = 0; i < plan->ninputs; i++) {
+    PARE__TRY(pare__tensor_poisoned(inputs[i]));
+    PARE__TRY(pare__contiguous(inputs[i], &compact[i]));
+    const size_t base = (size_t)pare__tensor_start(compact[i]) * pare_dtype_bytes(compact[i]->dtype);
+    pare__storage_bind(plan->input[i]->storage, pare__tensor_buffer(compact[i]), base);
+  }
+  return PARE_OK;
+}
+
+static pare_status make_fresh_outputs(const pare__plan *plan, pare_model *model, pare_tensor **outputs) {
+  for (unsigned i = 0; i < plan->noutputs; i++) {
+    const pare__content *content = plan->output[i].content;
+    if (content) {
+      PARE__TRY(pare_tensor_from(model->context, content->dtype, content->shape.rank, content->shape.dim, content->data,
+                                 content->nbytes, &outputs[i]));
+      continue;
+    }
+    const pare_tensor *planned = plan->output[i].tensor;
+    PARE__TRY(pare_tensor_create(model->context, planned->dtype, planned->shape.rank, planned->shape.dim, &outputs[i]));
+    pare__storage_bind(planned->storage, pare__tensor_buffer(outputs[i]), 0);
+  }
+  return PARE_OK;
+}
+
+pare_status pare__plan_run(pare__plan *plan, pare_model *model, pare_tensor *const *inputs, pare_tensor **outputs) {
+  pare_tensor **compact = calloc(plan->ninputs + 1U, sizeof(pare_tensor *));
+  if (!compact) return pare__fail_memory("a run", plan->ninputs * sizeof(pare_tensor *));
+  unbind_others(plan, model);
+  pare_status status = bind_between(plan, model);
+  if (status == PARE_OK) status = bind_inputs(plan, inputs, compact);
+  if (status == PARE_OK) status = make_fresh_outputs(plan, model, outputs);
+  if (status == PARE_OK) status = pare__recording_submit(plan->recording);
+  for (unsigned i = 0; i < plan->noutputs; i++) {
+    if (!plan->output[i].tensor) continue;
+    const pare_status failed = status == PARE_OK ? pare__tensor_poisoned(plan->output[i].tensor) : PARE_OK;
+    if (failed != PARE_OK) pare__tensor_poison(outputs[i], failed);
+    pare__storage_bind(plan->output[i].tensor->storage, NULL, 0);
+  }
+  for (unsigned i = 0; i < plan->ninputs; i++) {
+    pare__storage_bind(plan->input[i]->storage, NULL, 0);
+    pare_tensor_close(compact[i]);
+  }
+  free(compact);
+  return status;
+}
+
+void pare__plan_memory(const pare__plan *plan, const pare_model *model, pare_model_memory *out) {
+  (void)model;
+  *out = (pare_model_memory){.weight_bytes = plan->constant_bytes, .output_bytes = plan->output_bytes, .exact = true};
+  for (size_t i = 0; i < plan->narenas; i++) out->activation_bytes += plan->arena_bytes[i];
+  out->peak_bytes = out->weight_bytes + out->activation_bytes + out->output_bytes;
+}

@@ -1,0 +1,142 @@
+/* Running the nodes of a graph, one after the other. SPDX-License-Identifier: Apache-2.0 */
+#include <pare/move.h>
+
+#include "graph/run.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Contents of more elements than this are not computed with on the host. */
+#define MOST_HOST_ELEMENTS 1024
+#define MOST_DEPTH 64 /* subgraphs in subgraphs */
+#define FEW 16        /* inputs and outputs that need no allocation */
+
+pare_status pare__run_begin(pare_model *model, bool planning, pare__run_state *state) {
+  const size_t nvalues = model->network->nvalues;
+  *state = (pare__run_state){.model = model, .planning = planning};
+  state->slot = calloc(nvalues + 1, sizeof *state->slot);
+  if (!state->slot) return pare__fail_memory("a run", nvalues * sizeof *state->slot);
+  for (size_t i = 0; i < nvalues; i++) {
+    pare__slot *slot = &state->slot[i];
+    const pare__content *content = model->network->value[i].constant;
+    if (content) {
+      slot->content = pare__content_retain(model->network->value[i].constant);
+      slot->dtype = content->dtype;
+      slot->shape = content->shape;
+    } else if (model->constant[i]) { /* folded on the device */
+      PARE__TRY(pare__tensor_handle(model->constant[i], &slot->tensor));
+      slot->dtype = slot->tensor->dtype;
+      slot->shape = slot->tensor->shape;
+    }
+  }
+  return PARE_OK;
+}
+
+static void close_kept(pare__run_state *state, size_t from) {
+  while (state->nkept > from) pare_tensor_close(state->kept[--state->nkept]);
+}
+
+void pare__run_end(pare__run_state *state) {
+  close_kept(state, 0);
+  free(state->kept);
+  if (state->slot)
+    for (size_t i = 0; i < state->model->network->nvalues; i++) pare__slot_clear(&state->slot[i]);
+  free(state->slot);
+  *state = (pare__run_state){0};
+}
+
+static bool is_empty(const pare__slot *slot) { return !slot->tensor && !slot->content; }
+
+bool pare__run_on_host(const pare__run_state *state, const pare__node *node) {
+  if (!node->op->on_host) return false;
+  for (unsigned i = 0; i < node->ninputs; i++) {
+    if (node->input[i] < 0) continue;
+    const pare__slot *slot = &state->slot[node->input[i]];
+    if (is_empty(slot)) continue;
+    if (!slot->content || slot->content->count > MOST_HOST_ELEMENTS) return false;
+  }
+  return true;
+}
+
+/* The message gets the node before it. */
+static pare_status at_node(const pare__node *node, pare_status status) {
+  char *why = pare__strdup(pare_message());
+  pare__fail(status, "node '%s' (%s): %s", node->name, node->op_type, why ? why : "");
+  free(why);
+  return status;
+}
+
+static pare_status call_operator(pare__run_state *state, const pare__node *node, pare__slot **input,
+                                 pare__slot **output) {
+  for (unsigned i = 0; i < node->ninputs; i++) {
+    input[i] = node->input[i] >= 0 ? &state->slot[node->input[i]] : NULL;
+    if (input[i] && is_empty(input[i])) input[i] = NULL;
+  }
+  for (unsigned i = 0; i < node->noutputs; i++) output[i] = node->output[i] >= 0 ? &state->slot[node->output[i]] : NULL;
+  pare__call call = {.state = state,
+                     .node = node,
+                     .context = state->model->context,
+                     .ninputs = node->ninputs,
+                     .noutputs = node->noutputs,
+                     .input = input,
+                     .output = output};
+  const size_t kept = state->nkept;
+  const pare_status status = pare__run_on_host(state, node) ? node->op->on_host(&call) : node->op->run(&call);
+  close_kept(state, kept);
+  return status;
+}
+
+pare_status pare__run_node(pare__run_state *state, const pare__node *node) {
+  pare__slot *few[2][FEW], **many = NULL, **input = few[0], **output = few[1];
+  if (node->ninputs > FEW || node->noutputs > FEW) {
+    many = calloc((size_t)node->ninputs + node->noutputs, sizeof *many);
+    if (!many) return pare__fail_memory("a node's inputs", ((size_t)node->ninputs + node->noutputs) * sizeof *many);
+    input = many;
+    output = many + node->ninputs;
+  }
+  const double begun = state->observe ? pare__seconds() : 0;
+  pare_status status = call_operator(state, node, input, output);
+  free(many);
+  if (status != PARE_OK) return at_node(node, status);
+  return state->observe ? state->observe(state->user, state, node, state->depth, begun) : PARE_OK;
+}
+
+pare_status pare__run_graph(pare__run_state *state, const pare__graph *graph) {
+  if (state->depth > MOST_DEPTH)
+    return pare__fail(PARE_ERR_LIMIT, "graphs lie more than %d deep in each other", MOST_DEPTH);
+  for (size_t i = 0; i < graph->nnodes; i++) {
+    if (atomic_load_explicit(&state->model->interrupted, memory_order_relaxed))
+      return pare__fail(PARE_ERR_ARGUMENT, "interrupted before node '%s' (%s)", graph->node[i].name,
+                        graph->node[i].op_type);
+    PARE__TRY(pare__run_node(state, &graph->node[i]));
+    for (uint32_t k = graph->dead_from[i]; k < graph->dead_from[i + 1]; k++)
+      pare__slot_clear(&state->slot[graph->dead[k]]);
+  }
+  return PARE_OK;
+}
+
+pare_status pare__run_output(pare__run_state *state, int32_t id, pare_tensor *const *avoid, size_t navoid,
+                             pare_tensor **out) {
+  *out = NULL;
+  const pare__slot *slot = &state->slot[id];
+  const char *name = state->model->network->value[id].name;
+  if (is_empty(slot)) return pare__fail(PARE_ERR_FORMAT, "output '%s' was left out by the node that makes it", name);
+  if (!slot->tensor)
+    return pare_tensor_from(state->model->context, slot->content->dtype, slot->content->shape.rank,
+                            slot->content->shape.dim, slot->content->data, slot->content->nbytes, out);
+  bool shared = state->model->network->value[id].constant || state->model->constant[id];
+  for (size_t i = 0; i < navoid && !shared; i++) shared = avoid[i] && avoid[i]->storage == slot->tensor->storage;
+  for (size_t i = 0; i < state->model->network->nvalues && !shared; i++)
+    shared = state->model->constant[i] && state->model->constant[i]->storage == slot->tensor->storage;
+  const size_t nbytes = (size_t)pare__shape_elements(&slot->shape) * pare_dtype_bytes(slot->dtype);
+  const bool whole = pare__shape_contiguous(&slot->tensor->shape) && slot->tensor->offset == 0 &&
+                     pare__storage_bytes(slot->tensor->storage) == nbytes;
+  if (!shared && whole) return pare__tensor_handle(slot->tensor, out);
+  PARE__TRY(pare_tensor_create(state->model->context, slot->dtype, slot->shape.rank, slot->shape.dim, out));
+  const pare_status status = pare_copy(slot->tensor, *out);
+  if (status != PARE_OK) {
+    pare_tensor_close(*out);
+    *out = NULL;
+  }
+  return status;
+}

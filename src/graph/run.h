@@ -1,0 +1,86 @@
+/* Running a network: the state of a run, plans, and the model that owns them. SPDX-License-Identifier: Apache-2.0 */
+#ifndef PARE_GRAPH_RUN_H
+#define PARE_GRAPH_RUN_H
+
+#include <pthread.h>
+
+#include "graph/operator.h"
+
+typedef struct pare__plan pare__plan;
+
+struct pare_model {
+  pare_context *context;
+  pare__network *network;
+  pare_model_options options;
+  char *without; /* a copy of options.without */
+  atomic_bool interrupted;
+  pthread_mutex_t lock;   /* guards what follows, and is held through each run */
+  pare_tensor **constant; /* on the device; one for each value, NULL: not there */
+  uint64_t prepared_bytes;
+  pare__plan *plans; /* the last used first */
+  size_t nplans;
+  /* The memory that all plans share: work of one queue runs in order, so one run's values may lie where another's do.
+   */
+  size_t narenas;
+  pare__buffer **arena;
+};
+
+/* Sees every node after it has run. */
+typedef pare_status (*pare__observe)(void *user, pare__run_state *state, const pare__node *node, unsigned depth,
+                                     double begun);
+
+struct pare__run_state {
+  pare_model *model;
+  pare__slot *slot; /* one a value */
+  bool planning;
+  bool values_needed; /* planning failed only because an operator must see values */
+  unsigned depth;     /* of subgraphs */
+  size_t nkept, kept_capacity;
+  pare_tensor **kept; /* handles that live as long as a call */
+  pare__observe observe;
+  void *user;
+};
+
+/* Slots of constants are filled. Close it in any case. */
+pare_status pare__run_begin(pare_model *model, bool planning, pare__run_state *state);
+void pare__run_end(pare__run_state *state);
+/* Runs the nodes of a graph in order; releases values when they die. */
+pare_status pare__run_graph(pare__run_state *state, const pare__graph *graph);
+/* Runs one node whatever is known of its inputs: for folding. */
+pare_status pare__run_node(pare__run_state *state, const pare__node *node);
+/* May the node be computed on the host: it can be, and all of its inputs are known and small? */
+bool pare__run_on_host(const pare__run_state *state, const pare__node *node);
+/* An output of a graph as a tensor of its own: not an input's, a constant's or another output's elements. */
+pare_status pare__run_output(pare__run_state *state, int32_t id, pare_tensor *const *avoid, size_t navoid,
+                             pare_tensor **out);
+
+/* ---- at load ---- */
+
+/* Computes the nodes whose inputs are all constants, once, and takes them out of the graphs. */
+pare_status pare__model_fold(pare_model *model);
+/* Calls every operator's `prepare`. */
+pare_status pare__model_prepare(pare_model *model);
+
+/* ---- plans: a run recorded for one set of input shapes ---- */
+
+/* The plan for these inputs, from the cache or made now. *out NULL: the graph needs values to know its shapes; run it
+ * at once. */
+pare_status pare__plan_find(pare_model *model, pare_tensor *const *inputs, pare__plan **out);
+/* Fresh output tensors are made. */
+pare_status pare__plan_run(pare__plan *plan, pare_model *model, pare_tensor *const *inputs, pare_tensor **outputs);
+void pare__plan_memory(const pare__plan *plan, const pare_model *model, pare_model_memory *out);
+void pare__plans_close(pare_model *model);
+
+/* ---- memory: where in shared buffers storages with known lives lie ---- */
+
+typedef struct pare__life {
+  size_t nbytes;
+  size_t first, last; /* tasks, both included */
+  /* found: */
+  size_t arena, offset;
+} pare__life;
+/* Places every life so that no two that overlap in time overlap in memory; no arena is larger than `largest`. nbytes of
+ * arena i: (*sizes)[i]; free it. PARE_ERR_LIMIT if one life alone is larger. Greedy by size (Pisarchyk & Lee 2020). */
+pare_status pare__memory_plan(pare__life *life, size_t count, size_t largest, size_t **sizes, size_t *narenas);
+
+#endif
