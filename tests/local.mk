@@ -175,3 +175,17 @@ check_PROGRAMS += tests/test_index
 tests_test_index_SOURCES = tests/test_index.c
 tests_test_index_LDADD = $(TEST_LDADD)
 tests_test_index_CPPFLAGS = $(TEST_CPPFLAGS)
+
+check_PROGRAMS += tests/test_format_onnx
+tests_test_format_onnx_SOURCES = tests/test_format_onnx.c
+tests_test_format_onnx_LDADD = $(TEST_LDADD)
+tests_test_format_onnx_CPPFLAGS = $(TEST_CPPFLAGS)
+
+# The ONNX reader against the parser that protoc generates.
+EXTRA_PROGRAMS += tests/onnx_dump
+CLEANFILES += tests/onnx_dump
+check_DATA = tests/onnx_dump
+tests_onnx_dump_SOURCES = tests/onnx_dump.c
+tests_onnx_dump_LDADD = libpare_internal.la
+TESTS += tests/test_onnx_oracle.py
+dist_check_SCRIPTS += tests/test_onnx_oracle.py
