@@ -3,6 +3,7 @@
 #define PARE_H
 
 #include <pare/context.h>
+#include <pare/convolve.h>
 #include <pare/device.h>
 #include <pare/elementwise.h>
 #include <pare/gemm.h>

@@ -189,3 +189,7 @@ tests_onnx_dump_SOURCES = tests/onnx_dump.c
 tests_onnx_dump_LDADD = libpare_internal.la
 TESTS += tests/test_onnx_oracle.py
 dist_check_SCRIPTS += tests/test_onnx_oracle.py
+check_PROGRAMS += tests/test_convolve
+tests_test_convolve_SOURCES = tests/test_convolve.c
+tests_test_convolve_LDADD = $(TEST_LDADD)
+tests_test_convolve_CPPFLAGS = $(TEST_CPPFLAGS)

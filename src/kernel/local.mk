@@ -49,3 +49,6 @@ libpare_internal_la_SOURCES += src/kernel/family_gather.c
 libpare_internal_la_SOURCES += src/kernel/family_scatter.c
 libpare_internal_la_SOURCES += src/kernel/family_pad.h
 libpare_internal_la_SOURCES += src/kernel/family_pad.c
+libpare_internal_la_SOURCES += src/kernel/family_convolve.c
+libpare_internal_la_SOURCES += src/kernel/family_convolve.h
+libpare_internal_la_SOURCES += src/kernel/family_convolve_cases.c

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "kernel/elementwise.h"
+#include "kernel/family_convolve.h"
 #include "kernel/family_gemm.h"
 #include "kernel/family_gemm_int8.h"
 #include "kernel/family_gemm_pack.h"
@@ -17,11 +18,13 @@
 #include "kernel/kernel.h"
 
 const pare__family *const pare__families[] = {
-    &pare__family_gemm,      &pare__family_gemm_pack,      &pare__family_reduce,    &pare__family_gemv,
-    &pare__family_gemm_int8, &pare__family_gemm_int8_pack, &pare__family_range,     &pare__family_affine,
-    &pare__family_quantise,  &pare__family_elementwise,    &pare__family_transpose, &pare__family_random,
-    &pare__family_normalise, &pare__family_softmax,        &pare__family_select,    &pare__family_topk,
-    &pare__family_gather,    &pare__family_scatter,        &pare__family_pad,       NULL,
+    &pare__family_gemm,        &pare__family_gemm_pack, &pare__family_reduce,
+    &pare__family_gemv,        &pare__family_gemm_int8, &pare__family_gemm_int8_pack,
+    &pare__family_range,       &pare__family_affine,    &pare__family_quantise,
+    &pare__family_elementwise, &pare__family_transpose, &pare__family_random,
+    &pare__family_normalise,   &pare__family_softmax,   &pare__family_select,
+    &pare__family_topk,        &pare__family_gather,    &pare__family_scatter,
+    &pare__family_pad,         &pare__family_convolve,  NULL,
 };
 
 const pare__family *pare__family_find(const char *name) {

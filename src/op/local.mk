@@ -23,3 +23,7 @@ libpare_internal_la_SOURCES += src/op/index.h
 libpare_internal_la_SOURCES += src/op/gather.c
 libpare_internal_la_SOURCES += src/op/scatter.c
 libpare_internal_la_SOURCES += src/op/pad.c
+libpare_internal_la_SOURCES += src/op/convolve.h
+libpare_internal_la_SOURCES += src/op/convolve.c
+libpare_internal_la_SOURCES += src/op/convolve_blocks.c
+libpare_internal_la_SOURCES += src/op/convolve_weights.c

@@ -1,0 +1,115 @@
+/* Convolution for CPU devices: vectors of output channels times single pixels. SPDX-License-Identifier: Apache-2.0
+ *
+ * One work-item a work-group computes tiles of NO blocks of LANES channels by NP neighbouring pixels of a row, which
+ * stay in registers while all of c and k pass:
+ *
+ *   w: [block of c][tap][c][LANES of o]      NO vectors, in order
+ *   x: pixels p, p + stride, …               NP scalars, each to all lanes; any layout, by strides
+ *
+ * Tiles whose pixels all see only the inside of x along a row run without tests; rows outside are skipped. The last
+ * tile of a row overlaps the one before it and stores only what is new (Georganas et al. 2018). An element's bits
+ * depend on the order of c and k alone. With -DY_IS_BLOCKED=1 a vector is stored as it is, else lane by lane. */
+#ifndef LANES
+#define LANES 8
+#endif
+#ifndef NO
+#define NO 2
+#endif
+#ifndef NP
+#define NP 6
+#endif
+#define REAL_WIDTH LANES
+#include "convolve.cl"
+
+#define UNROLL _Pragma("unroll")
+
+typedef struct geometry {
+  long block, channel, depth, row, pixel; /* of x: elements from one to the next */
+  int channels, taps;
+  int4 x_dims, k_dims, dilation;
+  int step;     /* pixels of x from one pixel of the tile to the next */
+  long w_block; /* elements from one block of o to the next */
+} geometry;
+
+#define TILE_NAME tile_inside
+#define EDGE 0
+#include "convolve_direct_tile.cl"
+#undef TILE_NAME
+#undef EDGE
+#define TILE_NAME tile_edge
+#define EDGE 1
+#include "convolve_direct_tile.cl"
+
+/* Stores pixels [first, last) of one block of channels, of which `lanes` are there. */
+static void finish(const SUM *sums, int first, int last, int lanes, __global const STORE(T2) *bias,
+                   __global const STORE(T3) *residual, __global STORE(T4) *y, long channel, long pixel, int activation,
+                   LIMIT low, LIMIT high) {
+  SUM before[LANES] = {0};
+  if (bias)
+    for (int l = 0; l < lanes; l++) before[l] = (SUM)LOAD(T2, bias, l);
+  const SUMS base = LOADV(TS, LANES, before, 0);
+#if Y_IS_BLOCKED
+  for (int p = first; p < last; p++) {
+    SUMS value = LOADV(TS, LANES, sums, p * LANES) + base;
+    if (residual) value += LOADV(T3, LANES, residual, p * pixel);
+    value = EPILOGUE(value);
+    SAVEV(T4, LANES, y, p * pixel, value);
+  }
+#else
+  SUM out[NP * LANES];
+  UNROLL for (int p = 0; p < NP; p++) {
+    SUMS value = LOADV(TS, LANES, sums, p * LANES) + base;
+    if (residual) {
+      SUM added[LANES] = {0};
+      if (p >= first && p < last)
+        for (int l = 0; l < lanes; l++) added[l] = (SUM)LOAD(T3, residual, l * channel + p * pixel);
+      value += LOADV(TS, LANES, added, 0);
+    }
+    value = EPILOGUE(value);
+    SAVEV(TS, LANES, out, p * LANES, value);
+  }
+  for (int l = 0; l < lanes; l++)
+    for (int p = first; p < last; p++) SAVE(T4, y, l * channel + p * pixel, out[p * LANES + l]);
+#endif
+}
+
+/* Group (i, j, n): part i of the tiles of all rows, blocks of channels from j NO on of all groups, batch n. */
+__attribute__((reqd_work_group_size(1, 1, 1))) __kernel void convolve_direct(CONVOLVE_ARGUMENTS) {
+  CONVOLVE_BEGIN;
+  const int part = get_global_id(0), parts = get_global_size(0), n = get_global_id(2);
+  const int blocks = (outputs + LANES - 1) / LANES, sets = (blocks + NO - 1) / NO;
+  const int g = get_global_id(1) / sets, block0 = get_global_id(1) % sets * NO, nblocks = min(NO, blocks - block0);
+  const int taps = k_dims.x * k_dims.y * k_dims.z, parts_of_c = (channels + LANES - 1) / LANES;
+  const int across = (y_dims.z + NP - 1) / NP;
+  const long tiles = (long)across * y_dims.x * y_dims.y;
+  geometry e = {x_steps.s1 * (LANES / x_length),
+                x_length == 1 ? x_steps.s1 : x_steps.s2,
+                x_steps.s3,
+                x_steps.s4,
+                x_steps.s5,
+                channels,
+                taps,
+                x_dims,
+                k_dims,
+                dilation,
+                stride.z,
+                (long)parts_of_c * taps * LANES * LANES};
+  x += X_AT((long)n, g * (long)channels);
+  w += ((long)g * blocks + block0) * e.w_block;
+  SUM sums[NO * NP * LANES];
+  for (long t = tiles * part / parts; t < tiles * (part + 1) / parts; t++) {
+    const int line = t / across, pz = line / y_dims.y, py = line % y_dims.y, at = (int)(t % across) * NP;
+    const int px = max(0, min(at, y_dims.z - NP)), first = at - px, last = min(NP, y_dims.z - px);
+    const int z0 = pz * stride.x - pad.x, y0 = py * stride.y - pad.y, x0 = px * stride.z - pad.z;
+    if (x0 >= 0 && x0 + (NP - 1) * stride.z + (k_dims.z - 1) * dilation.z < x_dims.z)
+      tile_inside(&e, x, w, nblocks, z0, y0, x0, sums);
+    else
+      tile_edge(&e, x, w, nblocks, z0, y0, x0, sums);
+    for (int b = 0; b < nblocks; b++) {
+      const int o = (block0 + b) * LANES, channel = g * outputs + o;
+      const long to = Y_AT((long)n, channel) + pz * y_steps.s3 + py * y_steps.s4 + px * y_steps.s5;
+      finish(sums + b * NP * LANES, first, last, min(LANES, outputs - o), bias ? bias + channel : 0,
+             residual ? residual + to : 0, y + to, y_steps.s1, y_steps.s5, activation, low, high);
+    }
+  }
+}
