@@ -2,8 +2,9 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * Define MATH_WIDTH as 1, 2, 4, 8 or 16 and include this file; again for another width. It then has
- *   math_expN  math_expm1N  math_logN  math_log1pN  math_tanhN  math_erfN  math_sigmoidN  math_softplusN  math_roundN
- * math_sinN  math_cosN  math_tanN on floatN (N = MATH_WIDTH), with IEEE's NaN, infinities, signed zeros and denormals.
+ *   math_expN  math_exp_nonpositiveN  math_expm1N  math_logN  math_log1pN  math_tanhN  math_erfN  math_sigmoidN
+ *   math_softplusN  math_roundN  math_sinN  math_cosN  math_tanN
+ * on floatN (N = MATH_WIDTH), with IEEE's NaN, infinities, signed zeros and denormals.
  * They contain only additions, multiplications, fma, one division and selects, so that every lane of every width gives
  * the same bits, and a compiler turns them into plain vector code. Polynomials are near-minimax fits (Chebyshev
  * interpolation in extended precision); reductions follow Cody and Waite 1980. Worst errors, in ulp: exp 1.1,
@@ -65,6 +66,13 @@ static MATH_F MATH(exp)(MATH_F x) {
   /* 2^n in two factors: n reaches beyond the exponents of normal numbers on both sides */
   MATH_I lower = n >> 1;
   return p * MATH_AS_F((lower + 127) << 23) * MATH_AS_F((n - lower + 127) << 23);
+}
+
+/* e^x for x <= 0 or NaN, in two thirds of the work: results below 2^-126 become 0. */
+static MATH_F MATH(exp_nonpositive)(MATH_F x) {
+  MATH_I n;
+  MATH_F p = MATH(exp_reduce)(x, &n) + 1.0f;
+  return x < -87.3f ? (MATH_F)(0.0f) : p * MATH_AS_F((n + 127) << 23);
 }
 
 static MATH_F MATH(expm1)(MATH_F x) {

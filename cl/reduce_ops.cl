@@ -11,7 +11,6 @@
  * Others: the value alone. NaN: in sums as IEEE 754; min, max, arg-min and arg-max take the first NaN (the last one
  * with TIE_LAST). */
 #include "dtype.cl"
-#include "exp.cl"
 
 #define ACCV(n) VALUEV(ACC, n)
 #define EXTRAV(n) VALUEV(EXTRA, n)
@@ -84,6 +83,7 @@ EXPAND(STATE_DEFINE, WIDTH)
 #endif
 #define IS_LOGSUMEXP_logsumexp 1
 #if JOIN(IS_LOGSUMEXP_, MERGE)
+#include "exp.cl"
 #define LSE_DEFINE(n)                                                                         \
   static reduce_state##n logsumexp_merge##n(reduce_state##n a, reduce_state##n b) {           \
     reduce_state##n result;                                                                   \

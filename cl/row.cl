@@ -1,9 +1,8 @@
 /* What the kernels over rows share. SPDX-License-Identifier: Apache-2.0
  *
- * ROW is the dtype that a row is computed in: f64 for f64, else f32. Sums and maxima over the lanes of a vector, in the
- * order of the lanes, and over the items of a group by a tree in local memory. */
+ * ROW is the dtype that a row is computed in: f64 for f64, else f32. Sums and maxima over the lanes of a vector, and
+ * over the items of a group by a tree in local memory. */
 #include "dtype.cl"
-#include "exp.cl"
 
 #ifndef WIDTH
 #define WIDTH 16
@@ -16,26 +15,25 @@
 typedef VALUE(ROW) real;
 typedef ROWV(WIDTH) realv;
 
-/* max as IEEE maxNum would not do it: a NaN wins. */
-#define LARGER(a, b) ((((b) > (a)) | ((b) != (b))) ? (b) : (a))
+#define ADDED(a, b) ((a) + (b))
+/* A NaN may be lost: it comes back with the exponentials. One instruction on a CPU, unlike fmax. */
+#define LARGER(a, b) ((b) > (a) ? (b) : (a))
 #define LOAD_ROW(n, p, i) CONVERTV(T0, ROW, n, LOADV(T0, n, p, i))
 #define FOR_VECTORS(i, n) for (; i <= (n)-WIDTH; i += WIDTH)
 
 #if WIDTH > 1
-static real sum_lanes(realv v) {
-  real lane[WIDTH], total = 0;
-  SAVEV(ROW, WIDTH, lane, 0, v);
-  for (int i = 0; i < WIDTH; i++) total += lane[i];
-  return total;
-}
+/* The lanes of v to one value: half of them with the other half, and so on. */
+#define DEFINE_FOLD(name, combine)                                                                   \
+  static real name(realv v) {                                                                        \
+    real lane[WIDTH];                                                                                \
+    SAVEV(ROW, WIDTH, lane, 0, v);                                                                   \
+    _Pragma("unroll") for (int step = WIDTH / 2; step > 0; step /= 2)                      \
+        _Pragma("unroll") for (int i = 0; i < step; i++) lane[i] = combine(lane[i], lane[i + step]); \
+    return lane[0];                                                                                  \
+  }
+DEFINE_FOLD(sum_lanes, ADDED)
+DEFINE_FOLD(max_lanes, LARGER)
 
-static real max_lanes(realv v) {
-  real lane[WIDTH], largest;
-  SAVEV(ROW, WIDTH, lane, 0, v);
-  largest = lane[0];
-  for (int i = 1; i < WIDTH; i++) largest = LARGER(largest, lane[i]);
-  return largest;
-}
 /* May vectors be stored past the cache? Rows begin at every multiple of `stride` elements. */
 #define STREAMABLE(T, p, stride) (((ulong)(p) % (WIDTH * sizeof(STORE(T)))) == 0 && (stride) % WIDTH == 0)
 #else

@@ -6,6 +6,7 @@
  * entries take m and s ready-made, for rows that are split. A row with +infinity or NaN, or of -infinity alone, gives
  * NaN, as IEEE has it. */
 #include "row.cl"
+#include "exp.cl"
 
 #define ARGUMENTS                                                                                                      \
   __global const STORE(T0) *x, long x_from, __global const STORE(T1) *m, long m_from, __global const STORE(T2) *s,     \
@@ -48,22 +49,74 @@ static real row_max(__global const STORE(T0) * x, int length) {
   return largest;
 }
 
-/* sum exp(x - largest); each exponential goes to `kept` too if it is not NULL. */
-static real row_sum(__global const STORE(T0) * x, int length, real largest, __local real *kept) {
+static real row_sum(__global const STORE(T0) * x, int length, real largest) {
   realv sums = 0;
   real total = 0;
   int i = 0;
+  FOR_VECTORS(i, length) sums += EXP(ROW, WIDTH, LOAD_ROW(WIDTH, x, i) - largest);
+  for (; i < length; i++) total += EXP(ROW, 1, LOAD_ROW(1, x, i) - largest);
+  return total + sum_lanes(sums);
+}
+
+static void put_vector(__global STORE(T3) *y, realv v, int stream) {
+  if (stream)
+    STREAMV(T3, WIDTH, y, 0, CONVERTV(ROW, T3, WIDTH, v));
+  else
+    PUT(WIDTH, 0, v);
+}
+
+static void row_scale(__global STORE(T3) *y, int length, __local const real *kept, real factor, int stream) {
+  int i = 0;
+  FOR_VECTORS(i, length) put_vector(y + i, LOADV(ROW, WIDTH, kept, i) * factor, stream);
+  for (; i < length; i++) PUT(1, i, kept[i] * factor);
+}
+
+/* One row on its way through: `kept` gets its exponentials, whose sum is returned, and gives those of the row before,
+ * scaled, to y_before (NULL: there is none); *next_largest becomes the maximum of the row that follows. So memory is
+ * read and written while the arithmetic goes on. */
+static real row_step(__global const STORE(T0) * x, __global const STORE(T0) * next, __global STORE(T3) * y_before,
+                     int length, real largest, real factor_before, int stream, __local real *kept,
+                     real *next_largest) {
+  realv sums = 0, maxima = -INFINITY;
+  real total = 0, rest = -INFINITY;
+  int i = 0;
   FOR_VECTORS(i, length) {
-    realv e = EXP(ROW, WIDTH, LOAD_ROW(WIDTH, x, i) - largest);
+    realv e = EXP(ROW, WIDTH, LOAD_ROW(WIDTH, x, i) - largest), v = LOAD_ROW(WIDTH, next, i);
     sums += e;
-    if (kept) SAVEV(ROW, WIDTH, kept, i, e);
+    maxima = LARGER(maxima, v);
+    if (y_before) put_vector(y_before + i, LOADV(ROW, WIDTH, kept, i) * factor_before, stream);
+    SAVEV(ROW, WIDTH, kept, i, e);
   }
   for (; i < length; i++) {
-    real e = EXP(ROW, 1, LOAD_ROW(1, x, i) - largest);
+    real e = EXP(ROW, 1, LOAD_ROW(1, x, i) - largest), v = LOAD_ROW(1, next, i);
     total += e;
-    if (kept) kept[i] = e;
+    rest = LARGER(rest, v);
+    if (y_before) SAVE(T3, y_before, i, CONVERT(ROW, T3, kept[i] * factor_before));
+    kept[i] = e;
   }
+  real of_lanes = max_lanes(maxima);
+  *next_largest = LARGER(of_lanes, rest);
   return total + sum_lanes(sums);
+}
+
+static void rows_kept(__global const STORE(T0) * x, __global STORE(T3) * y, long rows, int length, long x_outer,
+                      long y_outer, int stream, __local real *kept) {
+  real largest = row_max(x, length), factor = 0;
+  for (long row = 0; row < rows; row++) {
+    __global const STORE(T0) *next = row + 1 < rows ? x + x_outer : x;
+    factor = FACTOR(
+        row_step(x, next, row > 0 ? y - y_outer : 0, length, largest, factor, stream, kept, &largest));
+    x = next;
+    y += y_outer;
+  }
+  row_scale(y - y_outer, length, kept, factor, stream);
+}
+
+static void row_again(__global const STORE(T0) * x, __global STORE(T3) * y, int length, int stream) {
+  real largest = row_max(x, length), factor = FACTOR(row_sum(x, length, largest));
+  int i = 0;
+  FOR_VECTORS(i, length) put_vector(y + i, RESULT(WIDTH, LOAD_ROW(WIDTH, x, i), largest, factor), stream);
+  for (; i < length; i++) PUT(1, i, RESULT(1, LOAD_ROW(1, x, i), largest, factor));
 }
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_rows(ARGUMENTS, int rows_per_item, int keep,
@@ -71,29 +124,10 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_rows(ARGUME
   MOVE_TO_START
   long row = (long)get_global_id(0) * rows_per_item, end = min(row + rows_per_item, outer);
   stream = stream && STREAMABLE(T3, y, y_outer);
-  for (; row < end; row++) {
-    __global const STORE(T0) *from = x + row * x_outer;
-    real largest = row_max(from, (int)length), factor = FACTOR(row_sum(from, (int)length, largest, keep ? kept : 0));
-    long at = row * y_outer;
-    int i = 0;
-    if (keep)
-      FOR_VECTORS(i, length) {
-        realv v = LOADV(ROW, WIDTH, kept, i) * factor;
-        if (stream)
-          STREAMV(T3, WIDTH, y, at + i, CONVERTV(ROW, T3, WIDTH, v));
-        else
-          PUT(WIDTH, at + i, v);
-      }
-    else
-      FOR_VECTORS(i, length) {
-        realv v = RESULT(WIDTH, LOAD_ROW(WIDTH, from, i), largest, factor);
-        if (stream)
-          STREAMV(T3, WIDTH, y, at + i, CONVERTV(ROW, T3, WIDTH, v));
-        else
-          PUT(WIDTH, at + i, v);
-      }
-    for (; i < length; i++) PUT(1, at + i, RESULT(1, LOAD_ROW(1, from, i), largest, factor));
-  }
+  if (keep && row < end)
+    rows_kept(x + row * x_outer, y + row * y_outer, end - row, (int)length, x_outer, y_outer, stream, kept);
+  else
+    for (; row < end; row++) row_again(x + row * x_outer, y + row * y_outer, (int)length, stream);
 }
 
 /* `count` columns, all of them full vectors or one single column. */

@@ -8,6 +8,7 @@
 #include "kernel/reduce_reference.h"
 
 #define KEPT_ELEMENTS 8192     /* exponentials of a row that wait in local memory */
+#define ITEM_ELEMENTS 32768    /* of the rows that one item takes */
 #define STREAM_BYTES (4 << 20) /* smaller results are better left in the cache */
 
 static const int widths[] = {16, 8, 4, 0}, groups[] = {256, 128, 64, 0};
@@ -66,7 +67,7 @@ static pare_status launch_items(const pare__run *run) {
     return pare__run_kernel(run, "softmax_given", options, 2, global, one, &args);
   }
   if (whole[PARE__SOFTMAX_INNER] == 1) {
-    int64_t rows = clamp(outer / (units * 8), 1, clamp(4096 / (length + 8), 1, 512));
+    int64_t rows = clamp(outer / (units * 8), 1, clamp(ITEM_ELEMENTS / (length + 8), 1, 512));
     int64_t local_bytes = KEPT_ELEMENTS * (int64_t)pare_dtype_bytes(row_dtype(run->whole));
     bool keep = !(run->whole->mode & PARE__SOFTMAX_LOG) && length <= KEPT_ELEMENTS &&
                 (int64_t)pare__device_info(run->device)->local_bytes >= local_bytes;
