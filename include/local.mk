@@ -19,3 +19,4 @@ pareinclude_HEADERS += include/pare/move.h
 pareinclude_HEADERS += include/pare/select.h
 pareinclude_HEADERS += include/pare/index.h
 pareinclude_HEADERS += include/pare/model.h
+pareinclude_HEADERS += include/pare/verify.h

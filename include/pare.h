@@ -18,5 +18,6 @@
 #include <pare/select.h>
 #include <pare/status.h>
 #include <pare/tensor.h>
+#include <pare/verify.h>
 
 #endif

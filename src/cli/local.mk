@@ -17,3 +17,4 @@ pare_SOURCES += src/cli/cmd_devices.c
 pare_SOURCES += src/cli/cmd_help.c
 pare_SOURCES += src/cli/cmd_selftest.c
 pare_SOURCES += src/cli/cmd_tune.c
+pare_SOURCES += src/cli/cmd_verify.c

@@ -18,6 +18,7 @@ libpare_internal_la_SOURCES += src/graph/plan.c
 libpare_internal_la_SOURCES += src/graph/run.c
 libpare_internal_la_SOURCES += src/graph/scope.c
 libpare_internal_la_SOURCES += src/graph/slot.c
+libpare_internal_la_SOURCES += src/graph/verify.c
 libpare_internal_la_SOURCES += src/graph/pass.c
 libpare_internal_la_SOURCES += src/graph/pass_dead.c
 libpare_internal_la_SOURCES += src/graph/pass_identity.c

@@ -1,0 +1,46 @@
+/* Cases in the layout of the ONNX backend tests. SPDX-License-Identifier: Apache-2.0
+ *
+ * A case is a folder: model.onnx, and test_data_set_0, test_data_set_1, … each with input_0.pb, input_1.pb, … and
+ * output_0.pb, … (one TensorProto a file, in the order of the graph's inputs and outputs). */
+#ifndef PARE_VERIFY_H
+#define PARE_VERIFY_H
+
+#include <pare/model.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum pare_case_status {
+  PARE_CASE_PASS,
+  PARE_CASE_FAIL,        /* an output differs */
+  PARE_CASE_UNSUPPORTED, /* an operator or a type that pare lacks */
+  PARE_CASE_ERROR        /* anything else: a malformed file, a failing device */
+} pare_case_status;
+PARE_API const char *pare_case_status_name(pare_case_status status); /* "pass"; "?" if none */
+
+typedef struct pare_verify_options {
+  double relative, absolute; /* floats: |a - r| <= absolute + relative |r|; integers and bool must be equal */
+  pare_model_options model;
+} pare_verify_options;
+#define PARE_VERIFY_OPTIONS_INIT \
+  { 1e-3, 1e-5, PARE_MODEL_OPTIONS_INIT }
+
+typedef struct pare_verify_result {
+  pare_case_status status;
+  char reason[512]; /* "" for a pass; else what differs, where, by how much; or the message */
+  unsigned nsets;   /* data sets that were run */
+} pare_verify_result;
+
+/* Runs all data sets of the case in `folder`, up to the first that does not pass. NaN must meet NaN, an infinity the
+ * same one; shapes and dtypes must be equal. The status of the case is in *out; what the function returns is PARE_OK
+ * unless its arguments are wrong (PARE_ERR_ARGUMENT). options NULL: the defaults. */
+PARE_API pare_status pare_verify_case(pare_context *context, const char *folder, const pare_verify_options *options,
+                                      pare_verify_result *out);
+/* Is there a model.onnx in it? */
+PARE_API bool pare_verify_is_case(const char *folder);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,176 @@
+/* Running the cases of the ONNX backend tests. SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+#include <pare/verify.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "graph/run.h"
+
+const char *pare_case_status_name(pare_case_status status) {
+  static const char *const name[] = {"pass", "fail", "unsupported", "error"};
+  return (unsigned)status < PARE__COUNT(name) ? name[status] : "?";
+}
+
+bool pare_verify_is_case(const char *folder) {
+  char *path = folder ? pare__format("%s/model.onnx", folder) : NULL;
+  const bool found = path && access(path, F_OK) == 0;
+  free(path);
+  return found;
+}
+
+static void conclude(pare_verify_result *out, pare_case_status status, const char *format, ...) PARE__PRINTF(3, 4);
+static void conclude(pare_verify_result *out, pare_case_status status, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(out->reason, sizeof out->reason, format, arguments);
+  va_end(arguments);
+  out->status = status;
+}
+
+/* This thread's message as the reason. */
+static void conclude_failed(pare_verify_result *out, pare_status failed) {
+  conclude(out, failed == PARE_ERR_UNSUPPORTED ? PARE_CASE_UNSUPPORTED : PARE_CASE_ERROR, "%s", pare_message());
+}
+
+/* The content of folder/KIND_K.pb; *out NULL if there is no such file. */
+static pare_status read_tensor(const char *folder, const char *kind, size_t index, pare__content **out) {
+  *out = NULL;
+  char *path = pare__format("%s/%s_%zu.pb", folder, kind, index);
+  if (!path) return pare__fail_memory("a path", strlen(folder));
+  pare__onnx_source *source = NULL;
+  pare__onnx_tensor *tensor = NULL;
+  pare_status status = PARE_OK;
+  if (access(path, F_OK) == 0) {
+    status = pare__onnx_tensor_open(path, &source, &tensor);
+    pare__content *view = NULL;
+    if (status == PARE_OK) status = pare__content_of_tensor(source, tensor, &view);
+    if (status == PARE_OK) /* the file is closed before the content is used */
+      status = pare__content_create(view->dtype, view->shape.rank, view->shape.dim, view->data, out);
+    pare__content_release(view);
+    pare__onnx_source_close(source);
+  }
+  free(path);
+  return status;
+}
+
+/* ---- comparing ---- */
+
+static bool equal_number(double a, double r, const pare_verify_options *options, bool exact) {
+  if (isnan(a) || isnan(r)) return isnan(a) && isnan(r);
+  if (isinf(a) || isinf(r)) return a == r;
+  return exact ? a == r : fabs(a - r) <= options->absolute + options->relative * fabs(r);
+}
+
+static bool equal_element(const pare__content *found, const pare__content *expected, size_t i,
+                          const pare_verify_options *options) {
+  const bool exact = !pare__dtype_is_float(expected->dtype);
+  const size_t nbytes = pare_dtype_bytes(expected->dtype);
+  if (exact && expected->dtype != PARE_BOOL) /* bits: 64-bit integers are more than a double holds */
+    return memcmp((const char *)found->data + i * nbytes, (const char *)expected->data + i * nbytes, nbytes) == 0;
+  return equal_number(pare__content_number(found, i), pare__content_number(expected, i), options, exact);
+}
+
+static void compare(const char *name, const pare__content *found, const pare__content *expected,
+                    const pare_verify_options *options, pare_verify_result *out) {
+  char have[PARE__SHAPE_TEXT], want[PARE__SHAPE_TEXT];
+  if (found->dtype != expected->dtype || found->shape.rank != expected->shape.rank ||
+      memcmp(found->shape.dim, expected->shape.dim, (size_t)found->shape.rank * sizeof(int64_t)) != 0) {
+    conclude(out, PARE_CASE_FAIL, "output '%s' is %s%s, expected %s%s", name, pare_dtype_name(found->dtype),
+             pare__shape_text(found->shape.rank, found->shape.dim, have, sizeof have), pare_dtype_name(expected->dtype),
+             pare__shape_text(expected->shape.rank, expected->shape.dim, want, sizeof want));
+    return;
+  }
+  size_t ndifferent = 0, first = 0;
+  for (size_t i = 0; i < expected->count; i++) {
+    if (equal_element(found, expected, i, options)) continue;
+    if (ndifferent++ == 0) first = i;
+  }
+  if (ndifferent > 0)
+    conclude(out, PARE_CASE_FAIL, "output '%s': %zu of %zu elements differ; first element %zu: %.9g, expected %.9g",
+             name, ndifferent, expected->count, first, pare__content_number(found, first),
+             pare__content_number(expected, first));
+}
+
+static void compare_output(const pare_model *model, const char *folder, size_t index, pare_tensor *tensor,
+                           const pare_verify_options *options, pare_verify_result *out) {
+  pare__content *expected = NULL, *found = NULL;
+  pare_status status = read_tensor(folder, "output", index, &expected);
+  if (status == PARE_OK && !expected) status = pare__fail(PARE_ERR_IO, "%s/output_%zu.pb is missing", folder, index);
+  if (status == PARE_OK)
+    status = pare__content_create(tensor->dtype, tensor->shape.rank, tensor->shape.dim, NULL, &found);
+  if (status == PARE_OK) status = pare_tensor_read(tensor, found->owned, found->nbytes);
+  if (status == PARE_OK)
+    compare(model->network->value[model->network->graph.output[index]].name, found, expected, options, out);
+  else
+    conclude_failed(out, status);
+  pare__content_release(expected);
+  pare__content_release(found);
+}
+
+/* ---- running ---- */
+
+static pare_status read_inputs(const pare_model *model, const char *folder, pare_tensor **inputs) {
+  for (size_t i = 0; i < pare_model_inputs(model); i++) {
+    pare__content *content;
+    PARE__TRY(read_tensor(folder, "input", i, &content));
+    if (!content) return pare__fail(PARE_ERR_IO, "%s/input_%zu.pb is missing", folder, i);
+    const pare_status status = pare_tensor_from(model->context, content->dtype, content->shape.rank, content->shape.dim,
+                                                content->data, content->nbytes, &inputs[i]);
+    pare__content_release(content);
+    PARE__TRY(status);
+  }
+  return PARE_OK;
+}
+
+static void close_all(pare_tensor **tensors, size_t count) {
+  for (size_t i = 0; i < count && tensors; i++) pare_tensor_close(tensors[i]);
+  free(tensors);
+}
+
+static void run_set(pare_model *model, const char *folder, const pare_verify_options *options,
+                    pare_verify_result *out) {
+  const size_t ninputs = pare_model_inputs(model), noutputs = pare_model_outputs(model);
+  pare_tensor **inputs = calloc(ninputs + 1, sizeof(pare_tensor *));
+  pare_tensor **outputs = calloc(noutputs + 1, sizeof(pare_tensor *));
+  pare_status status = inputs && outputs ? PARE_OK : pare__fail_memory("a case", ninputs + noutputs);
+  if (status == PARE_OK) status = read_inputs(model, folder, inputs);
+  if (status == PARE_OK) status = pare_model_run(model, inputs, NULL, outputs);
+  if (status != PARE_OK) conclude_failed(out, status);
+  for (size_t i = 0; i < noutputs && out->status == PARE_CASE_PASS; i++)
+    compare_output(model, folder, i, outputs[i], options, out);
+  close_all(inputs, ninputs);
+  close_all(outputs, noutputs);
+}
+
+pare_status pare_verify_case(pare_context *context, const char *folder, const pare_verify_options *options,
+                             pare_verify_result *out) {
+  static const pare_verify_options defaults = PARE_VERIFY_OPTIONS_INIT;
+  if (!out) return pare__fail_null("pare_verify_case", "out");
+  *out = (pare_verify_result){.status = PARE_CASE_PASS};
+  if (!folder) return pare__fail_null("pare_verify_case", "folder");
+  PARE__TRY(pare__context_check("pare_verify_case", context));
+  if (!options) options = &defaults;
+  char *path = pare__format("%s/model.onnx", folder);
+  if (!path) return pare__fail_memory("a path", strlen(folder));
+  pare_model *model;
+  const pare_status opened = pare_model_open(context, path, &options->model, &model);
+  free(path);
+  if (opened != PARE_OK) {
+    conclude_failed(out, opened);
+    return PARE_OK;
+  }
+  for (; out->status == PARE_CASE_PASS; out->nsets++) {
+    char *set = pare__format("%s/test_data_set_%u", folder, out->nsets);
+    const bool there = set && access(set, F_OK) == 0;
+    if (there) run_set(model, set, options, out);
+    free(set);
+    if (!there) break;
+  }
+  if (out->nsets == 0 && out->status == PARE_CASE_PASS)
+    conclude(out, PARE_CASE_ERROR, "%s has no test_data_set_0", folder);
+  pare_model_close(model);
+  return PARE_OK;
+}
