@@ -192,20 +192,61 @@ END_TEST
 START_TEST(pads_show_what_their_mode_says) {
   pare_tensor *data = counted(PARE_I32, 1, 1, SHAPE(4)), *out = empty(PARE_I32, SHAPE(9)),
               *cut = empty(PARE_I32, SHAPE(5));
-  OK(pare_pad(data, INDICES(2), INDICES(3), PARE_PAD_CONSTANT, -5, out));
+  OK(pare_pad(data, INDICES(2), INDICES(3), PARE_PAD_CONSTANT, &(int32_t){-5}, out));
   EXPECT(out, -5, -5, 1, 2, 3, 4, -5, -5, -5);
-  OK(pare_pad(data, INDICES(2), INDICES(3), PARE_PAD_REFLECT, 0, out));
+  OK(pare_pad(data, INDICES(2), INDICES(3), PARE_PAD_REFLECT, NULL, out));
   EXPECT(out, 3, 2, 1, 2, 3, 4, 3, 2, 1);
-  OK(pare_pad(data, INDICES(2), INDICES(3), PARE_PAD_EDGE, 0, out));
+  OK(pare_pad(data, INDICES(2), INDICES(3), PARE_PAD_EDGE, NULL, out));
   EXPECT(out, 1, 1, 1, 2, 3, 4, 4, 4, 4);
-  OK(pare_pad(data, INDICES(2), INDICES(3), PARE_PAD_WRAP, 0, out));
+  OK(pare_pad(data, INDICES(2), INDICES(3), PARE_PAD_WRAP, NULL, out));
   EXPECT(out, 3, 4, 1, 2, 3, 4, 1, 2, 3);
-  OK(pare_pad(data, INDICES(-1), INDICES(2), PARE_PAD_REFLECT, 0, cut));
+  OK(pare_pad(data, INDICES(-1), INDICES(2), PARE_PAD_REFLECT, NULL, cut));
   EXPECT(cut, 2, 3, 4, 3, 2);
   pare_tensor *scalar = counted(PARE_I32, 9, 1, 0, NULL), *one = empty(PARE_I32, 0, NULL);
-  OK(pare_pad(scalar, NULL, NULL, PARE_PAD_EDGE, 0, one));
+  OK(pare_pad(scalar, NULL, NULL, PARE_PAD_EDGE, NULL, one));
   EXPECT(one, 9);
   CLOSE(data, out, cut, scalar, one);
+}
+END_TEST
+
+/* Beyond 2^53, where a double would round. */
+START_TEST(large_integers_stay_exact) {
+  const int64_t large = INT64_MAX - 1, values[] = {(INT64_C(1) << 53) + 1, -large, 3};
+  pare_tensor *data, *padded = empty(PARE_I64, SHAPE(5)), *taken = empty(PARE_I64, SHAPE(2)),
+                     *index = indices_of(INDICES(1, 0), SHAPE(2));
+  int64_t got[5];
+  OK(pare_tensor_from(context, PARE_I64, SHAPE(3), values, sizeof values, &data));
+  OK(pare_pad(data, INDICES(1), INDICES(1), PARE_PAD_CONSTANT, &large, padded));
+  OK(pare_tensor_read(padded, got, sizeof got));
+  ck_assert(got[0] == large && got[4] == large && memcmp(got + 1, values, sizeof values) == 0);
+  OK(pare_gather(data, index, 0, taken));
+  OK(pare_tensor_read(taken, got, 2 * sizeof *got));
+  ck_assert(got[0] == -large && got[1] == values[0]);
+  OK(pare_scatter_elements(data, index, taken, 0, PARE_SCATTER_MAX, data)); /* the same values: nothing changes */
+  OK(pare_scatter_elements(data, index, index, 0, PARE_SCATTER_ADD, data)); /* 1 and 0 */
+  OK(pare_tensor_read(data, got, sizeof values));
+  ck_assert(got[0] == values[0] && got[1] == -large + 1 && got[2] == 3);
+  CLOSE(data, padded, taken, index);
+}
+END_TEST
+
+START_TEST(f64_moves_where_the_device_has_it) {
+  if (!pare_context_device(context)->can.f64) return;
+  const double values[] = {1 + 0x1p-52, -0.1, 1e300}, constant = 0.1;
+  double got[5];
+  pare_tensor *data, *padded = empty(PARE_F64, SHAPE(5)), *taken = empty(PARE_F64, SHAPE(2)),
+                     *index = indices_of(INDICES(2, 0), SHAPE(2));
+  OK(pare_tensor_from(context, PARE_F64, SHAPE(3), values, sizeof values, &data));
+  OK(pare_pad(data, INDICES(1), INDICES(1), PARE_PAD_CONSTANT, &constant, padded));
+  OK(pare_tensor_read(padded, got, sizeof got));
+  ck_assert(got[0] == 0.1 && got[4] == 0.1 && memcmp(got + 1, values, sizeof values) == 0);
+  OK(pare_gather(data, index, 0, taken));
+  OK(pare_tensor_read(taken, got, 2 * sizeof *got));
+  ck_assert(got[0] == values[2] && got[1] == values[0]);
+  OK(pare_scatter_elements(data, index, taken, 0, PARE_SCATTER_MUL, data));
+  OK(pare_tensor_read(data, got, sizeof values));
+  ck_assert(got[0] == values[0] * values[0] && got[1] == values[1] && got[2] == INFINITY);
+  CLOSE(data, padded, taken, index);
 }
 END_TEST
 
@@ -232,7 +273,7 @@ START_TEST(rank_eight_and_no_elements_work) {
   int32_t got[36];
   OK(pare_tensor_read(out, got, sizeof got));
   for (int i = 0; i < 36; i++) ck_assert_int_eq(got[i], i / 6 * 4 + (i / 2 % 3 == 0 ? 2 : 0) + i % 2);
-  OK(pare_pad(data, NULL, after, PARE_PAD_EDGE, 0, out));
+  OK(pare_pad(data, NULL, after, PARE_PAD_EDGE, NULL, out));
   OK(pare_tensor_read(out, got, sizeof got));
   for (int i = 0; i < 36; i++) ck_assert_int_eq(got[i], i / 6 * 4 + (i / 2 % 3 == 0 ? 0 : 2) + i % 2);
   OK(pare_gather(data, no_index, 2, nothing));
@@ -258,7 +299,7 @@ START_TEST(dtypes_move_by_their_size) {
     OK(pare_gather(data, index, 0, out));
     OK(pare_tensor_read(out, got, 2 * row));
     ck_assert(memcmp(got, bits + row, row) == 0 && memcmp(got + row, bits, row) == 0);
-    OK(pare_pad(data, NULL, INDICES(1, 0), PARE_PAD_WRAP, 0, tiled));
+    OK(pare_pad(data, NULL, INDICES(1, 0), PARE_PAD_WRAP, NULL, tiled));
     OK(pare_tensor_read(tiled, got, 3 * row));
     ck_assert(memcmp(got, bits, 2 * row) == 0 && memcmp(got + 2 * row, bits, row) == 0);
     CLOSE(data, out, tiled);
@@ -292,10 +333,10 @@ static pare_status law_scatter_nd(operands *o, pare_tensor *out) {
   return pare_scatter_nd(o->data, o->tuples, o->row_updates, PARE_SCATTER_ADD, out);
 }
 static pare_status law_pad_reflect(operands *o, pare_tensor *out) {
-  return pare_pad(o->data, INDICES(5, 3), INDICES(40, 1), PARE_PAD_REFLECT, 0, out);
+  return pare_pad(o->data, INDICES(5, 3), INDICES(40, 1), PARE_PAD_REFLECT, NULL, out);
 }
 static pare_status law_pad_constant(operands *o, pare_tensor *out) {
-  return pare_pad(o->data, INDICES(0, 30), INDICES(0, 11), PARE_PAD_CONSTANT, 1.5, out);
+  return pare_pad(o->data, INDICES(0, 30), INDICES(0, 11), PARE_PAD_CONSTANT, &(float){1.5f}, out);
 }
 static pare_status law_tile(operands *o, pare_tensor *out) { return pare_tile(o->data, INDICES(2, 3), out); }
 
@@ -357,12 +398,12 @@ START_TEST(misfits_are_named) {
   FAILS(PARE_ERR_ARGUMENT, "batch_dims", pare_gather_nd(data, index, 1, right));
   FAILS(PARE_ERR_SHAPE, "updates", pare_scatter_nd(data, index, wrong, PARE_SCATTER_NONE, data));
   FAILS(PARE_ERR_ARGUMENT, "reduction", pare_scatter_nd(data, index, wrong, (pare_scatter_reduction)9, data));
-  FAILS(PARE_ERR_SHAPE, "[2, 4]", pare_pad(data, INDICES(1, 0), NULL, PARE_PAD_EDGE, 0, right));
-  FAILS(PARE_ERR_SHAPE, "lose", pare_pad(data, INDICES(-2, 0), INDICES(-2, 0), PARE_PAD_EDGE, 0, right));
-  FAILS(PARE_ERR_ARGUMENT, "mode", pare_pad(data, NULL, NULL, (pare_pad_mode)7, 0, right));
+  FAILS(PARE_ERR_SHAPE, "[2, 4]", pare_pad(data, INDICES(1, 0), NULL, PARE_PAD_EDGE, NULL, right));
+  FAILS(PARE_ERR_SHAPE, "lose", pare_pad(data, INDICES(-2, 0), INDICES(-2, 0), PARE_PAD_EDGE, NULL, right));
+  FAILS(PARE_ERR_ARGUMENT, "mode", pare_pad(data, NULL, NULL, (pare_pad_mode)7, NULL, right));
   FAILS(PARE_ERR_ARGUMENT, "-1 times", pare_tile(data, INDICES(-1, 1), right));
   pare_tensor *nothing = empty(PARE_I32, SHAPE(0)), *one = empty(PARE_I32, SHAPE(1));
-  FAILS(PARE_ERR_SHAPE, "no elements", pare_pad(nothing, INDICES(1), NULL, PARE_PAD_EDGE, 0, one));
+  FAILS(PARE_ERR_SHAPE, "no elements", pare_pad(nothing, INDICES(1), NULL, PARE_PAD_EDGE, NULL, one));
   OK(pare_context_wait(context));
   CLOSE(data, index, wrong, floats, right, nothing, one);
 }
@@ -381,6 +422,8 @@ int main(void) {
   tcase_add_test(tests, nan_stays_and_bool_is_or);
   tcase_add_test(tests, an_index_out_of_range_is_an_error_at_the_read);
   tcase_add_test(tests, pads_show_what_their_mode_says);
+  tcase_add_test(tests, large_integers_stay_exact);
+  tcase_add_test(tests, f64_moves_where_the_device_has_it);
   tcase_add_test(tests, tiles_repeat_every_axis);
   tcase_add_test(tests, rank_eight_and_no_elements_work);
   tcase_add_test(tests, dtypes_move_by_their_size);

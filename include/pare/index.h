@@ -58,11 +58,11 @@ typedef enum pare_pad_mode {
 } pare_pad_mode;
 
 /* out[i] = data[i - before] along every axis; before and after: a number for each axis of data (NULL: zeros). Negative
- * ones crop; cropping comes first, and what is left is padded. value is converted to the dtype as pare_cast does it.
- * PARE_ERR_SHAPE if a crop takes more than there is, or if an axis of length 0 is padded other than by a constant. ONNX
- * Pad, numpy.pad. */
+ * ones crop; cropping comes first, and what is left is padded. value: one element of data's dtype, which
+ * PARE_PAD_CONSTANT shows (NULL: zero); it is copied. PARE_ERR_SHAPE if a crop takes more than there is, or if an axis
+ * of length 0 is padded other than by a constant. ONNX Pad, numpy.pad. */
 PARE_API pare_status pare_pad(pare_tensor *data, const int64_t *before, const int64_t *after, pare_pad_mode mode,
-                              double value, pare_tensor *out);
+                              const void *value, pare_tensor *out);
 
 /* out = data repeated repeats[d] times along axis d (a number for each axis of data, 0 or more). ONNX Tile, numpy.tile.
  */

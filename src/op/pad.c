@@ -3,7 +3,6 @@
 #include <pare/index.h>
 #include <string.h>
 
-#include "base/dtype.h"
 #include "kernel/family_index.h"
 #include "kernel/family_pad.h"
 #include "op/index.h"
@@ -155,14 +154,14 @@ static pare_status check_pads(const pare_tensor *view, int64_t pads[2][PARE_MAX_
   return pare__check_shape("pare_pad", "out", out, view->shape.rank, dim);
 }
 
-pare_status pare_pad(pare_tensor *data, const int64_t *before, const int64_t *after, pare_pad_mode mode, double value,
-                     pare_tensor *out) {
+pare_status pare_pad(pare_tensor *data, const int64_t *before, const int64_t *after, pare_pad_mode mode,
+                     const void *value, pare_tensor *out) {
   PARE__TRY(pare__check_call("pare_pad", out, PARE__NAMED(data)));
   PARE__TRY(pare__check_same_dtype("pare_pad", "data", data, "out", out));
   if ((unsigned)mode >= PARE__NPADDINGS)
     return pare__fail(PARE_ERR_ARGUMENT, "pare_pad: there is no mode %d", (int)mode);
   int64_t pads[2][PARE_MAX_RANK], bits = 0;
-  pare__store(data->dtype, &bits, 0, value);
+  if (value) memcpy(&bits, value, pare_dtype_bytes(data->dtype));
   pare_tensor *view = NULL;
   pare_status status = crop(data, before, after, pads, &view);
   if (status == PARE_OK) status = check_pads(view, pads, mode, out);
