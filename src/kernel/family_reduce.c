@@ -3,6 +3,7 @@
 #include "kernel/family_reduce.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "kernel/reduce_reference.h"
 
@@ -36,6 +37,18 @@ pare_dtype pare__reduce_partial(int mode, pare_dtype dtype) {
   return reduction_of(mode)->accumulates ? PARE_I64 : PARE_I32;
 }
 
+/* What a pass adds up in: sums of a block of small integers fit 32 bits, and are twice as fast and more than in 64. */
+static pare_dtype accumulator(const pare__problem *whole) {
+  const int64_t longest = 32768; /* 2^15 elements of up to 2^15, or 2^14 where a byte is squared */
+  const reduction *r = reduction_of(whole->mode);
+  pare_dtype dtype = whole->dtype[0], partial = pare__reduce_partial(whole->mode, dtype);
+  size_t element = pare_dtype_bytes(dtype);
+  bool squares = strcmp(r->map, "square") == 0, root = strcmp(r->finish, "root") == 0;
+  bool small = partial == PARE_I64 && (whole->mode & PARE__REDUCE_FIRST) && strcmp(r->merge, "sum") == 0 &&
+               whole->dim[PARE__REDUCE_BLOCK] <= longest && element <= (squares ? 1U : 2U);
+  return small && !(root && (whole->mode & PARE__REDUCE_FINAL)) ? PARE_I32 : partial;
+}
+
 bool pare__reduce_is_pair(int mode) { return reduction_of(mode)->pair; }
 
 int64_t pare__reduce_block(int64_t reduced, int64_t inner) {
@@ -50,8 +63,8 @@ static const pare__param item_params[] = {{"WIDTH", widths}, {"UNROLL", unrolls}
 static const pare__param group_params[] = {{"GROUP", groups}, {NULL, NULL}};
 
 static void item_defaults(const pare_device_info *info, const pare__problem *whole, pare__tuning *tuning) {
-  pare_dtype partial = pare__reduce_partial(whole->mode, whole->dtype[0]);
-  int lanes = (int)(info->can.vector_bits / 8 / pare_dtype_bytes(partial));
+  int lanes = (int)(info->can.vector_bits / 8 / pare_dtype_bytes(accumulator(whole)));
+  if (pare_dtype_bytes(whole->dtype[0]) < 4 && !pare__dtype_is_float(whole->dtype[0])) lanes *= 2; /* wider loads */
   tuning->value[0] = PARE__MAX(2, PARE__MIN(lanes, 16));
   tuning->value[1] = 4;
 }
@@ -93,12 +106,12 @@ static void options_of(const pare__problem *whole, const char *more, char *text,
   int mode = whole->mode;
   const reduction *r = reduction_of(mode);
   bool first = mode & PARE__REDUCE_FIRST, final = mode & PARE__REDUCE_FINAL;
-  pare_dtype partial = pare__reduce_partial(mode, whole->dtype[0]);
-  pare_dtype extra = r->index ? (pare_dtype_bytes(partial) == 4 ? PARE_I32 : PARE_I64) : partial;
+  pare_dtype sums = accumulator(whole);
+  pare_dtype extra = r->index ? (pare_dtype_bytes(sums) == 4 ? PARE_I32 : PARE_I64) : sums;
   snprintf(text, capacity,
            "-DACC=%s -DEXTRA=%s -DMAP=%s -DMERGE=%s -DLIFT=%s -DFINISH=%s -DLOWEST=%s -DHIGHEST=%s -DTIE_LAST=%d "
            "-DFIRST=%d -DCENTRED=%d -DSAVE_VALUE=%d -DSAVE_INDEX=%d -DSAVE_SECOND=%d %s",
-           pare_dtype_name(partial), pare_dtype_name(extra), first ? r->map : "plain", r->merge, lift_of(mode),
+           pare_dtype_name(sums), pare_dtype_name(extra), first ? r->map : "plain", r->merge, lift_of(mode),
            final ? r->finish : "plain", ends[whole->dtype[0]][0], ends[whole->dtype[0]][1],
            (mode & PARE__REDUCE_LAST_INDEX) != 0, first,
            first && (mode & PARE__REDUCE_OPERATION) == PARE__REDUCE_SPREAD, !(r->index && final), r->index,
@@ -270,7 +283,10 @@ static const struct {
              {PARE__REDUCE_SUM | PARE__REDUCE_FIRST, PARE_F32, {1, 16384, 1000, 1024, 0}},
              {PARE__REDUCE_ARG_MAX | PARE__REDUCE_FIRST, PARE_F32, {1, 10000000, 1, 32768, 0}},
              {PARE__REDUCE_LOG_SUM_EXP | PARE__REDUCE_FIRST, PARE_F32, {1, 10000000, 1, 32768, 0}},
-             {PARE__REDUCE_SUM | PARE__REDUCE_FIRST, PARE_I8, {1, 100000000, 1, 32768, 0}}};
+             {PARE__REDUCE_SUM | PARE__REDUCE_FIRST, PARE_I8, {1, 100000000, 1, 32768, 0}},
+             {PARE__REDUCE_MAX | PARE__REDUCE_FIRST, PARE_I8, {1, 100000000, 1, 32768, 0}},
+             {PARE__REDUCE_SUM | PARE__REDUCE_FIRST, PARE_I16, {1, 100000000, 1, 32768, 0}},
+             {PARE__REDUCE_MAX | PARE__REDUCE_FIRST, PARE_BOOL, {1, 100000000, 1, 32768, 0}}};
 
 static bool takes(int operation, pare_dtype dtype) {
   bool is_float = pare__dtype_is_float(dtype);
