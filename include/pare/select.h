@@ -27,7 +27,8 @@ PARE_API pare_status pare_select_kth(pare_tensor *x, int64_t k, const pare_selec
                                      pare_tensor *threshold, pare_tensor *counts);
 
 /* values (x's dtype) and indices (i64) of the k largest (or smallest) elements along `axis`, the best first; both have
- * x's shape with k along the axis. As ONNX TopK, sorted. k = 0 is allowed. A large k costs k operations an element. */
+ * x's shape with k along the axis. As ONNX TopK, sorted. k = 0 is allowed. A row of n elements costs about n operations
+ * for k up to 512, and n log k for more; axes other than the last one are moved there and back. */
 PARE_API pare_status pare_top_k(pare_tensor *x, int64_t k, int axis, bool smallest, pare_tensor *values,
                                 pare_tensor *indices);
 

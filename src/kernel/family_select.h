@@ -2,8 +2,8 @@
  *
  * select: the k-th key by its digits (cl/select.cl). Histogram: 0 = x, 1 = state (i64[4]), 2 = counts (i32
  * [blocks][2048]). Narrow: 0 = totals (i64 [2048]), 1 = state, 2 = next state, 3 = threshold and 4 = counts (i64[2]) at
- * the final pass; dtype[3] is x's. topk: the largest elements of blocks in order (cl/topk.cl). 0 = x, 1 = indices (not
- * at the first pass), 2 = y, 3 = indices. */
+ * the final pass; dtype[3] is x's. topk: the largest elements of blocks of rows, in order (cl/topk.cl). 0 = x, 1 =
+ * indices (not at the first pass), 2 = y, 3 = indices. A block that is merged is two runs that are in order. */
 #ifndef PARE_KERNEL_FAMILY_SELECT_H
 #define PARE_KERNEL_FAMILY_SELECT_H
 
@@ -13,22 +13,22 @@
 
 /* problem.mode */
 enum { PARE__SELECT_MAGNITUDE = 1, PARE__SELECT_SMALLEST = 2, PARE__SELECT_NARROW = 4, PARE__SELECT_FINAL = 8 };
-enum { PARE__TOPK_FIRST = 1, PARE__TOPK_SMALLEST = 2 };
+enum { PARE__TOPK_FIRST = 1, PARE__TOPK_SMALLEST = 2, PARE__TOPK_MERGE = 4 };
 /* problem.dim of select */
 enum { PARE__SELECT_LENGTH, PARE__SELECT_BLOCK, PARE__SELECT_SHIFT, PARE__SELECT_BITS };
-/* problem.dim of topk; strides in elements, the inner one is 1 */
+/* problem.dim of topk; rows are contiguous, the strides between them in elements */
 enum {
   PARE__TOPK_OUTER,
   PARE__TOPK_LENGTH,
-  PARE__TOPK_INNER,
   PARE__TOPK_BLOCK,
   PARE__TOPK_KEPT,
+  PARE__TOPK_RUN, /* of a merge; a block is two of them */
   PARE__TOPK_X_OUTER,
-  PARE__TOPK_X_AXIS,
   PARE__TOPK_Y_OUTER,
-  PARE__TOPK_Y_AXIS,
   PARE__TOPK_POSITION
 };
+/* What a scan sorts at a time: it keeps at most half of that of a longer block. */
+#define PARE__TOPK_SORTED 1024
 extern const pare__family pare__family_select;
 extern const pare__family pare__family_topk;
 

@@ -1,25 +1,47 @@
 /* The top-k family: the largest elements of blocks, in order. SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "kernel/family_select.h"
 #include "kernel/reduce_reference.h"
 
-static const int groups[] = {256, 128, 64, 0};
+static const int groups[] = {256, 128, 64, 0}, widths[] = {8, 16, 4, 0};
 static const pare__param group_params[] = {{"GROUP", groups}, {NULL, NULL}};
+static const pare__param item_params[] = {{"WIDTH", widths}, {NULL, NULL}};
 
 static size_t key_bytes(const pare__problem *p) { return (size_t)pare__select_key_bits(p->dtype[0]) / 8; }
 
-/* The keys of a block must fit into local memory, and an item walks a block for each of its elements. */
+/* Entries of the buffer that candidates wait in: enough that it is seldom sorted, as few as sort quickly. */
+static int64_t item_capacity(const pare__problem *whole) {
+  int64_t capacity = 32;
+  while (capacity < PARE__TOPK_SORTED &&
+         capacity < PARE__MIN(4 * whole->dim[PARE__TOPK_KEPT], whole->dim[PARE__TOPK_BLOCK]))
+    capacity *= 2;
+  return capacity;
+}
+
+/* A block that is longer than what is sorted at a time leaves room in the buffer for what it keeps. */
+static bool fits(const pare__problem *p) {
+  return (p->mode & PARE__TOPK_MERGE) || p->dim[PARE__TOPK_BLOCK] <= PARE__TOPK_SORTED ||
+         p->dim[PARE__TOPK_KEPT] <= PARE__TOPK_SORTED / 2;
+}
+
+/* Each element of a block may reach the buffer, and each time it is full it is sorted: 4 steps an element for runs of
+ * eight, one for every doubling. */
 static bool item_accepts(const pare_device_info *info, const pare__problem *whole) {
-  int64_t block = whole->dim[PARE__TOPK_BLOCK];
-  return (uint64_t)block * key_bytes(whole) <= PARE__MIN(info->local_bytes, (uint64_t)16384) &&
-         (info->can.max_loop_steps == 0 || block * block < info->can.max_loop_steps);
+  if (!fits(whole)) return false;
+  if (whole->mode & PARE__TOPK_MERGE) return true;
+  int64_t capacity = item_capacity(whole), block = whole->dim[PARE__TOPK_BLOCK], kept = whole->dim[PARE__TOPK_KEPT];
+  int64_t room = PARE__MAX(capacity - kept, 1), sorts = block > capacity ? 2 + (block - capacity) / room : 1;
+  return (uint64_t)capacity * 2 * (key_bytes(whole) + sizeof(cl_int)) <= info->local_bytes &&
+         (info->can.max_loop_steps == 0 || block * 2 + sorts * capacity * 14 < info->can.max_loop_steps);
 }
 
 static bool group_accepts(const pare_device_info *info, const pare__problem *whole) {
-  return info->can.max_loop_steps == 0 || whole->dim[PARE__TOPK_BLOCK] < info->can.max_loop_steps / 2;
+  (void)info;
+  return fits(whole);
 }
 
 static void push_arguments(pare__args *args, const pare__run *run) {
@@ -30,42 +52,73 @@ static void push_arguments(pare__args *args, const pare__run *run) {
   for (int i = 0; i <= PARE__TOPK_POSITION; i++) pare__arg_long(args, run->piece->dim[i]);
 }
 
-static void options_of(const pare__run *run, const char *group, char *text, size_t capacity) {
-  snprintf(text, capacity, "-DWIDE=%d -DMAGNITUDE=0 -DSMALLEST=%d -DFIRST=%d %s", key_bytes(run->whole) == 8,
-           run->whole->mode & PARE__TOPK_SMALLEST ? 1 : 0, run->whole->mode & PARE__TOPK_FIRST ? 1 : 0, group);
+static void options_of(const pare__run *run, const char *more, char *text, size_t capacity) {
+  int mode = run->whole->mode;
+  snprintf(text, capacity, "-DWIDE=%d -DMAGNITUDE=0 -DSMALLEST=%d -DFIRST=%d -DMERGE=%d %s", key_bytes(run->whole) == 8,
+           mode & PARE__TOPK_SMALLEST ? 1 : 0, mode & PARE__TOPK_FIRST ? 1 : 0, mode & PARE__TOPK_MERGE ? 1 : 0, more);
+}
+
+static int64_t block_count(const pare__problem *p) {
+  return pare__div_up(p->dim[PARE__TOPK_LENGTH], p->dim[PARE__TOPK_BLOCK]);
+}
+
+static pare_status launch_merge(const pare__run *run, const char *options, int64_t part, size_t group,
+                                pare__args *args) {
+  const int64_t *dim = run->piece->dim;
+  const size_t parts = (size_t)pare__div_up(PARE__MIN(dim[PARE__TOPK_KEPT], dim[PARE__TOPK_LENGTH]), part);
+  const size_t global[3] = {parts * group, (size_t)block_count(run->piece), (size_t)dim[PARE__TOPK_OUTER]};
+  const size_t local[3] = {group, 1, 1};
+  return pare__run_kernel(run, "topk_merge", options, 3, global, local, args);
 }
 
 static pare_status launch_items(const pare__run *run) {
-  const int64_t *dim = run->piece->dim;
-  char options[100];
+  const int64_t *dim = run->piece->dim, part = 4096, worth = 4096; /* elements that an item should see */
+  char options[120];
   options_of(run, "-DGROUP=1", options, sizeof options);
   pare__args args = {0};
   push_arguments(&args, run);
-  pare__arg_local(&args, (size_t)dim[PARE__TOPK_BLOCK] * key_bytes(run->whole));
-  const size_t global[2] = {(size_t)pare__div_up(dim[PARE__TOPK_LENGTH], dim[PARE__TOPK_BLOCK]),
-                            (size_t)(dim[PARE__TOPK_OUTER] * dim[PARE__TOPK_INNER])};
-  const size_t one[2] = {1, 1};
-  return pare__run_kernel(run, "topk_item", options, 2, global, one, &args);
+  if (run->whole->mode & PARE__TOPK_MERGE) {
+    pare__arg_int(&args, (int32_t)part);
+    return launch_merge(run, options, part, 1, &args);
+  }
+  int64_t blocks = block_count(run->piece), capacity = item_capacity(run->whole), all = dim[PARE__TOPK_OUTER] * blocks;
+  int64_t blocks_per_item = PARE__MAX(1, worth / (dim[PARE__TOPK_BLOCK] * 14 + 64));
+  pare__arg_long(&args, blocks);
+  pare__arg_int(&args, (int32_t)capacity);
+  pare__arg_int(&args, (int32_t)blocks_per_item);
+  pare__arg_local(&args, (size_t)capacity * 2 * key_bytes(run->whole));
+  pare__arg_local(&args, (size_t)capacity * 2 * sizeof(cl_int));
+  const size_t global[1] = {(size_t)pare__div_up(all, blocks_per_item)}, one[1] = {1};
+  return pare__run_kernel(run, "topk_scan", options, 1, global, one, &args);
 }
 
 static pare_status launch_groups(const pare__run *run) {
-  const int64_t *dim = run->piece->dim;
+  const int64_t *dim = run->piece->dim, results_of_an_item = 8;
   int group = pare__tuned(run, "GROUP");
-  int64_t groups_a_block = pare__div_up(dim[PARE__TOPK_BLOCK], group);
-  char options[100];
+  char options[120];
   options_of(run, "", options, sizeof options);
   pare__args args = {0};
   push_arguments(&args, run);
-  pare__arg_long(&args, groups_a_block);
-  const size_t global[2] = {
-      (size_t)(pare__div_up(dim[PARE__TOPK_LENGTH], dim[PARE__TOPK_BLOCK]) * groups_a_block * group),
-      (size_t)(dim[PARE__TOPK_OUTER] * dim[PARE__TOPK_INNER])};
+  if (run->whole->mode & PARE__TOPK_MERGE)
+    return launch_merge(run, options, group * results_of_an_item, (size_t)group, &args);
+  int64_t capacity = 1, wanted = PARE__MIN(run->whole->dim[PARE__TOPK_BLOCK],
+                                           PARE__MAX(4 * group, 4 * run->whole->dim[PARE__TOPK_KEPT]));
+  while (capacity < PARE__MIN(wanted, PARE__TOPK_SORTED)) capacity *= 2;
+  pare__arg_int(&args, (int32_t)capacity);
+  pare__arg_local(&args, (size_t)capacity * key_bytes(run->whole));
+  pare__arg_local(&args, (size_t)capacity * sizeof(cl_int));
+  const size_t global[2] = {(size_t)block_count(run->piece) * (size_t)group, (size_t)dim[PARE__TOPK_OUTER]};
   const size_t local[2] = {(size_t)group, 1};
-  return pare__run_kernel(run, "topk_group", options, 2, global, local, &args);
+  return pare__run_kernel(run, "topk_scan", options, 2, global, local, &args);
 }
 
 static const pare__variant variants[] = {
-    {.name = "item", .file = "topk.cl", .shaped = PARE__FOR_CPU, .accepts = item_accepts, .launch = launch_items},
+    {.name = "item",
+     .file = "topk.cl",
+     .shaped = PARE__FOR_CPU,
+     .params = item_params,
+     .accepts = item_accepts,
+     .launch = launch_items},
     {.name = "group",
      .file = "topk.cl",
      .shaped = PARE__FOR_GPU,
@@ -86,6 +139,48 @@ static void buffer(const pare__problem *p, unsigned i, pare__buffer_spec *out) {
   out->elements = p->dim[PARE__TOPK_OUTER] * p->dim[i < 2 ? PARE__TOPK_X_OUTER : PARE__TOPK_Y_OUTER];
 }
 
+/* ---- inputs ---- */
+
+/* An element with its place in its block, for sorting. */
+typedef struct entry {
+  uint64_t key, bits;
+  int64_t place;
+} entry;
+
+static int best_first(const void *left, const void *right) {
+  const entry *a = left, *b = right;
+  if (a->key != b->key) return a->key < b->key ? 1 : -1;
+  return (a->place > b->place) - (a->place < b->place);
+}
+
+/* The n elements of x from `from`, in order; NULL if out of memory. */
+static entry *sorted(const pare__problem *p, const void *x, int64_t from, int64_t n) {
+  entry *entries = calloc((size_t)n + 1, sizeof *entries);
+  size_t element = pare_dtype_bytes(p->dtype[0]);
+  if (!entries) return NULL;
+  for (int64_t i = 0; i < n; i++) {
+    entries[i].key = pare__select_key(p->dtype[0], x, (size_t)(from + i), false, p->mode & PARE__TOPK_SMALLEST);
+    entries[i].place = i;
+    memcpy(&entries[i].bits, (const char *)x + (size_t)(from + i) * element, element);
+  }
+  qsort(entries, (size_t)n, sizeof *entries, best_first);
+  return entries;
+}
+
+/* Puts the runs of the rows in order, as a merge finds them. */
+static void sort_runs(const pare__problem *p, char *x) {
+  const int64_t *dim = p->dim;
+  size_t element = pare_dtype_bytes(p->dtype[0]);
+  for (int64_t o = 0; o < dim[PARE__TOPK_OUTER]; o++)
+    for (int64_t from = 0; from < dim[PARE__TOPK_LENGTH]; from += dim[PARE__TOPK_RUN]) {
+      int64_t n = PARE__MIN(dim[PARE__TOPK_RUN], dim[PARE__TOPK_LENGTH] - from),
+              at = o * dim[PARE__TOPK_X_OUTER] + from;
+      entry *entries = sorted(p, x, at, n);
+      for (int64_t i = 0; entries && i < n; i++) memcpy(x + (size_t)(at + i) * element, &entries[i].bits, element);
+      free(entries);
+    }
+}
+
 static void generate(const pare__problem *p, unsigned i, uint64_t seed, void *data) {
   static const double specials[] = {NAN, INFINITY, -INFINITY, 1e-40, -0.0, 0};
   pare__buffer_spec spec;
@@ -103,83 +198,92 @@ static void generate(const pare__problem *p, unsigned i, uint64_t seed, void *da
       memcpy((char *)data + (size_t)k * pare_dtype_bytes(p->dtype[0]), &value, pare_dtype_bytes(p->dtype[0]));
     }
   }
+  if (i == 0 && (p->mode & PARE__TOPK_MERGE)) sort_runs(p, data);
 }
 
-static void reference_block(const pare__problem *p, void *const *data, double *const *expected, int64_t x, int64_t y,
-                            int64_t first, int64_t n) {
+/* ---- reference ---- */
+
+static bool reference_block(const pare__problem *p, void *const *data, double *const *expected, int64_t o, int64_t b) {
   const int64_t *dim = p->dim;
-  bool smallest = p->mode & PARE__TOPK_SMALLEST;
-  for (int64_t j = 0; j < n; j++) {
-    size_t at = (size_t)(x + j * dim[PARE__TOPK_X_AXIS]);
-    uint64_t mine = pare__select_key(p->dtype[0], data[0], at, false, smallest);
-    int64_t place = 0;
-    for (int64_t e = 0; e < n; e++) {
-      uint64_t other =
-          pare__select_key(p->dtype[0], data[0], (size_t)(x + e * dim[PARE__TOPK_X_AXIS]), false, smallest);
-      place += other > mine || (other == mine && e < j);
-    }
-    if (place >= dim[PARE__TOPK_KEPT]) continue;
-    size_t to = (size_t)(y + place * dim[PARE__TOPK_Y_AXIS]);
-    expected[2][to] = pare__load(p->dtype[0], data[0], at);
-    expected[3][to] = p->mode & PARE__TOPK_FIRST ? (double)(dim[PARE__TOPK_POSITION] + first + j)
+  int64_t first = b * dim[PARE__TOPK_BLOCK], from = o * dim[PARE__TOPK_X_OUTER] + first;
+  int64_t n = PARE__MIN(dim[PARE__TOPK_BLOCK], dim[PARE__TOPK_LENGTH] - first);
+  entry *entries = sorted(p, data[0], from, n);
+  if (!entries) return false;
+  for (int64_t i = 0; i < PARE__MIN(n, dim[PARE__TOPK_KEPT]); i++) {
+    int64_t to = o * dim[PARE__TOPK_Y_OUTER] + b * dim[PARE__TOPK_KEPT] + i, at = from + entries[i].place;
+    expected[2][to] = pare__load(p->dtype[0], data[0], (size_t)at);
+    expected[3][to] = p->mode & PARE__TOPK_FIRST ? (double)(dim[PARE__TOPK_POSITION] + first + entries[i].place)
                                                  : (double)((const int64_t *)data[1])[at];
   }
+  free(entries);
+  return true;
 }
 
 static bool reference(const pare__problem *p, void *const *data, double *const *expected, double *const *tolerance) {
   (void)tolerance; /* all exact */
-  const int64_t *dim = p->dim;
-  for (int64_t k = 0; k < dim[PARE__TOPK_OUTER] * dim[PARE__TOPK_INNER]; k++)
-    for (int64_t b = 0; b * dim[PARE__TOPK_BLOCK] < dim[PARE__TOPK_LENGTH]; b++) {
-      int64_t o = k / dim[PARE__TOPK_INNER], i = k % dim[PARE__TOPK_INNER], first = b * dim[PARE__TOPK_BLOCK];
-      reference_block(p, data, expected, o * dim[PARE__TOPK_X_OUTER] + first * dim[PARE__TOPK_X_AXIS] + i,
-                      o * dim[PARE__TOPK_Y_OUTER] + b * dim[PARE__TOPK_KEPT] * dim[PARE__TOPK_Y_AXIS] + i, first,
-                      PARE__MIN(dim[PARE__TOPK_BLOCK], dim[PARE__TOPK_LENGTH] - first));
-    }
+  for (int64_t o = 0; o < p->dim[PARE__TOPK_OUTER]; o++)
+    for (int64_t b = 0; b < block_count(p); b++)
+      if (!reference_block(p, data, expected, o, b)) return false;
   return true;
 }
 
 static void work(const pare__problem *p, double *flops, double *bytes) {
   *flops = 0;
-  *bytes = (double)(p->dim[PARE__TOPK_OUTER] * p->dim[PARE__TOPK_LENGTH] * p->dim[PARE__TOPK_INNER]) *
-           (double)pare_dtype_bytes(p->dtype[0]);
+  *bytes = (double)p->dim[PARE__TOPK_OUTER] * (double)p->dim[PARE__TOPK_LENGTH] * (double)pare_dtype_bytes(p->dtype[0]);
 }
 
 static void describe(const pare__problem *p, char *text, size_t capacity) {
-  snprintf(text, capacity, "%s %lld of %lld, %lldx%lldx%lld %s%s",
+  snprintf(text, capacity, "%s%s %lld of %lld, %lldx%lld %s%s", p->mode & PARE__TOPK_MERGE ? "merge, " : "",
            p->mode & PARE__TOPK_SMALLEST ? "smallest" : "largest", (long long)p->dim[PARE__TOPK_KEPT],
            (long long)p->dim[PARE__TOPK_BLOCK], (long long)p->dim[PARE__TOPK_OUTER],
-           (long long)p->dim[PARE__TOPK_LENGTH], (long long)p->dim[PARE__TOPK_INNER], pare_dtype_name(p->dtype[0]),
+           (long long)p->dim[PARE__TOPK_LENGTH], pare_dtype_name(p->dtype[0]),
            p->mode & PARE__TOPK_FIRST ? "" : " with indices");
 }
 
 static void shape_class(const pare__problem *p, char *text, size_t capacity) {
-  snprintf(text, capacity, "%s %s", pare_dtype_name(p->dtype[0]), p->dim[PARE__TOPK_BLOCK] > 1024 ? "long" : "short");
+  snprintf(text, capacity, "%s %s", pare_dtype_name(p->dtype[0]),
+           p->mode & PARE__TOPK_MERGE                     ? "merge"
+           : p->dim[PARE__TOPK_BLOCK] > PARE__TOPK_SORTED ? "long"
+                                                          : "short");
 }
 
-static void make_problem(int mode, pare_dtype dtype, const int64_t *shape, pare__problem *out) {
+/* ---- problems ---- */
+
+/* outer, length, block, kept; the block of a merge is even. */
+typedef int64_t shape[4];
+
+static void make_problem(int mode, pare_dtype dtype, const shape s, pare__problem *out) {
   out->mode = mode;
   out->dtype[0] = out->dtype[2] = dtype;
   out->dtype[1] = out->dtype[3] = PARE_I64;
-  memcpy(out->dim, shape, 5 * sizeof *shape); /* outer, length, inner, block, kept */
-  out->dim[PARE__TOPK_X_OUTER] = shape[1] * shape[2];
-  out->dim[PARE__TOPK_X_AXIS] = out->dim[PARE__TOPK_Y_AXIS] = shape[2];
-  out->dim[PARE__TOPK_Y_OUTER] = kept_in_all(out) * shape[2];
+  memcpy(out->dim, s, sizeof(shape));
+  out->dim[PARE__TOPK_RUN] = mode & PARE__TOPK_MERGE ? s[2] / 2 : 0;
+  out->dim[PARE__TOPK_X_OUTER] = s[1];
+  out->dim[PARE__TOPK_Y_OUTER] = kept_in_all(out);
   out->dim[PARE__TOPK_POSITION] = mode & PARE__TOPK_FIRST ? 5 : 0;
 }
 
 static bool problem(pare__case_set set, const pare_device_info *info, unsigned index, pare__problem *out) {
-  static const int64_t shapes[][5] = {{3, 37, 1, 37, 5}, {2, 150, 3, 64, 7}, {1, 1, 1, 1, 1}, {2, 700, 1, 300, 300}};
-  static const int64_t bench[][5] = {{1, 1000000, 1, 1024, 10}, {4096, 1000, 1, 1000, 5}};
+  static const int modes[] = {PARE__TOPK_FIRST, PARE__TOPK_FIRST | PARE__TOPK_SMALLEST, 0, PARE__TOPK_SMALLEST,
+                              PARE__TOPK_MERGE, PARE__TOPK_MERGE | PARE__TOPK_SMALLEST};
+  static const shape shapes[] = {{3, 37, 38, 5},        {2, 1500, 1200, 7},   {1, 1, 2, 1},          {2, 700, 300, 300},
+                                 {1, 1024, 1024, 1024}, {3, 8003, 8002, 501}, {2, 20011, 8192, 512}, {0, 5, 4, 2}};
+  static const struct {
+    int mode;
+    shape shape;
+  } bench[] = {{PARE__TOPK_FIRST, {1, 1000000, 8192, 10}},
+               {PARE__TOPK_FIRST, {4096, 1000, 1000, 5}},
+               {PARE__TOPK_FIRST, {1, 1000000, 1024, 1024}},
+               {PARE__TOPK_MERGE, {1, 1000000, 524288, 524288}}};
   if (set == PARE__CASES_BENCH) {
-    if (index < PARE__COUNT(bench)) make_problem(PARE__TOPK_FIRST, PARE_F32, bench[index], out);
+    if (index < PARE__COUNT(bench)) make_problem(bench[index].mode, PARE_F32, bench[index].shape, out);
     return index < PARE__COUNT(bench);
   }
-  unsigned nshapes = set == PARE__CASES_TEST ? 4 : 2, nmodes = set == PARE__CASES_TEST ? 4 : 2,
-           ndtypes = set == PARE__CASES_TEST ? PARE_NDTYPES : 1;
+  unsigned nshapes = set == PARE__CASES_TEST ? PARE__COUNT(shapes) : 2, nmodes = PARE__COUNT(modes);
+  unsigned ndtypes = set == PARE__CASES_TEST ? PARE_NDTYPES : 1;
   if (index >= nshapes * nmodes * ndtypes) return false;
   pare_dtype dtype = (pare_dtype)(index / nshapes / nmodes);
-  make_problem((int)(index / nshapes % nmodes), dtype == PARE_F64 && !info->can.f64 ? PARE_F32 : dtype,
+  make_problem(modes[index / nshapes % nmodes], dtype == PARE_F64 && !info->can.f64 ? PARE_F32 : dtype,
                shapes[index % nshapes], out);
   return true;
 }
