@@ -23,6 +23,7 @@ dist_doc_DATA += doc/floor-0-base.md
 dist_doc_DATA += doc/floor-1-ocl.md
 dist_doc_DATA += doc/floor-2-kernel.md
 dist_doc_DATA += doc/floor-3-tensor.md
+dist_doc_DATA += doc/floor-4-format.md
 dist_doc_DATA += doc/floor-4-sched.md
 dist_doc_DATA += doc/floor-5-op.md
 dist_doc_DATA += doc/floor-9-cli.md

@@ -193,3 +193,10 @@ check_PROGRAMS += tests/test_convolve
 tests_test_convolve_SOURCES = tests/test_convolve.c
 tests_test_convolve_LDADD = $(TEST_LDADD)
 tests_test_convolve_CPPFLAGS = $(TEST_CPPFLAGS)
+
+check_PROGRAMS += tests/test_format_npy
+tests_test_format_npy_SOURCES = tests/test_format_npy.c
+tests_test_format_npy_LDADD = $(TEST_LDADD)
+tests_test_format_npy_CPPFLAGS = $(TEST_CPPFLAGS)
+TESTS += tests/test_npy_numpy.py
+dist_check_SCRIPTS += tests/test_npy_numpy.py

@@ -1,6 +1,10 @@
 # Floor 4: file formats. They know nothing of devices.
 libpare_internal_la_SOURCES += src/format/mapping.c
 libpare_internal_la_SOURCES += src/format/mapping.h
+libpare_internal_la_SOURCES += src/format/npy.c
+libpare_internal_la_SOURCES += src/format/npy.h
+libpare_internal_la_SOURCES += src/format/npz.c
+libpare_internal_la_SOURCES += src/format/npz.h
 libpare_internal_la_SOURCES += src/format/onnx.c
 libpare_internal_la_SOURCES += src/format/onnx.h
 libpare_internal_la_SOURCES += src/format/onnx_data.c
