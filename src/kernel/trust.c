@@ -108,7 +108,7 @@ static pare_status note_key(pare__device *device, const pare__instance *instance
   pare__hash_text(hash, pare_version());
   pare__hash_text(hash, instance->family->name);
   pare__hash_text(hash, instance->variant->name);
-  pare__hash_text(hash, source);
+  pare__hash_text(hash, instance->variant->provider ? instance->variant->provider : source);
   pare__hash_bytes(hash, &instance->tuning, sizeof instance->tuning);
   pare__hash_bytes(hash, &instance->mode, sizeof instance->mode);
   pare__hash_bytes(hash, instance->dtype, sizeof instance->dtype);
@@ -199,8 +199,11 @@ static bool seen_before(const pare__family *family, const pare_device_info *info
                         unsigned index) {
   pare__problem problem;
   for (unsigned i = 0; i < index; i++) {
+    char ignored[REASON];
     memset(&problem, 0, sizeof problem);
-    if (family->problem(PARE__CASES_SELFTEST, info, i, &problem) && same_tuple(instance, &problem)) return true;
+    if (family->problem(PARE__CASES_SELFTEST, info, i, &problem) && same_tuple(instance, &problem) &&
+        pare__variant_possible(info, family, instance->variant, &problem, ignored, sizeof ignored))
+      return true;
   }
   return false;
 }
