@@ -42,6 +42,10 @@ bool pare__variant_possible(const pare_device_info *info, const pare__family *fa
     return false;
   }
   if (!problem) return true;
+  if (variant->whole_only && (problem->flags & PARE__IN_PIECES)) {
+    snprintf(reason, capacity, "cannot run in pieces");
+    return false;
+  }
   for (unsigned i = 0; i < family->nbuffers; i++)
     if (problem->dtype[i] == PARE_F64 && !info->can.f64) {
       snprintf(reason, capacity, "the device lacks f64");

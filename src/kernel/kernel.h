@@ -18,6 +18,9 @@
 typedef struct pare__family pare__family;
 typedef struct pare__variant pare__variant;
 
+/* Bits of a problem's flags. */
+enum { PARE__IN_PIECES = 1 /* must be run in pieces, whatever the choice */ };
+
 /* One instance of a family. What dim, real and mode mean is written at the family. dtype[i] is that of buffer i. */
 typedef struct pare__problem {
   int64_t dim[PARE__MAX_DIMS];
@@ -73,11 +76,13 @@ enum {
 typedef enum pare__shaped { PARE__FOR_CPU, PARE__FOR_GPU, PARE__FOR_ANY } pare__shaped;
 
 struct pare__variant {
-  const char *name; /* unique in the family */
-  const char *file; /* in cl/ */
+  const char *name;     /* unique in the family */
+  const char *file;     /* in cl/; NULL: a library brings the kernel */
+  const char *provider; /* that library with its version: a part of what was trusted */
   unsigned needs;
   pare__shaped shaped;
   bool risky;                /* inline assembly or extensions: first tested in a child process */
+  bool whole_only;           /* its bits depend on the shape of a piece: the choice of it forbids to split */
   uint32_t dtypes;           /* bit (1u << dtype[0]) set: takes it; 0: all of the family's */
   const pare__param *params; /* ends with {NULL, NULL}; NULL: none */
   /* Built-in tuning for this device and problem; NULL: the first value of each parameter. */

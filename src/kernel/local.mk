@@ -18,6 +18,9 @@ libpare_internal_la_SOURCES += src/kernel/family_gemm_pack.c
 libpare_internal_la_SOURCES += src/kernel/family_gemm_pack.h
 libpare_internal_la_SOURCES += src/kernel/family_gemm_wide.c
 libpare_internal_la_SOURCES += src/kernel/family_gemv.c
+if HAVE_CLBLAST
+libpare_internal_la_SOURCES += src/kernel/provider_clblast.c src/kernel/provider_clblast.h
+endif
 libpare_internal_la_SOURCES += src/kernel/family_reduce.h
 libpare_internal_la_SOURCES += src/kernel/family_reduce.c
 libpare_internal_la_SOURCES += src/kernel/reduce_reference.h

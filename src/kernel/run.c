@@ -143,6 +143,7 @@ pare_status pare__run_kernel(const pare__run *run, const char *entry, const char
 
 pare_status pare__run_choice(pare__device *device, const pare__family *family, const pare__choice *choice,
                              const pare__problem *whole, const pare__problem *piece, const pare__operand *operand) {
+  assert(!choice->variant->whole_only || memcmp(whole->dim, piece->dim, sizeof whole->dim) == 0);
   pare__run run = {device, choice->variant, choice->tuning, whole, piece, operand};
   return (choice->variant->launch ? choice->variant->launch : family->launch)(&run);
 }

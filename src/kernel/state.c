@@ -5,6 +5,7 @@
 
 static void state_close(void *attached) {
   pare__state *state = attached;
+  if (state->close_provider) state->close_provider();
   for (size_t i = 0; i < state->ntrust; i++) free(state->trust[i].reason);
   for (size_t i = 0; i < state->built_slots; i++) {
     free(state->built[i].entry);

@@ -42,8 +42,9 @@ typedef struct pare__state {
   size_t ntrust, trust_capacity;
   pare__built_kernel *built; /* open addressing; a power of two */
   size_t nbuilt, built_slots;
-  pare__kept_choice *choices; /* direct-mapped */
-  json_t *tuning;             /* family -> shape class -> {"variant", "tuning"}; NULL until loaded */
+  pare__kept_choice *choices;   /* direct-mapped */
+  void (*close_provider)(void); /* frees what a library keeps of this device; NULL: none ran here */
+  json_t *tuning;               /* family -> shape class -> {"variant", "tuning"}; NULL until loaded */
 } pare__state;
 
 /* The state of a device, made at first use. Call with the device locked. */

@@ -148,6 +148,8 @@ static pare_status run_product(const pare__piece *piece) {
 
 static const pare__codelet product_codelet = {"gemm", run_product};
 
+static bool is_staged(const pare_tensor *tensor) { return tensor && !pare__tensor_on_device(tensor); }
+
 /* The whole problem, what runs it, and whether its batch dimensions fit. */
 static bool describe_whole(const pare__product *p, product_params *params) {
   memset(params, 0, sizeof *params);
@@ -166,12 +168,11 @@ static bool describe_whole(const pare__product *p, product_params *params) {
   const bool few_rows = whole->dim[GEMM_M] <= GEMV_MOST_ROWS;
   params->family = few_rows ? &pare__family_gemv : &pare__family_gemm;
   whole->mode = few_rows ? pare__gemv_mode(whole) : pare__gemm_mode(whole);
+  if (is_staged(p->a) || is_staged(p->b) || is_staged(p->bias) || is_staged(p->c)) whole->flags = PARE__IN_PIECES;
   return fits;
 }
 
 /* ---- cutting ---- */
-
-static bool is_staged(const pare_tensor *tensor) { return tensor && !pare__tensor_on_device(tensor); }
 
 pare_status pare__product_slice(pare_tensor *tensor, int axis, int64_t start, int64_t count, pare_tensor **out) {
   *out = NULL;
@@ -183,28 +184,38 @@ pare_status pare__product_slice(pare_tensor *tensor, int axis, int64_t start, in
   return pare_tensor_slice(tensor, axis, start, count, 1, out);
 }
 
+/* Whether the variant that will run takes whole problems only. An error of the choice is left to the codelet. */
+static bool runs_whole_only(const pare__product *p, const product_params *params) {
+  pare__choice choice;
+  return pare__choose(pare__context_device(p->c->context), params->family, &params->whole, &choice) == PARE_OK &&
+         choice.variant->whole_only;
+}
+
 /* One task, split along the outermost dimension of C that is not 1, down to its rows. */
 static pare_status submit_task(const pare__product *p, const product_params *params) {
   const pare__shape *c = &p->c->shape;
   const int rows = c->rank - 2;
+  const bool whole = pare__shape_elements(c) > 0 && runs_whole_only(p, params);
   int axis = 0;
   while (axis < rows && c->dim[axis] == 1) axis++;
   const bool by_rows = axis == rows;
-  const int a_axis = p->a->shape.dim[axis] == 1 && c->dim[axis] != 1 ? PARE__WHOLE : axis;
-  const int b_axis = by_rows || p->b->shape.dim[axis] == 1 ? PARE__WHOLE : axis;
-  const int bias_axis = by_rows && p->bias && p->bias->shape.dim[0] != 1 ? 0 : PARE__WHOLE;
+  const int a_axis = whole || (p->a->shape.dim[axis] == 1 && c->dim[axis] != 1) ? PARE__WHOLE : axis;
+  const int b_axis = whole || by_rows || p->b->shape.dim[axis] == 1 ? PARE__WHOLE : axis;
+  const int bias_axis = !whole && by_rows && p->bias && p->bias->shape.dim[0] != 1 ? 0 : PARE__WHOLE;
   const bool empty = pare__shape_elements(c) == 0;
-  const pare__task task = {
-      .codelet = &product_codelet,
-      .context = p->c->context,
-      .params = params,
-      .params_bytes = sizeof *params,
-      .n = empty ? 0 : c->dim[axis],
-      .naccesses = NACCESSES,
-      .access = {[ACCESS_A] = {p->a, PARE__READ, a_axis, 1},
-                 [ACCESS_B] = {p->b, PARE__READ, b_axis, 1},
-                 [ACCESS_BIAS] = {p->bias, PARE__READ, bias_axis, 1},
-                 [ACCESS_C] = {p->c, p->options.beta != 0 ? PARE__READ_WRITE : PARE__WRITE, axis, 1}}};
+  const pare__task task = {.codelet = &product_codelet,
+                           .context = p->c->context,
+                           .params = params,
+                           .params_bytes = sizeof *params,
+                           .n = empty   ? 0
+                                : whole ? 1
+                                        : c->dim[axis],
+                           .naccesses = NACCESSES,
+                           .access = {[ACCESS_A] = {p->a, PARE__READ, a_axis, 1},
+                                      [ACCESS_B] = {p->b, PARE__READ, b_axis, 1},
+                                      [ACCESS_BIAS] = {p->bias, PARE__READ, bias_axis, 1},
+                                      [ACCESS_C] = {p->c, p->options.beta != 0 ? PARE__READ_WRITE : PARE__WRITE,
+                                                    whole ? PARE__WHOLE : axis, 1}}};
   return pare__submit(&task);
 }
 
