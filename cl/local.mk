@@ -40,3 +40,4 @@ dist_kernel_DATA += cl/convolve_tile.cl
 dist_kernel_DATA += cl/convolve_direct.cl
 dist_kernel_DATA += cl/convolve_direct_tile.cl
 dist_kernel_DATA += cl/convolve_depthwise.cl
+dist_kernel_DATA += cl/pool.cl

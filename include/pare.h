@@ -12,6 +12,7 @@
 #include <pare/model.h>
 #include <pare/move.h>
 #include <pare/normalise.h>
+#include <pare/pool.h>
 #include <pare/quantise.h>
 #include <pare/random.h>
 #include <pare/reduce.h>

@@ -55,3 +55,5 @@ libpare_internal_la_SOURCES += src/kernel/family_pad.c
 libpare_internal_la_SOURCES += src/kernel/family_convolve.c
 libpare_internal_la_SOURCES += src/kernel/family_convolve.h
 libpare_internal_la_SOURCES += src/kernel/family_convolve_cases.c
+libpare_internal_la_SOURCES += src/kernel/family_pool.c
+libpare_internal_la_SOURCES += src/kernel/family_pool.h

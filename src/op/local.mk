@@ -28,3 +28,4 @@ libpare_internal_la_SOURCES += src/op/convolve.h
 libpare_internal_la_SOURCES += src/op/convolve.c
 libpare_internal_la_SOURCES += src/op/convolve_blocks.c
 libpare_internal_la_SOURCES += src/op/convolve_weights.c
+libpare_internal_la_SOURCES += src/op/pool.c
