@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/arena.h"
 #include "base/base.h"
 #include "base/dtype.h"
 #include "base/hash.h"
@@ -24,6 +25,29 @@ static const char *below(const char *name) {
   snprintf(path, sizeof paths[0], "%s/%s", folder, name);
   return path;
 }
+
+/* ---- arenas ---- */
+
+START_TEST(an_arena_gives_zeroed_aligned_memory_up_to_its_limit) {
+  pare__arena arena = {.limit_bytes = 1 << 20};
+  void *memory;
+  const char *text;
+  for (size_t nbytes = 0; nbytes < 3000; nbytes += 7) {
+    ck_assert_int_eq(pare__arena_allocate(&arena, nbytes, &memory), PARE_OK);
+    ck_assert_uint_eq((uintptr_t)memory % _Alignof(max_align_t), 0);
+    for (size_t i = 0; i < nbytes; i++) ck_assert_int_eq(((char *)memory)[i], 0);
+    memset(memory, 0xff, nbytes);
+  }
+  ck_assert_int_eq(pare__arena_text(&arena, "abcd", 3, &text), PARE_OK);
+  ck_assert_str_eq(text, "abc");
+  ck_assert_int_eq(pare__arena_allocate(&arena, 1 << 20, &memory), PARE_ERR_MEMORY);
+  ck_assert_int_eq(pare__arena_allocate(&arena, SIZE_MAX, &memory), PARE_ERR_MEMORY);
+  ck_assert_ptr_null(memory);
+  pare__arena_clear(&arena);
+  ck_assert_int_eq(pare__arena_allocate(&arena, 1 << 19, &memory), PARE_OK);
+  pare__arena_clear(&arena);
+}
+END_TEST
 
 /* ---- status, message, log ---- */
 
@@ -340,6 +364,7 @@ int main(void) {
   if (!mkdtemp(folder)) return EXIT_FAILURE;
   Suite *suite = suite_create("base");
   TCase *cases = tcase_create("base");
+  tcase_add_test(cases, an_arena_gives_zeroed_aligned_memory_up_to_its_limit);
   tcase_add_test(cases, every_status_has_its_name_and_meaning);
   tcase_add_test(cases, a_message_belongs_to_its_thread_and_may_quote_itself);
   tcase_add_test(cases, the_log_hands_out_whole_lines_of_the_wanted_levels);

@@ -2,6 +2,9 @@
 FUZZERS_ALL = \
   tests/fuzz/fuzz_bytes \
   tests/fuzz/fuzz_database \
+  tests/fuzz/fuzz_npy \
+  tests/fuzz/fuzz_npz \
+  tests/fuzz/fuzz_onnx \
   tests/fuzz/fuzz_selector \
   tests/fuzz/fuzz_shape \
   tests/fuzz/fuzz_source
@@ -44,3 +47,18 @@ tests_fuzz_fuzz_source_SOURCES = tests/fuzz/fuzz_source.c $(FUZZ_COMMON)
 tests_fuzz_fuzz_source_CPPFLAGS = $(FUZZ_CPPFLAGS)
 tests_fuzz_fuzz_source_LDFLAGS = $(FUZZER_LINK)
 tests_fuzz_fuzz_source_LDADD = libpare_internal.la
+
+tests_fuzz_fuzz_npy_SOURCES = tests/fuzz/fuzz_npy.c $(FUZZ_COMMON)
+tests_fuzz_fuzz_npy_CPPFLAGS = $(FUZZ_CPPFLAGS)
+tests_fuzz_fuzz_npy_LDFLAGS = $(FUZZER_LINK)
+tests_fuzz_fuzz_npy_LDADD = libpare_internal.la
+
+tests_fuzz_fuzz_npz_SOURCES = tests/fuzz/fuzz_npz.c $(FUZZ_COMMON)
+tests_fuzz_fuzz_npz_CPPFLAGS = $(FUZZ_CPPFLAGS)
+tests_fuzz_fuzz_npz_LDFLAGS = $(FUZZER_LINK)
+tests_fuzz_fuzz_npz_LDADD = libpare_internal.la
+
+tests_fuzz_fuzz_onnx_SOURCES = tests/fuzz/fuzz_onnx.c $(FUZZ_COMMON)
+tests_fuzz_fuzz_onnx_CPPFLAGS = $(FUZZ_CPPFLAGS)
+tests_fuzz_fuzz_onnx_LDFLAGS = $(FUZZER_LINK)
+tests_fuzz_fuzz_onnx_LDADD = libpare_internal.la
