@@ -10,7 +10,10 @@
  * CONVERTV(A, B, n, v) turn a value of dtype A into one of dtype B as ONNX Cast and C do: to floats rounded to nearest
  * even, once; from floats to integers truncated and saturated, NaN to 0; between integers modulo 2^bits; to bool: v !=
  * 0. SAVE of a value that does not fit an integer dtype keeps its low bits. All are macros: any address space works; p
- * may be evaluated twice. */
+ * may be evaluated twice.
+ *
+ * The scalar limits of a vector's min and clamp are written out as vectors: given scalars, oclgrind 21.10 compares all
+ * lanes but the first with what lies behind them in its memory. */
 #ifndef PARE_DTYPE_CL
 #define PARE_DTYPE_CL
 
@@ -187,7 +190,7 @@ DTYPE_WIDTHS(DTYPE_DEFINE_F64)
 #define LOADV_i16(n, p, i) convert_int##n(vload##n(0, (p) + (i)))
 #define LOADV_i32(n, p, i) vload##n(0, (p) + (i))
 #define LOADV_i64(n, p, i) vload##n(0, (p) + (i))
-#define LOADV_bool(n, p, i) min(convert_int##n(vload##n(0, (p) + (i))), 1)
+#define LOADV_bool(n, p, i) min(convert_int##n(vload##n(0, (p) + (i))), (int##n)(1))
 #define LOAD(T, p, i) LOADV(T, 1, p, i)
 
 #define SAVEV(T, n, p, i, v) PASTE(SAVEV_, T)(n, p, i, v)
@@ -229,9 +232,9 @@ DTYPE_WIDTHS(DTYPE_DEFINE_F64)
 #define CONVERT_f_f16(n, v) (v)
 #define CONVERT_f_bf16(n, v) (v)
 #define CONVERT_f_f64(n, v) convert_double##n(v)
-#define CONVERT_f_i8(n, v) clamp(float_to_int##n(v), -128, 127)
-#define CONVERT_f_u8(n, v) clamp(float_to_int##n(v), 0, 255)
-#define CONVERT_f_i16(n, v) clamp(float_to_int##n(v), -32768, 32767)
+#define CONVERT_f_i8(n, v) clamp(float_to_int##n(v), (int##n)(-128), (int##n)(127))
+#define CONVERT_f_u8(n, v) clamp(float_to_int##n(v), (int##n)(0), (int##n)(255))
+#define CONVERT_f_i16(n, v) clamp(float_to_int##n(v), (int##n)(-32768), (int##n)(32767))
 #define CONVERT_f_i32(n, v) float_to_int##n(v)
 #define CONVERT_f_i64(n, v) float_to_long##n(v)
 #define CONVERT_f_bool(n, v) (((v) != 0.0f) & 1)
@@ -240,9 +243,9 @@ DTYPE_WIDTHS(DTYPE_DEFINE_F64)
 #define CONVERT_d_f16(n, v) double_to_odd##n(v)
 #define CONVERT_d_bf16(n, v) double_to_odd##n(v)
 #define CONVERT_d_f64(n, v) (v)
-#define CONVERT_d_i8(n, v) clamp(double_to_int##n(v), -128, 127)
-#define CONVERT_d_u8(n, v) clamp(double_to_int##n(v), 0, 255)
-#define CONVERT_d_i16(n, v) clamp(double_to_int##n(v), -32768, 32767)
+#define CONVERT_d_i8(n, v) clamp(double_to_int##n(v), (int##n)(-128), (int##n)(127))
+#define CONVERT_d_u8(n, v) clamp(double_to_int##n(v), (int##n)(0), (int##n)(255))
+#define CONVERT_d_i16(n, v) clamp(double_to_int##n(v), (int##n)(-32768), (int##n)(32767))
 #define CONVERT_d_i32(n, v) double_to_int##n(v)
 #define CONVERT_d_i64(n, v) double_to_long##n(v)
 #define CONVERT_d_bool(n, v) (convert_int##n((v) != 0.0) & 1)

@@ -47,13 +47,14 @@ __attribute__((reqd_work_group_size(TILE, GROUP_ROWS, 1))) __kernel void tiles(P
 
 #else
 
-/* Pairs of lanes of a and b, at distance 1, 2 and 4: three rounds of these transpose 8 x 8. */
+/* Pairs of lanes of a and b, at distance 1, 2 and 4: three rounds of these transpose 8 x 8. Lane by lane, which
+ * compiles to the same shuffles as vectors made of vectors: those crash oclgrind 21.10. */
 #define LOW1(a, b) (octet)((a).s0, (b).s0, (a).s2, (b).s2, (a).s4, (b).s4, (a).s6, (b).s6)
 #define HIGH1(a, b) (octet)((a).s1, (b).s1, (a).s3, (b).s3, (a).s5, (b).s5, (a).s7, (b).s7)
-#define LOW2(a, b) (octet)((a).s01, (b).s01, (a).s45, (b).s45)
-#define HIGH2(a, b) (octet)((a).s23, (b).s23, (a).s67, (b).s67)
-#define LOW4(a, b) (octet)((a).lo, (b).lo)
-#define HIGH4(a, b) (octet)((a).hi, (b).hi)
+#define LOW2(a, b) (octet)((a).s0, (a).s1, (b).s0, (b).s1, (a).s4, (a).s5, (b).s4, (b).s5)
+#define HIGH2(a, b) (octet)((a).s2, (a).s3, (b).s2, (b).s3, (a).s6, (a).s7, (b).s6, (b).s7)
+#define LOW4(a, b) (octet)((a).s0, (a).s1, (a).s2, (a).s3, (b).s0, (b).s1, (b).s2, (b).s3)
+#define HIGH4(a, b) (octet)((a).s4, (a).s5, (a).s6, (a).s7, (b).s4, (b).s5, (b).s6, (b).s7)
 
 /* out[c] = column c of the 8 x 8 elements at x. */
 static void transpose_octets(__global const element *x, long x_row, octet *out) {

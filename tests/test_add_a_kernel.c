@@ -1,28 +1,12 @@
 /* The example of doc/add-a-kernel.md, compiled as it stands there, is right. SPDX-License-Identifier: Apache-2.0 */
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "fixture.h"
 #include "kernel/kernel.h"
 
 extern const pare__family pare__family_axpy;
-
-static pare_device_list *list;
-static pare__device *device;
-
-static void setup(void) {
-  pare_device_choice choice;
-  size_t count;
-  ck_assert_msg(pare_device_list_open(false, &list) == PARE_OK, "%s", pare_message());
-  ck_assert_msg(pare_device_list_select(list, NULL, 1, &choice, &count) == PARE_OK, "%s", pare_message());
-  ck_assert_msg(pare__device_open(list, &choice, 0, &device) == PARE_OK, "%s", pare_message());
-}
-
-static void teardown(void) {
-  pare__device_close(device);
-  pare_device_list_close(list);
-}
 
 START_TEST(rows_of_the_example_are_trusted) {
   for (const pare__variant *variant = pare__family_axpy.variants; variant->name; variant++) {
@@ -60,18 +44,10 @@ START_TEST(problems_of_the_example_are_right) {
 END_TEST
 
 int main(void) {
-  setenv("PARE_KERNEL_PATH", PARE_TEST_KERNELS, 1);
-  Suite *suite = suite_create("add-a-kernel");
+  setenv("PARE_KERNEL_PATH", PARE_BUILD_FOLDER "/tests/add-a-kernel:" PARE_SOURCE_FOLDER "/cl", 1);
   TCase *laws = tcase_create("laws");
-  tcase_set_timeout(laws, 120);
-  tcase_add_checked_fixture(laws, setup, teardown);
+  tcase_add_checked_fixture(laws, open_device, close_device);
   tcase_add_test(laws, rows_of_the_example_are_trusted);
   tcase_add_test(laws, problems_of_the_example_are_right);
-  suite_add_tcase(suite, laws);
-  SRunner *runner = srunner_create(suite);
-  srunner_set_fork_status(runner, CK_NOFORK);
-  srunner_run_all(runner, CK_ENV);
-  int nfailed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return nfailed != 0;
+  return run_tests("add-a-kernel", laws);
 }

@@ -1,5 +1,4 @@
 /* Floor 0: sizes, number formats, text, files. SPDX-License-Identifier: Apache-2.0 */
-#include <check.h>
 #include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
@@ -14,6 +13,7 @@
 #include "base/dtype.h"
 #include "base/hash.h"
 #include "base/path.h"
+#include "run.h"
 
 static char folder[] = "/tmp/pare-test-XXXXXX";
 
@@ -362,7 +362,6 @@ END_TEST
 
 int main(void) {
   if (!mkdtemp(folder)) return EXIT_FAILURE;
-  Suite *suite = suite_create("base");
   TCase *cases = tcase_create("base");
   tcase_add_test(cases, an_arena_gives_zeroed_aligned_memory_up_to_its_limit);
   tcase_add_test(cases, every_status_has_its_name_and_meaning);
@@ -378,13 +377,5 @@ int main(void) {
   tcase_add_test(cases, files_are_written_whole_and_read_back);
   tcase_add_test(cases, the_cache_folder_is_never_relative);
   tcase_add_test(cases, kernels_are_found_where_it_is_said_and_never_in_the_current_directory);
-  suite_add_tcase(suite, cases);
-  SRunner *runner = srunner_create(suite);
-  srunner_set_fork_status(runner, CK_NOFORK);
-  srunner_run_all(runner, CK_NORMAL);
-  int nfailed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  char command[100];
-  snprintf(command, sizeof command, "rm -rf '%s'", folder);
-  return system(command) == 0 && nfailed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return remove_folder(folder, run_tests("base", cases));
 }

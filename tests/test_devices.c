@@ -1,5 +1,4 @@
 /* Listing, probing and dividing devices, on every device there is. SPDX-License-Identifier: Apache-2.0 */
-#include <check.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,8 +10,7 @@
 #include "ocl/child.h"
 #include "ocl/list.h"
 #include "ocl/probe.h"
-
-#define OK(call) ck_assert_msg((call) == PARE_OK, "%s", pare_message())
+#include "run.h"
 
 static char cache[] = "/tmp/pare-test-XXXXXX";
 static pare_device_list *list;
@@ -279,35 +277,21 @@ int main(int argc, char **argv) {
   setenv("PARE_CACHE", cache, 1);
   unsetenv("PARE_KERNEL_PATH");
   unsetenv("PARE_DEVICE");
-  int nfailed = 0;
-  if (argc > 1) {
-    nfailed = strcmp(argv[1], "nothing") == 0 ? nothing_is_there() : several_are_there();
-  } else {
-    Suite *suite = suite_create("devices");
-    TCase *cases = tcase_create("devices");
-    tcase_add_checked_fixture(cases, setup, teardown);
-    tcase_add_test(cases, every_device_says_what_it_is);
-    tcase_add_test(cases, capabilities_agree_with_each_other);
-    tcase_add_test(cases, silent_loops_are_caught);
-    tcase_add_test(cases, a_child_finds_the_same_as_this_process);
-    tcase_add_test(cases, without_the_helper_nothing_risky_is_possible);
-    tcase_add_test(cases, a_child_that_dies_proves_nothing_possible);
-    tcase_add_test(cases, what_was_found_is_kept);
-    tcase_add_test(cases, without_the_kernel_file_devices_are_still_listed);
-    tcase_add_test(cases, parts_have_the_units_that_were_asked);
-    tcase_add_test(cases, a_device_opens_again_and_again);
-    tcase_add_test(cases, drivers_errors_have_names);
-    tcase_add_test(cases, a_machine_without_drivers_is_no_error);
-    tcase_add_test(cases, one_driver_may_list_several_devices);
-    suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_NORMAL);
-    nfailed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-  }
-  char command[100];
-  snprintf(command, sizeof command, "rm -rf '%s'", cache);
-  if (system(command) != 0) return 99;
-  return nfailed;
+  if (argc > 1) return remove_folder(cache, strcmp(argv[1], "nothing") == 0 ? nothing_is_there() : several_are_there());
+  TCase *cases = tcase_create("devices");
+  tcase_add_checked_fixture(cases, setup, teardown);
+  tcase_add_test(cases, every_device_says_what_it_is);
+  tcase_add_test(cases, capabilities_agree_with_each_other);
+  tcase_add_test(cases, silent_loops_are_caught);
+  tcase_add_test(cases, a_child_finds_the_same_as_this_process);
+  tcase_add_test(cases, without_the_helper_nothing_risky_is_possible);
+  tcase_add_test(cases, a_child_that_dies_proves_nothing_possible);
+  tcase_add_test(cases, what_was_found_is_kept);
+  tcase_add_test(cases, without_the_kernel_file_devices_are_still_listed);
+  tcase_add_test(cases, parts_have_the_units_that_were_asked);
+  tcase_add_test(cases, a_device_opens_again_and_again);
+  tcase_add_test(cases, drivers_errors_have_names);
+  tcase_add_test(cases, a_machine_without_drivers_is_no_error);
+  tcase_add_test(cases, one_driver_may_list_several_devices);
+  return remove_folder(cache, run_tests("devices", cases));
 }

@@ -1,6 +1,5 @@
 /* Elementwise operations through the public API: laws of broadcasting, splitting, views, types.
  * SPDX-License-Identifier: Apache-2.0 */
-#include <check.h>
 #include <math.h>
 #include <pare/elementwise.h>
 #include <stdio.h>
@@ -8,26 +7,8 @@
 #include <string.h>
 
 #include "base/dtype.h"
+#include "fixture.h"
 #include "tensor/context.h"
-
-static pare_context *context;
-
-static void open_context(void) { ck_assert_msg(pare_context_open(NULL, &context) == PARE_OK, "%s", pare_message()); }
-static void close_context(void) { pare_context_close(context); }
-
-#define OK(call) ck_assert_msg((call) == PARE_OK, "%s", pare_message())
-
-static pare_tensor *empty(pare_dtype dtype, int rank, const int64_t *shape) {
-  pare_tensor *tensor;
-  OK(pare_tensor_create(context, dtype, rank, shape, &tensor));
-  return tensor;
-}
-
-static int64_t count_of(int rank, const int64_t *shape) {
-  int64_t n = 1;
-  for (int i = 0; i < rank; i++) n *= shape[i];
-  return n;
-}
 
 /* A tensor of floats that differ, exact in every float dtype. */
 static pare_tensor *counting(int rank, const int64_t *shape, float first, float **values) {
@@ -37,13 +18,6 @@ static pare_tensor *counting(int rank, const int64_t *shape, float first, float 
   pare_tensor *tensor;
   OK(pare_tensor_from(context, PARE_F32, rank, shape, *values, (size_t)n * sizeof(float), &tensor));
   return tensor;
-}
-
-static float *read_floats(pare_tensor *tensor) {
-  size_t nbytes = (size_t)pare_tensor_elements(tensor) * sizeof(float);
-  float *values = malloc(nbytes + 1);
-  OK(pare_tensor_read(tensor, values, nbytes));
-  return values;
 }
 
 /* Position in a tensor of shape `from` of element `index` of shape `to`, as numpy broadcasts. */
@@ -81,11 +55,11 @@ START_TEST(broadcasts_as_numpy_does) {
   const shapes *s = &broadcasts[_i];
   float *a_values, *b_values;
   pare_tensor *a = counting(s->a_rank, s->a, 1, &a_values), *b = counting(s->b_rank, s->b, 1000, &b_values);
-  pare_tensor *out = empty(PARE_F32, s->rank, s->out);
+  pare_tensor *out = empty_tensor(PARE_F32, s->rank, s->out);
   for (int pieces = 0; pieces <= 3; pieces++) { /* the law of splitting: any cut gives the same */
     pare__context_split(context, pieces);
     OK(pare_binary(PARE_BINARY_sub, a, b, out));
-    float *values = read_floats(out);
+    float *values = floats_of(out);
     for (int64_t i = 0; i < count_of(s->rank, s->out); i++)
       ck_assert_float_eq(values[i], a_values[stretched(s->rank, s->out, s->a_rank, s->a, i)] -
                                         b_values[stretched(s->rank, s->out, s->b_rank, s->b, i)]);
@@ -105,13 +79,13 @@ START_TEST(pieces_give_the_same_bits) {
                                                     PARE_UNARY_log};
   const int64_t shape[] = {7, 143};
   float *values;
-  pare_tensor *a = counting(2, shape, -3.25f, &values), *out = empty(PARE_F32, 2, shape);
+  pare_tensor *a = counting(2, shape, -3.25f, &values), *out = empty_tensor(PARE_F32, 2, shape);
   OK(pare_unary(operations[_i], a, out));
-  float *once = read_floats(out);
+  float *once = floats_of(out);
   for (int pieces = 2; pieces <= 5; pieces++) {
     pare__context_split(context, pieces);
     OK(pare_unary(operations[_i], a, out));
-    float *cut = read_floats(out);
+    float *cut = floats_of(out);
     ck_assert_mem_eq(once, cut, sizeof(float) * 7 * 143);
     free(cut);
   }
@@ -129,20 +103,20 @@ START_TEST(views_are_read_and_written_in_place) {
   pare_tensor *base = counting(2, shape, 0, &values), *turned, *backwards, *every_other, *out_view;
   OK(pare_tensor_permute(base, (const int[]){1, 0}, &turned));
   OK(pare_tensor_slice(turned, 0, 9, 10, -1, &backwards));
-  pare_tensor *wide = empty(PARE_F32, 2, (const int64_t[]){10, 12});
+  pare_tensor *wide = empty_tensor(PARE_F32, 2, (const int64_t[]){10, 12});
   float sevens[120];
   for (int i = 0; i < 120; i++) sevens[i] = 7;
   OK(pare_tensor_write(wide, sevens, sizeof sevens));
   OK(pare_tensor_slice(wide, 1, 1, 6, 2, &out_view));
   OK(pare_unary(PARE_UNARY_neg, backwards, out_view));
-  float *got = read_floats(wide);
+  float *got = floats_of(wide);
   for (int i = 0; i < 10; i++)
     for (int j = 0; j < 12; j++)
       ck_assert(j % 2 == 1 ? got[i * 12 + j] == -values[j / 2 * 10 + 9 - i] : got[i * 12 + j] == 7);
   free(got);
   OK(pare_tensor_slice(base, 1, 0, 5, 2, &every_other));
   OK(pare_binary(PARE_BINARY_mul, every_other, every_other, every_other));
-  got = read_floats(base);
+  got = floats_of(base);
   for (int i = 0; i < 60; i++) ck_assert_float_eq(got[i], i % 2 == 0 ? values[i] * values[i] : values[i]);
   free(got);
   pare_tensor *const all[] = {base, turned, backwards, every_other, out_view, wide};
@@ -157,7 +131,7 @@ START_TEST(an_overlapping_input_is_read_before_it_is_overwritten) {
   pare_tensor *base = counting(2, shape, 0, &values), *turned;
   OK(pare_tensor_permute(base, (const int[]){1, 0}, &turned));
   OK(pare_binary(PARE_BINARY_add, turned, base, base));
-  float *got = read_floats(base);
+  float *got = floats_of(base);
   for (int i = 0; i < 33; i++)
     for (int j = 0; j < 33; j++) ck_assert_float_eq(got[i * 33 + j], values[i * 33 + j] + values[j * 33 + i]);
   free(got);
@@ -172,7 +146,7 @@ START_TEST(integers_of_64_bits_are_exact) {
   const int64_t b_values[] = {1, -1, 3, 2, 2, 0};
   int64_t got[6];
   const int64_t shape[] = {6};
-  pare_tensor *a, *b, *out = empty(PARE_I64, 1, shape);
+  pare_tensor *a, *b, *out = empty_tensor(PARE_I64, 1, shape);
   OK(pare_tensor_from(context, PARE_I64, 1, shape, a_values, sizeof a_values, &a));
   OK(pare_tensor_from(context, PARE_I64, 1, shape, b_values, sizeof b_values, &b));
   OK(pare_binary(PARE_BINARY_add, a, b, out));
@@ -197,7 +171,7 @@ START_TEST(nan_infinity_and_denormals_follow_ieee) {
   const float b_values[] = {1, NAN, -INFINITY, INFINITY, 1e-40f, 0.0f, NAN, -1};
   const int64_t shape[] = {8};
   float got[8];
-  pare_tensor *a, *b, *out = empty(PARE_F32, 1, shape);
+  pare_tensor *a, *b, *out = empty_tensor(PARE_F32, 1, shape);
   OK(pare_tensor_from(context, PARE_F32, 1, shape, a_values, sizeof a_values, &a));
   OK(pare_tensor_from(context, PARE_F32, 1, shape, b_values, sizeof b_values, &b));
   OK(pare_binary(PARE_BINARY_max, a, b, out));
@@ -227,7 +201,7 @@ START_TEST(where_takes_every_dtype) {
     pare__store(dtype, b_values, (size_t)i, dtype == PARE_BOOL ? i & 1 : i);
     pare__store(dtype, c_values, (size_t)i, dtype == PARE_BOOL ? ~i & 1 : 100 + i);
   }
-  pare_tensor *a, *b, *c, *out = empty(dtype, 2, shape);
+  pare_tensor *a, *b, *c, *out = empty_tensor(dtype, 2, shape);
   OK(pare_tensor_from(context, PARE_BOOL, 1, (const int64_t[]){5}, condition, sizeof condition, &a));
   OK(pare_tensor_from(context, dtype, 2, shape, b_values, 15 * element, &b));
   OK(pare_tensor_from(context, dtype, 2, shape, c_values, 15 * element, &c));
@@ -246,7 +220,7 @@ START_TEST(casts_round_and_saturate) {
   const uint8_t truth[] = {1, 1, 1, 1, 1, 1, 1, 1};
   const int64_t shape[] = {8};
   int8_t got[8];
-  pare_tensor *a, *narrow = empty(PARE_I8, 1, shape), *flags = empty(PARE_BOOL, 1, shape);
+  pare_tensor *a, *narrow = empty_tensor(PARE_I8, 1, shape), *flags = empty_tensor(PARE_BOOL, 1, shape);
   OK(pare_tensor_from(context, PARE_F32, 1, shape, values, sizeof values, &a));
   OK(pare_cast(a, narrow));
   OK(pare_tensor_read(narrow, got, sizeof got));
@@ -261,9 +235,10 @@ START_TEST(casts_round_and_saturate) {
 END_TEST
 
 START_TEST(bad_input_gets_a_clear_error) {
-  pare_tensor *a = empty(PARE_F32, 2, (const int64_t[]){3, 4}), *b = empty(PARE_F32, 1, (const int64_t[]){3});
-  pare_tensor *i = empty(PARE_I32, 2, (const int64_t[]){3, 4}), *small = empty(PARE_F32, 1, (const int64_t[]){4}),
-              *view;
+  pare_tensor *a = empty_tensor(PARE_F32, 2, (const int64_t[]){3, 4}),
+              *b = empty_tensor(PARE_F32, 1, (const int64_t[]){3});
+  pare_tensor *i = empty_tensor(PARE_I32, 2, (const int64_t[]){3, 4}),
+              *small = empty_tensor(PARE_F32, 1, (const int64_t[]){4}), *view;
   OK(pare_tensor_broadcast(small, 2, (const int64_t[]){3, 4}, &view));
   ck_assert_int_eq(pare_binary(PARE_BINARY_add, a, b, a), PARE_ERR_SHAPE);
   ck_assert_ptr_nonnull(strstr(pare_message(), "[3, 4]"));
@@ -287,13 +262,13 @@ END_TEST
 START_TEST(a_chain_keeps_its_order) {
   const int64_t shape[] = {1024};
   float *values;
-  pare_tensor *x = counting(1, shape, 0, &values), *y = empty(PARE_F32, 1, shape), *one;
+  pare_tensor *x = counting(1, shape, 0, &values), *y = empty_tensor(PARE_F32, 1, shape), *one;
   OK(pare_tensor_from(context, PARE_F32, 0, NULL, &(float){1}, sizeof(float), &one));
   for (int i = 0; i < 500; i++) {
     OK(pare_binary(PARE_BINARY_add, x, one, y));
     OK(pare_binary(PARE_BINARY_add, y, one, x));
   }
-  float *got = read_floats(x);
+  float *got = floats_of(x);
   for (int i = 0; i < 1024; i++) ck_assert_float_eq(got[i], values[i] + 1000);
   free(got);
   free(values);
@@ -306,7 +281,6 @@ END_TEST
 int main(void) {
   TCase *laws = tcase_create("elementwise");
   tcase_add_checked_fixture(laws, open_context, close_context);
-  tcase_set_timeout(laws, 600);
   tcase_add_loop_test(laws, broadcasts_as_numpy_does, 0, (int)(sizeof broadcasts / sizeof *broadcasts));
   tcase_add_loop_test(laws, pieces_give_the_same_bits, 0, 5);
   tcase_add_test(laws, views_are_read_and_written_in_place);
@@ -317,12 +291,5 @@ int main(void) {
   tcase_add_test(laws, casts_round_and_saturate);
   tcase_add_test(laws, bad_input_gets_a_clear_error);
   tcase_add_test(laws, a_chain_keeps_its_order);
-  Suite *suite = suite_create("elementwise");
-  suite_add_tcase(suite, laws);
-  SRunner *runner = srunner_create(suite);
-  srunner_set_fork_status(runner, CK_NOFORK);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed > 0;
+  return run_tests("elementwise", laws);
 }

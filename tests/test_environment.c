@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * Without arguments a sample of the allocations fails; with "all" every single one does. */
-#include <check.h>
 #include <pare.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 #include <unistd.h>
 
 #include "fault/system.h"
+#include "run.h"
 #include "workload.h"
 
 enum { SEED = 3, SAMPLE = 40 };
@@ -185,10 +185,8 @@ START_TEST(kernels_that_cannot_be_read) {
 }
 END_TEST
 
-static Suite *make_suite(void) {
-  Suite *suite = suite_create("environment");
+static TCase *make_tests(void) {
   TCase *cases = tcase_create("broken surroundings");
-  tcase_set_timeout(cases, 0);
   tcase_add_checked_fixture(cases, start, stop);
   tcase_add_test(cases, every_allocation_that_fails_is_told);
   tcase_add_test(cases, the_limit_in_the_environment_counts);
@@ -198,8 +196,7 @@ static Suite *make_suite(void) {
   tcase_add_test(cases, a_kernel_folder_without_kernels);
   tcase_add_test(cases, kernels_that_do_not_build);
   tcase_add_test(cases, kernels_that_cannot_be_read);
-  suite_add_tcase(suite, cases);
-  return suite;
+  return cases;
 }
 
 int main(int argc, char **argv) {
@@ -210,11 +207,5 @@ int main(int argc, char **argv) {
   snprintf(command, sizeof command, "touch %s/file", folder);
   if (system(command) != 0) return EXIT_FAILURE;
   setenv("PARE_DEVICE", "cpu", 0);
-  SRunner *runner = srunner_create(make_suite());
-  srunner_set_fork_status(runner, CK_NOFORK);
-  srunner_run_all(runner, CK_ENV);
-  int nfailed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  snprintf(command, sizeof command, "rm -rf %s", folder);
-  return system(command) == 0 && nfailed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return remove_folder(folder, run_tests("environment", make_tests()));
 }

@@ -1,15 +1,13 @@
 /* The executor: pieces, staging of tensors over the largest buffer, failed work. SPDX-License-Identifier: Apache-2.0 */
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "fixture.h"
 #include "sched/sched.h"
 
-#define OK(call) ck_assert_msg((call) == PARE_OK, "%s", pare_message())
 enum { ROWS = 37, COLUMNS = 53 };
 
-static pare_context *context;
 static uint64_t real_limit;
 static unsigned pieces_run;
 
@@ -19,12 +17,12 @@ static void limit_buffers(uint64_t nbytes) {
 }
 
 static void setup(void) {
-  OK(pare_context_open(NULL, &context));
+  open_context();
   real_limit = pare_context_device(context)->max_buffer_bytes;
 }
 static void teardown(void) {
   limit_buffers(real_limit);
-  pare_context_close(context);
+  close_context();
 }
 
 /* ---- a codelet: y = x + row number, on i32 [rows, columns], whose split axis is either dimension. It runs on the host
@@ -232,7 +230,6 @@ START_TEST(a_flag_that_a_kernel_raised_is_told_once) {
 END_TEST
 
 int main(void) {
-  Suite *suite = suite_create("executor");
   TCase *laws = tcase_create("executor");
   tcase_add_checked_fixture(laws, setup, teardown);
   tcase_add_loop_test(laws, pieces_give_the_whole, 0, 16);
@@ -242,11 +239,5 @@ int main(void) {
   tcase_add_test(laws, failed_work_surfaces_at_read_and_wait_and_spreads);
   tcase_add_test(laws, foreign_and_read_only_tensors_are_refused);
   tcase_add_test(laws, a_flag_that_a_kernel_raised_is_told_once);
-  suite_add_tcase(suite, laws);
-  SRunner *runner = srunner_create(suite);
-  srunner_set_fork_status(runner, CK_NOFORK);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed != 0;
+  return run_tests("executor", laws);
 }

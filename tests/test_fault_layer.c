@@ -3,7 +3,6 @@
 #define CL_TARGET_OPENCL_VERSION 300
 #endif
 #include <CL/cl.h>
-#include <check.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "fault/fault.h"
+#include "run.h"
 
 static const fault_control *fault;
 static cl_device_id device;
@@ -164,12 +164,11 @@ END_TEST
 
 int main(void) {
   const char *why;
-  fault = fault_layer_load(FAULT_LAYER_PATH, &why);
+  fault = fault_layer_load(&why);
   if (fault == NULL || !find_device()) {
     fprintf(stderr, "test_fault_layer: %s\n", fault == NULL ? why : "no OpenCL device");
     return EXIT_FAILURE;
   }
-  Suite *suite = suite_create("fault layer");
   TCase *cases = tcase_create("calls");
   tcase_add_checked_fixture(cases, open_queue, close_queue);
   tcase_add_test(cases, fails_exactly_the_calls_meant);
@@ -179,11 +178,5 @@ int main(void) {
   tcase_add_test(cases, delays_calls);
   tcase_add_test(cases, logs_calls_with_their_status);
   tcase_add_test(cases, a_tenth_of_duty_takes_much_longer);
-  suite_add_tcase(suite, cases);
-  SRunner *runner = srunner_create(suite);
-  srunner_set_fork_status(runner, CK_NOFORK);
-  srunner_run_all(runner, CK_ENV);
-  int nfailed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return nfailed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return run_tests("fault layer", cases);
 }

@@ -3,7 +3,6 @@
  *
  * Without arguments the first two and the last call of every name fail, one after the other; with "all" every single
  * one does. */
-#include <check.h>
 #include <pare.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 #include <unistd.h>
 
 #include "fault/fault.h"
+#include "run.h"
 #include "workload.h"
 
 enum { SEED = 7, CL_RESOURCES = -5, MAX_NAMES = 200 };
@@ -81,7 +81,7 @@ static bool run_with_fault(const char *call, unsigned long nth, int code) {
 static void run_clean(void) {
   pare_context *context;
   fault->reset();
-  ck_assert_msg(pare_context_open(NULL, &context) == PARE_OK, "%s", pare_message());
+  OK(pare_context_open(NULL, &context));
   expect_right("without faults", context);
   pare_context_close(context);
   expect_nothing_live("without faults");
@@ -170,25 +170,15 @@ int main(int argc, char **argv) {
   all_calls = argc > 1 && strcmp(argv[1], "all") == 0;
   if (mkdtemp(cache_folder) == NULL || setenv("PARE_CACHE", cache_folder, 1) != 0) return EXIT_FAILURE;
   setenv("PARE_DEVICE", "cpu", 0);
-  fault = fault_layer_load(FAULT_LAYER_PATH, &why);
+  fault = fault_layer_load(&why);
   if (fault == NULL) {
     fprintf(stderr, "test_faults: %s\n", why);
     return EXIT_FAILURE;
   }
-  Suite *suite = suite_create("faults");
   TCase *cases = tcase_create("driver calls");
-  tcase_set_timeout(cases, 0);
   tcase_add_test(cases, every_call_out_of_resources);
   tcase_add_test(cases, every_call_failing_in_its_own_way);
   tcase_add_test(cases, every_call_with_a_cold_cache);
   tcase_add_test(cases, a_lost_device_is_an_error_and_nothing_more);
-  suite_add_tcase(suite, cases);
-  SRunner *runner = srunner_create(suite);
-  srunner_set_fork_status(runner, CK_NOFORK);
-  srunner_run_all(runner, CK_ENV);
-  int nfailed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  pare_cache_clear(NULL);
-  rmdir(cache_folder);
-  return nfailed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return remove_folder(cache_folder, run_tests("faults", cases));
 }

@@ -4,12 +4,12 @@
  * Nothing here knows a family: a new row is tested because it is in the table. PARE_TEST_SMALL=1 takes the problems of
  * the self-test only (for oclgrind); PARE_TEST_ALL=1 takes every problem, where otherwise a family with many is
  * sampled; PARE_DEVICE restricts the devices; PARE_TEST_FAMILY the families. */
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "kernel/kernel.h"
+#include "run.h"
 
 #define MAX_DEVICES 16
 
@@ -18,14 +18,14 @@ static pare__device *devices[MAX_DEVICES];
 static size_t ndevices;
 
 static void open_devices(void) {
-  ck_assert_msg(pare_device_list_open(false, &list) == PARE_OK, "%s", pare_message());
+  OK(pare_device_list_open(false, &list));
   pare_device_choice choice[MAX_DEVICES];
   const char *spec = getenv("PARE_DEVICE");
   size_t count;
   ck_assert_msg(pare_device_list_select(list, spec && *spec ? spec : "all", MAX_DEVICES, choice, &count) == PARE_OK,
                 "%s", pare_message());
   for (size_t i = 0; i < count && i < MAX_DEVICES; i++) {
-    ck_assert_msg(pare__device_open(list, &choice[i], 0, &devices[ndevices]) == PARE_OK, "%s", pare_message());
+    OK(pare__device_open(list, &choice[i], 0, &devices[ndevices]));
     printf("device: %s (%s)\n", pare__device_info(devices[ndevices])->name,
            pare__device_info(devices[ndevices])->driver);
     ndevices++;
@@ -148,19 +148,10 @@ END_TEST
 int main(void) {
   int nfamilies = 0;
   while (pare__families[nfamilies]) nfamilies++;
-  Suite *suite = suite_create("kernels");
-  TCase *table = tcase_create("table");
-  tcase_add_test(table, table_is_well_formed);
-  suite_add_tcase(suite, table);
   TCase *kernels = tcase_create("kernels");
   tcase_add_unchecked_fixture(kernels, open_devices, close_devices);
+  tcase_add_test(kernels, table_is_well_formed);
   tcase_add_loop_test(kernels, every_variant_meets_its_reference, 0, nfamilies);
   if (!getenv("PARE_TEST_SMALL")) tcase_add_loop_test(kernels, self_test_trusts_every_variant, 0, nfamilies);
-  suite_add_tcase(suite, kernels);
-  SRunner *runner = srunner_create(suite);
-  srunner_set_fork_status(runner, CK_NOFORK); /* drivers do not survive fork */
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed != 0;
+  return run_tests("kernels", kernels);
 }

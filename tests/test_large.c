@@ -2,15 +2,13 @@
  *
  * PoCL is told to have 1 GiB, of which it gives a quarter to a buffer. Skipped (77) where the device gives more than 1
  * GiB. */
-#include <check.h>
 #include <pare.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-static pare_context *context;
-static int64_t most; /* floats that one buffer holds */
+#include "fixture.h"
 
-#define OK(call) ck_assert_msg((call) == PARE_OK, "%s", pare_message())
+static int64_t most; /* floats that one buffer holds */
 
 /* A tensor whose element i is value(i): small integers, so that sums of products are exact. */
 static pare_tensor *make_tensor(int rank, const int64_t *shape, float (*value)(int64_t)) {
@@ -25,20 +23,6 @@ static pare_tensor *make_tensor(int rank, const int64_t *shape, float (*value)(i
   return tensor;
 }
 
-static float *read_tensor(pare_tensor *tensor) {
-  size_t nbytes = (size_t)pare_tensor_elements(tensor) * sizeof(float);
-  float *values = malloc(nbytes);
-  ck_assert_ptr_nonnull(values);
-  OK(pare_tensor_read(tensor, values, nbytes));
-  return values;
-}
-
-static pare_tensor *empty_tensor(pare_dtype dtype, int rank, const int64_t *shape) {
-  pare_tensor *tensor;
-  OK(pare_tensor_create(context, dtype, rank, shape, &tensor));
-  return tensor;
-}
-
 static float left_value(int64_t i) { return (float)(i % 5 - 2); }
 static float right_value(int64_t i) { return (float)(i % 7 - 3); }
 
@@ -50,7 +34,7 @@ static void check_product(int64_t m, int64_t n, int64_t k) {
   OK(pare_gemm(a, b, NULL, NULL, c));
   pare_tensor_close(a);
   pare_tensor_close(b);
-  float *values = read_tensor(c);
+  float *values = floats_of(c);
   pare_tensor_close(c);
   const int64_t step = m * n / 5000 + 1;
   for (int64_t i = 0; i < m * n; i += step) {
@@ -75,7 +59,7 @@ START_TEST(elementwise) {
   pare_tensor *a = make_tensor(1, shape, left_value), *b = make_tensor(1, shape, right_value);
   OK(pare_binary(PARE_BINARY_mul, a, b, a));
   pare_tensor_close(b);
-  float *values = read_tensor(a);
+  float *values = floats_of(a);
   pare_tensor_close(a);
   for (int64_t i = 0; i < count; i++)
     if (values[i] != left_value(i) * right_value(i))
@@ -115,7 +99,7 @@ START_TEST(reductions_over_either_axis) {
   OK(pare_reduce(x, PARE_REDUCTION_MAX, (const int[]){1}, 1, false, per_row));
   OK(pare_reduce(x, PARE_REDUCTION_SUM, (const int[]){0}, 1, false, per_column));
   pare_tensor_close(x);
-  float *largest = read_tensor(per_row), *sums = read_tensor(per_column);
+  float *largest = floats_of(per_row), *sums = floats_of(per_column);
   for (int64_t row = 0; row < rows; row++) ck_assert_float_eq(largest[row], 3.0f);
   for (int64_t column = 0; column < columns; column += 99) {
     double expected = 0;
@@ -143,21 +127,14 @@ int main(void) {
     return 77;
   }
   most = (int64_t)(largest_bytes / sizeof(float));
-  Suite *suite = suite_create("large tensors");
   TCase *cases = tcase_create("larger than a buffer");
-  tcase_set_timeout(cases, 0);
   tcase_add_test(cases, product_of_a_tall_matrix);
   tcase_add_test(cases, product_with_a_wide_matrix);
   tcase_add_test(cases, product_that_is_large);
   tcase_add_test(cases, elementwise);
   tcase_add_test(cases, reductions);
   tcase_add_test(cases, reductions_over_either_axis);
-  suite_add_tcase(suite, cases);
-  SRunner *runner = srunner_create(suite);
-  srunner_set_fork_status(runner, CK_NOFORK);
-  srunner_run_all(runner, CK_ENV);
-  int nfailed = srunner_ntests_failed(runner);
-  srunner_free(runner);
+  int status = run_tests("large tensors", cases);
   pare_context_close(context);
-  return nfailed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return status;
 }

@@ -1,25 +1,12 @@
 /* Copies, permutes, concat and split against element by element moves on the host. SPDX-License-Identifier: Apache-2.0
  */
-#include <check.h>
 #include <pare/move.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "fixture.h"
 #include "tensor/context.h"
-
-static pare_context *context;
-
-static void open_context(void) { ck_assert_msg(pare_context_open(NULL, &context) == PARE_OK, "%s", pare_message()); }
-static void close_context(void) { pare_context_close(context); }
-
-#define OK(call) ck_assert_msg((call) == PARE_OK, "%s", pare_message())
-
-static pare_tensor *empty(pare_dtype dtype, int rank, const int64_t *shape) {
-  pare_tensor *tensor;
-  OK(pare_tensor_create(context, dtype, rank, shape, &tensor));
-  return tensor;
-}
 
 /* Bytes that differ from element to element, whatever the dtype; bool stays 0 or 1. */
 static pare_tensor *filled(pare_dtype dtype, int rank, const int64_t *shape, unsigned char **bytes) {
@@ -69,7 +56,7 @@ START_TEST(permutes_move_every_element) {
   for (int i = 0; i < rank; i++) turned[i] = shape[axes[i]];
   unsigned char *bytes;
   size_t element = pare_dtype_bytes(dtype);
-  pare_tensor *a = filled(dtype, rank, shape, &bytes), *out = empty(dtype, rank, turned);
+  pare_tensor *a = filled(dtype, rank, shape, &bytes), *out = empty_tensor(dtype, rank, turned);
   for (int pieces = 0; pieces <= 3; pieces += 1) {
     pare__context_split(context, pieces);
     OK(pare_permute(a, axes, out));
@@ -101,9 +88,9 @@ START_TEST(split_undoes_concat) {
   for (int i = 0; i < 4; i++) {
     shape[axis] = lengths[i];
     parts[i] = filled(PARE_I16, 3, shape, &bytes[i]);
-    back[i] = empty(PARE_I16, 3, shape);
+    back[i] = empty_tensor(PARE_I16, 3, shape);
   }
-  pare_tensor *whole = empty(PARE_I16, 3, whole_shape), *one;
+  pare_tensor *whole = empty_tensor(PARE_I16, 3, whole_shape), *one;
   OK(pare_concat(4, parts, axis - 3, whole));
   OK(pare_tensor_slice(whole, axis, 3, 1, 1, &one));
   unsigned char *got = read_bytes(one);
@@ -140,7 +127,7 @@ END_TEST
 START_TEST(a_copy_expands) {
   unsigned char *bytes;
   pare_tensor *a = filled(PARE_U8, 2, (const int64_t[]){3, 1}, &bytes),
-              *out = empty(PARE_U8, 3, (const int64_t[]){2, 3, 50});
+              *out = empty_tensor(PARE_U8, 3, (const int64_t[]){2, 3, 50});
   OK(pare_copy(a, out));
   unsigned char *got = read_bytes(out);
   for (int i = 0; i < 300; i++) ck_assert_uint_eq(got[i], bytes[i / 50 % 3]);
@@ -152,7 +139,8 @@ START_TEST(a_copy_expands) {
 END_TEST
 
 START_TEST(bad_input_gets_a_clear_error) {
-  pare_tensor *a = empty(PARE_F32, 2, (const int64_t[]){3, 4}), *b = empty(PARE_I32, 2, (const int64_t[]){3, 4});
+  pare_tensor *a = empty_tensor(PARE_F32, 2, (const int64_t[]){3, 4}),
+              *b = empty_tensor(PARE_I32, 2, (const int64_t[]){3, 4});
   ck_assert_int_eq(pare_copy(a, b), PARE_ERR_TYPE);
   ck_assert_int_eq(pare_copy(NULL, b), PARE_ERR_ARGUMENT);
   ck_assert_int_eq(pare_copy(a, NULL), PARE_ERR_ARGUMENT);
@@ -173,18 +161,10 @@ END_TEST
 int main(void) {
   TCase *laws = tcase_create("move");
   tcase_add_checked_fixture(laws, open_context, close_context);
-  tcase_set_timeout(laws, 600);
   tcase_add_loop_test(laws, permutes_move_every_element, 0, (int)(sizeof permutes / sizeof *permutes) * PARE_NDTYPES);
   tcase_add_loop_test(laws, split_undoes_concat, 0, 3);
   tcase_add_test(laws, a_tensor_is_reversed_in_place);
   tcase_add_test(laws, a_copy_expands);
   tcase_add_test(laws, bad_input_gets_a_clear_error);
-  Suite *suite = suite_create("move");
-  suite_add_tcase(suite, laws);
-  SRunner *runner = srunner_create(suite);
-  srunner_set_fork_status(runner, CK_NOFORK);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed > 0;
+  return run_tests("move", laws);
 }

@@ -1,69 +1,35 @@
 /* Softmax and normalisation through the public API: laws, views, pieces, long rows.
  * SPDX-License-Identifier: Apache-2.0 */
-#include <check.h>
 #include <math.h>
 #include <pare/normalise.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/base.h"
+#include "fixture.h"
 #include "tensor/context.h"
-
-static pare_context *context;
-
-static void open_context(void) { ck_assert_msg(pare_context_open(NULL, &context) == PARE_OK, "%s", pare_message()); }
-static void close_context(void) { pare_context_close(context); }
-
-#define MUST(call) ck_assert_msg((call) == PARE_OK, "%s", pare_message())
-
-static int64_t count(int rank, const int64_t *shape) {
-  int64_t n = 1;
-  for (int d = 0; d < rank; d++) n *= shape[d];
-  return n;
-}
-
-static float *random_floats(int64_t n, uint32_t seed) {
-  float *data = malloc((size_t)(n + 1) * sizeof *data);
-  for (int64_t i = 0; i < n; i++) {
-    seed = seed * 1664525U + 1013904223U;
-    data[i] = (float)(seed >> 8) / 8388608.0F - 1.0F;
-  }
-  return data;
-}
-
-static pare_tensor *tensor_of(int rank, const int64_t *shape, const float *data) {
-  pare_tensor *tensor;
-  MUST(pare_tensor_from(context, PARE_F32, rank, shape, data, (size_t)count(rank, shape) * sizeof(float), &tensor));
-  return tensor;
-}
 
 static pare_tensor *like(pare_tensor *x) {
   pare_tensor *out;
-  MUST(pare_tensor_create(context, PARE_F32, pare_tensor_rank(x), pare_tensor_shape(x), &out));
+  OK(pare_tensor_create(context, PARE_F32, pare_tensor_rank(x), pare_tensor_shape(x), &out));
   return out;
-}
-
-static float *values(pare_tensor *tensor) {
-  size_t n = (size_t)pare_tensor_elements(tensor);
-  float *data = malloc((n + 1) * sizeof *data);
-  MUST(pare_tensor_read(tensor, data, n * sizeof *data));
-  return data;
 }
 
 /* exp(log-softmax) = softmax, rows add up to 1, and a shift of the row changes nothing. */
 START_TEST(softmax_along_any_axis) {
   static const int64_t shape[3] = {5, 67, 33};
-  float *x = random_floats(count(3, shape), 1), *shifted = random_floats(count(3, shape), 1);
-  for (int64_t i = 0; i < count(3, shape); i++) shifted[i] += 1024;
-  pare_tensor *a = tensor_of(3, shape, x), *b = tensor_of(3, shape, shifted), *y = like(a), *l = like(a), *z = like(a);
+  float *x = random_floats(count_of(3, shape), 1), *shifted = random_floats(count_of(3, shape), 1);
+  for (int64_t i = 0; i < count_of(3, shape); i++) shifted[i] += 1024;
+  pare_tensor *a = tensor_of(PARE_F32, 3, shape, x), *b = tensor_of(PARE_F32, 3, shape, shifted), *y = like(a),
+              *l = like(a), *z = like(a);
   for (int axis = -1; axis < 2; axis++) {
-    MUST(pare_softmax(a, axis, y));
-    MUST(pare_log_softmax(a, axis, l));
-    MUST(pare_softmax(b, axis, z));
-    float *p = values(y), *q = values(l), *r = values(z);
+    OK(pare_softmax(a, axis, y));
+    OK(pare_log_softmax(a, axis, l));
+    OK(pare_softmax(b, axis, z));
+    float *p = floats_of(y), *q = floats_of(l), *r = floats_of(z);
     int d = axis < 0 ? 2 : axis;
     int64_t stride = d == 2 ? 1 : d == 1 ? 33 : 67 * 33;
-    for (int64_t i = 0; i < count(3, shape); i++) {
+    for (int64_t i = 0; i < count_of(3, shape); i++) {
       ck_assert_double_le(fabs(exp((double)q[i]) - p[i]), 2e-6);
       ck_assert_double_le(fabs(r[i] - p[i]), 2e-4);
       if (i / stride % shape[d] != 0) continue;
@@ -75,8 +41,8 @@ START_TEST(softmax_along_any_axis) {
     free(q);
     free(r);
   }
-  MUST(pare_softmax(a, 1, a)); /* in place */
-  MUST(pare_softmax(b, 1, z));
+  OK(pare_softmax(a, 1, a)); /* in place */
+  OK(pare_softmax(b, 1, z));
   pare_tensor_close(z);
   pare_tensor_close(l);
   pare_tensor_close(y);
@@ -89,11 +55,11 @@ END_TEST
 
 START_TEST(long_rows_go_in_blocks) {
   static const int64_t shape[2] = {2, 300007};
-  float *x = random_floats(count(2, shape), 3);
+  float *x = random_floats(count_of(2, shape), 3);
   x[300007 + 5] = NAN;
-  pare_tensor *a = tensor_of(2, shape, x), *y = like(a);
-  MUST(pare_softmax(a, 1, y));
-  float *p = values(y);
+  pare_tensor *a = tensor_of(PARE_F32, 2, shape, x), *y = like(a);
+  OK(pare_softmax(a, 1, y));
+  float *p = floats_of(y);
   double sum = 0;
   for (int64_t i = 0; i < shape[1]; i++) sum += p[i];
   ck_assert_double_le(fabs(sum - 1), 1e-4);
@@ -102,9 +68,9 @@ START_TEST(long_rows_go_in_blocks) {
   x[300007 + 5] = 0;
   for (int64_t i = 0; i < shape[1]; i++) x[i] += 1000;
   pare_tensor_close(a);
-  a = tensor_of(2, shape, x);
-  MUST(pare_layer_norm(a, 1, NULL, NULL, 0, y, NULL, NULL));
-  p = values(y);
+  a = tensor_of(PARE_F32, 2, shape, x);
+  OK(pare_layer_norm(a, 1, NULL, NULL, 0, y, NULL, NULL));
+  p = floats_of(y);
   for (int row = 0; row < 2; row++) {
     double mean = 0, square = 0;
     for (int64_t i = 0; i < shape[1]; i++) {
@@ -124,43 +90,45 @@ END_TEST
 /* Group norm with one channel a group is instance norm; layer norm of the same runs is group norm without scale. */
 START_TEST(norms_agree_with_each_other) {
   static const int64_t shape[4] = {3, 6, 5, 7}, rows[2] = {18, 35}, channels = 6, flat[2] = {18, 6};
-  float *x = random_floats(count(4, shape), 5), *s = random_floats(6, 6), *b = random_floats(6, 7);
-  pare_tensor *a = tensor_of(4, shape, x), *scale = tensor_of(1, &channels, s), *bias = tensor_of(1, &channels, b);
+  float *x = random_floats(count_of(4, shape), 5), *s = random_floats(6, 6), *b = random_floats(6, 7);
+  pare_tensor *a = tensor_of(PARE_F32, 4, shape, x), *scale = tensor_of(PARE_F32, 1, &channels, s),
+              *bias = tensor_of(PARE_F32, 1, &channels, b);
   pare_tensor *group = like(a), *instance = like(a), *layer, *seen, *mean, *inverse;
   static const int64_t one[2] = {18, 1};
-  MUST(pare_group_norm(a, 6, scale, bias, 1e-5, group));
-  MUST(pare_instance_norm(a, scale, bias, 1e-5, instance));
-  MUST(pare_tensor_reshape(a, 2, rows, &seen));
+  OK(pare_group_norm(a, 6, scale, bias, 1e-5, group));
+  OK(pare_instance_norm(a, scale, bias, 1e-5, instance));
+  OK(pare_tensor_reshape(a, 2, rows, &seen));
   layer = like(seen);
-  MUST(pare_tensor_create(context, PARE_F32, 2, one, &mean));
-  MUST(pare_tensor_create(context, PARE_F32, 2, one, &inverse));
-  MUST(pare_layer_norm(seen, -1, NULL, NULL, 1e-5, layer, mean, inverse));
-  float *g = values(group), *i = values(instance), *l = values(layer), *m = values(mean), *v = values(inverse);
-  for (int64_t k = 0; k < count(4, shape); k++) {
+  OK(pare_tensor_create(context, PARE_F32, 2, one, &mean));
+  OK(pare_tensor_create(context, PARE_F32, 2, one, &inverse));
+  OK(pare_layer_norm(seen, -1, NULL, NULL, 1e-5, layer, mean, inverse));
+  float *g = floats_of(group), *i = floats_of(instance), *l = floats_of(layer), *m = floats_of(mean),
+        *v = floats_of(inverse);
+  for (int64_t k = 0; k < count_of(4, shape); k++) {
     int64_t c = k / 35 % 6, row = k / 35;
     ck_assert_float_eq(g[k], i[k]);
     ck_assert_double_le(fabs(g[k] - (l[k] * s[c] + b[c])), 1e-5);
     ck_assert_double_le(fabs(l[k] - (x[k] - m[row]) * v[row]), 1e-5);
   }
   /* batch norm with ready-made statistics, channels first and channels last */
-  pare_tensor *batch = like(a), *view, *wide = tensor_of(2, flat, x), *columns = like(wide);
+  pare_tensor *batch = like(a), *view, *wide = tensor_of(PARE_F32, 2, flat, x), *columns = like(wide);
   float *variance = random_floats(6, 8);
   for (int c = 0; c < 6; c++) variance[c] += 2;
-  pare_tensor *var = tensor_of(1, &channels, variance);
-  MUST(pare_batch_norm(a, scale, bias, bias, var, 1e-3, batch));
-  MUST(pare_batch_norm(wide, NULL, NULL, bias, var, 1e-3, columns));
-  float *p = values(batch), *q = values(columns);
-  for (int64_t k = 0; k < count(4, shape); k++) {
+  pare_tensor *var = tensor_of(PARE_F32, 1, &channels, variance);
+  OK(pare_batch_norm(a, scale, bias, bias, var, 1e-3, batch));
+  OK(pare_batch_norm(wide, NULL, NULL, bias, var, 1e-3, columns));
+  float *p = floats_of(batch), *q = floats_of(columns);
+  for (int64_t k = 0; k < count_of(4, shape); k++) {
     int64_t c = k / 35 % 6, d = k % 6;
     ck_assert_double_le(fabs(p[k] - ((x[k] - b[c]) / sqrt(variance[c] + 1e-3) * s[c] + b[c])), 1e-5);
     if (k < 108) ck_assert_double_le(fabs(q[k] - (x[k] - b[d]) / sqrt(variance[d] + 1e-3)), 1e-5);
   }
   static const int transposed[4] = {0, 1, 3, 2};
-  MUST(pare_tensor_permute(a, transposed, &view));
+  OK(pare_tensor_permute(a, transposed, &view));
   pare_tensor *of_view = like(view);
-  MUST(pare_instance_norm(view, scale, bias, 1e-5, of_view));
-  float *w = values(of_view);
-  for (int64_t k = 0; k < count(4, shape); k++)
+  OK(pare_instance_norm(view, scale, bias, 1e-5, of_view));
+  float *w = floats_of(of_view);
+  for (int64_t k = 0; k < count_of(4, shape); k++)
     ck_assert_double_le(fabs(w[k / 35 * 35 + k % 7 * 5 + k / 7 % 5] - i[k]), 1e-5);
   ck_assert_int_eq(pare_group_norm(a, 4, scale, bias, 1e-5, group), PARE_ERR_SHAPE);
   ck_assert_int_eq(pare_layer_norm(a, 4, NULL, NULL, 1e-5, group, NULL, NULL), PARE_ERR_ARGUMENT);
@@ -176,20 +144,20 @@ START_TEST(pieces_give_the_same_bits) {
   static const int64_t shapes[][2] = {{37, 129}, {3, 140001}};
   for (size_t s = 0; s < PARE__COUNT(shapes); s++)
     for (int which = 0; which < 4; which++) {
-      float *x = random_floats(count(2, shapes[s]), 9), *first = NULL;
-      pare_tensor *a = tensor_of(2, shapes[s], x), *y = like(a);
+      float *x = random_floats(count_of(2, shapes[s]), 9), *first = NULL;
+      pare_tensor *a = tensor_of(PARE_F32, 2, shapes[s], x), *y = like(a);
       for (int n = 1; n <= 3; n++) {
         pare__context_split(context, n);
-        MUST(which == 0   ? pare_softmax(a, 1, y)
-             : which == 1 ? pare_softmax(a, 0, y)
-             : which == 2 ? pare_layer_norm(a, 1, NULL, NULL, 1e-5, y, NULL, NULL)
-                          : pare_instance_norm(a, NULL, NULL, 1e-5, y));
+        OK(which == 0   ? pare_softmax(a, 1, y)
+           : which == 1 ? pare_softmax(a, 0, y)
+           : which == 2 ? pare_layer_norm(a, 1, NULL, NULL, 1e-5, y, NULL, NULL)
+                        : pare_instance_norm(a, NULL, NULL, 1e-5, y));
         pare__context_split(context, 0);
-        float *got = values(y);
+        float *got = floats_of(y);
         if (n == 1)
           first = got;
         else {
-          ck_assert_msg(memcmp(first, got, (size_t)count(2, shapes[s]) * sizeof(float)) == 0,
+          ck_assert_msg(memcmp(first, got, (size_t)count_of(2, shapes[s]) * sizeof(float)) == 0,
                         "operation %d in %d pieces differs", which, n);
           free(got);
         }
@@ -207,12 +175,12 @@ START_TEST(empty_and_scalar_rows) {
   for (size_t s = 0; s < PARE__COUNT(shapes); s++) {
     pare_tensor *x, *y;
     float zero[3] = {0, 1, 2};
-    MUST(pare_tensor_from(context, PARE_F32, 2, shapes[s], zero, (size_t)count(2, shapes[s]) * sizeof(float), &x));
+    OK(pare_tensor_from(context, PARE_F32, 2, shapes[s], zero, (size_t)count_of(2, shapes[s]) * sizeof(float), &x));
     y = like(x);
-    MUST(pare_softmax(x, 1, y));
-    MUST(pare_layer_norm(x, 1, NULL, NULL, 1e-5, y, NULL, NULL));
-    MUST(pare_rms_norm(x, 1, NULL, 1e-5, y));
-    MUST(pare_instance_norm(x, NULL, NULL, 1e-5, y));
+    OK(pare_softmax(x, 1, y));
+    OK(pare_layer_norm(x, 1, NULL, NULL, 1e-5, y, NULL, NULL));
+    OK(pare_rms_norm(x, 1, NULL, 1e-5, y));
+    OK(pare_instance_norm(x, NULL, NULL, 1e-5, y));
     pare_tensor_close(x);
     pare_tensor_close(y);
   }
@@ -220,20 +188,12 @@ START_TEST(empty_and_scalar_rows) {
 END_TEST
 
 int main(void) {
-  Suite *suite = suite_create("normalise");
   TCase *tests = tcase_create("normalise");
-  tcase_set_timeout(tests, 600);
   tcase_add_unchecked_fixture(tests, open_context, close_context);
   tcase_add_test(tests, softmax_along_any_axis);
   tcase_add_test(tests, long_rows_go_in_blocks);
   tcase_add_test(tests, norms_agree_with_each_other);
   tcase_add_test(tests, pieces_give_the_same_bits);
   tcase_add_test(tests, empty_and_scalar_rows);
-  suite_add_tcase(suite, tests);
-  SRunner *runner = srunner_create(suite);
-  srunner_set_fork_status(runner, CK_NOFORK); /* drivers do not survive fork */
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed != 0;
+  return run_tests("normalise", tests);
 }

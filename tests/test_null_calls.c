@@ -2,11 +2,12 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * tests/tools/make-null-calls writes the rows from the public headers, so that no function is forgotten. */
-#include <check.h>
 #include <pare.h>
 #include <pare/opencl.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "run.h"
 
 /* What means something without arguments. */
 static bool takes_nothing(const char *function) {
@@ -25,7 +26,7 @@ static void expect_told(const char *function, pare_status status) {
 START_TEST(null_is_told) {
 #define STATUS_CALL(name, call) expect_told(#name, call);
 #define OTHER_CALL(name, call)
-#include "null_calls.h"
+#include "tests/null_calls.h"
 #undef STATUS_CALL
 #undef OTHER_CALL
 }
@@ -34,20 +35,13 @@ END_TEST
 START_TEST(null_is_harmless) {
 #define STATUS_CALL(name, call)
 #define OTHER_CALL(name, call) (void)call;
-#include "null_calls.h"
+#include "tests/null_calls.h"
 }
 END_TEST
 
 int main(void) {
-  Suite *suite = suite_create("null calls");
   TCase *cases = tcase_create("null calls");
   tcase_add_test(cases, null_is_told);
   tcase_add_test(cases, null_is_harmless);
-  suite_add_tcase(suite, cases);
-  SRunner *runner = srunner_create(suite);
-  srunner_set_fork_status(runner, CK_NOFORK);
-  srunner_run_all(runner, CK_ENV);
-  int nfailed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return nfailed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return run_tests("null calls", cases);
 }

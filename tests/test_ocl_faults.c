@@ -1,6 +1,5 @@
 /* Every OpenCL call of floor 1 fails once: an error or a way around it, nothing leaked, and then all works again.
  * SPDX-License-Identifier: Apache-2.0 */
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "fault/fault.h"
 #include "ocl/cache.h"
 #include "ocl/list.h"
+#include "run.h"
 
 #define MANY_CALLS 2000
 
@@ -137,7 +137,7 @@ int main(void) {
                                "void more(__global int *x) { x[get_global_id(0)] += MORE; }\n";
   const char *why = "";
   char path[100], kernels[300];
-  if (!mkdtemp(folder) || !(fault = fault_layer_load(FAULT_LAYER_PATH, &why))) {
+  if (!mkdtemp(folder) || !(fault = fault_layer_load(&why))) {
     fprintf(stderr, "%s\n", why);
     return 77; /* the loader takes no layers */
   }
@@ -146,18 +146,9 @@ int main(void) {
   setenv("PARE_CACHE", folder, 1);
   setenv("PARE_KERNEL_PATH", kernels, 1);
   if (pare__file_write(path, source, sizeof source - 1) != PARE_OK) return 99;
-  Suite *suite = suite_create("faults of floor 1");
   TCase *cases = tcase_create("faults");
   tcase_add_test(cases, any_call_may_fail_once);
   tcase_add_test(cases, any_call_may_fail_while_everything_is_new);
   tcase_add_test(cases, a_fault_is_not_kept_as_a_lack);
-  suite_add_tcase(suite, cases);
-  SRunner *runner = srunner_create(suite);
-  srunner_set_fork_status(runner, CK_NOFORK);
-  srunner_run_all(runner, CK_NORMAL);
-  int nfailed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  char command[100];
-  snprintf(command, sizeof command, "rm -rf '%s'", folder);
-  return system(command) == 0 && nfailed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return remove_folder(folder, run_tests("faults of floor 1", cases));
 }

@@ -1,5 +1,4 @@
 /* Programs, the disk cache, buffers and launches, on every device there is. SPDX-License-Identifier: Apache-2.0 */
-#include <check.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -14,8 +13,8 @@
 #include "base/path.h"
 #include "ocl/cache.h"
 #include "ocl/list.h"
+#include "run.h"
 
-#define OK(call) ck_assert_msg((call) == PARE_OK, "%s", pare_message())
 #define NITEMS 64
 #define NPROCESSES 3
 
@@ -560,22 +559,15 @@ int main(int argc, char **argv) {
   if (pare_device_list_open(true, &list) != PARE_OK || pare_device_list_count(list) == 0) return 99;
   setenv("PARE_KERNEL_PATH", kernels, 1);
   pare_log_set(keep_line, NULL, PARE_LOG_INFO);
-  Suite *suite = suite_create("program");
   TCase *cases = tcase_create("program");
   tcase_add_checked_fixture(cases, child ? NULL : setup, NULL);
-  if (child)
+  if (child) {
+    setenv("CK_VERBOSITY", "silent", 1);
     tcase_add_test(cases, one_of_many_processes);
-  else
+  } else {
     add_tests(cases);
-  suite_add_tcase(suite, cases);
-  SRunner *runner = srunner_create(suite);
-  srunner_set_fork_status(runner, CK_NOFORK);
-  srunner_run_all(runner, child ? CK_SILENT : CK_NORMAL);
-  int nfailed = srunner_ntests_failed(runner);
-  srunner_free(runner);
+  }
+  int status = run_tests("program", cases);
   pare_device_list_close(list);
-  if (child) return nfailed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-  char command[100];
-  snprintf(command, sizeof command, "rm -rf '%s'", folder);
-  return system(command) == 0 && nfailed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return child ? status : remove_folder(folder, status);
 }

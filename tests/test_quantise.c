@@ -1,38 +1,23 @@
 /* Quantisation through the public API: round trips, axes, the law of splitting, errors.
  * SPDX-License-Identifier: Apache-2.0 */
-#include <check.h>
 #include <math.h>
 #include <pare/quantise.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "fixture.h"
 #include "tensor/context.h"
-
-#define MUST(call) ck_assert_msg((call) == PARE_OK, "%s", pare_message())
 
 enum { ROWS = 37, COLUMNS = 53, COUNT = ROWS * COLUMNS };
 static const int64_t shape[] = {ROWS, COLUMNS};
 
-static pare_context *context;
 static float values[COUNT];
 
-static void open_context(void) {
-  MUST(pare_context_open(NULL, &context));
-  uint32_t state = 1;
-  for (int i = 0; i < COUNT; i++) {
-    state = state * 1664525U + 1013904223U;
-    values[i] = (float)(state >> 8) / 8388608.0F - 0.75F;
-  }
-}
-static void close_context(void) { pare_context_close(context); }
-
-static pare_tensor *tensor_of(pare_dtype dtype, int rank, const int64_t *dim, const void *data, size_t nbytes) {
-  pare_tensor *tensor;
-  if (data)
-    MUST(pare_tensor_from(context, dtype, rank, dim, data, nbytes, &tensor));
-  else
-    MUST(pare_tensor_create(context, dtype, rank, dim, &tensor));
-  return tensor;
+static void setup(void) {
+  open_context();
+  float *random = random_floats(COUNT, 1);
+  for (int i = 0; i < COUNT; i++) values[i] = random[i] + 0.25F;
+  free(random);
 }
 
 /* |dequantise(quantise(x)) - x| <= scale / 2, for every axis, and the same bits in one, two and three pieces. */
@@ -45,17 +30,17 @@ START_TEST(round_trip_is_within_half_a_step) {
     scale[i] = 0.012F + 0.0001F * (float)i;
     zero[i] = (int8_t)(i % 5 - 2);
   }
-  pare_tensor *x = tensor_of(PARE_F32, 2, shape, values, sizeof values);
-  pare_tensor *s = tensor_of(PARE_F32, 1, &n, scale, (size_t)n * sizeof *scale);
-  pare_tensor *z = tensor_of(PARE_I8, 1, &n, zero, (size_t)n);
-  pare_tensor *tq = tensor_of(PARE_I8, 2, shape, NULL, 0), *tx = tensor_of(PARE_F32, 2, shape, NULL, 0);
+  pare_tensor *x = tensor_of(PARE_F32, 2, shape, values);
+  pare_tensor *s = tensor_of(PARE_F32, 1, &n, scale);
+  pare_tensor *z = tensor_of(PARE_I8, 1, &n, zero);
+  pare_tensor *tq = empty_tensor(PARE_I8, 2, shape), *tx = empty_tensor(PARE_F32, 2, shape);
   for (int pieces = 1; pieces <= 3; pieces++) {
     pare__context_split(context, pieces);
-    MUST(pare_quantize(x, s, z, axis, tq));
-    MUST(pare_dequantize(tq, s, z, axis, tx));
-    MUST(pare_tensor_read(tq, pieces == 1 ? first : q, sizeof q));
+    OK(pare_quantize(x, s, z, axis, tq));
+    OK(pare_dequantize(tq, s, z, axis, tx));
+    OK(pare_tensor_read(tq, pieces == 1 ? first : q, sizeof q));
     if (pieces > 1) ck_assert_mem_eq(first, q, sizeof q);
-    MUST(pare_tensor_read(tx, back, sizeof back));
+    OK(pare_tensor_read(tx, back, sizeof back));
     for (int i = 0; i < COUNT; i++) {
       const float step = scale[axis < 0 ? 0 : axis == 0 ? i / COLUMNS : i % COLUMNS];
       ck_assert_float_le(fabsf(back[i] - values[i]), 0.5001F * step);
@@ -73,10 +58,10 @@ START_TEST(ties_round_to_even_and_the_rest_saturates) {
   static const float one = 1.0F;
   const int64_t n = 10;
   int8_t got[10];
-  pare_tensor *tx = tensor_of(PARE_F32, 1, &n, x, sizeof x), *s = tensor_of(PARE_F32, 0, NULL, &one, sizeof one);
-  pare_tensor *q = tensor_of(PARE_I8, 1, &n, NULL, 0);
-  MUST(pare_quantize(tx, s, NULL, 0, q));
-  MUST(pare_tensor_read(q, got, sizeof got));
+  pare_tensor *tx = tensor_of(PARE_F32, 1, &n, x), *s = tensor_of(PARE_F32, 0, NULL, &one);
+  pare_tensor *q = empty_tensor(PARE_I8, 1, &n);
+  OK(pare_quantize(tx, s, NULL, 0, q));
+  OK(pare_tensor_read(q, got, sizeof got));
   ck_assert_mem_eq(got, want, sizeof want);
   pare_tensor_close(tx);
   pare_tensor_close(s);
@@ -93,14 +78,14 @@ START_TEST(dynamic_quantisation_covers_the_range) {
   x[n - 1] = 2.0F;
   uint8_t *got = malloc((size_t)n), zero;
   float scale;
-  pare_tensor *tx = tensor_of(PARE_F32, 1, &n, x, (size_t)n * sizeof *x), *q = tensor_of(PARE_U8, 1, &n, NULL, 0);
-  pare_tensor *s = tensor_of(PARE_F32, 0, NULL, NULL, 0), *z = tensor_of(PARE_U8, 0, NULL, NULL, 0);
+  pare_tensor *tx = tensor_of(PARE_F32, 1, &n, x), *q = empty_tensor(PARE_U8, 1, &n);
+  pare_tensor *s = empty_tensor(PARE_F32, 0, NULL), *z = empty_tensor(PARE_U8, 0, NULL);
   for (int pieces = 1; pieces <= 3; pieces++) {
     pare__context_split(context, pieces);
-    MUST(pare_dynamic_quantize(tx, q, s, z));
-    MUST(pare_tensor_read(q, got, (size_t)n));
-    MUST(pare_tensor_read(s, &scale, sizeof scale));
-    MUST(pare_tensor_read(z, &zero, 1));
+    OK(pare_dynamic_quantize(tx, q, s, z));
+    OK(pare_tensor_read(q, got, (size_t)n));
+    OK(pare_tensor_read(s, &scale, sizeof scale));
+    OK(pare_tensor_read(z, &zero, 1));
     ck_assert_float_eq_tol(scale, 5.0F / 255.0F, 1e-8F);
     ck_assert_uint_eq(zero, 153);
     ck_assert_uint_eq(got[n / 2], 0);
@@ -117,9 +102,9 @@ END_TEST
 
 START_TEST(errors_name_what_was_found) {
   static const int64_t three = 3;
-  pare_tensor *x = tensor_of(PARE_F32, 2, shape, values, sizeof values), *q = tensor_of(PARE_U8, 2, shape, NULL, 0);
-  pare_tensor *s = tensor_of(PARE_F32, 1, &three, NULL, 0), *z = tensor_of(PARE_I8, 1, &three, NULL, 0);
-  pare_tensor *one = tensor_of(PARE_F32, 0, NULL, NULL, 0);
+  pare_tensor *x = tensor_of(PARE_F32, 2, shape, values), *q = empty_tensor(PARE_U8, 2, shape);
+  pare_tensor *s = empty_tensor(PARE_F32, 1, &three), *z = empty_tensor(PARE_I8, 1, &three);
+  pare_tensor *one = empty_tensor(PARE_F32, 0, NULL);
   ck_assert_int_eq(pare_quantize(x, s, NULL, 0, q), PARE_ERR_SHAPE);
   ck_assert_ptr_nonnull(strstr(pare_message(), "scale"));
   ck_assert_int_eq(pare_quantize(x, s, NULL, 2, q), PARE_ERR_ARGUMENT);
@@ -134,19 +119,11 @@ START_TEST(errors_name_what_was_found) {
 END_TEST
 
 int main(void) {
-  Suite *suite = suite_create("quantise");
   TCase *laws = tcase_create("laws");
-  tcase_set_timeout(laws, 120);
-  tcase_add_unchecked_fixture(laws, open_context, close_context);
+  tcase_add_unchecked_fixture(laws, setup, close_context);
   tcase_add_loop_test(laws, round_trip_is_within_half_a_step, 0, 3);
   tcase_add_test(laws, ties_round_to_even_and_the_rest_saturates);
   tcase_add_loop_test(laws, dynamic_quantisation_covers_the_range, 0, 2);
   tcase_add_test(laws, errors_name_what_was_found);
-  suite_add_tcase(suite, laws);
-  SRunner *runner = srunner_create(suite);
-  srunner_set_fork_status(runner, CK_NOFORK); /* drivers do not survive fork */
-  srunner_run_all(runner, CK_NORMAL);
-  const int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+  return run_tests("quantise", laws);
 }

@@ -1,20 +1,15 @@
 /* Random fill: the paper's known answers, moments, and the same numbers however the work is split.
  * SPDX-License-Identifier: Apache-2.0 */
-#include <check.h>
 #include <math.h>
 #include <pare/random.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "fixture.h"
 #include "kernel/family_random.h"
 #include "sched/sched.h"
 
-#define OK(call) ck_assert_msg((call) == PARE_OK, "%s", pare_message())
 enum { N = 100003 };
-
-static pare_context *context;
-static void setup(void) { OK(pare_context_open(NULL, &context)); }
-static void teardown(void) { pare_context_close(context); }
 
 static pare_tensor *make(pare_dtype dtype, int64_t n) {
   pare_tensor *t;
@@ -130,20 +125,13 @@ START_TEST(bad_ranges_are_told) {
 END_TEST
 
 int main(void) {
-  Suite *suite = suite_create("random");
   TCase *laws = tcase_create("random");
-  tcase_add_checked_fixture(laws, setup, teardown);
+  tcase_add_checked_fixture(laws, open_context, close_context);
   tcase_add_test(laws, philox_gives_the_known_answers);
   tcase_add_test(laws, device_words_are_those_of_philox);
   tcase_add_test(laws, moments_are_those_of_the_distribution);
   tcase_add_test(laws, bernoulli_meets_its_probability);
   tcase_add_test(laws, pieces_give_the_whole);
   tcase_add_test(laws, bad_ranges_are_told);
-  suite_add_tcase(suite, laws);
-  SRunner *runner = srunner_create(suite);
-  srunner_set_fork_status(runner, CK_NOFORK);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed != 0;
+  return run_tests("random", laws);
 }

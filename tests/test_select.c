@@ -1,19 +1,12 @@
 /* Selection through the public API, against sorting on the host. SPDX-License-Identifier: Apache-2.0 */
-#include <check.h>
 #include <math.h>
 #include <pare/select.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/dtype.h"
+#include "fixture.h"
 #include "tensor/context.h"
-
-static pare_context *context;
-
-static void open_context(void) { ck_assert_msg(pare_context_open(NULL, &context) == PARE_OK, "%s", pare_message()); }
-static void close_context(void) { pare_context_close(context); }
-
-#define MUST(call) ck_assert_msg((call) == PARE_OK, "%s", pare_message())
 
 /* NaN is larger than everything. */
 static int descending(const void *a, const void *b) {
@@ -50,12 +43,12 @@ static void check_kth(pare_dtype dtype, int64_t n, int64_t k, bool by_magnitude,
   }
   pare_select_options options = {by_magnitude, smallest};
   pare_tensor *x, *threshold, *counts;
-  MUST(pare_tensor_from(context, dtype, 1, &n, data, (size_t)n * pare_dtype_bytes(dtype), &x));
-  MUST(pare_tensor_create(context, dtype, 0, NULL, &threshold));
-  MUST(pare_tensor_create(context, PARE_I64, 1, &two, &counts));
-  MUST(pare_select_kth(x, k, &options, threshold, counts));
-  MUST(pare_tensor_read(threshold, &bits, pare_dtype_bytes(dtype)));
-  MUST(pare_tensor_read(counts, got, sizeof got));
+  OK(pare_tensor_from(context, dtype, 1, &n, data, (size_t)n * pare_dtype_bytes(dtype), &x));
+  OK(pare_tensor_create(context, dtype, 0, NULL, &threshold));
+  OK(pare_tensor_create(context, PARE_I64, 1, &two, &counts));
+  OK(pare_select_kth(x, k, &options, threshold, counts));
+  OK(pare_tensor_read(threshold, &bits, pare_dtype_bytes(dtype)));
+  OK(pare_tensor_read(counts, got, sizeof got));
   double value = pare__load(dtype, &bits, 0);
   ck_assert_msg(value == expected || (isnan(value) && isnan(expected)), "%s, k = %lld of %lld: got %g, expected %g",
                 pare_dtype_name(dtype), (long long)k, (long long)n, value, expected);
@@ -94,15 +87,15 @@ START_TEST(the_k_largest_are_sorted_and_stable) {
         int64_t *index = malloc(m * sizeof *index);
         fill(PARE_F32, (int64_t)n, x);
         pare_tensor *tensor, *values, *indices;
-        MUST(pare_tensor_from(context, PARE_F32, 3, shape, x, n * sizeof *x, &tensor));
-        MUST(pare_tensor_create(context, PARE_F32, 3, kept, &values));
-        MUST(pare_tensor_create(context, PARE_I64, 3, kept, &indices));
+        OK(pare_tensor_from(context, PARE_F32, 3, shape, x, n * sizeof *x, &tensor));
+        OK(pare_tensor_create(context, PARE_F32, 3, kept, &values));
+        OK(pare_tensor_create(context, PARE_I64, 3, kept, &indices));
         for (int pieces = 1; pieces <= 3; pieces++) {
           pare__context_split(context, pieces);
-          MUST(pare_top_k(tensor, k, 1, smallest, values, indices));
+          OK(pare_top_k(tensor, k, 1, smallest, values, indices));
           pare__context_split(context, 0);
-          MUST(pare_tensor_read(values, v, m * sizeof *v));
-          MUST(pare_tensor_read(indices, index, m * sizeof *index));
+          OK(pare_tensor_read(values, v, m * sizeof *v));
+          OK(pare_tensor_read(indices, index, m * sizeof *index));
           for (int64_t row = 0; row < 2 * inner; row++) {
             const float *line = x + row / inner * lengths[s] * inner + row % inner;
             int64_t out = row / inner * k * inner + row % inner;
@@ -139,9 +132,9 @@ START_TEST(bad_arguments_say_so) {
   static const int64_t shape[2] = {3, 4}, two = 2;
   float data[12] = {0};
   pare_tensor *x, *threshold, *counts;
-  MUST(pare_tensor_from(context, PARE_F32, 2, shape, data, sizeof data, &x));
-  MUST(pare_tensor_create(context, PARE_F32, 0, NULL, &threshold));
-  MUST(pare_tensor_create(context, PARE_I64, 1, &two, &counts));
+  OK(pare_tensor_from(context, PARE_F32, 2, shape, data, sizeof data, &x));
+  OK(pare_tensor_create(context, PARE_F32, 0, NULL, &threshold));
+  OK(pare_tensor_create(context, PARE_I64, 1, &two, &counts));
   ck_assert_int_eq(pare_select_kth(x, 0, NULL, threshold, counts), PARE_ERR_ARGUMENT);
   ck_assert_int_eq(pare_select_kth(x, 13, NULL, threshold, counts), PARE_ERR_ARGUMENT);
   ck_assert_int_eq(pare_select_kth(x, 1, NULL, counts, counts), PARE_ERR_TYPE);
@@ -163,19 +156,19 @@ START_TEST(a_tensor_larger_than_the_largest_buffer) {
   data[n - 3] = -5000;
   pare_select_options by_magnitude = {true, false};
   pare_tensor *x, *threshold, *counts, *values, *indices;
-  MUST(pare_tensor_from(context, PARE_F32, 1, &n, data, (size_t)n * sizeof *data, &x));
+  OK(pare_tensor_from(context, PARE_F32, 1, &n, data, (size_t)n * sizeof *data, &x));
   free(data);
-  MUST(pare_tensor_create(context, PARE_F32, 0, NULL, &threshold));
-  MUST(pare_tensor_create(context, PARE_I64, 1, &two, &counts));
-  MUST(pare_select_kth(x, 1000, &by_magnitude, threshold, counts));
-  MUST(pare_tensor_read(threshold, &got, sizeof got));
-  MUST(pare_tensor_read(counts, counted, sizeof counted));
+  OK(pare_tensor_create(context, PARE_F32, 0, NULL, &threshold));
+  OK(pare_tensor_create(context, PARE_I64, 1, &two, &counts));
+  OK(pare_select_kth(x, 1000, &by_magnitude, threshold, counts));
+  OK(pare_tensor_read(threshold, &got, sizeof got));
+  OK(pare_tensor_read(counts, counted, sizeof counted));
   ck_assert_float_eq(got, 999);
   ck_assert(counted[0] == 1 && counted[1] == 999);
-  MUST(pare_tensor_create(context, PARE_F32, 1, &one, &values));
-  MUST(pare_tensor_create(context, PARE_I64, 1, &one, &indices));
-  MUST(pare_top_k(x, 1, 0, true, values, indices));
-  MUST(pare_tensor_read(indices, &at, sizeof at));
+  OK(pare_tensor_create(context, PARE_F32, 1, &one, &values));
+  OK(pare_tensor_create(context, PARE_I64, 1, &one, &indices));
+  OK(pare_top_k(x, 1, 0, true, values, indices));
+  OK(pare_tensor_read(indices, &at, sizeof at));
   ck_assert_int_eq(at, n - 3);
   pare_tensor_close(indices);
   pare_tensor_close(values);
@@ -186,19 +179,11 @@ START_TEST(a_tensor_larger_than_the_largest_buffer) {
 END_TEST
 
 int main(void) {
-  Suite *suite = suite_create("select");
   TCase *tests = tcase_create("select");
-  tcase_set_timeout(tests, 600);
   tcase_add_unchecked_fixture(tests, open_context, close_context);
   tcase_add_test(tests, the_kth_is_that_of_a_sort);
   tcase_add_test(tests, the_k_largest_are_sorted_and_stable);
   tcase_add_test(tests, bad_arguments_say_so);
   tcase_add_test(tests, a_tensor_larger_than_the_largest_buffer);
-  suite_add_tcase(suite, tests);
-  SRunner *runner = srunner_create(suite);
-  srunner_set_fork_status(runner, CK_NOFORK); /* drivers do not survive fork */
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed != 0;
+  return run_tests("select", tests);
 }

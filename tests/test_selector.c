@@ -1,10 +1,10 @@
 /* Device selectors on a made-up machine: the grammar, the meaning, the messages. SPDX-License-Identifier: Apache-2.0 */
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ocl/selector.h"
+#include "run.h"
 
 #define PLATFORM(number, name_, driver_) \
   .platform = name_, .driver = driver_, .platform_index = number, .usable = true, .remark = ""
@@ -222,7 +222,6 @@ START_TEST(every_prefix_is_handled) {
 END_TEST
 
 int main(void) {
-  Suite *suite = suite_create("selector");
   TCase *cases = tcase_create("selector");
   tcase_add_test(cases, what_is_written_is_what_is_chosen);
   tcase_add_test(cases, without_a_gpu_the_first_cpu_is_the_default);
@@ -230,11 +229,5 @@ int main(void) {
   tcase_add_test(cases, what_matches_nothing_names_the_term_and_what_there_is);
   tcase_add_test(cases, more_choices_than_room_are_counted);
   tcase_add_test(cases, every_prefix_is_handled);
-  suite_add_tcase(suite, cases);
-  SRunner *runner = srunner_create(suite);
-  srunner_set_fork_status(runner, CK_NOFORK);
-  srunner_run_all(runner, CK_NORMAL);
-  int nfailed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return nfailed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return run_tests("selector", cases);
 }

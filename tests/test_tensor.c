@@ -1,5 +1,4 @@
 /* Tensors: shapes, views, transfers, limits. SPDX-License-Identifier: Apache-2.0 */
-#include <check.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,14 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "fixture.h"
 #include "tensor/tensor.h"
-
-static pare_context *context;
-
-static void setup(void) { ck_assert_msg(pare_context_open(NULL, &context) == PARE_OK, "%s", pare_message()); }
-static void teardown(void) { pare_context_close(context); }
-
-#define OK(call) ck_assert_msg((call) == PARE_OK, "%s", pare_message())
 
 /* 0, 1, 2, … as i32. */
 static pare_tensor *counting(int rank, const int64_t *shape) {
@@ -272,9 +265,8 @@ START_TEST(poison_is_read_and_healed_by_overwriting) {
 END_TEST
 
 int main(void) {
-  Suite *suite = suite_create("tensor");
   TCase *laws = tcase_create("tensor");
-  tcase_add_checked_fixture(laws, setup, teardown);
+  tcase_add_checked_fixture(laws, open_context, close_context);
   tcase_add_test(laws, views_read_what_their_strides_say);
   tcase_add_test(laws, reshape_keeps_the_order_or_refuses);
   tcase_add_test(laws, writing_a_view_writes_its_elements_only);
@@ -285,11 +277,5 @@ int main(void) {
   tcase_add_test(laws, memory_limit_is_kept_and_told);
   tcase_add_test(laws, a_forked_child_is_refused);
   tcase_add_test(laws, poison_is_read_and_healed_by_overwriting);
-  suite_add_tcase(suite, laws);
-  SRunner *runner = srunner_create(suite);
-  srunner_set_fork_status(runner, CK_NOFORK);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed != 0;
+  return run_tests("tensor", laws);
 }

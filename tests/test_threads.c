@@ -1,11 +1,11 @@
 /* Several threads in one context, and several contexts at once. SPDX-License-Identifier: Apache-2.0 */
-#include <check.h>
 #include <pare.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "fixture.h"
 #include "workload.h"
 
 enum { THREADS = 4, ROUNDS = 6, OPENINGS = 3, SHARED = 1000 };
@@ -13,7 +13,6 @@ enum { THREADS = 4, ROUNDS = 6, OPENINGS = 3, SHARED = 1000 };
 /* What a thread is given, and the first thing that went wrong in it: libcheck's assertions belong to the main thread.
  */
 typedef struct job {
-  pare_context *context;
   pare_tensor *tensor;
   unsigned number;
   pthread_barrier_t *start;
@@ -26,7 +25,7 @@ static void *compute_in_one_context(void *argument) {
   for (unsigned round = 0; round < ROUNDS && my->problem[0] == 0; round++) {
     workload_result result;
     unsigned seed = my->number * 100 + round;
-    if (workload_compute(my->context, seed, &result) != PARE_OK)
+    if (workload_compute(context, seed, &result) != PARE_OK)
       snprintf(my->problem, sizeof my->problem, "%.250s", pare_message());
     else if (!workload_is_right(seed, &result))
       snprintf(my->problem, sizeof my->problem, "wrong results in round %u", round);
@@ -39,14 +38,14 @@ static void *compute_in_own_contexts(void *argument) {
   pthread_barrier_wait(my->start);
   for (unsigned round = 0; round < OPENINGS && my->problem[0] == 0; round++) {
     workload_result result;
-    pare_context *context;
-    pare_status status = pare_context_open(NULL, &context);
-    if (status == PARE_OK) status = workload_compute(context, my->number, &result);
+    pare_context *own;
+    pare_status status = pare_context_open(NULL, &own);
+    if (status == PARE_OK) status = workload_compute(own, my->number, &result);
     if (status != PARE_OK)
       snprintf(my->problem, sizeof my->problem, "%.250s", pare_message());
     else if (!workload_is_right(my->number, &result))
       snprintf(my->problem, sizeof my->problem, "wrong results");
-    pare_context_close(context);
+    pare_context_close(own);
   }
   return NULL;
 }
@@ -76,7 +75,7 @@ static void *fail_alone(void *argument) {
   if (strcmp(pare_message(), "") != 0) snprintf(my->problem, sizeof my->problem, "a message before any failure");
   /* thread 0 never fails: its message stays empty */
   for (unsigned round = 0; round < ROUNDS * 100 && my->number > 0; round++)
-    pare_tensor_create(my->context, PARE_F32, (int)(PARE_MAX_RANK + my->number), NULL, &none);
+    pare_tensor_create(context, PARE_F32, (int)(PARE_MAX_RANK + my->number), NULL, &none);
   char rank[16];
   snprintf(rank, sizeof rank, "%u", (unsigned)PARE_MAX_RANK + my->number);
   if (my->number > 0 ? strstr(pare_message(), rank) == NULL : pare_message()[0] != 0)
@@ -84,13 +83,13 @@ static void *fail_alone(void *argument) {
   return NULL;
 }
 
-static void run_threads(void *(*body)(void *), pare_context *context, pare_tensor *tensor) {
+static void run_threads(void *(*body)(void *), pare_tensor *tensor) {
   pthread_t threads[THREADS];
   job jobs[THREADS];
   pthread_barrier_t start;
   pthread_barrier_init(&start, NULL, THREADS);
   for (unsigned i = 0; i < THREADS; i++) {
-    jobs[i] = (job){.context = context, .tensor = tensor, .number = i, .start = &start};
+    jobs[i] = (job){.tensor = tensor, .number = i, .start = &start};
     ck_assert_int_eq(pthread_create(&threads[i], NULL, body, &jobs[i]), 0);
   }
   for (unsigned i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
@@ -98,57 +97,36 @@ static void run_threads(void *(*body)(void *), pare_context *context, pare_tenso
   for (unsigned i = 0; i < THREADS; i++) ck_assert_msg(jobs[i].problem[0] == 0, "thread %u: %s", i, jobs[i].problem);
 }
 
-static pare_context *open_context(void) {
-  pare_context *context;
-  ck_assert_msg(pare_context_open(NULL, &context) == PARE_OK, "%s", pare_message());
-  return context;
-}
-
 START_TEST(threads_share_one_context) {
-  pare_context *context = open_context();
-  run_threads(compute_in_one_context, context, NULL);
+  run_threads(compute_in_one_context, NULL);
   ck_assert_int_eq(pare_context_wait(context), PARE_OK);
-  pare_context_close(context);
 }
 END_TEST
 
-START_TEST(threads_have_contexts_of_their_own) { run_threads(compute_in_own_contexts, NULL, NULL); }
+START_TEST(threads_have_contexts_of_their_own) { run_threads(compute_in_own_contexts, NULL); }
 END_TEST
 
 START_TEST(threads_read_one_tensor) {
-  pare_context *context = open_context();
   int32_t values[SHARED];
   pare_tensor *tensor;
   for (int i = 0; i < SHARED; i++) values[i] = i;
   ck_assert_int_eq(pare_tensor_from(context, PARE_I32, 1, (const int64_t[]){SHARED}, values, sizeof values, &tensor),
                    PARE_OK);
-  run_threads(read_shared_tensor, context, tensor);
+  run_threads(read_shared_tensor, tensor);
   pare_tensor_close(tensor);
-  pare_context_close(context);
 }
 END_TEST
 
-START_TEST(messages_belong_to_their_thread) {
-  pare_context *context = open_context();
-  run_threads(fail_alone, context, NULL);
-  pare_context_close(context);
-}
+START_TEST(messages_belong_to_their_thread) { run_threads(fail_alone, NULL); }
 END_TEST
 
 int main(void) {
   setenv("PARE_DEVICE", "cpu", 0);
-  Suite *suite = suite_create("threads");
   TCase *cases = tcase_create("threads");
-  tcase_set_timeout(cases, 0);
+  tcase_add_checked_fixture(cases, open_context, close_context);
   tcase_add_test(cases, threads_share_one_context);
   tcase_add_test(cases, threads_have_contexts_of_their_own);
   tcase_add_test(cases, threads_read_one_tensor);
   tcase_add_test(cases, messages_belong_to_their_thread);
-  suite_add_tcase(suite, cases);
-  SRunner *runner = srunner_create(suite);
-  srunner_set_fork_status(runner, CK_NOFORK);
-  srunner_run_all(runner, CK_ENV);
-  int nfailed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return nfailed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+  return run_tests("threads", cases);
 }

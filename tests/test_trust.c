@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * The child processes of this test are the test itself: PARE_TRIAL names its own binary. */
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 
 #include "base/dtype.h"
 #include "base/path.h"
+#include "fixture.h"
 #include "kernel/state.h"
 #include "kernel/trial.h"
 
@@ -92,8 +92,6 @@ static const pare__variant *row(const char *name) {
 
 /* ---- fixtures ---- */
 
-static pare_device_list *list;
-static pare__device *device;
 static char log_text[8192];
 
 static void keep_log(pare_log_level level, const char *line, void *user) {
@@ -106,24 +104,17 @@ static void keep_log(pare_log_level level, const char *line, void *user) {
 static void setup(void) {
   log_text[0] = '\0';
   pare_log_set(keep_log, NULL, PARE_LOG_WARN);
-  pare_device_choice choice;
-  size_t count;
-  ck_assert_msg(pare_device_list_open(false, &list) == PARE_OK, "%s", pare_message());
-  pare_status status = pare_device_list_select(list, NULL, 1, &choice, &count);
-  ck_assert_msg(status == PARE_OK, "%s", pare_message());
-  ck_assert_msg(pare__device_open(list, &choice, 0, &device) == PARE_OK, "%s", pare_message());
+  open_device();
 }
 
 static void teardown(void) {
-  pare__device_close(device);
-  pare_device_list_close(list);
+  close_device();
   pare_log_set(NULL, NULL, PARE_LOG_ERROR);
 }
 
 static pare__verdict verdict_of(const char *name, bool again, char *reason, size_t capacity) {
   pare__verdict verdict;
-  pare_status status = pare__selftest(device, &doubled, row(name), again, &verdict, reason, capacity);
-  ck_assert_msg(status == PARE_OK, "%s", pare_message());
+  OK(pare__selftest(device, &doubled, row(name), again, &verdict, reason, capacity));
   return verdict;
 }
 
@@ -166,7 +157,7 @@ START_TEST(choice_falls_back_visibly) {
   pare__problem problem = {.dim = {64}};
   pare__choice choice;
   log_text[0] = '\0';
-  ck_assert_msg(pare__choose(device, &doubled, &problem, &choice) == PARE_OK, "%s", pare_message());
+  OK(pare__choose(device, &doubled, &problem, &choice));
   ck_assert_str_eq(choice.variant->name, "right");
   ck_assert_msg(strstr(log_text, "doubled/wrong is not used") != NULL, "the log says: %s", log_text);
 }
@@ -198,27 +189,19 @@ int main(int argc, char **argv) {
   if (argc > 1) _exit(pare__trial_main(argc, argv, families)); /* as pare-trial does */
   leave_signals_alone("ASAN_OPTIONS");
   leave_signals_alone("TSAN_OPTIONS");
-  char self[4096], path[9000];
+  char self[4096];
   ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
   if (length <= 0) return 1;
   self[length] = '\0';
-  snprintf(path, sizeof path, "%s/kernels:%s/../cl", PARE_TEST_FOLDER, PARE_TEST_FOLDER);
   setenv("PARE_TRIAL", self, 1);
   setenv("PARE_TRIAL_SECONDS", "10", 1);
-  setenv("PARE_KERNEL_PATH", path, 1);
+  setenv("PARE_KERNEL_PATH", PARE_SOURCE_FOLDER "/tests/kernels:" PARE_SOURCE_FOLDER "/cl", 1);
 
-  Suite *suite = suite_create("trust");
   TCase *laws = tcase_create("trust");
   tcase_add_checked_fixture(laws, setup, teardown);
   tcase_add_loop_test(laws, each_fault_gets_its_verdict, 0, (int)PARE__COUNT(expected_verdicts));
   tcase_add_test(laws, verdicts_are_kept_on_disk);
   tcase_add_test(laws, choice_falls_back_visibly);
   tcase_add_test(laws, nothing_left_names_every_reason);
-  suite_add_tcase(suite, laws);
-  SRunner *runner = srunner_create(suite);
-  srunner_set_fork_status(runner, CK_NOFORK);
-  srunner_run_all(runner, CK_NORMAL);
-  int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed != 0;
+  return run_tests("trust", laws);
 }

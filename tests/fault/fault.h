@@ -43,9 +43,9 @@ typedef struct fault_control {
   const char *(*call_name)(unsigned index);
 } fault_control;
 
-/* Loads the layer at `path` into this process, before its first OpenCL call, and proves by a call that it is in the
+/* Loads the layer of this build into this process, before its first OpenCL call, and proves by a call that it is in the
  * chain: a wrong path is silently ignored by the loader. NULL, and *why (static text), if it is not. */
-const fault_control *fault_layer_load(const char *path, const char **why);
+const fault_control *fault_layer_load(const char **why);
 
 /* Exported by the layer itself. */
 const fault_control *fault_layer_control(void);

@@ -9,19 +9,20 @@ FUZZERS_ALL = \
   tests/fuzz/fuzz_shape \
   tests/fuzz/fuzz_source
 FUZZ_SECONDS = 60
-FUZZ_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/fuzz
 noinst_HEADERS += tests/fuzz/fuzz.h
 EXTRA_DIST += tests/fuzz/corpus tests/fuzz/replay.c
 
+check_LTLIBRARIES += tests/fuzz/libfuzz.la
+tests_fuzz_libfuzz_la_SOURCES = tests/fuzz/common.c
 if FUZZERS
 EXTRA_PROGRAMS += $(FUZZERS_ALL)
-FUZZ_COMMON = tests/fuzz/common.c
-FUZZER_LINK = $(AM_LDFLAGS) -fsanitize=fuzzer
+fuzz_ldflags = $(AM_LDFLAGS) -fsanitize=fuzzer
 else
 check_PROGRAMS += $(FUZZERS_ALL)
-FUZZ_COMMON = tests/fuzz/common.c tests/fuzz/replay.c
-FUZZER_LINK = $(AM_LDFLAGS)
+tests_fuzz_libfuzz_la_SOURCES += tests/fuzz/replay.c
+fuzz_ldflags = $(AM_LDFLAGS)
 endif
+fuzz_ldadd = tests/fuzz/libfuzz.la libpare_internal.la $(JANSSON_LIBS)
 
 tests_fuzz_fuzz_bytes_SOURCES = tests/fuzz/fuzz_bytes.c $(FUZZ_COMMON)
 tests_fuzz_fuzz_bytes_CPPFLAGS = $(FUZZ_CPPFLAGS)
@@ -62,3 +63,13 @@ tests_fuzz_fuzz_onnx_SOURCES = tests/fuzz/fuzz_onnx.c $(FUZZ_COMMON)
 tests_fuzz_fuzz_onnx_CPPFLAGS = $(FUZZ_CPPFLAGS)
 tests_fuzz_fuzz_onnx_LDFLAGS = $(FUZZER_LINK)
 tests_fuzz_fuzz_onnx_LDADD = libpare_internal.la
+tests_fuzz_fuzz_bytes_LDADD = $(fuzz_ldadd)
+tests_fuzz_fuzz_bytes_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_database_LDADD = $(fuzz_ldadd)
+tests_fuzz_fuzz_database_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_selector_LDADD = $(fuzz_ldadd)
+tests_fuzz_fuzz_selector_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_shape_LDADD = $(fuzz_ldadd)
+tests_fuzz_fuzz_shape_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_source_LDADD = $(fuzz_ldadd)
+tests_fuzz_fuzz_source_LDFLAGS = $(fuzz_ldflags)
