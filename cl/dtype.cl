@@ -1,16 +1,16 @@
 /* How an element is stored: the only file that knows. SPDX-License-Identifier: Apache-2.0
  *
  * A kernel is built with -DT0=f32 -DT1=bf16 …, a dtype for each buffer of its family (f32 f16 bf16 f64 i8 u8 i16 i32
- * i64 bool), and includes this file. It declares buffer i as `__global const STORE(Ti) *p`, reads with LOAD(Ti, p,
- * index) and writes with SAVE(Ti, p, index, value). A value is computed with as VALUE(Ti): float for f32, f16 and bf16;
- * double; int for i8 … i32, u8 and bool; long. f16 uses vload_half and vstore_half, which OpenCL 1.2 has on every
- * device; bf16 is shifted, rounded to nearest even. Vectors: LOADV(Ti, n, p, i) and SAVEV(Ti, n, p, i, v) move n
- * elements (n = 1 2 4 8 16) from element i (any alignment) as VALUEV(Ti, n). STREAMV is SAVEV past the cache, where
- * PARE_NONTEMPORAL says that the device can; its address must be aligned to the n elements. CONVERT(A, B, v) and
- * CONVERTV(A, B, n, v) turn a value of dtype A into one of dtype B as ONNX Cast and C do: to floats rounded to nearest
- * even, once; from floats to integers truncated and saturated, NaN to 0; between integers modulo 2^bits; to bool: v !=
- * 0. SAVE of a value that does not fit an integer dtype keeps its low bits. All are macros: any address space works; p
- * may be evaluated twice.
+ * i64 bool u16 u32 u64), and includes this file. It declares buffer i as `__global const STORE(Ti) *p`, reads with
+ * LOAD(Ti, p, index) and writes with SAVE(Ti, p, index, value). A value is computed with as VALUE(Ti): float for f32,
+ * f16 and bf16; double; int for i8 … i32, u8, u16 and bool; long; uint; ulong. f16 uses vload_half and vstore_half,
+ * which OpenCL 1.2 has on every device; bf16 is shifted, rounded to nearest even. Vectors: LOADV(Ti, n, p, i) and
+ * SAVEV(Ti, n, p, i, v) move n elements (n = 1 2 4 8 16) from element i (any alignment) as VALUEV(Ti, n). STREAMV is
+ * SAVEV past the cache, where PARE_NONTEMPORAL says that the device can; its address must be aligned to the n elements.
+ * CONVERT(A, B, v) and CONVERTV(A, B, n, v) turn a value of dtype A into one of dtype B as ONNX Cast and C do: to
+ * floats rounded to nearest even, once; from floats to integers truncated and saturated, NaN to 0; between integers
+ * modulo 2^bits; to bool: v != 0. SAVE of a value that does not fit an integer dtype keeps its low bits. All are
+ * macros: any address space works; p may be evaluated twice.
  *
  * The scalar limits of a vector's min and clamp are written out as vectors: given scalars, oclgrind 21.10 compares all
  * lanes but the first with what lies behind them in its memory. */
@@ -73,6 +73,9 @@
 #define STORE_i32 int
 #define STORE_i64 long
 #define STORE_bool uchar
+#define STORE_u16 ushort
+#define STORE_u32 uint
+#define STORE_u64 ulong
 
 #define VALUE(T) PASTE(VALUE_, T)
 #define VALUE_f32 float
@@ -85,10 +88,13 @@
 #define VALUE_i32 int
 #define VALUE_i64 long
 #define VALUE_bool int
+#define VALUE_u16 int
+#define VALUE_u32 uint
+#define VALUE_u64 ulong
 #define VALUEV(T, n) JOIN(VALUE(T), n)
 
-/* What arithmetic a value has: f float, d double, i int, l long. NAME_KIND(name, T) picks name_f, name_d, name_i or
- * name_l. */
+/* What arithmetic a value has: f float, d double, i int, l long, u uint, m ulong. NAME_KIND(name, T) picks name_f,
+ * name_d, name_i, name_l, name_u or name_m. */
 #define KIND(T) PASTE(KIND_, T)
 #define KIND_f32 f
 #define KIND_f16 f
@@ -100,49 +106,66 @@
 #define KIND_i32 i
 #define KIND_i64 l
 #define KIND_bool i
+#define KIND_u16 i
+#define KIND_u32 u
+#define KIND_u64 m
 #define NAME_KIND(name, T) JOIN(name##_, KIND(T))
 
 /* ---- conversions that need more than a builtin; each for vectors of 1, 2, 4, 8 and 16 ---- */
 
 #define DTYPE_WIDTHS(X) X(1) X(2) X(4) X(8) X(16)
 
-#define DTYPE_DEFINE(n)                                                                                       \
-  /* The upper half of a float, rounded to nearest even; a NaN stays one, quiet. */                           \
-  static ushort##n bf16_bits##n(float##n value) {                                                             \
-    uint##n bits = as_uint##n(value);                                                                         \
-    uint##n rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;                                           \
-    uint##n quiet = (bits >> 16) | 0x40u;                                                                     \
-    return convert_ushort##n((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);                           \
-  }                                                                                                           \
-  /* Truncated and saturated, NaN to 0. */                                                                    \
-  static int##n float_to_int##n(float##n v) {                                                                 \
-    int##n result = convert_int##n(v >= -2147483648.0f && v < 2147483648.0f ? v : (float##n)(0.0f));          \
-    result = v >= 2147483648.0f ? (int##n)(INT_MAX) : result;                                                 \
-    return v < -2147483648.0f ? (int##n)(INT_MIN) : result;                                                   \
-  }                                                                                                           \
-  static long##n float_to_long##n(float##n v) {                                                               \
-    long##n result =                                                                                          \
-        convert_long##n(v >= -9223372036854775808.0f && v < 9223372036854775808.0f ? v : (float##n)(0.0f));   \
-    result = convert_long##n(v >= 9223372036854775808.0f) != 0 ? (long##n)(LONG_MAX) : result;                \
-    return convert_long##n(v < -9223372036854775808.0f) != 0 ? (long##n)(LONG_MIN) : result;                  \
-  }                                                                                                           \
-  /* Rounded to odd: a second rounding, to f16 or bf16, then gives what a single one would. */                \
-  static float##n int_to_odd##n(int##n v) {                                                                   \
-    uint##n magnitude = v < 0 ? (uint##n)(0u) - as_uint##n(v) : as_uint##n(v);                                \
-    float##n nearest = convert_float##n(magnitude);                                                           \
-    uint##n back = convert_uint##n(nearest), bits = as_uint##n(nearest);                                      \
-    bits -= back > magnitude ? (uint##n)(1u) : (uint##n)(0u);                                                 \
-    bits |= back != magnitude ? (uint##n)(1u) : (uint##n)(0u);                                                \
-    return v < 0 ? -as_float##n(bits) : as_float##n(bits);                                                    \
-  }                                                                                                           \
-  static float##n long_to_odd##n(long##n v) {                                                                 \
-    ulong##n magnitude = v < 0 ? (ulong##n)(0ul) - as_ulong##n(v) : as_ulong##n(v);                           \
-    float##n nearest = convert_float##n(magnitude);                                                           \
-    ulong##n back = convert_ulong##n(nearest);                                                                \
-    uint##n bits = as_uint##n(nearest);                                                                       \
-    bits -= convert_uint##n(back > magnitude ? (ulong##n)(1ul) : (ulong##n)(0ul));                            \
-    bits |= convert_uint##n(back != magnitude ? (ulong##n)(1ul) : (ulong##n)(0ul));                           \
-    return convert_int##n(v < 0 ? (long##n)(1) : (long##n)(0)) != 0 ? -as_float##n(bits) : as_float##n(bits); \
+#define DTYPE_DEFINE(n)                                                                                     \
+  /* The upper half of a float, rounded to nearest even; a NaN stays one, quiet. */                         \
+  static ushort##n bf16_bits##n(float##n value) {                                                           \
+    uint##n bits = as_uint##n(value);                                                                       \
+    uint##n rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;                                         \
+    uint##n quiet = (bits >> 16) | 0x40u;                                                                   \
+    return convert_ushort##n((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);                         \
+  }                                                                                                         \
+  /* Truncated and saturated, NaN to 0. */                                                                  \
+  static int##n float_to_int##n(float##n v) {                                                               \
+    int##n result = convert_int##n(v >= -2147483648.0f && v < 2147483648.0f ? v : (float##n)(0.0f));        \
+    result = v >= 2147483648.0f ? (int##n)(INT_MAX) : result;                                               \
+    return v < -2147483648.0f ? (int##n)(INT_MIN) : result;                                                 \
+  }                                                                                                         \
+  static long##n float_to_long##n(float##n v) {                                                             \
+    long##n result =                                                                                        \
+        convert_long##n(v >= -9223372036854775808.0f && v < 9223372036854775808.0f ? v : (float##n)(0.0f)); \
+    result = convert_long##n(v >= 9223372036854775808.0f) != 0 ? (long##n)(LONG_MAX) : result;              \
+    return convert_long##n(v < -9223372036854775808.0f) != 0 ? (long##n)(LONG_MIN) : result;                \
+  }                                                                                                         \
+  static uint##n float_to_uint##n(float##n v) {                                                             \
+    uint##n result = convert_uint##n(v >= 0.0f && v < 4294967296.0f ? v : (float##n)(0.0f));                \
+    return v >= 4294967296.0f ? (uint##n)(UINT_MAX) : result;                                               \
+  }                                                                                                         \
+  static ulong##n float_to_ulong##n(float##n v) {                                                           \
+    ulong##n result = convert_ulong##n(v >= 0.0f && v < 18446744073709551616.0f ? v : (float##n)(0.0f));    \
+    return convert_long##n(v >= 18446744073709551616.0f) != 0 ? (ulong##n)(ULONG_MAX) : result;             \
+  }                                                                                                         \
+  /* Rounded to odd: a second rounding, to f16 or bf16, then gives what a single one would. */              \
+  static float##n uint_to_odd##n(uint##n magnitude) {                                                       \
+    float##n nearest = convert_float##n(magnitude);                                                         \
+    uint##n back = convert_uint##n(nearest), bits = as_uint##n(nearest);                                    \
+    bits -= back > magnitude ? (uint##n)(1u) : (uint##n)(0u);                                               \
+    bits |= back != magnitude ? (uint##n)(1u) : (uint##n)(0u);                                              \
+    return as_float##n(bits);                                                                               \
+  }                                                                                                         \
+  static float##n int_to_odd##n(int##n v) {                                                                 \
+    float##n odd = uint_to_odd##n(v < 0 ? (uint##n)(0u) - as_uint##n(v) : as_uint##n(v));                   \
+    return v < 0 ? -odd : odd;                                                                              \
+  }                                                                                                         \
+  static float##n ulong_to_odd##n(ulong##n magnitude) {                                                     \
+    float##n nearest = convert_float##n(magnitude);                                                         \
+    ulong##n back = convert_ulong##n(nearest);                                                              \
+    uint##n bits = as_uint##n(nearest);                                                                     \
+    bits -= convert_uint##n(back > magnitude ? (ulong##n)(1ul) : (ulong##n)(0ul));                          \
+    bits |= convert_uint##n(back != magnitude ? (ulong##n)(1ul) : (ulong##n)(0ul));                         \
+    return as_float##n(bits);                                                                               \
+  }                                                                                                         \
+  static float##n long_to_odd##n(long##n v) {                                                               \
+    float##n odd = ulong_to_odd##n(v < 0 ? (ulong##n)(0ul) - as_ulong##n(v) : as_ulong##n(v));              \
+    return convert_int##n(v < 0 ? (long##n)(1) : (long##n)(0)) != 0 ? -odd : odd;                           \
   }
 DTYPE_WIDTHS(DTYPE_DEFINE)
 
@@ -158,6 +181,15 @@ DTYPE_WIDTHS(DTYPE_DEFINE)
     long##n result = convert_long##n(v >= -9223372036854775808.0 && v < 9223372036854775808.0 ? v : (double##n)(0.0)); \
     result = v >= 9223372036854775808.0 ? (long##n)(LONG_MAX) : result;                                                \
     return v < -9223372036854775808.0 ? (long##n)(LONG_MIN) : result;                                                  \
+  }                                                                                                                    \
+  static uint##n double_to_uint##n(double##n v) {                                                                      \
+    double##n inside = v >= 0.0 && v < 4294967296.0 ? v : (double##n)(0.0);                                            \
+    uint##n result = convert_uint##n(inside);                                                                          \
+    return convert_int##n(v >= 4294967296.0 ? (long##n)(1) : (long##n)(0)) != 0 ? (uint##n)(UINT_MAX) : result;        \
+  }                                                                                                                    \
+  static ulong##n double_to_ulong##n(double##n v) {                                                                    \
+    ulong##n result = convert_ulong##n(v >= 0.0 && v < 18446744073709551616.0 ? v : (double##n)(0.0));                 \
+    return v >= 18446744073709551616.0 ? (ulong##n)(ULONG_MAX) : result;                                               \
   }                                                                                                                    \
   static float##n double_to_odd##n(double##n v) {                                                                      \
     float##n nearest = convert_float##n(v);                                                                            \
@@ -191,6 +223,9 @@ DTYPE_WIDTHS(DTYPE_DEFINE_F64)
 #define LOADV_i32(n, p, i) vload##n(0, (p) + (i))
 #define LOADV_i64(n, p, i) vload##n(0, (p) + (i))
 #define LOADV_bool(n, p, i) min(convert_int##n(vload##n(0, (p) + (i))), (int##n)(1))
+#define LOADV_u16(n, p, i) convert_int##n(vload##n(0, (p) + (i)))
+#define LOADV_u32(n, p, i) vload##n(0, (p) + (i))
+#define LOADV_u64(n, p, i) vload##n(0, (p) + (i))
 #define LOAD(T, p, i) LOADV(T, 1, p, i)
 
 #define SAVEV(T, n, p, i, v) PASTE(SAVEV_, T)(n, p, i, v)
@@ -204,6 +239,9 @@ DTYPE_WIDTHS(DTYPE_DEFINE_F64)
 #define SAVEV_i32(n, p, i, v) vstore##n(v, 0, (p) + (i))
 #define SAVEV_i64(n, p, i, v) vstore##n(v, 0, (p) + (i))
 #define SAVEV_bool(n, p, i, v) vstore##n(convert_uchar##n(v), 0, (p) + (i))
+#define SAVEV_u16(n, p, i, v) vstore##n(convert_ushort##n(v), 0, (p) + (i))
+#define SAVEV_u32(n, p, i, v) vstore##n(v, 0, (p) + (i))
+#define SAVEV_u64(n, p, i, v) vstore##n(v, 0, (p) + (i))
 #define SAVE(T, p, i, v) SAVEV(T, 1, p, i, v)
 
 #ifdef PARE_NONTEMPORAL
@@ -219,6 +257,9 @@ DTYPE_WIDTHS(DTYPE_DEFINE_F64)
 #define STREAMV_i32(n, p, i, v) STREAM_(int##n, p, i, v)
 #define STREAMV_i64(n, p, i, v) STREAM_(long##n, p, i, v)
 #define STREAMV_bool(n, p, i, v) STREAM_(uchar##n, p, i, convert_uchar##n(v))
+#define STREAMV_u16(n, p, i, v) STREAM_(ushort##n, p, i, convert_ushort##n(v))
+#define STREAMV_u32(n, p, i, v) STREAM_(uint##n, p, i, v)
+#define STREAMV_u64(n, p, i, v) STREAM_(ulong##n, p, i, v)
 #else
 #define STREAMV(T, n, p, i, v) SAVEV(T, n, p, i, v)
 #endif
@@ -238,6 +279,9 @@ DTYPE_WIDTHS(DTYPE_DEFINE_F64)
 #define CONVERT_f_i32(n, v) float_to_int##n(v)
 #define CONVERT_f_i64(n, v) float_to_long##n(v)
 #define CONVERT_f_bool(n, v) (((v) != 0.0f) & 1)
+#define CONVERT_f_u16(n, v) clamp(float_to_int##n(v), (int##n)(0), (int##n)(65535))
+#define CONVERT_f_u32(n, v) float_to_uint##n(v)
+#define CONVERT_f_u64(n, v) float_to_ulong##n(v)
 
 #define CONVERT_d_f32(n, v) convert_float##n(v)
 #define CONVERT_d_f16(n, v) double_to_odd##n(v)
@@ -249,6 +293,9 @@ DTYPE_WIDTHS(DTYPE_DEFINE_F64)
 #define CONVERT_d_i32(n, v) double_to_int##n(v)
 #define CONVERT_d_i64(n, v) double_to_long##n(v)
 #define CONVERT_d_bool(n, v) (convert_int##n((v) != 0.0) & 1)
+#define CONVERT_d_u16(n, v) clamp(double_to_int##n(v), (int##n)(0), (int##n)(65535))
+#define CONVERT_d_u32(n, v) double_to_uint##n(v)
+#define CONVERT_d_u64(n, v) double_to_ulong##n(v)
 
 #define CONVERT_i_f32(n, v) convert_float##n(v)
 #define CONVERT_i_f16(n, v) int_to_odd##n(v)
@@ -260,6 +307,9 @@ DTYPE_WIDTHS(DTYPE_DEFINE_F64)
 #define CONVERT_i_i32(n, v) (v)
 #define CONVERT_i_i64(n, v) convert_long##n(v)
 #define CONVERT_i_bool(n, v) (((v) != 0) & 1)
+#define CONVERT_i_u16(n, v) ((v)&65535)
+#define CONVERT_i_u32(n, v) as_uint##n(v)
+#define CONVERT_i_u64(n, v) as_ulong##n(convert_long##n(v))
 
 #define CONVERT_l_f32(n, v) convert_float##n(v)
 #define CONVERT_l_f16(n, v) long_to_odd##n(v)
@@ -271,5 +321,36 @@ DTYPE_WIDTHS(DTYPE_DEFINE_F64)
 #define CONVERT_l_i32(n, v) convert_int##n(v)
 #define CONVERT_l_i64(n, v) (v)
 #define CONVERT_l_bool(n, v) (convert_int##n((v) != 0) & 1)
+#define CONVERT_l_u16(n, v) convert_int##n(convert_ushort##n(v))
+#define CONVERT_l_u32(n, v) convert_uint##n(v)
+#define CONVERT_l_u64(n, v) as_ulong##n(v)
+
+#define CONVERT_u_f32(n, v) convert_float##n(v)
+#define CONVERT_u_f16(n, v) uint_to_odd##n(v)
+#define CONVERT_u_bf16(n, v) uint_to_odd##n(v)
+#define CONVERT_u_f64(n, v) convert_double##n(v)
+#define CONVERT_u_i8(n, v) convert_int##n(convert_char##n(v))
+#define CONVERT_u_u8(n, v) convert_int##n(convert_uchar##n(v))
+#define CONVERT_u_i16(n, v) convert_int##n(convert_short##n(v))
+#define CONVERT_u_i32(n, v) as_int##n(v)
+#define CONVERT_u_i64(n, v) convert_long##n(v)
+#define CONVERT_u_bool(n, v) (((v) != 0) & 1)
+#define CONVERT_u_u16(n, v) convert_int##n(convert_ushort##n(v))
+#define CONVERT_u_u32(n, v) (v)
+#define CONVERT_u_u64(n, v) convert_ulong##n(v)
+
+#define CONVERT_m_f32(n, v) convert_float##n(v)
+#define CONVERT_m_f16(n, v) ulong_to_odd##n(v)
+#define CONVERT_m_bf16(n, v) ulong_to_odd##n(v)
+#define CONVERT_m_f64(n, v) convert_double##n(v)
+#define CONVERT_m_i8(n, v) convert_int##n(convert_char##n(v))
+#define CONVERT_m_u8(n, v) convert_int##n(convert_uchar##n(v))
+#define CONVERT_m_i16(n, v) convert_int##n(convert_short##n(v))
+#define CONVERT_m_i32(n, v) convert_int##n(v)
+#define CONVERT_m_i64(n, v) as_long##n(v)
+#define CONVERT_m_bool(n, v) (convert_int##n((v) != 0) & 1)
+#define CONVERT_m_u16(n, v) convert_int##n(convert_ushort##n(v))
+#define CONVERT_m_u32(n, v) convert_uint##n(v)
+#define CONVERT_m_u64(n, v) (v)
 
 #endif

@@ -2,9 +2,9 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * a, b and c are variables of type V = VALUEV(A, N); p0 and p1 scalars of type VALUE(A). A comparison gives an int
- * vector of 0 and 1. Where floats, doubles, ints and longs differ, NAME_KIND picks an entry NAME_f, NAME_d, NAME_i or
- * NAME_l. Integers wrap modulo 2^bits: their arithmetic is unsigned, because overflow of signed integers is undefined
- * in C. Dividing an integer by 0 gives 0. */
+ * vector of 0 and 1. Where kinds of numbers differ, NAME_KIND picks an entry NAME_f, NAME_d, NAME_i,
+ * NAME_l, NAME_u or NAME_m. Integers wrap modulo 2^bits: their arithmetic is unsigned, because overflow of signed
+ * integers is undefined in C. Dividing an integer by 0 gives 0. */
 
 #define UINT(x) JOIN(as_uint, N)(x)
 #define ULONG(x) JOIN(as_ulong, N)(x)
@@ -17,6 +17,8 @@
 #define BOOL_i(mask) ((mask)&1)
 #define BOOL_d(mask) (CONVERTV(i64, i32, N, mask) & 1)
 #define BOOL_l(mask) (CONVERTV(i64, i32, N, mask) & 1)
+#define BOOL_u(mask) ((mask)&1)
+#define BOOL_m(mask) (CONVERTV(i64, i32, N, mask) & 1)
 
 /* ---- arithmetic ---- */
 
@@ -24,16 +26,22 @@
 #define ADD_d(a, b) ((a) + (b))
 #define ADD_i(a, b) INT(UINT(a) + UINT(b))
 #define ADD_l(a, b) LONG(ULONG(a) + ULONG(b))
+#define ADD_u(a, b) ((a) + (b))
+#define ADD_m(a, b) ((a) + (b))
 #define OP_add(a, b, c) NAME_KIND(ADD, A)(a, b)
 #define SUB_f(a, b) ((a) - (b))
 #define SUB_d(a, b) ((a) - (b))
 #define SUB_i(a, b) INT(UINT(a) - UINT(b))
 #define SUB_l(a, b) LONG(ULONG(a) - ULONG(b))
+#define SUB_u(a, b) ((a) - (b))
+#define SUB_m(a, b) ((a) - (b))
 #define OP_sub(a, b, c) NAME_KIND(SUB, A)(a, b)
 #define MUL_f(a, b) ((a) * (b))
 #define MUL_d(a, b) ((a) * (b))
 #define MUL_i(a, b) INT(UINT(a) * UINT(b))
 #define MUL_l(a, b) LONG(ULONG(a) * ULONG(b))
+#define MUL_u(a, b) ((a) * (b))
+#define MUL_m(a, b) ((a) * (b))
 #define MUL(a, b) NAME_KIND(MUL, A)(a, b)
 #define OP_mul(a, b, c) MUL(a, b)
 #define OP_square(a, b, c) MUL(a, a)
@@ -41,18 +49,24 @@
 #define FMA_d(a, b, c) fma(a, b, c)
 #define FMA_i(a, b, c) ADD_i(MUL_i(a, b), c)
 #define FMA_l(a, b, c) ADD_l(MUL_l(a, b), c)
+#define FMA_u(a, b, c) ((a) * (b) + (c))
+#define FMA_m(a, b, c) ((a) * (b) + (c))
 #define OP_fma(a, b, c) NAME_KIND(FMA, A)(a, b, c)
 #define OP_affine(a, b, c) NAME_KIND(FMA, A)((V)(p0), a, (V)(p1))
 #define NEG_f(a) (-(a))
 #define NEG_d(a) (-(a))
 #define NEG_i(a) INT((JOIN(uint, N))(0u) - UINT(a))
 #define NEG_l(a) LONG((JOIN(ulong, N))(0ul) - ULONG(a))
+#define NEG_u(a) ((V)(0) - (a))
+#define NEG_m(a) ((V)(0) - (a))
 #define NEG(a) NAME_KIND(NEG, A)(a)
 #define OP_neg(a, b, c) NEG(a)
 #define ABS_f(a) fabs(a)
 #define ABS_d(a) fabs(a)
 #define ABS_i(a) ((a) < 0 ? NEG_i(a) : (a))
 #define ABS_l(a) ((a) < 0 ? NEG_l(a) : (a))
+#define ABS_u(a) (a)
+#define ABS_m(a) (a)
 #define OP_abs(a, b, c) NAME_KIND(ABS, A)(a)
 
 /* -1, 0 or 1; NaN stays. */
@@ -68,6 +82,8 @@
 #define DIV_d(a, b) ((a) / (b))
 #define DIV_i(a, b) ((b) == 0 ? (V)(0) : ((b) == -1 ? NEG(a) : (a) / SAFE_DIVISOR(b)))
 #define DIV_l(a, b) DIV_i(a, b)
+#define DIV_u(a, b) ((b) == 0 ? (V)(0) : (a) / ((b) == 0 ? (V)(1) : (b)))
+#define DIV_m(a, b) DIV_u(a, b)
 #define OP_div(a, b, c) NAME_KIND(DIV, A)(a, b)
 /* The remainder of truncated division, with the sign of a (C's fmod), and of floored division, with the sign of b
  * (Python's %). */
@@ -75,6 +91,8 @@
 #define FMOD_d(a, b) fmod(a, b)
 #define FMOD_i(a, b) ((b) == 0 || (b) == -1 ? (V)(0) : (a) % SAFE_DIVISOR(b))
 #define FMOD_l(a, b) FMOD_i(a, b)
+#define FMOD_u(a, b) ((b) == 0 ? (V)(0) : (a) % ((b) == 0 ? (V)(1) : (b)))
+#define FMOD_m(a, b) FMOD_u(a, b)
 #define OP_fmod(a, b, c) NAME_KIND(FMOD, A)(a, b)
 static V floored_remainder(V a, V b) {
   V r = NAME_KIND(FMOD, A)(a, b);
@@ -95,6 +113,8 @@ static V floored_remainder(V a, V b) {
 #define IS_FLOAT_d 2
 #define IS_FLOAT_i 0
 #define IS_FLOAT_l 0
+#define IS_FLOAT_u 0
+#define IS_FLOAT_m 0
 #if PASTE(IS_, OP) == IS_OP_pow
 #if NAME_KIND(IS_FLOAT, A)
 /* The square is exact; pow need not be. */
@@ -106,7 +126,7 @@ static V power(V a, V b) {
 /* By squaring, modulo 2^bits. A negative exponent truncates 1 / a^|b| to 0, or to +-1 for a = +-1. */
 static V power(V a, V b) {
   V result = (V)(1), factor = a, rest = b < 0 ? (V)(0) : b;
-  for (int bit = 0; bit < 63; bit++) {
+  for (int bit = 0; bit < 64; bit++) {
     result = (rest & 1) != 0 ? MUL(result, factor) : result;
     factor = MUL(factor, factor);
     rest >>= 1;
@@ -258,4 +278,6 @@ EACH(tan)
 #define CONDITION_i(a) ((a) != 0)
 #define CONDITION_d(a) (CONVERTV(i32, i64, N, a) != 0)
 #define CONDITION_l(a) (CONVERTV(i32, i64, N, a) != 0)
+#define CONDITION_u(a) ((a) != 0)
+#define CONDITION_m(a) (CONVERTV(i32, i64, N, a) != 0)
 #define OP_where(a, b, c) (NAME_KIND(CONDITION, A)(a) ? (b) : (c))

@@ -79,7 +79,7 @@ EXPAND(STATE_DEFINE, WIDTH)
 #define STEP_arg(n, a, b, better, not_better) \
   TAKE_IF(n, a, b, !((a).value better(b).value) & (!IS_NAN((a).value) | IS_NAN((b).value)))
 #else
-#define STEP_arg(n, a, b, better, not_better) TAKE_IF(n, a, b, !((b).value not_better (a).value) & !IS_NAN((a).value))
+#define STEP_arg(n, a, b, better, not_better) TAKE_IF(n, a, b, !((b).value not_better(a).value) & !IS_NAN((a).value))
 #endif
 #define IS_LOGSUMEXP_logsumexp 1
 #if JOIN(IS_LOGSUMEXP_, MERGE)
@@ -135,6 +135,7 @@ EXPAND(LSE_DEFINE, WIDTH)
 #define square_root_f(v) sqrt(v)
 #define square_root_d(v) sqrt(v)
 #define square_root_i(v) (v)
+#define square_root_u(v) (v)
 /* Rounded down. The float is within 2^-23: two steps of Newton's method leave an error of one at most. */
 static long square_root_l(long v) {
   if (v <= 0) return 0;
@@ -143,4 +144,10 @@ static long square_root_l(long v) {
   root = (root + v / root) / 2;
   if (root > v / root) root--;
   return root;
+}
+static ulong square_root_m(ulong v) {
+  ulong root = max((ulong)sqrt((float)v), (ulong)1);
+  root = (root + v / root) / 2;
+  root = max((root + v / root) / 2, (ulong)1);
+  return root > v / root ? root - 1 : root;
 }

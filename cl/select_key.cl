@@ -1,6 +1,6 @@
 /* Unsigned keys that order elements: larger key, larger element. SPDX-License-Identifier: Apache-2.0
  *
- * KEY is uint, or ulong for f64 and i64 (built with -DWIDE=1); f16 and bf16 go through f32, exactly. Built with
+ * KEY is uint, or ulong for f64, i64 and u64 (built with -DWIDE=1); f16 and bf16 go through f32, exactly. Built with
  * -DMAGNITUDE (order of |x|, floats only) and -DSMALLEST (the order turned round). -0 equals +0, and every NaN counts
  * as larger than infinity, in magnitude too. -DWIDTH: keys also come in vectors of that many. */
 #include "dtype.cl"
@@ -65,11 +65,15 @@ static KEY float_bits(KEY key) {
 #define KEY_OF_d(n, v) float_key##n(as_ulong##n(v))
 #define KEY_OF_i(n, v) (as_uint##n(v) ^ SIGN_BIT)
 #define KEY_OF_l(n, v) (as_ulong##n(v) ^ SIGN_BIT)
+#define KEY_OF_u(n, v) (v)
+#define KEY_OF_m(n, v) (v)
 #define VALUE_OF(T, key) NAME_KIND(VALUE_OF, T)(TURNED(key))
 #define VALUE_OF_f(key) FROM_BITS_f(float_bits(key))
 #define VALUE_OF_d(key) FROM_BITS_d(float_bits(key))
 #define VALUE_OF_i(key) ((SIGNED_KEY)((key) ^ SIGN_BIT))
 #define VALUE_OF_l(key) ((SIGNED_KEY)((key) ^ SIGN_BIT))
+#define VALUE_OF_u(key) (key)
+#define VALUE_OF_m(key) (key)
 
 /* Is any lane of the result of a comparison set? Folded by halves: any() is slow on some drivers. */
 #define ANY(n, v) PASTE(ANY_, n)(v)

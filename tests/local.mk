@@ -114,14 +114,7 @@ check_DATA = tests/onnx_dump
 tests_onnx_dump_LDADD = libpare_internal.la
 TESTS += tests/test_onnx_oracle.py
 dist_check_SCRIPTS += tests/test_onnx_oracle.py
-check_PROGRAMS += tests/test_convolve
-tests_test_convolve_SOURCES = tests/test_convolve.c
-tests_test_convolve_LDADD = $(TEST_LDADD)
-tests_test_convolve_CPPFLAGS = $(TEST_CPPFLAGS)
 
 check_PROGRAMS += tests/test_format_npy
-tests_test_format_npy_SOURCES = tests/test_format_npy.c
-tests_test_format_npy_LDADD = $(TEST_LDADD)
-tests_test_format_npy_CPPFLAGS = $(TEST_CPPFLAGS)
 TESTS += tests/test_npy_numpy.py
 dist_check_SCRIPTS += tests/test_npy_numpy.py

@@ -263,11 +263,29 @@ START_TEST(integers_truncate_and_saturate) {
   static const struct {
     pare_dtype dtype;
     double value, expected;
-  } cases[] = {
-      {PARE_I8, 127.9, 127},          {PARE_I8, -1e9, -128},        {PARE_U8, -0.5, 0},   {PARE_U8, 256, 255},
-      {PARE_I16, -32769, -32768},     {PARE_I32, 1e300, INT32_MAX}, {PARE_I32, -2.7, -2}, {PARE_I64, 0x1p62, 0x1p62},
-      {PARE_I64, -INFINITY, -0x1p63}, {PARE_I64, NAN, 0},           {PARE_BOOL, -0.0, 0}, {PARE_BOOL, NAN, 1},
-      {PARE_F32, 0x1p-149, 0x1p-149}, {PARE_F64, 0.1, 0.1},         {PARE_I8, NAN, 0}};
+  } cases[] = {{PARE_I8, 127.9, 127},
+               {PARE_I8, -1e9, -128},
+               {PARE_U8, -0.5, 0},
+               {PARE_U8, 256, 255},
+               {PARE_I16, -32769, -32768},
+               {PARE_I32, 1e300, INT32_MAX},
+               {PARE_I32, -2.7, -2},
+               {PARE_I64, 0x1p62, 0x1p62},
+               {PARE_I64, -INFINITY, -0x1p63},
+               {PARE_I64, NAN, 0},
+               {PARE_BOOL, -0.0, 0},
+               {PARE_BOOL, NAN, 1},
+               {PARE_F32, 0x1p-149, 0x1p-149},
+               {PARE_F64, 0.1, 0.1},
+               {PARE_I8, NAN, 0},
+               {PARE_U16, 65536, 65535},
+               {PARE_U16, -1, 0},
+               {PARE_U32, 0x1p32, 0x1p32 - 1},
+               {PARE_U32, 3e9, 3e9},
+               {PARE_U64, 0x1p63, 0x1p63},
+               {PARE_U64, -0.5, 0},
+               {PARE_U64, NAN, 0},
+               {PARE_U64, INFINITY, 0x1p64}};
   for (size_t i = 0; i < PARE__COUNT(cases); i++) {
     int64_t data[2] = {0, 0};
     pare__store(cases[i].dtype, data, 1, cases[i].value);
@@ -277,6 +295,12 @@ START_TEST(integers_truncate_and_saturate) {
   int64_t largest;
   pare__store(PARE_I64, &largest, 0, 0x1p63);
   ck_assert(largest == INT64_MAX);
+  uint64_t natural;
+  pare__store(PARE_U64, &natural, 0, 0x1p64);
+  ck_assert(natural == UINT64_MAX);
+  uint16_t low[2] = {7, 7};
+  pare__store_integer(PARE_U16, low, 1, -2);
+  ck_assert(low[0] == 7 && low[1] == 65534 && pare__load_integer(PARE_U16, low, 1) == 65534);
   ck_assert_str_eq(pare_dtype_name((pare_dtype)77), "?");
   ck_assert_uint_eq(pare_dtype_bytes(PARE_NDTYPES), 0);
   ck_assert_uint_eq(pare_dtype_bytes(PARE_BF16), 2);

@@ -166,6 +166,50 @@ START_TEST(integers_of_64_bits_are_exact) {
 }
 END_TEST
 
+/* Numbers whose top bit is set: signed arithmetic would take them for negative. */
+START_TEST(unsigned_integers_are_not_negative) {
+  const uint64_t a64[] = {UINT64_MAX, UINT64_C(1) << 63, 7, 0}, b64[] = {3, UINT64_MAX, 0, 1};
+  const int64_t shape[] = {4};
+  const pare_dtype dtypes[] = {PARE_U16, PARE_U32, PARE_U64};
+  for (size_t d = 0; d < 3; d++) {
+    pare_dtype dtype = dtypes[d];
+    size_t nbytes = pare_dtype_bytes(dtype);
+    int bits = (int)nbytes * 8;
+    uint64_t a[4], b[4];
+    char a_data[32], b_data[32], got[32];
+    for (size_t i = 0; i < 4; i++) {
+      a[i] = i == 1 ? UINT64_C(1) << (bits - 1) : a64[i] & UINT64_MAX >> (64 - bits);
+      b[i] = b64[i] & UINT64_MAX >> (64 - bits);
+      pare__store_integer(dtype, a_data, i, (int64_t)a[i]);
+      pare__store_integer(dtype, b_data, i, (int64_t)b[i]);
+    }
+    pare_tensor *ta, *tb, *out = empty(dtype, 1, shape), *truth = empty(PARE_BOOL, 1, shape),
+                          *real = empty(PARE_F32, 1, shape);
+    OK(pare_tensor_from(context, dtype, 1, shape, a_data, 4 * nbytes, &ta));
+    OK(pare_tensor_from(context, dtype, 1, shape, b_data, 4 * nbytes, &tb));
+    OK(pare_binary(PARE_BINARY_div, ta, tb, out));
+    OK(pare_tensor_read(out, got, 4 * nbytes));
+    for (size_t i = 0; i < 4; i++)
+      ck_assert_uint_eq((uint64_t)pare__load_integer(dtype, got, i), b[i] == 0 ? 0 : a[i] / b[i]);
+    OK(pare_binary(PARE_BINARY_max, ta, tb, out));
+    OK(pare_tensor_read(out, got, 4 * nbytes));
+    for (size_t i = 0; i < 4; i++)
+      ck_assert_uint_eq((uint64_t)pare__load_integer(dtype, got, i), a[i] > b[i] ? a[i] : b[i]);
+    OK(pare_binary(PARE_BINARY_less, ta, tb, truth));
+    OK(pare_tensor_read(truth, got, 4));
+    for (size_t i = 0; i < 4; i++) ck_assert_int_eq(got[i], a[i] < b[i]);
+    OK(pare_cast(ta, real));
+    OK(pare_tensor_read(real, got, 16));
+    for (size_t i = 0; i < 4; i++) ck_assert_float_eq(((float *)(void *)got)[i], (float)a[i]);
+    OK(pare_cast(real, out)); /* back: 2^16 and 2^32 saturate */
+    OK(pare_tensor_read(out, got, 4 * nbytes));
+    for (size_t i = 0; i < 4; i++) ck_assert_uint_eq((uint64_t)pare__load_integer(dtype, got, i), a[i]);
+    pare_tensor *const all[] = {ta, tb, out, truth, real};
+    for (size_t i = 0; i < 5; i++) pare_tensor_close(all[i]);
+  }
+}
+END_TEST
+
 START_TEST(nan_infinity_and_denormals_follow_ieee) {
   const float a_values[] = {NAN, 1, INFINITY, -INFINITY, 1e-40f, -0.0f, NAN, 0};
   const float b_values[] = {1, NAN, -INFINITY, INFINITY, 1e-40f, 0.0f, NAN, -1};
@@ -286,6 +330,7 @@ int main(void) {
   tcase_add_test(laws, views_are_read_and_written_in_place);
   tcase_add_test(laws, an_overlapping_input_is_read_before_it_is_overwritten);
   tcase_add_test(laws, integers_of_64_bits_are_exact);
+  tcase_add_test(laws, unsigned_integers_are_not_negative);
   tcase_add_test(laws, nan_infinity_and_denormals_follow_ieee);
   tcase_add_loop_test(laws, where_takes_every_dtype, 0, PARE_NDTYPES);
   tcase_add_test(laws, casts_round_and_saturate);

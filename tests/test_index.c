@@ -287,8 +287,8 @@ START_TEST(rank_eight_and_no_elements_work) {
 END_TEST
 
 START_TEST(dtypes_move_by_their_size) {
-  static const pare_dtype dtypes[] = {PARE_F32, PARE_F16, PARE_BF16, PARE_I8,  PARE_U8,
-                                      PARE_I16, PARE_I32, PARE_I64,  PARE_BOOL};
+  static const pare_dtype dtypes[] = {PARE_F32, PARE_F16, PARE_BF16, PARE_I8,  PARE_U8,  PARE_I16,
+                                      PARE_I32, PARE_I64, PARE_BOOL, PARE_U16, PARE_U32, PARE_U64};
   pare_tensor *index = indices_of(INDICES(1, 0), SHAPE(2));
   for (size_t t = 0; t < PARE__COUNT(dtypes); t++) {
     uint8_t bits[48], got[72];

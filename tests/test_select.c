@@ -63,7 +63,7 @@ static void check_kth(pare_dtype dtype, int64_t n, int64_t k, bool by_magnitude,
 }
 
 START_TEST(the_kth_is_that_of_a_sort) {
-  static const pare_dtype dtypes[] = {PARE_F32, PARE_F16, PARE_BF16, PARE_I8, PARE_I64};
+  static const pare_dtype dtypes[] = {PARE_F32, PARE_F16, PARE_BF16, PARE_I8, PARE_I64, PARE_U32, PARE_U64};
   static const int64_t n = 10007, ks[] = {1, 2, 300, 5003, 10006, 10007};
   for (size_t d = 0; d < PARE__COUNT(dtypes); d++)
     for (size_t i = 0; i < PARE__COUNT(ks); i++) {

@@ -27,6 +27,21 @@ bool pare__dtype_is_float(pare_dtype dtype) {
   return dtype == PARE_F32 || dtype == PARE_F16 || dtype == PARE_BF16 || dtype == PARE_F64;
 }
 
+bool pare__dtype_is_unsigned(pare_dtype dtype) {
+  return dtype == PARE_U8 || dtype == PARE_U16 || dtype == PARE_U32 || dtype == PARE_U64;
+}
+
+int64_t pare__load_integer(pare_dtype dtype, const void *data, size_t index) {
+  if (dtype == PARE_I64 || dtype == PARE_U64) return ((const int64_t *)data)[index];
+  return (int64_t)pare__load(dtype, data, index);
+}
+
+void pare__store_integer(pare_dtype dtype, void *data, size_t index, int64_t value) {
+  if (dtype == PARE_BOOL) value = value != 0;
+  size_t nbytes = pare_dtype_bytes(dtype);
+  memcpy((char *)data + index * nbytes, &value, nbytes); /* little-endian, like every OpenCL host */
+}
+
 double pare__dtype_epsilon(pare_dtype dtype) {
   switch (dtype) {
   case PARE_F64: return 0x1p-53;
@@ -94,6 +109,9 @@ double pare__load(pare_dtype dtype, const void *data, size_t index) {
   case PARE_I32: return ((const int32_t *)data)[index];
   case PARE_I64: return (double)((const int64_t *)data)[index];
   case PARE_BOOL: return ((const uint8_t *)data)[index] != 0;
+  case PARE_U16: return ((const uint16_t *)data)[index];
+  case PARE_U32: return ((const uint32_t *)data)[index];
+  case PARE_U64: return (double)((const uint64_t *)data)[index];
   case PARE_NDTYPES: break;
   }
   return 0;
@@ -109,6 +127,11 @@ static int64_t integer(double value, double low, double high) {
 static int64_t integer64(double value) {
   if (value >= 0x1p63) return INT64_MAX;
   return integer(value, -0x1p63, 0x1p63);
+}
+
+static uint64_t unsigned64(double value) {
+  if (value >= 0x1p64) return UINT64_MAX;
+  return value > 0 ? (uint64_t)value : 0; /* NaN too */
 }
 
 /* Rounding double to float and then to 16 bits would round twice. The float is rounded to odd instead: towards zero
@@ -134,6 +157,9 @@ void pare__store(pare_dtype dtype, void *data, size_t index, double value) {
   case PARE_I32: ((int32_t *)data)[index] = (int32_t)integer(value, INT32_MIN, INT32_MAX); return;
   case PARE_I64: ((int64_t *)data)[index] = integer64(value); return;
   case PARE_BOOL: ((uint8_t *)data)[index] = value != 0; return;
+  case PARE_U16: ((uint16_t *)data)[index] = (uint16_t)integer(value, 0, UINT16_MAX); return;
+  case PARE_U32: ((uint32_t *)data)[index] = (uint32_t)integer(value, 0, UINT32_MAX); return;
+  case PARE_U64: ((uint64_t *)data)[index] = unsigned64(value); return;
   case PARE_NDTYPES: return;
   }
 }

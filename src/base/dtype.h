@@ -10,12 +10,18 @@ float pare__f16_to_f32(uint16_t bits);
 uint16_t pare__f32_to_bf16(float value);
 float pare__bf16_to_f32(uint16_t bits);
 
-/* Element `index` of an array of `dtype`. i64 beyond 2^53 loses bits. Bool reads as 0 or 1. */
+/* Element `index` of an array of `dtype`. i64 and u64 beyond 2^53 lose bits. Bool reads as 0 or 1. */
 double pare__load(pare_dtype dtype, const void *data, size_t index);
 /* Floats round to nearest even; integers truncate towards zero and saturate (NaN gives 0); bool is value != 0. */
 void pare__store(pare_dtype dtype, void *data, size_t index, double value);
 
+/* The same for integer dtypes and bool without the detour over double. A u64 keeps its bits. */
+int64_t pare__load_integer(pare_dtype dtype, const void *data, size_t index);
+/* Keeps the low bits; bool is value != 0. */
+void pare__store_integer(pare_dtype dtype, void *data, size_t index, int64_t value);
+
 bool pare__dtype_is_float(pare_dtype dtype);
+bool pare__dtype_is_unsigned(pare_dtype dtype); /* u8 to u64; not bool */
 bool pare__dtype_is_valid(pare_dtype dtype);
 /* Unit roundoff 2^-p of a float dtype; 0 for integers. */
 double pare__dtype_epsilon(pare_dtype dtype);

@@ -21,7 +21,7 @@
   X(FLOAT, 1, "float32", 32, PARE_F32)           \
   X(UINT8, 2, "uint8", 8, PARE_U8)               \
   X(INT8, 3, "int8", 8, PARE_I8)                 \
-  X(UINT16, 4, "uint16", 16, -1)                 \
+  X(UINT16, 4, "uint16", 16, PARE_U16)           \
   X(INT16, 5, "int16", 16, PARE_I16)             \
   X(INT32, 6, "int32", 32, PARE_I32)             \
   X(INT64, 7, "int64", 64, PARE_I64)             \
@@ -29,8 +29,8 @@
   X(BOOL, 9, "bool", 8, PARE_BOOL)               \
   X(FLOAT16, 10, "float16", 16, PARE_F16)        \
   X(DOUBLE, 11, "float64", 64, PARE_F64)         \
-  X(UINT32, 12, "uint32", 32, -1)                \
-  X(UINT64, 13, "uint64", 64, -1)                \
+  X(UINT32, 12, "uint32", 32, PARE_U32)          \
+  X(UINT64, 13, "uint64", 64, PARE_U64)          \
   X(COMPLEX64, 14, "complex64", 64, -1)          \
   X(COMPLEX128, 15, "complex128", 128, -1)       \
   X(BFLOAT16, 16, "bfloat16", 16, PARE_BF16)     \

@@ -41,6 +41,10 @@ typedef struct pare__elementwise {
 /* The default parameters p and q of a unary operation. */
 const double *pare__elementwise_defaults(int mode);
 
+/* The reference for u64 where it is not that for i64 modulo 2^64; NULL: it is. */
+typedef uint64_t (*pare__elementwise_natural)(uint64_t a, uint64_t b, uint64_t c, const double *p);
+pare__elementwise_natural pare__elementwise_natural_get(int mode);
+
 /* NULL if mode is none. */
 const pare__elementwise *pare__elementwise_get(int mode);
 

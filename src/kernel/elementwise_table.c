@@ -5,7 +5,7 @@
 #include "kernel/elementwise.h"
 
 /* A reference sees its operands as doubles or as integers, and the parameters p[0] and p[1]; integer results are
- * wrapped afterwards. */
+ * wrapped afterwards. NATURAL is for u64 where that differs from i64 in more than the wrapping. */
 #define REAL(name, expression)                                               \
   static double real_##name(double a, double b, double c, const double *p) { \
     (void)a, (void)b, (void)c, (void)p;                                      \
@@ -15,6 +15,11 @@
   static int64_t integer_##name(int64_t a, int64_t b, int64_t c, const double *p, int bits) { \
     (void)a, (void)b, (void)c, (void)p, (void)bits;                                           \
     return expression;                                                                        \
+  }
+#define NATURAL(name, expression)                                                       \
+  static uint64_t natural_##name(uint64_t a, uint64_t b, uint64_t c, const double *p) { \
+    (void)a, (void)b, (void)c, (void)p;                                                 \
+    return expression;                                                                  \
   }
 #define U(x) ((uint64_t)(x))
 #define WRAP(x) ((int64_t)(x))
@@ -146,6 +151,31 @@ INTEGER(fma, WRAP(U(a) * U(b) + U(c)))
 REAL(clamp, clamp_real(a, b, c))
 INTEGER(clamp, clamp_integer(a, b, c))
 
+static uint64_t natural_whole(double value) { return value >= 0x1p64 ? UINT64_MAX : value <= 0 ? 0 : (uint64_t)value; }
+static uint64_t clamp_natural(uint64_t a, uint64_t low, uint64_t high) { return a < low ? low : a > high ? high : a; }
+static uint64_t natural_power(uint64_t a, uint64_t b) {
+  uint64_t result = 1;
+  for (uint64_t factor = a; b > 0; b >>= 1, factor *= factor) result *= b & 1 ? factor : 1;
+  return result;
+}
+
+NATURAL(abs, a)
+NATURAL(sign, a > 0)
+NATURAL(clip, clamp_natural(a, natural_whole(p[0]), natural_whole(p[1])))
+NATURAL(relu, a)
+NATURAL(div, b == 0 ? 0 : a / b)
+NATURAL(mod, b == 0 ? 0 : a % b)
+NATURAL(pow, natural_power(a, b))
+NATURAL(min, a < b ? a : b)
+NATURAL(max, a > b ? a : b)
+NATURAL(prelu, a)
+NATURAL(shift_right, b >= 64 ? 0 : a >> b)
+NATURAL(less, a < b)
+NATURAL(less_equal, a <= b)
+NATURAL(greater, a > b)
+NATURAL(greater_equal, a >= b)
+NATURAL(clamp, clamp_natural(a, b, c))
+
 /* Default parameters from the public list. */
 #define DEFAULTS(name, first, second) static const double default_##name[2] = {first, second};
 PARE_UNARY_LIST(DEFAULTS)
@@ -153,7 +183,8 @@ PARE_UNARY_LIST(DEFAULTS)
 
 enum {
   BOOLS = 1u << PARE_BOOL,
-  INTEGERS = 1u << PARE_I8 | 1u << PARE_U8 | 1u << PARE_I16 | 1u << PARE_I32 | 1u << PARE_I64,
+  INTEGERS = 1u << PARE_I8 | 1u << PARE_U8 | 1u << PARE_I16 | 1u << PARE_I32 | 1u << PARE_I64 | 1u << PARE_U16 |
+             1u << PARE_U32 | 1u << PARE_U64,
   FLOATS = 1u << PARE_F32 | 1u << PARE_F16 | 1u << PARE_BF16 | 1u << PARE_F64,
   NUMBERS = FLOATS | INTEGERS,
   ANY = NUMBERS | BOOLS
@@ -256,6 +287,29 @@ static const pare__elementwise table[PARE__NELEMENTWISE] = {
     TERNARY(clamp, NUMBERS, 0),
     [PARE__CAST] = ROW(cast, 1, ANY, PARE__OTHER, 0, 0, NULL, NULL),
 };
+
+pare__elementwise_natural pare__elementwise_natural_get(int mode) {
+  static const pare__elementwise_natural naturals[PARE__NELEMENTWISE] = {
+      [PARE__UNARY + PARE_UNARY_abs] = natural_abs,
+      [PARE__UNARY + PARE_UNARY_sign] = natural_sign,
+      [PARE__UNARY + PARE_UNARY_clip] = natural_clip,
+      [PARE__UNARY + PARE_UNARY_relu] = natural_relu,
+      [PARE__BINARY + PARE_BINARY_div] = natural_div,
+      [PARE__BINARY + PARE_BINARY_mod] = natural_mod,
+      [PARE__BINARY + PARE_BINARY_fmod] = natural_mod,
+      [PARE__BINARY + PARE_BINARY_pow] = natural_pow,
+      [PARE__BINARY + PARE_BINARY_min] = natural_min,
+      [PARE__BINARY + PARE_BINARY_max] = natural_max,
+      [PARE__BINARY + PARE_BINARY_prelu] = natural_prelu,
+      [PARE__BINARY + PARE_BINARY_shift_right] = natural_shift_right,
+      [PARE__BINARY + PARE_BINARY_less] = natural_less,
+      [PARE__BINARY + PARE_BINARY_less_equal] = natural_less_equal,
+      [PARE__BINARY + PARE_BINARY_greater] = natural_greater,
+      [PARE__BINARY + PARE_BINARY_greater_equal] = natural_greater_equal,
+      [PARE__TERNARY + PARE_TERNARY_clamp] = natural_clamp,
+  };
+  return naturals[mode];
+}
 
 const pare__elementwise *pare__elementwise_get(int mode) {
   return mode >= 0 && mode < PARE__NELEMENTWISE ? &table[mode] : NULL;

@@ -20,8 +20,17 @@ static void walk_problem(const pare__problem *problem, int arity, pare__walk *wa
   pare__walk_make(walk, problem->dim, 1 + (unsigned)arity, stride, 0);
 }
 
-static void push_parameter(pare__args *args, pare_dtype dtype, double value) {
+/* An integer parameter: what lies outside of the dtype saturates for clip and wraps in arithmetic. */
+static uint64_t unsigned_parameter(int mode, double value, double most, uint64_t largest) {
+  if (value >= most) return largest;
+  if (value < 0 && mode == PARE__UNARY + PARE_UNARY_clip) return 0;
+  return value <= -0x1p63 ? UINT64_C(1) << 63 : value < 0 ? (uint64_t)(int64_t)value : (uint64_t)value;
+}
+
+static void push_parameter(pare__args *args, int mode, pare_dtype dtype, double value) {
   switch (dtype) {
+  case PARE_U64: pare__arg_long(args, (int64_t)unsigned_parameter(mode, value, 0x1p64, UINT64_MAX)); return;
+  case PARE_U32: pare__arg_int(args, (int32_t)unsigned_parameter(mode, value, 0x1p32, UINT32_MAX)); return;
   case PARE_F64: pare__arg_double(args, value); return;
   case PARE_I64:
     pare__arg_long(args, value >= 0x1p63 ? INT64_MAX : value <= -0x1p63 ? INT64_MIN : (int64_t)value);
@@ -43,8 +52,8 @@ static void push_arguments(const pare__run *run, int arity, const pare__walk *wa
   pare__arg_long(args, run->operand[OUT].offset);
   pare__arg_long8(args, walk->stride[0]);
   pare_dtype computed = run->whole->dtype[run->whole->mode == PARE__TERNARY + PARE_TERNARY_where];
-  push_parameter(args, computed, run->whole->real[0]);
-  push_parameter(args, computed, run->whole->real[1]);
+  push_parameter(args, run->whole->mode, computed, run->whole->real[0]);
+  push_parameter(args, run->whole->mode, computed, run->whole->real[1]);
   for (int t = 0; t < arity; t++) {
     pare__arg_mem(args, run->operand[t].mem);
     pare__arg_long(args, run->operand[t].offset);
@@ -185,8 +194,8 @@ static void set_operation(pare__problem *problem, int mode, pare_dtype dtype, pa
 }
 
 /* Tests go through every operation with its main dtype and one other that changes from operation to operation, then
- * through half of all casts (every dtype meets five others), then through all layouts with a few operations. The layout
- * changes from problem to problem. */
+ * through half of all casts (every dtype meets half of the others), then through all layouts with a few operations. The
+ * layout changes from problem to problem. */
 static pare_dtype other_dtype(int mode, uint32_t allowed) {
   int dtype = (mode * 3 + 1) % PARE_NDTYPES;
   while (!(allowed >> dtype & 1u)) dtype = (dtype + 1) % PARE_NDTYPES;
@@ -210,9 +219,9 @@ static bool test_problem(unsigned index, pare__problem *out) {
                                    PARE__TERNARY + PARE_TERNARY_where};
   if (operation_problem(index, out)) return true;
   index -= PARE__CAST * 2;
-  const unsigned half = PARE_NDTYPES / 2;
+  const unsigned half = (PARE_NDTYPES + 1) / 2;
   if (index < PARE_NDTYPES * half) {
-    unsigned from = index / half, to = index % half * 2 + from % 2;
+    unsigned from = index / half, to = (index % half * 2 + from % 2) % PARE_NDTYPES;
     set_operation(out, PARE__CAST, (pare_dtype)from, (pare_dtype)to);
     set_layout(out, &layouts[index % 3]);
     return true;
@@ -323,11 +332,6 @@ static void generate(const pare__problem *problem, unsigned i, uint64_t seed, vo
   }
 }
 
-static int64_t load_integer(pare_dtype dtype, const void *data, int64_t index) {
-  if (dtype == PARE_I64) return ((const int64_t *)data)[index];
-  return (int64_t)pare__load(dtype, data, (size_t)index);
-}
-
 /* The value that is left of an integer in a dtype. */
 static double wrap_integer(pare_dtype dtype, int64_t value) {
   switch (dtype) {
@@ -335,6 +339,9 @@ static double wrap_integer(pare_dtype dtype, int64_t value) {
   case PARE_U8: return (uint8_t)value;
   case PARE_I16: return (int16_t)value;
   case PARE_I32: return (int32_t)value;
+  case PARE_U16: return (uint16_t)value;
+  case PARE_U32: return (uint32_t)value;
+  case PARE_U64: return (double)(uint64_t)value;
   default: return (double)value;
   }
 }
@@ -351,11 +358,12 @@ static double cast_reference(const pare__problem *problem, const void *data, int
   pare_dtype from = problem->dtype[0], to = problem->dtype[OUT];
   *tolerance = 0;
   if (pare__dtype_is_float(from)) return rounded(to, pare__load(from, data, (size_t)at));
-  int64_t value = load_integer(from, data, at);
+  int64_t value = pare__load_integer(from, data, (size_t)at);
+  double real = from == PARE_U64 ? (double)(uint64_t)value : (double)value;
   if (to == PARE_BOOL) return value != 0;
-  if (to == PARE_F32) return (float)value;
-  if (to == PARE_BF16 && from == PARE_I64) *tolerance = fabs((double)value) * 0x1p-8;
-  return pare__dtype_is_float(to) ? rounded(to, (double)value) : wrap_integer(to, value);
+  if (to == PARE_F32) return from == PARE_U64 ? (float)(uint64_t)value : (float)value;
+  if (to == PARE_BF16 && pare_dtype_bytes(from) == 8) *tolerance = fabs(real) * 0x1p-8;
+  return pare__dtype_is_float(to) ? rounded(to, real) : wrap_integer(to, value);
 }
 
 static double element_reference(const pare__problem *problem, void *const *data, const int64_t *at, double *tolerance) {
@@ -365,7 +373,10 @@ static double element_reference(const pare__problem *problem, void *const *data,
   if (operation->result == PARE__OTHER) return cast_reference(problem, data[0], at[0], tolerance);
   if (!pare__dtype_is_float(computed)) {
     int64_t v[3] = {0};
-    for (int t = 0; t < operation->arity; t++) v[t] = load_integer(problem->dtype[t], data[t], at[t]);
+    for (int t = 0; t < operation->arity; t++) v[t] = pare__load_integer(problem->dtype[t], data[t], (size_t)at[t]);
+    pare__elementwise_natural natural = computed == PARE_U64 ? pare__elementwise_natural_get(problem->mode) : NULL;
+    if (natural)
+      return wrap_integer(to, (int64_t)natural((uint64_t)v[0], (uint64_t)v[1], (uint64_t)v[2], problem->real));
     int bits = (int)pare_dtype_bytes(computed) * 8;
     return wrap_integer(to, operation->integer(v[0], v[1], v[2], problem->real, bits));
   }

@@ -9,7 +9,7 @@
 
 static bool is_wide(const pare__problem *problem) {
   return (problem->dtype[0] == PARE_F64 && problem->mode <= RANDOM_NORMAL) ||
-         (problem->dtype[0] == PARE_I64 && problem->mode == RANDOM_INTEGER);
+         (pare_dtype_bytes(problem->dtype[0]) == 8 && problem->mode == RANDOM_INTEGER);
 }
 
 /* ---- reference ---- */
@@ -90,7 +90,7 @@ static void set_problem(pare__problem *out, int mode, pare_dtype dtype, int64_t 
   out->dim[RANDOM_BEGIN] = begin;
   out->dim[RANDOM_SEED] = 0x123456789ABCDEF;
   out->dim[RANDOM_STREAM] = 3;
-  out->dim[RANDOM_LOW] = mode == RANDOM_INTEGER ? (dtype == PARE_U8 || dtype == PARE_BOOL ? 0 : -5) : 0;
+  out->dim[RANDOM_LOW] = mode == RANDOM_INTEGER ? (pare__dtype_is_unsigned(dtype) || dtype == PARE_BOOL ? 0 : -5) : 0;
   out->dim[RANDOM_RANGE] = mode == RANDOM_BERNOULLI ? 0x4CCCCCCC : dtype == PARE_BOOL ? 2 : 101;
   memcpy(out->real, reals[mode], sizeof reals[mode]);
 }

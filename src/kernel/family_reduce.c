@@ -32,8 +32,9 @@ static const reduction reductions[PARE__NREDUCTIONS] = {
 static const reduction *reduction_of(int mode) { return &reductions[mode & PARE__REDUCE_OPERATION]; }
 
 pare_dtype pare__reduce_partial(int mode, pare_dtype dtype) {
-  if (dtype == PARE_F64 || dtype == PARE_I64) return dtype;
+  if (dtype == PARE_F64 || dtype == PARE_I64 || dtype == PARE_U64) return dtype;
   if (pare__dtype_is_float(dtype)) return PARE_F32;
+  if (dtype == PARE_U32) return reduction_of(mode)->accumulates ? PARE_U64 : PARE_U32;
   return reduction_of(mode)->accumulates ? PARE_I64 : PARE_I32;
 }
 
@@ -100,7 +101,10 @@ static const char *const ends[PARE_NDTYPES][2] = {[PARE_F32] = {"(-INFINITY)", "
                                                   [PARE_I16] = {"(-32768)", "32767"},
                                                   [PARE_I32] = {"INT_MIN", "INT_MAX"},
                                                   [PARE_I64] = {"LONG_MIN", "LONG_MAX"},
-                                                  [PARE_BOOL] = {"0", "1"}};
+                                                  [PARE_BOOL] = {"0", "1"},
+                                                  [PARE_U16] = {"0", "65535"},
+                                                  [PARE_U32] = {"0", "UINT_MAX"},
+                                                  [PARE_U64] = {"0", "ULONG_MAX"}};
 
 static void options_of(const pare__problem *whole, const char *more, char *text, size_t capacity) {
   int mode = whole->mode;

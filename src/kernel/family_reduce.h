@@ -51,8 +51,8 @@ enum {
 
 extern const pare__family pare__family_reduce;
 
-/* The dtype of partial results: f32 for f32, f16 and bf16, f64; integers i64 where they add up or multiply, else i32 or
- * i64. */
+/* The dtype of partial results: f32 for f32, f16 and bf16, f64; integers 64 bits where they add up or multiply, else 32
+ * or, if they have those, 64; u32 and u64 unsigned, others signed. */
 pare_dtype pare__reduce_partial(int mode, pare_dtype dtype);
 /* Does a partial result have a second part? */
 bool pare__reduce_is_pair(int mode);

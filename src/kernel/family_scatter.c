@@ -103,17 +103,14 @@ static double combine_real(int mode, double a, double b) {
   }
 }
 
-static int64_t combine_integer(int mode, int64_t a, int64_t b) {
+static int64_t combine_integer(pare_dtype dtype, int mode, int64_t a, int64_t b) {
+  bool less = dtype == PARE_U64 ? (uint64_t)a < (uint64_t)b : a < b;
   switch (mode) {
   case PARE__SCATTER_ADD: return (int64_t)((uint64_t)a + (uint64_t)b);
   case PARE__SCATTER_MUL: return (int64_t)((uint64_t)a * (uint64_t)b);
-  case PARE__SCATTER_MIN: return PARE__MIN(a, b);
-  default: return PARE__MAX(a, b);
+  case PARE__SCATTER_MIN: return less ? a : b;
+  default: return less ? b : a;
   }
-}
-
-static int64_t load_integer(pare_dtype dtype, const void *data, size_t at) {
-  return dtype == PARE_I64 ? ((const int64_t *)data)[at] : (int64_t)pare__load(dtype, data, at);
 }
 
 /* Rounded or wrapped to the dtype after every update, as the kernel does it. */
@@ -126,9 +123,8 @@ static void update(const pare__problem *p, void *data, size_t to, const void *va
   } else if (pare__dtype_is_float(dtype)) {
     pare__store(dtype, data, to, combine_real(p->mode, pare__load(dtype, data, to), pare__load(dtype, values, from)));
   } else {
-    int64_t result = combine_integer(p->mode, load_integer(dtype, data, to), load_integer(dtype, values, from));
-    if (dtype == PARE_BOOL) result = result != 0;
-    memcpy(target, &result, element); /* its low bytes: it wraps */
+    int64_t a = pare__load_integer(dtype, data, to), b = pare__load_integer(dtype, values, from);
+    pare__store_integer(dtype, data, to, combine_integer(dtype, p->mode, a, b));
   }
 }
 
@@ -184,7 +180,9 @@ static const instance tests[] = {{PARE__SCATTER_NONE, PARE_I32, PARE_I64}, {PARE
                                  {PARE__SCATTER_ADD, PARE_I8, PARE_I64},   {PARE__SCATTER_MIN, PARE_U8, PARE_I64},
                                  {PARE__SCATTER_ADD, PARE_I16, PARE_I64},  {PARE__SCATTER_MUL, PARE_I32, PARE_I64},
                                  {PARE__SCATTER_MIN, PARE_I64, PARE_I64},  {PARE__SCATTER_ADD, PARE_BOOL, PARE_I64},
-                                 {PARE__SCATTER_MIN, PARE_F32, PARE_I64},  {PARE__SCATTER_MAX, PARE_F32, PARE_I32}};
+                                 {PARE__SCATTER_MIN, PARE_F32, PARE_I64},  {PARE__SCATTER_MAX, PARE_F32, PARE_I32},
+                                 {PARE__SCATTER_ADD, PARE_U16, PARE_I64},  {PARE__SCATTER_MAX, PARE_U32, PARE_I64},
+                                 {PARE__SCATTER_MIN, PARE_U64, PARE_I64}};
 static const pare__index_shape test_shapes[] = {
     {3, 101, 57, 131, 1, false}, {2, 9, 37, 11, 1, true},    {3, 24, 61, 5, 3, false},  {1, 101, 3001, 1, 1, true},
     {0, 5, 3, 4, 1, false},      {2, 5, 0, 4, 1, false},     {2, 5, 3, 0, 1, false},    {2, 0, 3, 4, 1, false},

@@ -7,15 +7,14 @@
 
 #include "kernel/reduce_reference.h"
 
-int pare__select_key_bits(pare_dtype dtype) { return dtype == PARE_F64 || dtype == PARE_I64 ? 64 : 32; }
+int pare__select_key_bits(pare_dtype dtype) { return pare_dtype_bytes(dtype) == 8 ? 64 : 32; }
 
 uint64_t pare__select_key(pare_dtype dtype, const void *data, size_t index, bool magnitude, bool smallest) {
   bool wide = pare__select_key_bits(dtype) == 64;
   uint64_t sign = wide ? UINT64_C(1) << 63 : UINT64_C(1) << 31, all = sign | (sign - 1), key;
-  if (dtype == PARE_I64) {
-    key = (uint64_t)((const int64_t *)data)[index] ^ sign;
-  } else if (!pare__dtype_is_float(dtype)) {
-    key = ((uint64_t)(int64_t)pare__load(dtype, data, index) & all) ^ sign;
+  if (!pare__dtype_is_float(dtype)) {
+    bool ordered = dtype == PARE_U32 || dtype == PARE_U64;
+    key = ((uint64_t)pare__load_integer(dtype, data, index) & all) ^ (ordered ? 0 : sign);
   } else {
     double value = pare__load(dtype, data, index);
     float narrow = (float)value;

@@ -51,9 +51,11 @@ static double float_sample(const pare__problem *p, uint64_t *state) {
 static int64_t integer_sample(const pare__problem *p, pare_dtype dtype, uint64_t *state) {
   uint64_t bits = pare__reference_random(state);
   if (dtype == PARE_BOOL) return (int64_t)(bits & 1);
-  if (is_extreme(operation_of(p))) return (int64_t)bits >> 12; /* a double holds it */
+  if (is_extreme(operation_of(p))) /* a double holds it */
+    return pare__dtype_is_unsigned(dtype) ? (int64_t)(bits >> 12) : (int64_t)bits >> 12;
   int64_t small = (int64_t)bits >> 43;
-  return (p->mode & PARE__REDUCE_FIRST) ? small : (small < 0 ? -small : small);
+  bool negative_too = (p->mode & PARE__REDUCE_FIRST) && !pare__dtype_is_unsigned(dtype);
+  return small < 0 && !negative_too ? -small : small;
 }
 
 /* One of NaN, an infinity or a denormal in some rows and columns: the others must not notice. */
@@ -115,8 +117,7 @@ static double element(const span *s, int64_t r) {
 }
 
 static int64_t integer(const span *s, int64_t r) {
-  if (s->problem->dtype[0] == PARE_I64) return ((const int64_t *)s->data[0])[element_at(s, r)];
-  return (int64_t)element(s, r);
+  return pare__load_integer(s->problem->dtype[0], s->data[0], element_at(s, r));
 }
 
 /* How many additions may follow each other in one partial result: 16 or more run side by side in a row. */
@@ -134,7 +135,9 @@ static bool replaces(int operation, bool last, double new, double old) {
 static double end_of(pare_dtype dtype, bool highest) {
   static const double ends[PARE_NDTYPES][2] = {[PARE_I8] = {-128, 127},        [PARE_U8] = {0, 255},
                                                [PARE_I16] = {-32768, 32767},   [PARE_I32] = {-0x1p31, 0x1p31 - 1},
-                                               [PARE_I64] = {-0x1p63, 0x1p63}, [PARE_BOOL] = {0, 1}};
+                                               [PARE_I64] = {-0x1p63, 0x1p63}, [PARE_BOOL] = {0, 1},
+                                               [PARE_U16] = {0, 65535},        [PARE_U32] = {0, 0x1p32 - 1},
+                                               [PARE_U64] = {0, 0x1p64}};
   if (pare__dtype_is_float(dtype)) return highest ? INFINITY : -INFINITY;
   return ends[dtype][highest];
 }
@@ -208,17 +211,19 @@ static outcome reduce_floats(const span *s) {
 static outcome reduce_integers(const span *s) {
   const pare__problem *p = s->problem;
   int operation = operation_of(p);
+  bool is_unsigned = pare__dtype_is_unsigned(p->dtype[0]);
   uint64_t total = operation == PARE__REDUCE_PRODUCT ? 1 : 0;
   for (int64_t r = 0; r < s->length; r++) {
     uint64_t x = (uint64_t)integer(s, r);
     bool first = p->mode & PARE__REDUCE_FIRST;
-    if (first && operation == PARE__REDUCE_L1 && (int64_t)x < 0) x = 0 - x;
+    if (first && operation == PARE__REDUCE_L1 && !is_unsigned && (int64_t)x < 0) x = 0 - x;
     if (first && (operation == PARE__REDUCE_L2 || operation == PARE__REDUCE_SUM_SQUARE)) x *= x;
     total = operation == PARE__REDUCE_PRODUCT ? total * x : total + x;
   }
   int64_t result = (int64_t)total;
   if (p->mode & PARE__REDUCE_FINAL) {
-    if (operation == PARE__REDUCE_MEAN) result /= p->dim[PARE__REDUCE_COUNT];
+    int64_t count = p->dim[PARE__REDUCE_COUNT];
+    if (operation == PARE__REDUCE_MEAN) result = is_unsigned ? (int64_t)(total / (uint64_t)count) : result / count;
     if (operation == PARE__REDUCE_L2) result = (int64_t)floor(sqrt((double)result));
   }
   pare_dtype out = p->dtype[2];

@@ -85,6 +85,9 @@ static void integer_limits(pare_dtype dtype, int64_t *least, int64_t *most) {
   case PARE_I16: *least = INT16_MIN, *most = INT16_MAX; break;
   case PARE_I32: *least = INT32_MIN, *most = INT32_MAX; break;
   case PARE_BOOL: *least = 0, *most = 1; break;
+  case PARE_U16: *least = 0, *most = UINT16_MAX; break;
+  case PARE_U32: *least = 0, *most = UINT32_MAX; break;
+  case PARE_U64: *least = 0, *most = INT64_MAX; break;
   default: *least = INT64_MIN, *most = INT64_MAX; break;
   }
 }
