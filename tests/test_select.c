@@ -76,8 +76,75 @@ START_TEST(the_kth_is_that_of_a_sort) {
 }
 END_TEST
 
+/* Element i of a long tensor: in random order with NaN, of a few values, in order (all between two bounds lie in few
+ * blocks), and periodic (a sample at even distances sees one value). */
+static float long_value(int kind, int64_t i) {
+  uint64_t bits = (uint64_t)i * 0x9E3779B97F4A7C15U;
+  bits = (bits ^ (bits >> 32)) * 0xBF58476D1CE4E5B9U;
+  switch (kind) {
+  case 0: return bits % 1000 == 0 ? NAN : (float)(int64_t)bits * 0x1p-60F;
+  case 1: return (float)(bits >> 62);
+  case 2: return (float)i;
+  default: return (float)(i % 256);
+  }
+}
+
+static void check_long(const float *data, int64_t n, int64_t k, bool by_magnitude, bool smallest) {
+  static const int64_t two = 2;
+  pare_select_options options = {by_magnitude, smallest};
+  pare_tensor *x, *threshold, *counts;
+  MUST(pare_tensor_from(context, PARE_F32, 1, &n, data, (size_t)n * sizeof *data, &x));
+  MUST(pare_tensor_create(context, PARE_F32, 0, NULL, &threshold));
+  MUST(pare_tensor_create(context, PARE_I64, 1, &two, &counts));
+  for (int pieces = 1; pieces <= 3; pieces++) {
+    float got;
+    int64_t counted[2], beyond = 0, equal = 0;
+    pare__context_split(context, pieces);
+    MUST(pare_select_kth(x, k, &options, threshold, counts));
+    pare__context_split(context, 1);
+    MUST(pare_tensor_read(threshold, &got, sizeof got));
+    MUST(pare_tensor_read(counts, counted, sizeof counted));
+    for (int64_t i = 0; i < n; i++) {
+      double value = by_magnitude ? fabs((double)data[i]) : data[i], limit = got;
+      int way = smallest ? -descending(&value, &limit) : descending(&value, &limit);
+      beyond += way < 0;
+      equal += way == 0;
+    }
+    ck_assert_msg(counted[0] == beyond && counted[1] == k - beyond && counted[1] >= 1 && counted[1] <= equal,
+                  "k = %lld, %d pieces: %g with %lld and %lld; there are %lld beyond it and %lld equal", (long long)k,
+                  pieces, (double)got, (long long)counted[0], (long long)counted[1], (long long)beyond,
+                  (long long)equal);
+  }
+  pare_tensor_close(counts);
+  pare_tensor_close(threshold);
+  pare_tensor_close(x);
+}
+
+/* Over 2^21 elements: by a bracket from a sample. */
+START_TEST(the_kth_of_a_long_tensor) {
+  const int64_t n = (INT64_C(1) << 21) + 70001, ks[] = {1, n / 3, n - 4};
+  float *data = malloc((size_t)n * sizeof *data);
+  for (int kind = 0; kind < 4; kind++) {
+    for (int64_t i = 0; i < n; i++) data[i] = long_value(kind, i);
+    for (size_t i = 0; i < PARE__COUNT(ks); i++) check_long(data, n, ks[i], (kind + i) % 2, i == 1);
+  }
+  free(data);
+}
+END_TEST
+
+/* A short one: several blocks, by digits alone. */
+START_TEST(pieces_give_the_same_kth) {
+  const int64_t n = 300007;
+  float *data = malloc((size_t)n * sizeof *data);
+  for (int64_t i = 0; i < n; i++) data[i] = long_value(0, i);
+  check_long(data, n, n / 2, true, false);
+  check_long(data, n, 17, false, true);
+  free(data);
+}
+END_TEST
+
 START_TEST(the_k_largest_are_sorted_and_stable) {
-  static const int64_t lengths[] = {1, 9, 1000, 5000}, ks[] = {1, 7, 64, 600};
+  static const int64_t lengths[] = {1, 9, 1000, 5000, 20000, 9001}, ks[] = {1, 7, 64, 600, 30, 9001};
   for (size_t s = 0; s < PARE__COUNT(lengths); s++)
     for (int smallest = 0; smallest < 2; smallest++)
       for (int inner = 1; inner <= 3; inner += 2) {
@@ -182,6 +249,8 @@ int main(void) {
   TCase *tests = tcase_create("select");
   tcase_add_unchecked_fixture(tests, open_context, close_context);
   tcase_add_test(tests, the_kth_is_that_of_a_sort);
+  tcase_add_test(tests, the_kth_of_a_long_tensor);
+  tcase_add_test(tests, pieces_give_the_same_kth);
   tcase_add_test(tests, the_k_largest_are_sorted_and_stable);
   tcase_add_test(tests, bad_arguments_say_so);
   tcase_add_test(tests, a_tensor_larger_than_the_largest_buffer);

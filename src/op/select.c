@@ -1,4 +1,6 @@
-/* Selection: the k-th element by digits of keys. SPDX-License-Identifier: Apache-2.0 */
+/* Selection: the k-th element by digits of keys, of a long tensor between two bounds from a sample.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
 #include <pare/select.h>
 #include <string.h>
 
@@ -11,41 +13,39 @@ typedef struct select_params {
   pare__problem whole;
 } select_params;
 
-static pare_status run_family(const pare__piece *piece, const pare__family *family, const pare__problem *whole,
-                              const pare__problem *problem) {
-  pare__operand operand[MAX_ACCESSES];
-  for (unsigned i = 0; i < family->nbuffers; i++)
-    operand[i] = (pare__operand){piece->binding[i].mem, piece->binding[i].offset};
-  pare__choice choice;
-  PARE__TRY(pare__choose(piece->device, family, whole, &choice));
-  return pare__run_choice(piece->device, family, &choice, whole, problem, operand);
-}
-
-/* ---- the k-th element ---- */
+/* ---- one step ---- */
 
 static pare_status run_select(const pare__piece *piece) {
   const select_params *params = piece->params;
   pare__problem problem = params->whole;
-  if (!(problem.mode & PARE__SELECT_NARROW)) problem.dim[PARE__SELECT_LENGTH] = piece->binding[0].shape.dim[0];
-  return run_family(piece, &pare__family_select, &params->whole, &problem);
+  if (!(problem.mode & (PARE__SELECT_NARROW | PARE__SELECT_DECIDE)))
+    problem.dim[PARE__SELECT_LENGTH] = piece->binding[0].shape.dim[0];
+  pare__operand operand[MAX_ACCESSES];
+  for (unsigned i = 0; i < MAX_ACCESSES; i++)
+    operand[i] = (pare__operand){piece->binding[i].mem, piece->binding[i].offset};
+  pare__choice choice;
+  PARE__TRY(pare__choose(piece->device, &pare__family_select, &params->whole, &choice));
+  return pare__run_choice(piece->device, &pare__family_select, &choice, &params->whole, &problem, operand);
 }
 
 static const pare__codelet select_codelet = {"select", run_select};
 
-static pare_status submit_select(const pare__problem *whole, pare_tensor *const *tensor, unsigned ntensors, int64_t n) {
+/* The tensors in the order of the family's buffers; `written` has a bit for each that is. In blocks: all but the second
+ * are cut. */
+static pare_status submit(const pare__problem *whole, pare_tensor *const *tensor, unsigned ntensors, unsigned written,
+                          int64_t blocks) {
   select_params params = {*whole};
-  bool narrow = whole->mode & PARE__SELECT_NARROW;
+  bool in_blocks = !(whole->mode & (PARE__SELECT_NARROW | PARE__SELECT_DECIDE));
   pare__task task = {.codelet = &select_codelet,
                      .context = tensor[0]->context,
                      .params = &params,
                      .params_bytes = sizeof params,
-                     .n = n,
+                     .n = in_blocks ? blocks : 1,
                      .naccesses = MAX_ACCESSES};
   for (unsigned i = 0; i < ntensors; i++) {
     params.whole.dtype[i] = tensor[i]->dtype;
-    bool sliced = !narrow && i != 1;
-    task.access[i] = (pare__access){tensor[i], i < 2 ? PARE__READ : PARE__WRITE, sliced ? 0 : PARE__WHOLE,
-                                    i == 0 ? whole->dim[PARE__SELECT_BLOCK] : 1};
+    task.access[i] = (pare__access){tensor[i], written >> i & 1U ? PARE__WRITE : PARE__READ,
+                                    in_blocks && i != 1 ? 0 : PARE__WHOLE, i == 0 ? whole->dim[PARE__SELECT_BLOCK] : 1};
   }
   return pare__submit(&task);
 }
@@ -54,36 +54,52 @@ typedef struct selection {
   pare_tensor *x; /* contiguous, one dimension */
   pare_tensor *state, *threshold, *counts;
   int mode;
+  int64_t length, block, blocks, room;
+  pare_tensor *lists, *tallies; /* what a bracket left, or NULL */
 } selection;
+
+static pare__problem problem_of(const selection *s, int step) {
+  pare__problem problem;
+  memset(&problem, 0, sizeof problem);
+  problem.mode = s->mode | step;
+  problem.dim[PARE__SELECT_LENGTH] = s->length;
+  problem.dim[PARE__SELECT_BLOCK] = s->block;
+  problem.dim[PARE__SELECT_ROOM] = s->room;
+  problem.dtype[3] = s->x->dtype;
+  return problem;
+}
+
+static pare_status scratch(const selection *s, pare_dtype dtype, int64_t rows, int64_t columns, pare_tensor **out) {
+  const int64_t dims[2] = {rows, columns};
+  return pare__tensor_scratch(s->x->context, dtype, rows == 1 ? 1 : 2, rows == 1 ? dims + 1 : dims,
+                              "figures of a selection", out);
+}
+
+/* totals (i64) = the sums of the blocks' counts. */
+static pare_status add_blocks(pare_tensor *counts, int64_t blocks, int64_t columns, pare_tensor *totals) {
+  pare__reduce_view view = {1, blocks, columns, 0, columns};
+  return pare__reduce_axis(PARE__REDUCE_SUM | PARE__REDUCE_FIRST | PARE__REDUCE_FINAL, counts, NULL, &view, blocks,
+                           totals, NULL);
+}
 
 /* One digit: histogram of the blocks, their sum, the digit; the new state replaces the old one. */
 static pare_status select_digit(selection *s, int shift, int bits) {
-  const int64_t block = 65536, length = s->x->shape.dim[0], blocks = pare__div_up(length, block),
-                bins = PARE__SELECT_BINS, four = 4;
-  const int64_t dims[2] = {blocks, bins};
   pare_tensor *histogram = NULL, *totals = NULL, *next = NULL;
-  pare_context *context = s->x->context;
-  pare__problem problem;
-  memset(&problem, 0, sizeof problem);
-  problem.dim[PARE__SELECT_LENGTH] = length;
-  problem.dim[PARE__SELECT_BLOCK] = block;
+  pare__problem problem = problem_of(s, s->lists ? PARE__SELECT_LISTED : 0);
+  problem.dtype[3] = PARE_F32; /* absent unless there are lists */
   problem.dim[PARE__SELECT_SHIFT] = shift;
   problem.dim[PARE__SELECT_BITS] = bits;
-  problem.mode = s->mode;
-  pare_status status = pare__tensor_scratch(context, PARE_I32, 2, dims, "histograms of a selection", &histogram);
-  if (status == PARE_OK)
-    status = pare__tensor_scratch(context, PARE_I64, 1, &bins, "histogram of a selection", &totals);
-  if (status == PARE_OK) status = pare__tensor_scratch(context, PARE_I64, 1, &four, "state of a selection", &next);
-  if (status == PARE_OK) status = submit_select(&problem, (pare_tensor *[]){s->x, s->state, histogram}, 3, blocks);
-  pare__reduce_view view = {1, blocks, bins, 0, bins};
-  if (status == PARE_OK)
-    status = pare__reduce_axis(PARE__REDUCE_SUM | PARE__REDUCE_FIRST | PARE__REDUCE_FINAL, histogram, NULL, &view,
-                               blocks, totals, NULL);
-  problem.mode = s->mode | PARE__SELECT_NARROW | (shift == 0 ? PARE__SELECT_FINAL : 0);
-  problem.dtype[3] = s->x->dtype;
-  if (status == PARE_OK)
-    status = submit_select(&problem, (pare_tensor *[]){totals, s->state, next, s->threshold, s->counts},
-                           shift == 0 ? 5 : 3, 1);
+  pare_status status = scratch(s, PARE_I32, s->blocks, PARE__SELECT_BINS, &histogram);
+  if (status == PARE_OK) status = scratch(s, PARE_I64, 1, PARE__SELECT_BINS, &totals);
+  if (status == PARE_OK) status = scratch(s, PARE_I64, 1, PARE__SELECT_STATE, &next);
+  pare_tensor *const looked_at[5] = {s->x, s->state, histogram, s->lists, s->tallies};
+  if (status == PARE_OK) status = submit(&problem, looked_at, s->lists ? 5 : 3, 1U << 2, s->blocks);
+  if (status == PARE_OK) status = add_blocks(histogram, s->blocks, PARE__SELECT_BINS, totals);
+  bool final = shift == 0;
+  problem = problem_of(s, PARE__SELECT_NARROW | (final ? PARE__SELECT_FINAL : 0));
+  problem.dim[PARE__SELECT_BITS] = bits;
+  pare_tensor *const narrowed[5] = {totals, s->state, next, s->threshold, s->counts};
+  if (status == PARE_OK) status = submit(&problem, narrowed, final ? 5 : 3, 7U << 2, 1);
   pare_tensor_close(s->state);
   s->state = next;
   pare_tensor_close(histogram);
@@ -91,19 +107,118 @@ static pare_status select_digit(selection *s, int shift, int bits) {
   return status;
 }
 
-static pare_status select_kth(pare_tensor *x, int64_t k, int mode, pare_tensor *threshold, pare_tensor *counts) {
-  const int64_t start[4] = {0, k, 0, 0}, four = 4, elements = pare__shape_elements(&x->shape);
-  pare_tensor flat = *x;
-  pare__shape_set(&flat.shape, 1, &elements);
-  selection s = {&flat, NULL, threshold, counts, mode};
-  pare_status status = pare_tensor_from(x->context, PARE_I64, 1, &four, start, sizeof start, &s.state);
-  int shift = pare__select_key_bits(x->dtype);
+static pare_status select_digits(selection *s) {
+  pare_status status = PARE_OK;
+  int shift = pare__select_key_bits(s->x->dtype);
   while (status == PARE_OK && shift > 0) {
     int bits = PARE__MIN(shift, 11);
     shift -= bits;
-    status = select_digit(&s, shift, bits);
+    status = select_digit(s, shift, bits);
   }
+  return status;
+}
+
+/* x: contiguous, of any shape; flat: a handle on the stack that shows it as one dimension. */
+static pare_status begin_selection(pare_tensor *x, int64_t k, int mode, pare_tensor *flat, selection *out) {
+  const int64_t start[PARE__SELECT_STATE] = {0, k}, size = PARE__SELECT_STATE, shortest = 65536, longest = 4 * shortest;
+  int64_t elements = pare__shape_elements(&x->shape);
+  *flat = *x;
+  pare__shape_set(&flat->shape, 1, &elements);
+  *out = (selection){.x = flat, .mode = mode, .length = elements};
+  out->block = PARE__MAX(shortest, PARE__MIN(longest, elements / 512 / shortest * shortest));
+  out->blocks = pare__div_up(elements, out->block);
+  out->room = out->block / 16;
+  return pare_tensor_from(x->context, PARE_I64, 1, &size, start, sizeof start, &out->state);
+}
+
+/* ---- a bracket from a sample ---- */
+
+enum { SAMPLE_PLACES = 8192, SAMPLE_RUN = 8, SAMPLE = SAMPLE_PLACES * SAMPLE_RUN };
+
+/* Runs of neighbours at even distances: few cache lines, and the same elements every time. */
+static pare_status take_sample(const selection *s, pare_tensor **out) {
+  const int64_t stride = s->length / SAMPLE_PLACES, dims[2] = {SAMPLE_PLACES, stride};
+  pare_tensor *head = NULL, *rows = NULL, *runs = NULL;
+  pare_status status = pare_tensor_slice(s->x, 0, 0, SAMPLE_PLACES * stride, 1, &head);
+  if (status == PARE_OK) status = pare_tensor_reshape(head, 2, dims, &rows);
+  if (status == PARE_OK) status = pare_tensor_slice(rows, 1, stride / 2, SAMPLE_RUN, 1, &runs);
+  if (status == PARE_OK) status = pare__contiguous(runs, out);
+  pare_tensor_close(runs);
+  pare_tensor_close(rows);
+  pare_tensor_close(head);
+  return status;
+}
+
+/* *bound, element `at` of bounds = the element of this rank in the sample; counts is not needed. */
+static pare_status select_bound(pare_tensor *sample, int64_t rank, int mode, pare_tensor *bounds, int64_t at) {
+  pare_tensor flat, bound = *bounds, *counts = NULL;
+  const int64_t two = 2;
+  selection s;
+  bound.offset += at;
+  pare__shape_set(&bound.shape, 0, NULL);
+  pare_status status = begin_selection(sample, rank, mode, &flat, &s);
+  if (status == PARE_OK) status = pare__tensor_scratch(sample->context, PARE_I64, 1, &two, "counts", &counts);
+  s.threshold = &bound;
+  s.counts = counts;
+  if (status == PARE_OK) status = select_digits(&s);
   pare_tensor_close(s.state);
+  pare_tensor_close(counts);
+  return status;
+}
+
+/* bounds = two elements with the k-th between them, almost surely: 5 standard deviations of the rank in a sample, and
+ * then some. *open: see the family. */
+static pare_status bound_sample(const selection *s, int64_t k, pare_tensor *bounds, int64_t *open) {
+  double share = (double)k / (double)s->length;
+  int64_t rank = (int64_t)(share * SAMPLE), margin = (int64_t)(5 * sqrt(SAMPLE * share * (1 - share))) + 16;
+  int64_t high = rank - margin, low = rank + margin;
+  pare_tensor *sample = NULL;
+  *open = (high < 1 ? 1 : 0) | (low > SAMPLE ? 2 : 0);
+  pare_status status = take_sample(s, &sample);
+  if (status == PARE_OK) status = select_bound(sample, PARE__MAX(high, 1), s->mode, bounds, 0);
+  if (status == PARE_OK) status = select_bound(sample, PARE__MIN(low, SAMPLE), s->mode, bounds, 1);
+  pare_tensor_close(sample);
+  return status;
+}
+
+/* Counts and lists, then decides where digits are looked for. */
+static pare_status select_bracket(selection *s, int64_t k) {
+  pare_dtype key = pare__select_key_bits(s->x->dtype) == 64 ? PARE_I64 : PARE_I32;
+  pare_tensor *bounds = NULL, *totals = NULL, *next = NULL;
+  int64_t open = 0;
+  pare_status status = scratch(s, s->x->dtype, 1, 2, &bounds);
+  if (status == PARE_OK) status = scratch(s, key, s->blocks, s->room, &s->lists);
+  if (status == PARE_OK) status = scratch(s, PARE_I32, s->blocks, PARE__SELECT_TALLIES, &s->tallies);
+  if (status == PARE_OK) status = scratch(s, PARE_I64, 1, PARE__SELECT_TALLIES, &totals);
+  if (status == PARE_OK) status = scratch(s, PARE_I64, 1, PARE__SELECT_STATE, &next);
+  if (status == PARE_OK) status = bound_sample(s, k, bounds, &open);
+  pare__problem problem = problem_of(s, PARE__SELECT_BRACKET);
+  problem.dim[PARE__SELECT_OPEN] = open;
+  pare_tensor *const counted[4] = {s->x, bounds, s->lists, s->tallies};
+  if (status == PARE_OK) status = submit(&problem, counted, 4, 3U << 2, s->blocks);
+  if (status == PARE_OK) status = add_blocks(s->tallies, s->blocks, PARE__SELECT_TALLIES, totals);
+  problem.mode = s->mode | PARE__SELECT_DECIDE;
+  pare_tensor *const decided[4] = {totals, s->state, next, bounds};
+  if (status == PARE_OK) status = submit(&problem, decided, 4, 1U << 2, 1);
+  pare_tensor_close(s->state);
+  s->state = next;
+  pare_tensor_close(totals);
+  pare_tensor_close(bounds);
+  return status;
+}
+
+static pare_status select_kth(pare_tensor *x, int64_t k, int mode, pare_tensor *threshold, pare_tensor *counts) {
+  const int64_t worth_a_sample = INT64_C(1) << 21;
+  pare_tensor flat;
+  selection s;
+  pare_status status = begin_selection(x, k, mode, &flat, &s);
+  s.threshold = threshold;
+  s.counts = counts;
+  if (status == PARE_OK && s.length >= worth_a_sample) status = select_bracket(&s, k);
+  if (status == PARE_OK) status = select_digits(&s);
+  pare_tensor_close(s.state);
+  pare_tensor_close(s.lists);
+  pare_tensor_close(s.tallies);
   return status;
 }
 
