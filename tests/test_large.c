@@ -92,6 +92,37 @@ START_TEST(reductions) {
 }
 END_TEST
 
+START_TEST(selection) {
+  const int64_t count = most + 4322, two = 2, few = 3;
+  pare_tensor *x = make_tensor(1, (const int64_t[]){count}, peak_value);
+  pare_tensor *threshold = empty_tensor(PARE_F32, 0, NULL), *counts = empty_tensor(PARE_I64, 1, &two);
+  pare_tensor *values = empty_tensor(PARE_F32, 1, &few), *indices = empty_tensor(PARE_I64, 1, &few);
+  const pare_select_options by_magnitude = {true, false};
+  float value;
+  int64_t counted[2], at[3];
+  /* the magnitudes are 1 at the peak and at every multiple of 1000, else 0 */
+  OK(pare_select_kth(x, 100, &by_magnitude, threshold, counts));
+  OK(pare_tensor_read(threshold, &value, sizeof value));
+  OK(pare_tensor_read(counts, counted, sizeof counted));
+  ck_assert(value == 1.0f && counted[0] == 0 && counted[1] == 100);
+  OK(pare_select_kth(x, count / 2, NULL, threshold, counts));
+  OK(pare_tensor_read(threshold, &value, sizeof value));
+  OK(pare_tensor_read(counts, counted, sizeof counted));
+  ck_assert(value == 0.0f && counted[0] == 1 && counted[1] == count / 2 - 1);
+  OK(pare_top_k(x, few, 0, true, values, indices));
+  OK(pare_tensor_read(indices, at, sizeof at));
+  ck_assert(at[0] == 0 && at[1] == 1000 && at[2] == 2000);
+  OK(pare_top_k(x, few, 0, false, values, indices));
+  OK(pare_tensor_read(indices, at, sizeof at));
+  ck_assert(at[0] == count - 1 && at[1] == 1 && at[2] == 2);
+  pare_tensor_close(x);
+  pare_tensor_close(threshold);
+  pare_tensor_close(counts);
+  pare_tensor_close(values);
+  pare_tensor_close(indices);
+}
+END_TEST
+
 START_TEST(reductions_over_either_axis) {
   const int64_t columns = 1000, rows = most / columns + 11;
   pare_tensor *x = make_tensor(2, (const int64_t[]){rows, columns}, right_value);
@@ -133,6 +164,7 @@ int main(void) {
   tcase_add_test(cases, product_that_is_large);
   tcase_add_test(cases, elementwise);
   tcase_add_test(cases, reductions);
+  tcase_add_test(cases, selection);
   tcase_add_test(cases, reductions_over_either_axis);
   int status = run_tests("large tensors", cases);
   pare_context_close(context);

@@ -21,8 +21,8 @@ typedef struct pare_select_options {
 /* threshold (a scalar of x's dtype) = the k-th largest of all elements of x, 1 <= k <= their number (|x| if
  * by_magnitude). counts (i64 [2]) = {elements that are beyond the threshold, elements equal to it that belong to the k:
  * k minus the former}: keeping all of the first and the first of the second by index keeps exactly k. Exact for every
- * input, in 3 passes over x (6 for f64 and i64). options NULL: the defaults. PARE_ERR_ARGUMENT (k), PARE_ERR_SHAPE,
- * PARE_ERR_TYPE. */
+ * input: 3 passes over x (6 for f64 and i64); from 2^21 elements on one pass, and those only if a sample of x misled.
+ * options NULL: the defaults. PARE_ERR_ARGUMENT (k), PARE_ERR_SHAPE, PARE_ERR_TYPE. */
 PARE_API pare_status pare_select_kth(pare_tensor *x, int64_t k, const pare_select_options *options,
                                      pare_tensor *threshold, pare_tensor *counts);
 
