@@ -155,6 +155,26 @@ static pare_status multiply(product *p) {
   return PARE_OK;
 }
 
+/* Its kernels count elements in int, from the start of the buffer: what lies further is reached through a part of it.
+ */
+static pare_status open_part(const pare__run *run, product *p, int i, cl_mem *part) {
+  const size_t most_elements = INT32_MAX / 2, element = pare_dtype_bytes(run->whole->dtype[i]);
+  if (p->offset[i] <= most_elements) return PARE_OK;
+  cl_uint align_bits = 0;
+  size_t total = 0;
+  cl_int code = clGetDeviceInfo(pare__device_id(run->device), CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof align_bits,
+                                &align_bits, NULL);
+  if (code == CL_SUCCESS) code = clGetMemObjectInfo(p->mem[i], CL_MEM_SIZE, sizeof total, &total, NULL);
+  const size_t align = PARE__MAX(align_bits / 8, element), start = p->offset[i] * element / align * align;
+  const cl_buffer_region region = {start, total - start};
+  if (code == CL_SUCCESS)
+    *part = clCreateSubBuffer(p->mem[i], CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &region, &code);
+  if (code != CL_SUCCESS) return pare__fail_cl(code, "clCreateSubBuffer(%zu bytes from %zu)", region.size, start);
+  p->mem[i] = *part;
+  p->offset[i] -= start / element;
+  return PARE_OK;
+}
+
 static pare_status launch_batch(const pare__run *run, int64_t batch0) {
   static const int batch_strides[GEMM_NBUFFERS] = {
       [GEMM_BUFFER_A] = GEMM_A_BATCH0, [GEMM_BUFFER_B] = GEMM_B_BATCH0, [GEMM_BUFFER_C] = GEMM_C_BATCH0};
@@ -169,14 +189,18 @@ static pare_status launch_batch(const pare__run *run, int64_t batch0) {
   (void)taken;
   pare_status status = PARE_OK;
   for (int64_t batch1 = 0; status == PARE_OK && batch1 < dim[GEMM_BATCH1]; batch1++) {
-    for (int i = 0; i < GEMM_NBUFFERS; i++) {
+    cl_mem part[GEMM_NBUFFERS] = {NULL};
+    for (int i = 0; status == PARE_OK && i < GEMM_NBUFFERS; i++) {
       const int64_t *stride = dim + batch_strides[i];
       if (i == GEMM_BUFFER_BIAS) continue;
       p.mem[i] = run->operand[i].mem;
       p.offset[i] = (size_t)(run->operand[i].offset + batch0 * stride[0] + batch1 * stride[1]);
       p.stride[i] = (size_t)stride[2];
+      status = open_part(run, &p, i, &part[i]);
     }
-    status = multiply(&p);
+    if (status == PARE_OK) status = multiply(&p);
+    for (int i = 0; i < GEMM_NBUFFERS; i++)
+      if (part[i]) clReleaseMemObject(part[i]);
   }
   pare__buffer_release(p.temporary); /* the driver keeps it until what is enqueued has run */
   return status;

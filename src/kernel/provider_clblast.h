@@ -3,7 +3,8 @@
  * It takes problems of the family gemm in f32 and f64 whose operands are matrices of BLAS: rows or columns contiguous,
  * C by rows, no bias, no activation, no packed B. Not f16: CLBlast sums it in half, and pare promises sums in f32. Its
  * way through a product (one kernel, or padding, product, copying back) depends on the shape it is given, so that it
- * must be given whole problems. */
+ * must be given whole problems. The self-test reaches the one kernel; padding begins at sizes that only the tests have.
+ */
 #ifndef PARE_KERNEL_PROVIDER_CLBLAST_H
 #define PARE_KERNEL_PROVIDER_CLBLAST_H
 
