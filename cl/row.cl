@@ -27,7 +27,7 @@ typedef ROWV(WIDTH) realv;
   static real name(realv v) {                                                                        \
     real lane[WIDTH];                                                                                \
     SAVEV(ROW, WIDTH, lane, 0, v);                                                                   \
-    _Pragma("unroll") for (int step = WIDTH / 2; step > 0; step /= 2)                      \
+    _Pragma("unroll") for (int step = WIDTH / 2; step > 0; step /= 2)                                \
         _Pragma("unroll") for (int i = 0; i < step; i++) lane[i] = combine(lane[i], lane[i + step]); \
     return lane[0];                                                                                  \
   }

@@ -4,10 +4,12 @@
  * Only bits move: T0 is an integer type of the element's size. ROWS counts x's rows (contiguous in y), COLUMNS x's
  * columns.
  *
- *   blocks  CPUs: one item a group, BLOCK x BLOCK elements an item. Tiles of 16 rows by 8 columns go through registers,
- * so that every store fills a cache line of y: two transposes of 8 x 8 by shuffles in three stages. tiles   GPUs: 32 x
- * 32 elements a group of 32 x 8 items through local memory, a column of padding against bank conflicts (Ruetsch &
- * Micikevicius 2009). */
+ *   blocks  CPUs: one item a group, BLOCK rows by BLOCK * STRETCH columns an item. Tiles of 16 x 16, so that elements
+ * of 4 bytes fill whole cache lines of x and of y: rows of a power of two share one set of the cache, and half a line
+ * would be gone before the other half is asked for. A tile is four transposes of 8 x 8 by shuffles in three stages.
+ * -DPREFETCH=1 asks for the next tile early: a processor sees no pattern in so many rows.
+ *   tiles   GPUs: 32 x 32 elements a group of 32 x 8 items through local memory, a column of padding against bank
+ * conflicts (Ruetsch & Micikevicius 2009). */
 #include "dtype.cl"
 
 #ifndef BLOCK
@@ -16,6 +18,8 @@
 #ifndef STREAM
 #define STREAM 1
 #endif
+#define STRETCH 4
+#define SIDE 16 /* of a tile */
 
 typedef STORE(T0) element;
 typedef JOIN(STORE(T0), 8) octet;
@@ -91,28 +95,33 @@ static void store_octet(octet v, __global element *p) {
   vstore8(v, 0, p);
 }
 
-__attribute__((reqd_work_group_size(1, 1, 1))) __kernel void blocks(PARAMETERS) {
-  const int c0 = get_global_id(0) * BLOCK, r0 = get_global_id(1) * BLOCK;
-  const int c1 = min(c0 + BLOCK, columns), r1 = min(r0 + BLOCK, rows);
-  TO_BATCH((long)get_global_id(2));
-  int r = r0;
-  for (; r + 16 <= r1; r += 16) {
-    int c = c0;
-    for (; c + 8 <= c1; c += 8) {
-      octet upper[8], lower[8];
-      transpose_octets(x + r * x_row + c, x_row, upper);
-      transpose_octets(x + (r + 8) * x_row + c, x_row, lower);
+/* One tile: the transposes of its quarters, stored a line of y after the other. */
+static void move_tile(__global const element *x, long x_row, __global element *y, long y_column) {
+  octet upper[SIDE], lower[SIDE];
+#if PREFETCH
 #pragma unroll
-      for (int k = 0; k < 8; k++) {
-        store_octet(upper[k], y + (c + k) * y_column + r);
-        store_octet(lower[k], y + (c + k) * y_column + r + 8);
-      }
-    }
-    for (; c < c1; c++)
-      for (int k = 0; k < 16; k++) y[c * y_column + r + k] = x[(r + k) * x_row + c];
+  for (int k = 0; k < SIDE; k++) __builtin_prefetch((const void *)(ulong)(x + k * x_row + SIDE));
+#endif
+  transpose_octets(x, x_row, upper);
+  transpose_octets(x + 8, x_row, upper + 8);
+  transpose_octets(x + 8 * x_row, x_row, lower);
+  transpose_octets(x + 8 * x_row + 8, x_row, lower + 8);
+#pragma unroll
+  for (int k = 0; k < SIDE; k++) {
+    store_octet(upper[k], y + k * y_column);
+    store_octet(lower[k], y + k * y_column + 8);
   }
-  for (; r < r1; r++)
-    for (int c = c0; c < c1; c++) y[c * y_column + r] = x[r * x_row + c];
+}
+
+__attribute__((reqd_work_group_size(1, 1, 1))) __kernel void blocks(PARAMETERS) {
+  const int c0 = get_global_id(0) * (BLOCK * STRETCH), r0 = get_global_id(1) * BLOCK;
+  const int c1 = min(c0 + BLOCK * STRETCH, columns), r1 = min(r0 + BLOCK, rows);
+  const int whole_rows = r0 + (r1 - r0) / SIDE * SIDE, whole_columns = c0 + (c1 - c0) / SIDE * SIDE;
+  TO_BATCH((long)get_global_id(2));
+  for (int c = c0; c < whole_columns; c += SIDE)
+    for (int r = r0; r < whole_rows; r += SIDE) move_tile(x + r * x_row + c, x_row, y + c * y_column + r, y_column);
+  for (int c = c0; c < c1; c++)
+    for (int r = c < whole_columns ? whole_rows : r0; r < r1; r++) y[c * y_column + r] = x[r * x_row + c];
 }
 
 #endif

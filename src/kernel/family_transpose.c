@@ -98,7 +98,7 @@ static void transpose_class(const pare__problem *problem, char *text, size_t cap
 
 static bool transpose_accepts(const pare_device_info *info, const pare__problem *whole) {
   (void)info;
-  return whole->dim[TRANSPOSE_ROWS] <= INT32_MAX - 64 && whole->dim[TRANSPOSE_COLUMNS] <= INT32_MAX - 64 &&
+  return whole->dim[TRANSPOSE_ROWS] <= INT32_MAX - 512 && whole->dim[TRANSPOSE_COLUMNS] <= INT32_MAX - 512 &&
          whole->dim[TRANSPOSE_BATCH1] <= INT32_MAX;
 }
 
@@ -114,14 +114,15 @@ static void push_arguments(pare__args *args, const pare__run *run) {
   }
 }
 
-static pare_status launch(const pare__run *run, const char *entry, const char *options, int64_t tile,
-                          const size_t *local) {
+/* A group takes tile_rows by tile_columns elements. */
+static pare_status launch(const pare__run *run, const char *entry, const char *options, int64_t tile_rows,
+                          int64_t tile_columns, const size_t *local) {
   const int64_t *dim = run->piece->dim;
   if (elements(run->piece) == 0) return PARE_OK;
   pare__args args = {0};
   push_arguments(&args, run);
-  const size_t global[] = {(size_t)pare__div_up(dim[TRANSPOSE_COLUMNS], tile) * local[0],
-                           (size_t)pare__div_up(dim[TRANSPOSE_ROWS], tile) * local[1],
+  const size_t global[] = {(size_t)pare__div_up(dim[TRANSPOSE_COLUMNS], tile_columns) * local[0],
+                           (size_t)pare__div_up(dim[TRANSPOSE_ROWS], tile_rows) * local[1],
                            (size_t)(dim[TRANSPOSE_BATCH0] * dim[TRANSPOSE_BATCH1])};
   return pare__run_kernel(run, entry, options, 3, global, local, &args);
 }
@@ -129,13 +130,18 @@ static pare_status launch(const pare__run *run, const char *entry, const char *o
 static pare_status blocks_launch(const pare__run *run) {
   const double cached_bytes = 4 << 20; /* what is larger leaves the cache before anybody reads it */
   const bool stream = elements(run->whole) * (double)pare_dtype_bytes(run->whole->dtype[0]) > cached_bytes;
+  const pare_device_info *info = pare__device_info(run->device);
+  const bool prefetch = info->type == PARE_DEVICE_CPU && info->can.vector_extensions; /* clang's builtin */
   static const size_t local[] = {1, 1, 1};
-  return launch(run, "blocks", stream ? "-DSTREAM=2" : NULL, pare__tuned(run, "BLOCK"), local);
+  const int64_t block = pare__tuned(run, "BLOCK"), stretch = 4; /* as in the kernel */
+  char options[40];
+  snprintf(options, sizeof options, "-DSTREAM=%d -DPREFETCH=%d", stream ? 2 : 1, prefetch);
+  return launch(run, "blocks", options, block, block * stretch, local);
 }
 
 static pare_status tiles_launch(const pare__run *run) {
   static const size_t local[] = {32, 8, 1};
-  return launch(run, "tiles", "-DSHAPED_FOR_GPU=1", 32, local);
+  return launch(run, "tiles", "-DSHAPED_FOR_GPU=1", 32, 32, local);
 }
 
 static const pare__param block_params[] = {{"BLOCK", (const int[]){64, 32, 128, 0}}, {NULL, NULL}};
