@@ -5,7 +5,15 @@
 
 #include "graph/operator.h"
 
-#define PARE__OPERATOR_TABLES(X) X(identity)
+/* clang-format off */
+#define PARE__OPERATOR_TABLES(X) \
+  X(identity) \
+  X(view) \
+  X(shape) \
+  X(matrix) \
+  X(reduce) \
+  X(normalise)
+/* clang-format on */
 
 #define PARE__OPERATOR_TABLE(family) extern const pare__operator pare__operators_##family[];
 PARE__OPERATOR_TABLES(PARE__OPERATOR_TABLE)
