@@ -30,8 +30,7 @@ pare_status pare__fail_memory(const char *what, size_t nbytes);
 /* PARE_ERR_ARGUMENT: "<function>: <name> is NULL". */
 pare_status pare__fail_null(const char *function, const char *name);
 /* Compilers and analysers see one file at a time: these tell them that a failure never returns PARE_OK. */
-static inline pare_status pare__known(pare_status status, pare_status returned)
-{
+static inline pare_status pare__known(pare_status status, pare_status returned) {
   (void)returned;
   return status;
 }

@@ -172,8 +172,8 @@ static pare_status next_tensor(struct writer *writer, const pare__onnx_tensor **
     return PARE_OK;
   }
   PARE__TRY(prepare_tensor(writer, *tensor, tensor));
-  PARE__TRY(pare__array_grow((void **)&writer->tensors, &writer->tensors_capacity, writer->ntensors,
-                             sizeof *writer->tensors));
+  const size_t element = sizeof *writer->tensors; /* a pointer, indeed. NOLINT(bugprone-sizeof-expression) */
+  PARE__TRY(pare__array_grow((void **)&writer->tensors, &writer->tensors_capacity, writer->ntensors, element));
   writer->tensors[writer->ntensors++] = *tensor;
   return PARE_OK;
 }

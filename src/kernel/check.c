@@ -10,6 +10,7 @@
 
 #include "base/dtype.h"
 #include "kernel/kernel.h"
+#include "kernel/reference.h"
 
 #define GUARD 67 /* elements on either side; prime, so that nothing is aligned by luck */
 #define GARBAGE 0xCB
@@ -24,22 +25,14 @@ typedef struct trial {
   pare__operand operand[PARE__MAX_BUFFERS];
 } trial;
 
-/* SplitMix64 (Steele et al. 2014): enough for test data. */
-static uint64_t next_random(uint64_t *state) {
-  uint64_t z = (*state += 0x9E3779B97F4A7C15U);
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9U;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBU;
-  return z ^ (z >> 31);
-}
-
 static void fill_uniform(pare_dtype dtype, int64_t elements, uint64_t seed, void *data) {
   uint64_t state = seed;
   size_t element = pare_dtype_bytes(dtype);
   for (int64_t i = 0; i < elements; i++) {
-    uint64_t bits = next_random(&state);
     if (pare__dtype_is_float(dtype)) {
-      pare__store(dtype, data, (size_t)i, (double)(bits >> 11) * 0x1p-52 - 1.0);
+      pare__store(dtype, data, (size_t)i, pare__reference_uniform(&state));
     } else {
+      uint64_t bits = pare__reference_random(&state);
       if (dtype == PARE_BOOL) bits &= 1;
       memcpy((char *)data + (size_t)i * element, &bits, element);
     }

@@ -137,7 +137,7 @@ static pare_status choose_locked(pare__device *device, const pare__family *famil
   size_t slot = XXH3_64bits_withSeed(whole, sizeof *whole, (uintptr_t)family) % PARE__CHOICE_SLOTS;
   pare__kept_choice *kept = &state->choices[slot];
   /* Bits in the padding can only make a kept choice be missed. NOLINTNEXTLINE(bugprone-suspicious-memory-comparison) */
-  if (kept->family == family && memcmp(&kept->problem, whole, sizeof *whole) == 0) {
+  if (kept->family && kept->family == family && memcmp(&kept->problem, whole, sizeof *whole) == 0) {
     *out = kept->choice;
     return PARE_OK;
   }

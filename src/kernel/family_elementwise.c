@@ -8,6 +8,7 @@
 
 #include "base/dtype.h"
 #include "kernel/elementwise.h"
+#include "kernel/reference.h"
 #include "kernel/walk.h"
 
 enum { OUT = PARE__ELEMENTWISE_OUT };
@@ -293,13 +294,6 @@ static void buffer(const pare__problem *problem, unsigned i, pare__buffer_spec *
 
 /* ---- inputs and reference ---- */
 
-static uint64_t next_random(uint64_t *state) { /* xorshift64* (Vigna 2014) */
-  *state ^= *state >> 12;
-  *state ^= *state << 25;
-  *state ^= *state >> 27;
-  return *state * 0x2545F4914F6CDD1DU;
-}
-
 static double float_value(uint64_t bits) {
   static const double special[] = {0,   -0.0, 1,   -1, INFINITY, -INFINITY, NAN, 88.5,
                                    -90, 1e-3, 300, 2,  0.5,      -2.5,      1.5, 3};
@@ -319,10 +313,10 @@ static void generate(const pare__problem *problem, unsigned i, uint64_t seed, vo
   bool small = i == 1 && (problem->mode == PARE__BINARY + PARE_BINARY_pow ||
                           problem->mode == PARE__BINARY + PARE_BINARY_shift_left ||
                           problem->mode == PARE__BINARY + PARE_BINARY_shift_right);
-  uint64_t state = (seed * 4 + i + 1) * 0x9E3779B97F4A7C15U;
+  uint64_t state = seed * 4 + i;
   size_t element = pare_dtype_bytes(dtype);
   for (int64_t k = 0; k < spec.elements; k++) {
-    uint64_t bits = next_random(&state);
+    uint64_t bits = pare__reference_random(&state);
     if (pare__dtype_is_float(dtype)) {
       pare__store(dtype, data, (size_t)k, float_value(bits));
     } else {

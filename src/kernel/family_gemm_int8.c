@@ -8,6 +8,7 @@
 
 #include "base/dtype.h"
 #include "kernel/family_gemm.h"
+#include "kernel/reference.h"
 
 #define MOST_K 65000 /* 255 * 128 * K stays below 2^31 */
 
@@ -268,8 +269,7 @@ static void int8_generate(const pare__problem *problem, unsigned i, uint64_t see
   if (i == INT8_BUFFER_SUMS) memset(data, 0, (size_t)spec.elements * sizeof(int32_t));
   const int64_t words = pare__round_up(problem->dim[INT8_N], panel) * quads(problem);
   for (int64_t t = 0; t < (i == INT8_BUFFER_SUMS ? words : spec.elements); t++) {
-    state = state * 6364136223846793005U + 1442695040888963407U;
-    uint32_t bits = (uint32_t)(state >> 32);
+    uint32_t bits = (uint32_t)(pare__reference_random(&state) >> 32);
     if (i == INT8_BUFFER_B || i == INT8_BUFFER_SUMS) {
       const int64_t quad = t / panel % quads(problem), column = t / panel / quads(problem) * panel + t % panel;
       if (quad == quads(problem) - 1) bits &= last_mask;

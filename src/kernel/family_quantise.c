@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/dtype.h"
+#include "kernel/reference.h"
 
 #define GPU_ITEMS 64
 
@@ -271,9 +272,8 @@ static void quantise_generate(const pare__problem *problem, unsigned i, uint64_t
   uint64_t state = seed * 31 + i;
   const pare_dtype dtype = problem->dtype[i];
   for (int64_t t = 0; t < spec.elements; t++) {
-    state = state * 6364136223846793005U + 1442695040888963407U;
-    const double unit = (double)(state >> 32) / 4294967296.0;
-    double value = 2 * unit - 1;
+    double value = pare__reference_uniform(&state);
+    const double unit = (value + 1) / 2;
     if (i == QUANTISE_BUFFER_SCALE) value = 0.004 + 0.004 * unit;
     if (dtype == PARE_I8 || dtype == PARE_U8) value = floor(256 * unit) - (dtype == PARE_I8 ? 128 : 0);
     if (dtype == PARE_I32) value = floor(2000 * unit) - 1000;

@@ -59,6 +59,9 @@ pare_status pare__trust(pare__device *device, const pare__instance *instance, bo
 pare_status pare__trust_here(pare__device *device, const pare__instance *instance, pare__verdict *verdict, char *reason,
                              size_t capacity);
 
+/* Reads "NAME" or "NAME: REASON", as it is kept and as the child prints it; *reason points into the text. */
+bool pare__verdict_parse(const char *text, pare__verdict *verdict, const char **reason);
+
 /* The tuner's database: what it says of this problem, if that can still be used. */
 bool pare__database_find(pare__device *device, pare__state *state, const pare__family *family,
                          const pare__problem *problem, pare__choice *out);

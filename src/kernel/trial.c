@@ -45,19 +45,12 @@ static unsigned time_limit_ms(void) {
   return (unsigned)seconds * 1000;
 }
 
-/* Reads "trusted: " and the like from the child. */
-static bool parse_verdict(char *output, pare__verdict *verdict, char *reason, size_t capacity) {
-  char *newline = strchr(output, '\n');
-  if (newline) *newline = '\0';
-  for (int i = PARE__TRUSTED; i <= PARE__CANNOT; i++) {
-    const char *name = pare__verdict_name((pare__verdict)i);
-    size_t length = strlen(name);
-    if (strncmp(output, name, length) != 0 || strncmp(output + length, ": ", 2) != 0) continue;
-    *verdict = (pare__verdict)i;
-    snprintf(reason, capacity, "%s", output + length + 2);
-    return true;
-  }
-  return false;
+/* Reads the line of the child. */
+static bool read_verdict(const char *output, pare__verdict *verdict, char *reason, size_t capacity) {
+  const char *text;
+  bool found = pare__verdict_parse(output, verdict, &text);
+  if (found) snprintf(reason, capacity, "%.*s", (int)strcspn(text, "\n"), text);
+  return found;
 }
 
 pare_status pare__trial_run(pare__device *device, const pare__instance *instance, pare__verdict *verdict, char *reason,
@@ -85,7 +78,7 @@ pare_status pare__trial_run(pare__device *device, const pare__instance *instance
   } else if (end.signal != 0) {
     *verdict = PARE__CRASHED;
     snprintf(reason, capacity, "signal %d (%s)", end.signal, strsignal(end.signal));
-  } else if (!output || !parse_verdict(output, verdict, reason, capacity)) {
+  } else if (!output || !read_verdict(output, verdict, reason, capacity)) {
     *verdict = PARE__CANNOT;
     snprintf(reason, capacity, "the child process ended with status %d and no verdict", end.code);
   }

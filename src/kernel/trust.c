@@ -16,13 +16,14 @@ const char *pare__verdict_name(pare__verdict verdict) {
   return (unsigned)verdict < PARE__COUNT(names) ? names[verdict] : "?";
 }
 
-static bool verdict_parse(const char *text, pare__verdict *verdict, const char **reason) {
+bool pare__verdict_parse(const char *text, pare__verdict *verdict, const char **reason) {
   for (int i = PARE__TRUSTED; i <= PARE__CANNOT; i++) {
     const char *name = pare__verdict_name((pare__verdict)i);
     size_t length = strlen(name);
-    if (strncmp(text, name, length) != 0 || (text[length] != '\0' && text[length] != ':')) continue;
+    const char *after = text + length;
+    if (strncmp(text, name, length) != 0 || (*after != '\0' && strncmp(after, ": ", 2) != 0)) continue;
     *verdict = (pare__verdict)i;
-    *reason = text[length] == ':' ? text + length + 2 : "";
+    *reason = *after ? after + 2 : "";
     return true;
   }
   return false;
@@ -119,7 +120,7 @@ static pare_status note_key(pare__device *device, const pare__instance *instance
 static bool recall(pare__device *device, const char *key, pare__verdict *verdict, char *reason, size_t capacity) {
   char *text = NULL;
   const char *tail;
-  bool found = pare__note_read(device, key, &text) == PARE_OK && text && verdict_parse(text, verdict, &tail);
+  bool found = pare__note_read(device, key, &text) == PARE_OK && text && pare__verdict_parse(text, verdict, &tail);
   if (found) snprintf(reason, capacity, "%s", tail);
   free(text);
   return found;

@@ -103,10 +103,12 @@ static pare_status check_broadcast(const char *function, const char *name, const
                     pare__shape_text(to->rank, to->dim, want, sizeof want));
 }
 
-static pare_status check_out_shape(const char *function, pare_tensor *const *inputs, int arity,
-                                   const pare_tensor *out) {
+/* a, b, c; those that the operation does not take are NULL. */
+enum { MAX_INPUTS = 3 };
+
+static pare_status check_out_shape(const char *function, pare_tensor *const *inputs, const pare_tensor *out) {
   pare__shape shape = inputs[0]->shape;
-  for (int t = 1; t < arity; t++) {
+  for (int t = 1; t < MAX_INPUTS && inputs[t]; t++) {
     pare__shape both = {0};
     PARE__TRY(pare__shape_broadcast(&shape, &inputs[t]->shape, &both));
     shape = both;
@@ -115,12 +117,12 @@ static pare_status check_out_shape(const char *function, pare_tensor *const *inp
 }
 
 static pare_status check_dtypes(const char *function, int mode, pare_tensor *const *inputs, const pare_tensor *out) {
-  static const char *const names[] = {"a", "b", "c"};
+  static const char *const names[MAX_INPUTS] = {"a", "b", "c"};
   const pare__elementwise *operation = pare__elementwise_get(mode);
   int first = mode == PARE__TERNARY + PARE_TERNARY_where ? 1 : 0;
   if (first == 1) PARE__TRY(pare__check_dtype(function, "a", inputs[0], PARE__DTYPE(PARE_BOOL)));
   PARE__TRY(pare__check_dtype(function, names[first], inputs[first], operation->dtypes));
-  for (int t = first + 1; t < operation->arity; t++)
+  for (int t = first + 1; t < MAX_INPUTS && inputs[t]; t++)
     PARE__TRY(pare__check_same_dtype(function, names[first], inputs[first], names[t], inputs[t]));
   if (operation->result == PARE__SAME) return pare__check_same_dtype(function, names[first], inputs[first], "out", out);
   return pare__check_dtype(function, "out", out, PARE__DTYPE(PARE_BOOL));
@@ -133,7 +135,7 @@ static pare_status call(const char *kind, int mode, const double *p, pare_tensor
   const pare__named named[] = {{"a", inputs[0], false}, {"b", inputs[1], false}, {"c", inputs[2], false}};
   PARE__TRY(pare__check_tensors(function, out, named, (size_t)operation->arity));
   PARE__TRY(check_dtypes(function, mode, inputs, out));
-  PARE__TRY(check_out_shape(function, inputs, operation->arity, out));
+  PARE__TRY(check_out_shape(function, inputs, out));
   return pare__elementwise_submit(mode, p, inputs, out);
 }
 

@@ -160,7 +160,7 @@ pare_status pare_pad(pare_tensor *data, const int64_t *before, const int64_t *af
   PARE__TRY(pare__check_same_dtype("pare_pad", "data", data, "out", out));
   if ((unsigned)mode >= PARE__NPADDINGS)
     return pare__fail(PARE_ERR_ARGUMENT, "pare_pad: there is no mode %d", (int)mode);
-  int64_t pads[2][PARE_MAX_RANK], bits = 0;
+  int64_t pads[2][PARE_MAX_RANK] = {{0}}, bits = 0;
   if (value) memcpy(&bits, value, pare_dtype_bytes(data->dtype));
   pare_tensor *view = NULL;
   pare_status status = crop(data, before, after, pads, &view);
