@@ -24,49 +24,16 @@ fuzz_ldflags = $(AM_LDFLAGS)
 endif
 fuzz_ldadd = tests/fuzz/libfuzz.la libpare_internal.la $(JANSSON_LIBS)
 
-tests_fuzz_fuzz_bytes_SOURCES = tests/fuzz/fuzz_bytes.c $(FUZZ_COMMON)
-tests_fuzz_fuzz_bytes_CPPFLAGS = $(FUZZ_CPPFLAGS)
-tests_fuzz_fuzz_bytes_LDFLAGS = $(FUZZER_LINK)
-tests_fuzz_fuzz_bytes_LDADD = libpare_internal.la
-
-tests_fuzz_fuzz_database_SOURCES = tests/fuzz/fuzz_database.c $(FUZZ_COMMON)
-tests_fuzz_fuzz_database_CPPFLAGS = $(FUZZ_CPPFLAGS)
-tests_fuzz_fuzz_database_LDFLAGS = $(FUZZER_LINK)
-tests_fuzz_fuzz_database_LDADD = libpare_internal.la $(JANSSON_LIBS)
-
-tests_fuzz_fuzz_selector_SOURCES = tests/fuzz/fuzz_selector.c $(FUZZ_COMMON)
-tests_fuzz_fuzz_selector_CPPFLAGS = $(FUZZ_CPPFLAGS)
-tests_fuzz_fuzz_selector_LDFLAGS = $(FUZZER_LINK)
-tests_fuzz_fuzz_selector_LDADD = libpare_internal.la
-
-tests_fuzz_fuzz_shape_SOURCES = tests/fuzz/fuzz_shape.c $(FUZZ_COMMON)
-tests_fuzz_fuzz_shape_CPPFLAGS = $(FUZZ_CPPFLAGS)
-tests_fuzz_fuzz_shape_LDFLAGS = $(FUZZER_LINK)
-tests_fuzz_fuzz_shape_LDADD = libpare_internal.la
-
-tests_fuzz_fuzz_source_SOURCES = tests/fuzz/fuzz_source.c $(FUZZ_COMMON)
-tests_fuzz_fuzz_source_CPPFLAGS = $(FUZZ_CPPFLAGS)
-tests_fuzz_fuzz_source_LDFLAGS = $(FUZZER_LINK)
-tests_fuzz_fuzz_source_LDADD = libpare_internal.la
-
-tests_fuzz_fuzz_npy_SOURCES = tests/fuzz/fuzz_npy.c $(FUZZ_COMMON)
-tests_fuzz_fuzz_npy_CPPFLAGS = $(FUZZ_CPPFLAGS)
-tests_fuzz_fuzz_npy_LDFLAGS = $(FUZZER_LINK)
-tests_fuzz_fuzz_npy_LDADD = libpare_internal.la
-
-tests_fuzz_fuzz_npz_SOURCES = tests/fuzz/fuzz_npz.c $(FUZZ_COMMON)
-tests_fuzz_fuzz_npz_CPPFLAGS = $(FUZZ_CPPFLAGS)
-tests_fuzz_fuzz_npz_LDFLAGS = $(FUZZER_LINK)
-tests_fuzz_fuzz_npz_LDADD = libpare_internal.la
-
-tests_fuzz_fuzz_onnx_SOURCES = tests/fuzz/fuzz_onnx.c $(FUZZ_COMMON)
-tests_fuzz_fuzz_onnx_CPPFLAGS = $(FUZZ_CPPFLAGS)
-tests_fuzz_fuzz_onnx_LDFLAGS = $(FUZZER_LINK)
-tests_fuzz_fuzz_onnx_LDADD = libpare_internal.la
 tests_fuzz_fuzz_bytes_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_bytes_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_database_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_database_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_npy_LDADD = $(fuzz_ldadd)
+tests_fuzz_fuzz_npy_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_npz_LDADD = $(fuzz_ldadd)
+tests_fuzz_fuzz_npz_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_onnx_LDADD = $(fuzz_ldadd)
+tests_fuzz_fuzz_onnx_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_selector_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_selector_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_shape_LDADD = $(fuzz_ldadd)
