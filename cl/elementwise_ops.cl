@@ -215,6 +215,8 @@ static V sigmoid_of_double(V x) {
 #define SIXTH_d 0.16666666666666666667
 #define OP_hard_swish(a, b, c) ((a)*CLAMP(fma(CONSTANT(SIXTH), a, (V)(0.5f)), (V)(0), (V)(1)))
 
+#define OP_shrink(a, b, c) ((a) < (V)(-p0) ? (a) + (V)(p1) : ((a) > (V)(p0) ? (a) - (V)(p1) : (V)(0)))
+
 /* ---- trigonometry; what math.cl lacks comes from the device's library ---- */
 
 /* Lane by lane: see MATH_LARGE_LANES in math.cl. */

@@ -53,6 +53,7 @@ extern "C" {
   X(thresholded_relu, 1, 0)                                     /* a > p: a; else 0 */                         \
   X(hard_sigmoid, 0.2, 0.5)                                     /* min(max(p a + q, 0), 1) */                  \
   X(hard_swish, 0, 0)                                           /* a min(max(a / 6 + 1/2, 0), 1); first */     \
+  X(shrink, 0.5, 0)                                             /* a < -p: a + q; a > p: a - q; else 0 */      \
   X(sin, 0, 0)                                                  /* second, as all down to atanh */             \
   X(cos, 0, 0)                                                                                                 \
   X(tan, 0, 0)                                                                                                 \

@@ -91,13 +91,9 @@ void pare__content_release(pare__content *content) {
 
 int64_t pare__content_int(const pare__content *content, size_t index) {
   const size_t nbytes = pare_dtype_bytes(content->dtype);
-  const char *at = (const char *)content->data + index * nbytes;
-  if (content->dtype == PARE_I64) {
-    int64_t value;
-    memcpy(&value, at, sizeof value);
-    return value;
-  }
-  return (int64_t)pare__content_number(content, index);
+  uint64_t aligned = 0; /* views of a file are not */
+  memcpy(&aligned, (const char *)content->data + index * nbytes, nbytes);
+  return pare__load_integer(content->dtype, &aligned, 0);
 }
 
 double pare__content_number(const pare__content *content, size_t index) {

@@ -1,5 +1,6 @@
 # Floor 6: models as graphs.
 libpare_internal_la_SOURCES += src/graph/graph.h
+libpare_internal_la_SOURCES += src/graph/host.h
 libpare_internal_la_SOURCES += src/graph/operator.h
 libpare_internal_la_SOURCES += src/graph/operator_tables.h
 libpare_internal_la_SOURCES += src/graph/pass.h
@@ -9,6 +10,7 @@ libpare_internal_la_SOURCES += src/graph/attribute.c
 libpare_internal_la_SOURCES += src/graph/call.c
 libpare_internal_la_SOURCES += src/graph/content.c
 libpare_internal_la_SOURCES += src/graph/fold.c
+libpare_internal_la_SOURCES += src/graph/host.c
 libpare_internal_la_SOURCES += src/graph/import.c
 libpare_internal_la_SOURCES += src/graph/memory.c
 libpare_internal_la_SOURCES += src/graph/model.c

@@ -90,6 +90,7 @@ REAL(leaky_relu, a < 0 ? p[0] * a : a)
 REAL(thresholded_relu, a > p[0] || isnan(a) ? a : 0)
 REAL(hard_sigmoid, clamp_real(p[0] * a + p[1], 0, 1))
 REAL(hard_swish, (a)*clamp_real(a / 6 + 0.5, 0, 1))
+REAL(shrink, a<-p[0] ? a + p[1] : a> p[0] ? a - p[1] : 0)
 REAL(sin, sin(a))
 REAL(cos, cos(a))
 REAL(tan, tan(a))
@@ -242,6 +243,7 @@ static const pare__elementwise table[PARE__NELEMENTWISE] = {
     UNARY_FLOAT(thresholded_relu, 0, 0),
     UNARY_FLOAT(hard_sigmoid, 1, 0),
     UNARY_FLOAT(hard_swish, 3, OF_INPUT),
+    UNARY_FLOAT(shrink, 0, 0),
     UNARY_FLOAT(sin, 8, HEAVY),
     UNARY_FLOAT(cos, 8, HEAVY),
     UNARY_FLOAT(tan, 8, HEAVY),
