@@ -28,7 +28,8 @@ const char cli_no_device[] = "there is no OpenCL device: no driver is installed,
                              "  pocl-opencl-icd    any CPU\n"
                              "  intel-opencl-icd   Intel GPUs\n"
                              "  mesa-opencl-icd    AMD GPUs (and others: RUSTICL_ENABLE=radeonsi, iris, llvmpipe)\n"
-                             "  NVIDIA's and AMD's own drivers bring their OpenCL with them";
+                             "  NVIDIA's and AMD's own drivers bring their OpenCL with them\n"
+                             "PoCL lists no device where it cannot write its cache: POCL_CACHE_DIR names a folder";
 
 bool cli_can(const pare_device_info *info, const cli_capability *capability) {
   bool value;
