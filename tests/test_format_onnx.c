@@ -1,5 +1,7 @@
 /* ONNX files: what is read, refused, written. SPDX-License-Identifier: Apache-2.0 */
 #include <check.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/path.h"
-#include "format/onnx.h"
+#include "format/onnx_schema.h"
 
 static char folder[] = "/tmp/pare-test-XXXXXX";
 
@@ -342,6 +344,20 @@ START_TEST(external_data_stays_in_the_folder) {
 }
 END_TEST
 
+START_TEST(old_kernels_open_no_links_either) {
+  int top = open(folder, O_PATH | O_DIRECTORY);
+  static const char *const good[] = {"weights.bin", "./weights.bin", "deeper//weights.bin"};
+  static const char *const bad[] = {"link.bin", "link/weights.bin", "absent.bin", "weights.bin/x"};
+  for (size_t i = 0; i < PARE__COUNT(good); i++) {
+    int file = pare__onnx_open_parts(top, good[i]);
+    ck_assert_msg(file >= 0, "%s: %s", good[i], strerror(errno));
+    close(file);
+  }
+  for (size_t i = 0; i < PARE__COUNT(bad); i++) ck_assert_int_lt(pare__onnx_open_parts(top, bad[i]), 0);
+  close(top);
+}
+END_TEST
+
 static pare_status produce_weights(void *user, pare_status (*put)(void *, const void *, size_t), void *sink) {
   const size_t *nbytes = user;
   for (size_t done = 0; done < *nbytes; done += 8) SUCCEEDS(put(sink, (const char *)weights + done, 8));
@@ -452,6 +468,7 @@ int main(void) {
   tcase_add_test(cases, elements_have_the_size_of_their_type);
   tcase_add_test(cases, dtypes_map_to_those_of_tensors_and_back);
   tcase_add_test(cases, external_data_stays_in_the_folder);
+  tcase_add_test(cases, old_kernels_open_no_links_either);
   tcase_add_test(cases, elements_move_to_an_external_file_and_back);
   tcase_add_test(cases, a_large_model_opens_without_its_weights);
   suite_add_tcase(suite, cases);

@@ -113,6 +113,10 @@ static pare_status typed_data(const pare__onnx_source *source, const pare__onnx_
   size_t number_bytes;
   const pare__onnx_packed *packed = typed_field(tensor, &number_bytes);
   size_t expected = out->nbytes / number_bytes;
+  if (packed->count == 0 && expected > 0)
+    return pare__fail(
+        PARE_ERR_FORMAT, "%s: %s has no elements, neither in the file nor outside; its shape asks for %lld",
+        pare__onnx_source_path(source), pare__onnx_tensor_label(tensor, label, sizeof label), (long long)out->count);
   if (packed->count != expected)
     return pare__fail(PARE_ERR_FORMAT, "%s: %s: %zu numbers in its typed field, its shape and type %s ask for %zu",
                       pare__onnx_source_path(source), pare__onnx_tensor_label(tensor, label, sizeof label),

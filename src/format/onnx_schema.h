@@ -85,6 +85,9 @@ pare_status pare__onnx_external_data(pare__onnx_source *source, const pare__onnx
 
 /* Does the address lie in the source's mapped file or one of its external files? */
 bool pare__onnx_is_mapped(pare__onnx_source *source, const void *data);
+/* Opens a file below `folder` without following links, folder by folder: where the kernel does not know openat2.
+ * -1 and errno. */
+int pare__onnx_open_parts(int folder, const char *location);
 /* Why a path may not be the location of external data, by its text; NULL: it may. */
 const char *pare__onnx_refuse_location(const char *location);
 

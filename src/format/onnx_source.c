@@ -112,8 +112,7 @@ const char *pare__onnx_refuse_location(const char *location) {
 
 #define OPEN_FLAGS (O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW)
 
-/* Without openat2: folder by folder, each of which must be none but a folder. */
-static int open_parts(int folder, const char *location) {
+int pare__onnx_open_parts(int folder, const char *location) {
   int at = folder;
   for (const char *part = location;;) {
     char name[256];
@@ -139,7 +138,7 @@ static int open_beneath(int folder, const char *location) {
   struct open_how how = {.flags = OPEN_FLAGS, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
   long file = syscall(SYS_openat2, folder, location, &how, sizeof how);
   /* Kernels before 5.6 do not know it, and sandboxes forbid what they do not know. */
-  if (file < 0 && (errno == ENOSYS || errno == EPERM)) return open_parts(folder, location);
+  if (file < 0 && (errno == ENOSYS || errno == EPERM)) return pare__onnx_open_parts(folder, location);
   return (int)file;
 }
 
