@@ -18,7 +18,9 @@ pare_status pare__mapping_open_file(int file, const char *path, pare__mapping *o
   void *data = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_PRIVATE, file, 0);
   if (data == MAP_FAILED)
     return pare__fail(PARE_ERR_IO, "mapping %s (%jd bytes): %s", path, (intmax_t)about.st_size, strerror(errno));
-  *out = (pare__mapping){data, (size_t)about.st_size, true};
+  out->data = data;
+  out->nbytes = (size_t)about.st_size;
+  out->mapped = true;
   return PARE_OK;
 }
 
