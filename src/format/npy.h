@@ -12,10 +12,7 @@
 
 /* Types that numpy has and pare has not, beside every pare_dtype. */
 typedef enum pare__npy_dtype {
-  PARE__NPY_U16 = PARE_NDTYPES,
-  PARE__NPY_U32,
-  PARE__NPY_U64,
-  PARE__NPY_C64,
+  PARE__NPY_C64 = PARE_NDTYPES,
   PARE__NPY_C128,
   PARE__NPY_RAW2 /* '<V2': two bytes that say no more; what numpy makes of bfloat16, as which it may be taken */
 } pare__npy_dtype;
@@ -33,7 +30,7 @@ typedef struct pare__array {
   size_t owner_bytes;
 } pare__array;
 
-const char *pare__npy_dtype_name(int dtype); /* "f32", "u16", "raw2" */
+const char *pare__npy_dtype_name(int dtype); /* "f32", "c64", "raw2" */
 size_t pare__npy_dtype_bytes(int dtype);     /* 0 if none */
 
 /* Maps the file; the data is a view unless it has to be swapped (big-endian) or transposed (Fortran order).
