@@ -27,7 +27,7 @@ static const struct {
     {"f32", PARE_F32, 'f', 4, 4},      {"f16", PARE_F16, 'f', 2, 2},         {"f64", PARE_F64, 'f', 8, 8},
     {"i8", PARE_I8, 'i', 1, 1},        {"u8", PARE_U8, 'u', 1, 1},           {"i16", PARE_I16, 'i', 2, 2},
     {"i32", PARE_I32, 'i', 4, 4},      {"i64", PARE_I64, 'i', 8, 8},         {"bool", PARE_BOOL, 'b', 1, 1},
-    {"u16", PARE_U16, 'u', 2, 2}, {"u32", PARE_U32, 'u', 4, 4},    {"u64", PARE_U64, 'u', 8, 8},
+    {"u16", PARE_U16, 'u', 2, 2},      {"u32", PARE_U32, 'u', 4, 4},         {"u64", PARE_U64, 'u', 8, 8},
     {"c64", PARE__NPY_C64, 'c', 8, 4}, {"c128", PARE__NPY_C128, 'c', 16, 8}, {"raw2", PARE__NPY_RAW2, 'V', 2, 2},
     {"bf16", PARE_BF16, 'V', 2, 2}, /* written so; read as raw2, the row before */
 };
