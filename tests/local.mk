@@ -103,35 +103,10 @@ check-large: tests/test_large
 check-every-fault: tests/test_faults tests/test_environment tests/fault_layer.la
 	$(AM_TESTS_ENVIRONMENT) tests/test_faults all && tests/test_environment all
 .PHONY: check-large check-every-fault
-check_PROGRAMS += tests/test_move
-tests_test_move_SOURCES = tests/test_move.c
-tests_test_move_LDADD = $(TEST_LDADD)
-tests_test_move_CPPFLAGS = $(TEST_CPPFLAGS)
-
-check_PROGRAMS += tests/test_select
-tests_test_select_SOURCES = tests/test_select.c
-tests_test_select_LDADD = $(TEST_LDADD)
-tests_test_select_CPPFLAGS = $(TEST_CPPFLAGS)
-check_PROGRAMS += tests/test_gemm
-tests_test_gemm_SOURCES = tests/test_gemm.c
-tests_test_gemm_LDADD = $(TEST_LDADD)
-tests_test_gemm_CPPFLAGS = $(TEST_CPPFLAGS)
 
 if HAVE_CLBLAST
 check_PROGRAMS += tests/test_clblast
 endif
-tests_test_clblast_SOURCES = tests/test_clblast.c
-tests_test_clblast_LDADD = $(TEST_LDADD) -lm
-tests_test_clblast_CPPFLAGS = $(TEST_CPPFLAGS)
-
-check_PROGRAMS += tests/test_quantise
-tests_test_quantise_SOURCES = tests/test_quantise.c
-tests_test_quantise_LDADD = $(TEST_LDADD)
-tests_test_quantise_CPPFLAGS = $(TEST_CPPFLAGS)
-check_PROGRAMS += tests/test_index
-tests_test_index_SOURCES = tests/test_index.c
-tests_test_index_LDADD = $(TEST_LDADD)
-tests_test_index_CPPFLAGS = $(TEST_CPPFLAGS)
 
 # Formats.
 check_PROGRAMS += tests/test_format_onnx

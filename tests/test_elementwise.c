@@ -183,8 +183,8 @@ START_TEST(unsigned_integers_are_not_negative) {
       pare__store_integer(dtype, a_data, i, (int64_t)a[i]);
       pare__store_integer(dtype, b_data, i, (int64_t)b[i]);
     }
-    pare_tensor *ta, *tb, *out = empty(dtype, 1, shape), *truth = empty(PARE_BOOL, 1, shape),
-                          *real = empty(PARE_F32, 1, shape);
+    pare_tensor *ta, *tb, *out = empty_tensor(dtype, 1, shape), *truth = empty_tensor(PARE_BOOL, 1, shape),
+                          *real = empty_tensor(PARE_F32, 1, shape);
     OK(pare_tensor_from(context, dtype, 1, shape, a_data, 4 * nbytes, &ta));
     OK(pare_tensor_from(context, dtype, 1, shape, b_data, 4 * nbytes, &tb));
     OK(pare_binary(PARE_BINARY_div, ta, tb, out));
