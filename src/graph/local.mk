@@ -30,3 +30,5 @@ libpare_internal_la_SOURCES += src/graph/operators_shape.c
 libpare_internal_la_SOURCES += src/graph/operators_matrix.c
 libpare_internal_la_SOURCES += src/graph/operators_reduce.c
 libpare_internal_la_SOURCES += src/graph/operators_normalise.c
+libpare_internal_la_SOURCES += src/graph/operators_index.c
+libpare_internal_la_SOURCES += src/graph/operators_control.c

@@ -12,7 +12,9 @@
   X(shape) \
   X(matrix) \
   X(reduce) \
-  X(normalise)
+  X(normalise) \
+  X(index) \
+  X(control)
 /* clang-format on */
 
 #define PARE__OPERATOR_TABLE(family) extern const pare__operator pare__operators_##family[];
