@@ -4,20 +4,8 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "kernel/family_rows.h"
 #include "kernel/reduce_reference.h"
-
-#define STREAM_BYTES (4 << 20) /* smaller results are better left in the cache */
-
-static const int widths[] = {16, 8, 4, 0}, groups[] = {256, 128, 64, 0};
-static const pare__param item_params[] = {{"WIDTH", widths}, {NULL, NULL}};
-static const pare__param group_params[] = {{"GROUP", groups}, {NULL, NULL}};
-
-static pare_dtype row_dtype(const pare__problem *p) { return p->dtype[0] == PARE_F64 ? PARE_F64 : PARE_F32; }
-
-static void item_defaults(const pare_device_info *info, const pare__problem *whole, pare__tuning *tuning) {
-  int lanes = (int)(info->can.vector_bits / 8 / pare_dtype_bytes(row_dtype(whole)));
-  tuning->value[0] = PARE__MAX(4, PARE__MIN(2 * lanes, 16)); /* two registers: their chains overlap */
-}
 
 /* Statistics of columns go with a scale and a bias a column. */
 static bool is_sound(const pare__problem *whole) {
@@ -38,23 +26,17 @@ static bool group_accepts(const pare_device_info *info, const pare__problem *who
 }
 
 static void push_arguments(pare__args *args, const pare__run *run) {
-  for (unsigned i = 0; i < 6; i++) {
-    pare__arg_mem(args, run->operand[i].mem);
-    pare__arg_long(args, run->operand[i].offset);
-  }
-  for (int i = 0; i <= PARE__NORMALISE_PERIOD; i++) pare__arg_long(args, run->piece->dim[i]);
+  pare__row_args(args, run, 6, PARE__NORMALISE_NDIMS);
   pare__arg_float(args, (float)run->whole->real[0]);
   pare__arg_float(args, (float)run->whole->real[1]);
 }
 
 static void options_of(const pare__problem *whole, const char *more, char *text, size_t capacity) {
   snprintf(text, capacity, "-DROW=%s -DRMS=%d -DSCALED=%d -DBIASED=%d -DSAVED=%d -DPER_COLUMN=%d %s",
-           pare_dtype_name(row_dtype(whole)), whole->mode & PARE__NORMALISE_RMS ? 1 : 0,
+           pare_dtype_name(pare__row_dtype(whole)), whole->mode & PARE__NORMALISE_RMS ? 1 : 0,
            whole->mode & PARE__NORMALISE_SCALED ? 1 : 0, whole->mode & PARE__NORMALISE_BIASED ? 1 : 0,
            whole->mode & PARE__NORMALISE_SAVED ? 1 : 0, whole->mode & PARE__NORMALISE_PER_COLUMN ? 1 : 0, more);
 }
-
-static int64_t clamp(int64_t value, int64_t least, int64_t most) { return PARE__MAX(least, PARE__MIN(value, most)); }
 
 static pare_status launch_items(const pare__run *run) {
   int64_t rows = run->piece->dim[PARE__NORMALISE_ROWS], length = run->piece->dim[PARE__NORMALISE_LENGTH];
@@ -63,19 +45,17 @@ static pare_status launch_items(const pare__run *run) {
   options_of(run->whole, "", options, sizeof options);
   pare__args args = {0};
   push_arguments(&args, run);
-  double nbytes = (double)run->whole->dim[PARE__NORMALISE_ROWS] * (double)run->whole->dim[PARE__NORMALISE_LENGTH] *
-                  (double)pare_dtype_bytes(run->whole->dtype[3]);
+  bool stream = pare__row_streams(run, run->whole->dim[PARE__NORMALISE_ROWS] * run->whole->dim[PARE__NORMALISE_LENGTH]);
   if (run->whole->mode & PARE__NORMALISE_GIVEN) {
     const int64_t per_item = 4096;
     pare__arg_int(&args, (int32_t)per_item);
-    pare__arg_int(&args, nbytes >= STREAM_BYTES);
+    pare__arg_int(&args, stream);
     const size_t global[2] = {(size_t)pare__div_up(length, per_item), (size_t)rows};
     return pare__run_kernel(run, "normalise_given", options, 2, global, one, &args);
   }
-  int64_t rows_per_item =
-      clamp(rows / (pare__device_info(run->device)->compute_units * 8), 1, clamp(8192 / (length + 8), 1, 512));
+  int64_t rows_per_item = pare__row_count(run, rows, length, 8192);
   pare__arg_int(&args, (int32_t)rows_per_item);
-  pare__arg_int(&args, nbytes >= STREAM_BYTES);
+  pare__arg_int(&args, stream);
   const size_t global[1] = {(size_t)pare__div_up(rows, rows_per_item)};
   return pare__run_kernel(run, "normalise_rows", options, 1, global, one, &args);
 }
@@ -101,14 +81,14 @@ static const pare__variant variants[] = {
     {.name = "item",
      .file = "normalise.cl",
      .shaped = PARE__FOR_CPU,
-     .params = item_params,
-     .defaults = item_defaults,
+     .params = pare__row_item_params,
+     .defaults = pare__row_item_defaults,
      .accepts = item_accepts,
      .launch = launch_items},
     {.name = "group",
      .file = "normalise.cl",
      .shaped = PARE__FOR_GPU,
-     .params = group_params,
+     .params = pare__row_group_params,
      .accepts = group_accepts,
      .launch = launch_groups},
     {.name = NULL},
@@ -179,7 +159,7 @@ static row_result statistics(const pare__problem *p, void *const *data, int64_t 
 static bool reference(const pare__problem *p, void *const *data, double *const *expected, double *const *tolerance) {
   const int64_t *dim = p->dim;
   int64_t n = dim[PARE__NORMALISE_LENGTH];
-  double eps = pare__dtype_epsilon(row_dtype(p));
+  double eps = pare__dtype_epsilon(pare__row_dtype(p));
   for (int64_t row = 0; row < dim[PARE__NORMALISE_ROWS]; row++) {
     row_result s = {0, 0};
     for (int64_t c = 0; c < n; c++) {
@@ -244,7 +224,6 @@ static const int modes[] = {BOTH,
                             BOTH | PARE__NORMALISE_SAVED,
                             BOTH | PARE__NORMALISE_GIVEN | PARE__NORMALISE_PER_COLUMN,
                             PARE__NORMALISE_RMS | PARE__NORMALISE_GIVEN};
-static const pare_dtype dtypes[] = {PARE_F32, PARE_F16, PARE_BF16, PARE_F64};
 
 static void make_problem(int mode, pare_dtype dtype, const shape *s, pare__problem *out) {
   bool plain = mode & PARE__NORMALISE_PER_COLUMN;
@@ -256,16 +235,17 @@ static void make_problem(int mode, pare_dtype dtype, const shape *s, pare__probl
   out->real[0] = 1e-5;
   out->real[1] = 0.5;
   for (unsigned i = 0; i < 4; i++) out->dtype[i] = dtype;
-  out->dtype[4] = out->dtype[5] = row_dtype(out);
+  out->dtype[4] = out->dtype[5] = pare__row_dtype(out);
 }
 
 static bool problem(pare__case_set set, const pare_device_info *info, unsigned index, pare__problem *out) {
   bool test = set == PARE__CASES_TEST, bench = set == PARE__CASES_BENCH;
   const shape *shapes = test ? test_shapes : bench ? bench_shapes : selftest_shapes;
   unsigned nshapes = test ? PARE__COUNT(test_shapes) : bench ? PARE__COUNT(bench_shapes) : PARE__COUNT(selftest_shapes);
-  unsigned nmodes = test ? PARE__COUNT(modes) : bench ? 2 : 3, ndtypes = test ? (info->can.f64 ? 4 : 3) : 1;
-  if (index >= nshapes * nmodes * ndtypes) return false;
-  make_problem(modes[index / nshapes % nmodes], dtypes[index / nshapes / nmodes], &shapes[index % nshapes], out);
+  unsigned nmodes = test ? PARE__COUNT(modes) : bench ? 2 : 3;
+  pare__row_case found;
+  if (!pare__row_case_at(set, info, index, nshapes, nmodes, &found)) return false;
+  make_problem(modes[found.mode], found.dtype, &shapes[found.shape], out);
   return true;
 }
 

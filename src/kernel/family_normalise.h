@@ -29,7 +29,8 @@ enum {
   PARE__NORMALISE_FIRST_ROW, /* of this piece in the whole */
   PARE__NORMALISE_FIRST_COLUMN,
   PARE__NORMALISE_ROW_LENGTH, /* of the whole */
-  PARE__NORMALISE_PERIOD      /* rows after which given statistics repeat */
+  PARE__NORMALISE_PERIOD,     /* rows after which given statistics repeat */
+  PARE__NORMALISE_NDIMS
 };
 extern const pare__family pare__family_normalise;
 

@@ -5,22 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "kernel/family_rows.h"
 #include "kernel/reduce_reference.h"
 
-#define KEPT_ELEMENTS 8192     /* exponentials of a row that wait in local memory */
-#define ITEM_ELEMENTS 32768    /* of the rows that one item takes */
-#define STREAM_BYTES (4 << 20) /* smaller results are better left in the cache */
-
-static const int widths[] = {16, 8, 4, 0}, groups[] = {256, 128, 64, 0};
-static const pare__param item_params[] = {{"WIDTH", widths}, {NULL, NULL}};
-static const pare__param group_params[] = {{"GROUP", groups}, {NULL, NULL}};
-
-static pare_dtype row_dtype(const pare__problem *p) { return p->dtype[0] == PARE_F64 ? PARE_F64 : PARE_F32; }
-
-static void item_defaults(const pare_device_info *info, const pare__problem *whole, pare__tuning *tuning) {
-  int lanes = (int)(info->can.vector_bits / 8 / pare_dtype_bytes(row_dtype(whole)));
-  tuning->value[0] = PARE__MAX(4, PARE__MIN(2 * lanes, 16)); /* two registers: their chains overlap */
-}
+#define KEPT_ELEMENTS 8192  /* exponentials of a row that wait in local memory */
+#define ITEM_ELEMENTS 32768 /* of the rows that one item takes */
 
 static bool item_accepts(const pare_device_info *info, const pare__problem *whole) {
   int64_t each = whole->dim[PARE__SOFTMAX_INNER] == 1
@@ -36,30 +25,19 @@ static bool group_accepts(const pare_device_info *info, const pare__problem *who
          whole->dim[PARE__SOFTMAX_LENGTH] < info->can.max_loop_steps / 4 * lanes;
 }
 
-static void push_arguments(pare__args *args, const pare__run *run) {
-  for (unsigned i = 0; i < 4; i++) {
-    pare__arg_mem(args, run->operand[i].mem);
-    pare__arg_long(args, run->operand[i].offset);
-  }
-  for (int i = 0; i <= PARE__SOFTMAX_Y_AXIS; i++) pare__arg_long(args, run->piece->dim[i]);
-}
-
 static void options_of(const pare__problem *whole, const char *more, char *text, size_t capacity) {
-  snprintf(text, capacity, "-DROW=%s -DLOGARITHM=%d %s", pare_dtype_name(row_dtype(whole)),
+  snprintf(text, capacity, "-DROW=%s -DLOGARITHM=%d %s", pare_dtype_name(pare__row_dtype(whole)),
            whole->mode & PARE__SOFTMAX_LOG, more);
 }
-
-static int64_t clamp(int64_t value, int64_t least, int64_t most) { return PARE__MAX(least, PARE__MIN(value, most)); }
 
 static pare_status launch_items(const pare__run *run) {
   const int64_t *dim = run->piece->dim, *whole = run->whole->dim;
   int64_t outer = dim[PARE__SOFTMAX_OUTER], length = dim[PARE__SOFTMAX_LENGTH], inner = dim[PARE__SOFTMAX_INNER];
-  int64_t units = pare__device_info(run->device)->compute_units;
   const size_t one[3] = {1, 1, 1};
   char options[80];
   options_of(run->whole, "", options, sizeof options);
   pare__args args = {0};
-  push_arguments(&args, run);
+  pare__row_args(&args, run, 4, PARE__SOFTMAX_NDIMS);
   if (run->whole->mode & PARE__SOFTMAX_GIVEN) {
     int64_t per_item = PARE__MAX(1, 4096 / inner);
     pare__arg_int(&args, (int32_t)per_item);
@@ -67,17 +45,15 @@ static pare_status launch_items(const pare__run *run) {
     return pare__run_kernel(run, "softmax_given", options, 2, global, one, &args);
   }
   if (whole[PARE__SOFTMAX_INNER] == 1) {
-    int64_t rows = clamp(outer / (units * 8), 1, clamp(ITEM_ELEMENTS / (length + 8), 1, 512));
-    int64_t local_bytes = KEPT_ELEMENTS * (int64_t)pare_dtype_bytes(row_dtype(run->whole));
+    int64_t rows = pare__row_count(run, outer, length, ITEM_ELEMENTS);
+    int64_t local_bytes = KEPT_ELEMENTS * (int64_t)pare_dtype_bytes(pare__row_dtype(run->whole));
     bool keep = !(run->whole->mode & PARE__SOFTMAX_LOG) && length <= KEPT_ELEMENTS &&
                 (int64_t)pare__device_info(run->device)->local_bytes >= local_bytes;
-    double nbytes =
-        (double)whole[PARE__SOFTMAX_OUTER] * (double)length * (double)pare_dtype_bytes(run->whole->dtype[3]);
     pare__arg_int(&args, (int32_t)rows);
     pare__arg_int(&args, keep);
-    pare__arg_int(&args, nbytes >= STREAM_BYTES);
+    pare__arg_int(&args, pare__row_streams(run, whole[PARE__SOFTMAX_OUTER] * length));
     pare__arg_local(&args,
-                    keep ? (size_t)pare__round_up(length + 1, 16) * pare_dtype_bytes(row_dtype(run->whole)) : 16);
+                    keep ? (size_t)pare__round_up(length + 1, 16) * pare_dtype_bytes(pare__row_dtype(run->whole)) : 16);
     const size_t global[1] = {(size_t)pare__div_up(outer, rows)};
     return pare__run_kernel(run, "softmax_rows", options, 1, global, one, &args);
   }
@@ -97,7 +73,7 @@ static pare_status launch_groups(const pare__run *run) {
   char options[80];
   options_of(run->whole, "-DWIDTH=1", options, sizeof options);
   pare__args args = {0};
-  push_arguments(&args, run);
+  pare__row_args(&args, run, 4, PARE__SOFTMAX_NDIMS);
   if (run->whole->mode & PARE__SOFTMAX_GIVEN) {
     int64_t elements = dim[PARE__SOFTMAX_LENGTH] * dim[PARE__SOFTMAX_INNER];
     const size_t global[2] = {(size_t)pare__round_up(elements, group), (size_t)dim[PARE__SOFTMAX_OUTER]},
@@ -119,14 +95,14 @@ static const pare__variant variants[] = {
     {.name = "item",
      .file = "softmax.cl",
      .shaped = PARE__FOR_CPU,
-     .params = item_params,
-     .defaults = item_defaults,
+     .params = pare__row_item_params,
+     .defaults = pare__row_item_defaults,
      .accepts = item_accepts,
      .launch = launch_items},
     {.name = "group",
      .file = "softmax.cl",
      .shaped = PARE__FOR_GPU,
-     .params = group_params,
+     .params = pare__row_group_params,
      .accepts = group_accepts,
      .launch = launch_groups},
     {.name = NULL},
@@ -167,7 +143,7 @@ static void generate(const pare__problem *p, unsigned i, uint64_t seed, void *da
 static bool reference(const pare__problem *p, void *const *data, double *const *expected, double *const *tolerance) {
   const int64_t *dim = p->dim;
   int64_t length = dim[PARE__SOFTMAX_LENGTH], inner = dim[PARE__SOFTMAX_INNER];
-  double eps = pare__dtype_epsilon(row_dtype(p));
+  double eps = pare__dtype_epsilon(pare__row_dtype(p));
   for (int64_t k = 0; k < dim[PARE__SOFTMAX_OUTER] * inner; k++) {
     size_t x = (size_t)(k / inner * dim[PARE__SOFTMAX_X_OUTER] + k % inner),
            y = (size_t)(k / inner * dim[PARE__SOFTMAX_Y_OUTER] + k % inner);
@@ -227,7 +203,6 @@ static const shape test_shapes[] = {{0, 5, 1, 0},     {3, 0, 1, 0},     {1, 1, 1
                                     {600, 7, 1, 0},   {32, 1024, 1, 0}, {5, 1009, 1, 3}, {2, 9001, 1, 0},
                                     {2, 131, 257, 2}, {1, 2, 8, 0}};
 static const shape bench_shapes[] = {{4096, 1024, 1, 0}, {65536, 64, 1, 0}, {64, 65536, 1, 0}, {16, 512, 512, 0}};
-static const pare_dtype dtypes[] = {PARE_F32, PARE_F16, PARE_BF16, PARE_F64};
 
 static void make_problem(int mode, pare_dtype dtype, const shape *s, pare__problem *out) {
   int64_t axis = s->inner == 1 ? 1 : s->inner + s->gap;
@@ -236,7 +211,7 @@ static void make_problem(int mode, pare_dtype dtype, const shape *s, pare__probl
   for (unsigned i = 0; i < PARE__COUNT(dims); i++) out->dim[i] = dims[i];
   out->mode = mode;
   out->dtype[0] = out->dtype[3] = dtype;
-  out->dtype[1] = out->dtype[2] = row_dtype(out);
+  out->dtype[1] = out->dtype[2] = pare__row_dtype(out);
 }
 
 static bool problem(pare__case_set set, const pare_device_info *info, unsigned index, pare__problem *out) {
@@ -247,9 +222,9 @@ static bool problem(pare__case_set set, const pare_device_info *info, unsigned i
                      : set == PARE__CASES_BENCH ? PARE__COUNT(bench_shapes)
                                                 : PARE__COUNT(selftest_shapes);
   unsigned nmodes = set == PARE__CASES_TEST ? 4 : set == PARE__CASES_BENCH ? 1 : 3;
-  unsigned ndtypes = set == PARE__CASES_TEST ? (info->can.f64 ? 4 : 3) : 1;
-  if (index >= nshapes * nmodes * ndtypes) return false;
-  make_problem((int)(index / nshapes % nmodes), dtypes[index / nshapes / nmodes], &shapes[index % nshapes], out);
+  pare__row_case found;
+  if (!pare__row_case_at(set, info, index, nshapes, nmodes, &found)) return false;
+  make_problem((int)found.mode, found.dtype, &shapes[found.shape], out);
   return true;
 }
 

@@ -17,7 +17,8 @@ enum {
   PARE__SOFTMAX_X_OUTER,
   PARE__SOFTMAX_X_AXIS, /* 1 if inner is 1 */
   PARE__SOFTMAX_Y_OUTER,
-  PARE__SOFTMAX_Y_AXIS
+  PARE__SOFTMAX_Y_AXIS,
+  PARE__SOFTMAX_NDIMS
 };
 extern const pare__family pare__family_softmax;
 
