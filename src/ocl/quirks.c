@@ -9,7 +9,7 @@
 
 /* Rows are tried in order. "Known" are the drivers that the tests run on and the big vendors' own. */
 static const pare__quirks table[] = {
-    {.driver = "pocl", .platform = "Portable Computing Language", .known = true, .late_binary = true},
+    {.driver = "pocl", .platform = "Portable Computing Language", .known = true, .late_binary = true, .in_place = true},
     {.driver = "rusticl", .platform = "rusticl", .known = true},
     {.driver = "oclgrind", .platform = "Oclgrind", .known = true, .every_type = true, .simulator = true},
     {.driver = "clover", .platform = "Clover"},

@@ -11,6 +11,7 @@ typedef struct pare__quirks {
   bool known;           /* false: nothing was ever tested on it; first runs go to a child process */
   bool every_type;      /* claims to be every type of device: taken as a CPU */
   bool late_binary; /* compiles at the first launch: a program's binary is worth saving again after its kernels ran */
+  bool in_place;    /* computes in host memory that it is given: large buffers then lie on huge pages */
   bool simulator;   /* interprets kernels: takes no machine instructions */
 } pare__quirks;
 
