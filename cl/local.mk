@@ -41,3 +41,6 @@ dist_kernel_DATA += cl/convolve_direct.cl
 dist_kernel_DATA += cl/convolve_direct_tile.cl
 dist_kernel_DATA += cl/convolve_depthwise.cl
 dist_kernel_DATA += cl/pool.cl
+dist_kernel_DATA += cl/interpolate.cl
+dist_kernel_DATA += cl/grid_sample.cl
+dist_kernel_DATA += cl/roi_align.cl

@@ -12,6 +12,7 @@ pareinclude_HEADERS += include/pare/elementwise.h
 pareinclude_HEADERS += include/pare/gemm.h
 pareinclude_HEADERS += include/pare/convolve.h
 pareinclude_HEADERS += include/pare/pool.h
+pareinclude_HEADERS += include/pare/resample.h
 pareinclude_HEADERS += include/pare/quantise.h
 pareinclude_HEADERS += include/pare/random.h
 pareinclude_HEADERS += include/pare/normalise.h

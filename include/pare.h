@@ -16,6 +16,7 @@
 #include <pare/quantise.h>
 #include <pare/random.h>
 #include <pare/reduce.h>
+#include <pare/resample.h>
 #include <pare/select.h>
 #include <pare/status.h>
 #include <pare/tensor.h>

@@ -61,3 +61,7 @@ libpare_internal_la_SOURCES += src/kernel/family_convolve.h
 libpare_internal_la_SOURCES += src/kernel/family_convolve_cases.c
 libpare_internal_la_SOURCES += src/kernel/family_pool.c
 libpare_internal_la_SOURCES += src/kernel/family_pool.h
+libpare_internal_la_SOURCES += src/kernel/family_resample.h
+libpare_internal_la_SOURCES += src/kernel/family_interpolate.c
+libpare_internal_la_SOURCES += src/kernel/family_grid_sample.c
+libpare_internal_la_SOURCES += src/kernel/family_roi_align.c

@@ -29,3 +29,4 @@ libpare_internal_la_SOURCES += src/op/convolve.c
 libpare_internal_la_SOURCES += src/op/convolve_blocks.c
 libpare_internal_la_SOURCES += src/op/convolve_weights.c
 libpare_internal_la_SOURCES += src/op/pool.c
+libpare_internal_la_SOURCES += src/op/resample.c
