@@ -37,3 +37,7 @@ libpare_internal_la_SOURCES += src/graph/operators_pool.c
 libpare_internal_la_SOURCES += src/graph/operators_transposed.c
 libpare_internal_la_SOURCES += src/graph/operators_window.c
 libpare_internal_la_SOURCES += src/graph/operators_window.h
+libpare_internal_la_SOURCES += src/graph/operators_resample.c
+libpare_internal_la_SOURCES += src/graph/operators_sample.c
+libpare_internal_la_SOURCES += src/graph/resize.c
+libpare_internal_la_SOURCES += src/graph/resize.h

@@ -6,7 +6,21 @@
 #include "graph/operator.h"
 
 /* clang-format off */
-#define PARE__OPERATOR_TABLES(X) X(identity) X(view) X(shape) X(matrix) X(reduce) X(normalise) X(index) X(control) X(convolution) X(transposed) X(pool)
+#define PARE__OPERATOR_TABLES(X) \
+  X(identity) \
+  X(view) \
+  X(shape) \
+  X(matrix) \
+  X(reduce) \
+  X(normalise) \
+  X(index) \
+  X(control) \
+  X(convolution) \
+  X(transposed) \
+  X(pool) \
+  X(resample) \
+  X(sample)
+/* clang-format on */
 
 #define PARE__OPERATOR_TABLE(family) extern const pare__operator pare__operators_##family[];
 PARE__OPERATOR_TABLES(PARE__OPERATOR_TABLE)
