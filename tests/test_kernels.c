@@ -3,7 +3,8 @@
  *
  * Nothing here knows a family: a new row is tested because it is in the table. PARE_TEST_SMALL=1 takes the problems of
  * the self-test only (for oclgrind); PARE_TEST_ALL=1 takes every problem, where otherwise a family with many is
- * sampled; PARE_DEVICE restricts the devices; PARE_TEST_FAMILY the families. */
+ * sampled; PARE_TEST_FLOPS=n leaves out problems of more than n operations (a simulator takes minutes for them);
+ * PARE_DEVICE restricts the devices; PARE_TEST_FAMILY the families. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,6 +57,13 @@ static bool sampled(const pare__family *family, pare__case_set set, const pare_d
   return count <= SAMPLE || (uint64_t)(index * 2654435761U) * count < ((uint64_t)SAMPLE << 32);
 }
 
+static bool affordable(const pare__family *family, const pare__problem *problem) {
+  const char *most = getenv("PARE_TEST_FLOPS");
+  double flops = 0, bytes = 0;
+  family->work(problem, &flops, &bytes);
+  return !most || flops <= strtod(most, NULL);
+}
+
 /* Returns the number of problems that this variant ran. */
 static unsigned run_variant(pare__device *device, const pare__family *family, const pare__variant *variant,
                             pare__case_set set, char *failure, size_t capacity) {
@@ -64,7 +72,7 @@ static unsigned run_variant(pare__device *device, const pare__family *family, co
   pare__problem problem;
   for (unsigned i = 0; memset(&problem, 0, sizeof problem), family->problem(set, info, i, &problem); i++) {
     char reason[400], text[160] = "";
-    if (!sampled(family, set, info, i)) continue;
+    if (!sampled(family, set, info, i) || !affordable(family, &problem)) continue;
     if (!pare__variant_possible(info, family, variant, &problem, reason, sizeof reason)) continue;
     family->describe(&problem, text, sizeof text);
     pare__tuning tuning;
