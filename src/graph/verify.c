@@ -35,8 +35,10 @@ static void conclude_failed(pare_verify_result *out, pare_status failed) {
   conclude(out, failed == PARE_ERR_UNSUPPORTED ? PARE_CASE_UNSUPPORTED : PARE_CASE_ERROR, "%s", pare_message());
 }
 
-/* The content of folder/KIND_K.pb; *out NULL if there is no such file. */
-static pare_status read_tensor(const char *folder, const char *kind, size_t index, pare__content **out) {
+/* The content of folder/KIND_K.pb for a value of the model; *out NULL if there is no such file. The suite's files hold
+ * bfloat16 as uint16, which is what numpy has. */
+static pare_status read_tensor(const char *folder, const char *kind, size_t index, const pare__value *value,
+                               pare__content **out) {
   *out = NULL;
   char *path = pare__format("%s/%s_%zu.pb", folder, kind, index);
   if (!path) return pare__fail_memory("a path", strlen(folder));
@@ -49,6 +51,8 @@ static pare_status read_tensor(const char *folder, const char *kind, size_t inde
     if (status == PARE_OK) status = pare__content_of_tensor(source, tensor, &view);
     if (status == PARE_OK) /* the file is closed before the content is used */
       status = pare__content_create(view->dtype, view->shape.rank, view->shape.dim, view->data, out);
+    if (status == PARE_OK && value->onnx_dtype == PARE__ONNX_BFLOAT16 && (*out)->dtype == PARE_U16)
+      (*out)->dtype = PARE_BF16;
     pare__content_release(view);
     pare__onnx_source_close(source);
   }
@@ -97,13 +101,14 @@ static void compare(const char *name, const pare__content *found, const pare__co
 static void compare_output(const pare_model *model, const char *folder, size_t index, pare_tensor *tensor,
                            const pare_verify_options *options, pare_verify_result *out) {
   pare__content *expected = NULL, *found = NULL;
-  pare_status status = read_tensor(folder, "output", index, &expected);
+  const pare__value *value = &model->network->value[model->network->graph.output[index]];
+  pare_status status = read_tensor(folder, "output", index, value, &expected);
   if (status == PARE_OK && !expected) status = pare__fail(PARE_ERR_IO, "%s/output_%zu.pb is missing", folder, index);
   if (status == PARE_OK)
     status = pare__content_create(tensor->dtype, tensor->shape.rank, tensor->shape.dim, NULL, &found);
   if (status == PARE_OK) status = pare_tensor_read(tensor, found->owned, found->nbytes);
   if (status == PARE_OK)
-    compare(model->network->value[model->network->graph.output[index]].name, found, expected, options, out);
+    compare(value->name, found, expected, options, out);
   else
     conclude_failed(out, status);
   pare__content_release(expected);
@@ -115,7 +120,8 @@ static void compare_output(const pare_model *model, const char *folder, size_t i
 static pare_status read_inputs(const pare_model *model, const char *folder, pare_tensor **inputs) {
   for (size_t i = 0; i < pare_model_inputs(model); i++) {
     pare__content *content;
-    PARE__TRY(read_tensor(folder, "input", i, &content));
+    const pare__value *value = &model->network->value[model->network->graph.input[i]];
+    PARE__TRY(read_tensor(folder, "input", i, value, &content));
     if (!content) return pare__fail(PARE_ERR_IO, "%s/input_%zu.pb is missing", folder, i);
     const pare_status status = pare_tensor_from(model->context, content->dtype, content->shape.rank, content->shape.dim,
                                                 content->data, content->nbytes, &inputs[i]);
