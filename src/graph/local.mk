@@ -24,6 +24,7 @@ libpare_internal_la_SOURCES += src/graph/verify.c
 libpare_internal_la_SOURCES += src/graph/pass.c
 libpare_internal_la_SOURCES += src/graph/pass_dead.c
 libpare_internal_la_SOURCES += src/graph/pass_identity.c
+libpare_internal_la_SOURCES += src/graph/operators_elementwise.c
 libpare_internal_la_SOURCES += src/graph/operators_identity.c
 libpare_internal_la_SOURCES += src/graph/operators_view.c
 libpare_internal_la_SOURCES += src/graph/operators_shape.c

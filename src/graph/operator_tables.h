@@ -8,6 +8,7 @@
 /* clang-format off */
 #define PARE__OPERATOR_TABLES(X) \
   X(identity) \
+  X(elementwise) \
   X(view) \
   X(shape) \
   X(matrix) \
