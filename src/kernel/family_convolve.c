@@ -155,7 +155,7 @@ static void direct_defaults(const pare_device_info *info, const pare__problem *w
 
 static bool direct_accepts(const pare_device_info *info, const pare__problem *whole) {
   const int64_t *dim = whole->dim, lanes = dim[CONV_W_LANES];
-  const bool aligned = dim[CONV_G] == 1 || (dim[CONV_C] % lanes == 0 && dim[CONV_O] % lanes == 0);
+  const bool aligned = dim[CONV_G] == 1 || (lanes > 0 && dim[CONV_C] % lanes == 0 && dim[CONV_O] % lanes == 0);
   return pare__convolve_packs(info) && fits(whole) &&
          lanes == pare__convolve_lanes(info, whole->dtype[CONV_BUFFER_Y]) &&
          (dim[CONV_X_LENGTH] == 1 || (dim[CONV_X_LENGTH] == lanes && aligned)) &&
