@@ -2,6 +2,7 @@
 include_HEADERS = include/pare.h
 pareincludedir = $(includedir)/pare
 pareinclude_HEADERS =
+pareinclude_HEADERS += include/pare/arrays.h
 pareinclude_HEADERS += include/pare/context.h
 pareinclude_HEADERS += include/pare/device.h
 pareinclude_HEADERS += include/pare/kernel.h
@@ -20,5 +21,6 @@ pareinclude_HEADERS += include/pare/reduce.h
 pareinclude_HEADERS += include/pare/move.h
 pareinclude_HEADERS += include/pare/select.h
 pareinclude_HEADERS += include/pare/index.h
+pareinclude_HEADERS += include/pare/inspect.h
 pareinclude_HEADERS += include/pare/model.h
 pareinclude_HEADERS += include/pare/verify.h

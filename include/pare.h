@@ -2,12 +2,14 @@
 #ifndef PARE_H
 #define PARE_H
 
+#include <pare/arrays.h>
 #include <pare/context.h>
 #include <pare/convolve.h>
 #include <pare/device.h>
 #include <pare/elementwise.h>
 #include <pare/gemm.h>
 #include <pare/index.h>
+#include <pare/inspect.h>
 #include <pare/kernel.h>
 #include <pare/model.h>
 #include <pare/move.h>

@@ -1,4 +1,6 @@
 /* The list of operator tables, and finding a row. SPDX-License-Identifier: Apache-2.0 */
+#include <pare/inspect.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "graph/operator.h"
@@ -14,4 +16,39 @@ const pare__operator *pare__operator_find(const char *domain, const char *name, 
           (row->until == 0 || opset <= row->until))
         return row;
   return NULL;
+}
+
+/* ---- the table for people ---- */
+
+#define MOST_ROWS 2048
+
+static int by_name(const void *a, const void *b) {
+  const pare__operator *x = *(const pare__operator *const *)a, *y = *(const pare__operator *const *)b;
+  const int domains = strcmp(x->domain, y->domain), names = strcmp(x->name, y->name);
+  return domains ? domains : names ? names : (x->since > y->since) - (x->since < y->since);
+}
+
+/* What passes make (domain "pare") is no operator of a file. */
+static size_t sorted_rows(const pare__operator **rows) {
+  size_t count = 0;
+  for (const pare__operator *const *table = pare__operator_tables; *table; table++)
+    for (const pare__operator *row = *table; row->name && count < MOST_ROWS; row++)
+      if (strcmp(row->domain, "pare") != 0) rows[count++] = row;
+  qsort(rows, count, sizeof(const pare__operator *), by_name);
+  return count;
+}
+
+bool pare_operator_get(size_t index, pare_operator_info *out) {
+  static const char *const placement[] = {"device", "host", "view", "control"};
+  const pare__operator *rows[MOST_ROWS];
+  const size_t count = sorted_rows(rows);
+  if (!out || index >= count) return false;
+  const pare__operator *row = rows[index];
+  *out = (pare_operator_info){.domain = row->domain,
+                              .name = row->name,
+                              .since = row->since,
+                              .until = row->until,
+                              .placement = placement[row->placement],
+                              .types = row->types ? row->types : ""};
+  return true;
 }

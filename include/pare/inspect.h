@@ -1,0 +1,81 @@
+/* What is in an ONNX file, and which operators pare has. Needs no device. SPDX-License-Identifier: Apache-2.0 */
+#ifndef PARE_INSPECT_H
+#define PARE_INSPECT_H
+
+#include <pare/model.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- a model as its file has it, before any pass ---- */
+
+typedef struct pare_inspection pare_inspection;
+
+/* Reads the file but no weights. Operators that pare lacks are no error here. All that the functions below give lives
+ * until the inspection is closed. PARE_ERR_IO; PARE_ERR_FORMAT: what is wrong and where. */
+PARE_API pare_status pare_inspect_open(const char *path, pare_inspection **out);
+PARE_API void pare_inspect_close(pare_inspection *inspection); /* NULL is allowed */
+
+/* Texts that the file does not give are "". */
+typedef struct pare_model_info {
+  int64_t ir_version, model_version;
+  const char *producer_name, *producer_version, *domain, *graph_name, *description;
+  size_t ninputs, noutputs;
+  size_t nopsets, nmetadata, nfunctions;
+  size_t nnodes;   /* those of subgraphs and functions included */
+  size_t ntensors; /* initialisers, those of subgraphs included */
+  size_t nunsupported;
+  uint64_t parameters;   /* elements of all initialisers */
+  uint64_t tensor_bytes; /* bytes of all initialisers */
+} pare_model_info;
+/* *out all zero and its texts "" if inspection is NULL: PARE_ERR_ARGUMENT. */
+PARE_API pare_status pare_inspect_model(const pare_inspection *inspection, pare_model_info *out);
+
+/* The index-th of what pare_model_info counts; PARE_ERR_ARGUMENT if there are not so many. */
+PARE_API pare_status pare_inspect_opset(const pare_inspection *inspection, size_t index, const char **domain,
+                                        int64_t *version);
+PARE_API pare_status pare_inspect_metadata(const pare_inspection *inspection, size_t index, const char **key,
+                                           const char **value);
+PARE_API pare_status pare_inspect_input(const pare_inspection *inspection, size_t index, pare_model_value *out);
+PARE_API pare_status pare_inspect_output(const pare_inspection *inspection, size_t index, pare_model_value *out);
+/* A value by its name: what the file says of its type and shape. false if it says nothing. */
+PARE_API bool pare_inspect_value(const pare_inspection *inspection, const char *name, pare_model_value *out);
+
+typedef struct pare_node_info {
+  const char *name, *op_type, *domain; /* name "": none; domain "": ai.onnx */
+  int64_t opset;                       /* of its domain, as the model imports it; 0: not imported */
+  const char *within; /* "" for the model's own graph, else the attribute of the node around it, or its function */
+  unsigned depth;     /* of subgraphs and functions around it */
+  size_t ninputs, noutputs;
+  const char *const *input, *const *output; /* "": left out */
+  const char *attributes;                   /* "axis=1 perm=[0, 2, 1]" */
+  bool supported;                           /* pare has the operator, or the file brings it as a function */
+} pare_node_info;
+PARE_API pare_status pare_inspect_node(const pare_inspection *inspection, size_t index, pare_node_info *out);
+
+/* An initialiser: a weight. */
+typedef struct pare_tensor_info {
+  const char *name, *dtype_name;
+  size_t rank;
+  const int64_t *dim;
+  uint64_t elements, nbytes; /* 0 if the dimensions are none, or the dtype has no size */
+  const char *file;          /* the external file that holds it; "": the model's own */
+  bool sparse;
+} pare_tensor_info;
+PARE_API pare_status pare_inspect_tensor(const pare_inspection *inspection, size_t index, pare_tensor_info *out);
+
+/* ---- the operators that pare has ---- */
+
+typedef struct pare_operator_info {
+  const char *domain, *name;     /* domain "": ai.onnx */
+  int since, until;              /* opsets, both included; until 0: all later ones */
+  const char *placement, *types; /* "device", "host", "view", "control"; "floats", "any", "u8, i8" */
+} pare_operator_info;
+/* Rows in the order of domain, name and opset. false if there are not so many. */
+PARE_API bool pare_operator_get(size_t index, pare_operator_info *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
