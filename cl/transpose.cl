@@ -18,7 +18,7 @@
 #ifndef STREAM
 #define STREAM 1
 #endif
-#define STRETCH 4
+#define STRETCH 2
 #define SIDE 16 /* of a tile */
 
 typedef STORE(T0) element;

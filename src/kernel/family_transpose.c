@@ -134,7 +134,7 @@ static pare_status blocks_launch(const pare__run *run) {
   const bool prefetch = info->type == PARE_DEVICE_CPU && info->can.vector_extensions && /* clang's builtin */
                         !pare__device_simulated(run->device);
   static const size_t local[] = {1, 1, 1};
-  const int64_t block = pare__tuned(run, "BLOCK"), stretch = 4; /* as in the kernel */
+  const int64_t block = pare__tuned(run, "BLOCK"), stretch = 2; /* as in the kernel */
   char options[40];
   snprintf(options, sizeof options, "-DSTREAM=%d -DPREFETCH=%d", stream ? 2 : 1, prefetch);
   return launch(run, "blocks", options, block, block * stretch, local);
@@ -145,6 +145,12 @@ static pare_status tiles_launch(const pare__run *run) {
   return launch(run, "tiles", "-DSHAPED_FOR_GPU=1", 32, 32, local);
 }
 
+/* Large blocks read far along each row; small matrices are cut finer, so that there is work for all. */
+static void block_defaults(const pare_device_info *info, const pare__problem *whole, pare__tuning *tuning) {
+  (void)info;
+  tuning->value[0] = elements(whole) >= 1 << 20 ? 128 : 64;
+}
+
 static const pare__param block_params[] = {{"BLOCK", (const int[]){64, 32, 128, 0}}, {NULL, NULL}};
 
 static const pare__variant variants[] = {
@@ -152,6 +158,7 @@ static const pare__variant variants[] = {
      .file = "transpose.cl",
      .shaped = PARE__FOR_CPU,
      .params = block_params,
+     .defaults = block_defaults,
      .accepts = transpose_accepts,
      .launch = blocks_launch},
     {.name = "tiles",
