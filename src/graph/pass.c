@@ -10,8 +10,12 @@
 
 extern const pare__pass pare__pass_dead;
 extern const pare__pass pare__pass_identity;
+extern const pare__pass pare__pass_gelu;
+extern const pare__pass pare__pass_layer_norm;
+extern const pare__pass pare__pass_matmul;
 
-static const pare__pass *const passes[] = {&pare__pass_identity, &pare__pass_dead, NULL};
+static const pare__pass *const passes[] = {&pare__pass_identity, &pare__pass_layer_norm, &pare__pass_gelu,
+                                           &pare__pass_matmul,   &pare__pass_dead,       NULL};
 
 /* ---- rewriting ---- */
 

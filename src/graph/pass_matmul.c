@@ -1,0 +1,161 @@
+/* A product takes in the scalar, the bias and the activation that follow it. SPDX-License-Identifier: Apache-2.0 */
+#include <pare/gemm.h>
+#include <string.h>
+
+#include "graph/pass.h"
+
+static bool is_product(const pare__node *node) {
+  return pare__node_is(node, "MatMul") ||
+         (strcmp(node->op_type, "FusedMatMul") == 0 && strcmp(node->domain, "pare") == 0);
+}
+
+/* The product that makes `value` for one reader alone. */
+static const pare__node *product_of(const pare__rewrite *rewrite, int32_t value) {
+  if (value < 0 || rewrite->producer[value] < 0 || rewrite->uses[value] != 1) return NULL;
+  const pare__node *node = &rewrite->graph->node[rewrite->producer[value]];
+  return node->op && is_product(node) ? node : NULL;
+}
+
+static int64_t int_attribute(const pare__node *node, const char *name, int64_t otherwise) {
+  const pare__onnx_attribute *attribute = pare__node_attribute(node, name);
+  return attribute ? attribute->i : otherwise;
+}
+
+static float float_attribute(const pare__node *node, const char *name, float otherwise) {
+  const pare__onnx_attribute *attribute = pare__node_attribute(node, name);
+  return attribute ? attribute->f : otherwise;
+}
+
+static bool has_bias(const pare__node *node) { return node->ninputs > 2 && node->input[2] >= 0; }
+static bool has_activation(const pare__node *node) { return int_attribute(node, "activation", 0) != 0; }
+
+/* Node i becomes the product `from`, with room for a bias, that makes node i's output. */
+static pare_status take_over(pare__rewrite *rewrite, size_t i, const pare__node *from, pare__node *out) {
+  pare__network *network = rewrite->network;
+  PARE__TRY(pare__node_create(network, "pare", "FusedMatMul", 1, 3, 1, out));
+  out->name = from->name;
+  for (unsigned k = 0; k < from->ninputs && k < 3; k++) out->input[k] = from->input[k];
+  out->output[0] = rewrite->graph->node[i].output[0];
+  out->nattributes = from->nattributes;
+  out->attribute = from->attribute;
+  return PARE_OK;
+}
+
+/* Integer products have no epilogue: the type of a factor must be known to be a float. */
+static bool is_float(const pare__rewrite *rewrite, const pare__node *product) {
+  for (unsigned k = 0; k < 2; k++) {
+    pare_dtype dtype;
+    const int32_t type = rewrite->network->value[product->input[k]].onnx_dtype;
+    if (pare__onnx_dtype_to_pare(type, &dtype)) return pare__dtype_is_float(dtype);
+  }
+  return false;
+}
+
+/* ---- what is taken in ---- */
+
+static pare_status take_scalar(pare__rewrite *rewrite, size_t i, bool *done) {
+  const pare__node *node = &rewrite->graph->node[i];
+  const bool divides = pare__node_is(node, "Div");
+  double scalar;
+  for (unsigned k = 0; k < (divides ? 1U : 2U); k++) {
+    const pare__node *product = product_of(rewrite, node->input[k]);
+    const int32_t other = node->input[1 - k];
+    if (!product || has_bias(product) || has_activation(product) || !is_float(rewrite, product)) continue;
+    if (!pare__value_number(rewrite->network, other, &scalar) || (divides && scalar == 0)) continue;
+    if (rewrite->network->value[other].rank > 1) continue; /* it could give the product one more dimension */
+    pare__node fused;
+    const double alpha = (double)float_attribute(product, "alpha", 1) * (divides ? 1 / scalar : scalar);
+    PARE__TRY(take_over(rewrite, i, product, &fused));
+    PARE__TRY(pare__node_set_float(rewrite->network, &fused, "alpha", (float)alpha));
+    *done = true;
+    return pare__rewrite_become(rewrite, i, fused);
+  }
+  return PARE_OK;
+}
+
+/* Is it a vector of as many elements as the second factor has columns? */
+static bool is_row(const pare__rewrite *rewrite, const pare__node *product, int32_t bias) {
+  if (bias < 0) return false;
+  const pare__value *row = &rewrite->network->value[bias], *b = &rewrite->network->value[product->input[1]];
+  const bool transposed = int_attribute(product, "transB", 0) != 0;
+  return row->rank == 1 && b->rank >= 2 && row->dim[0] > 0 && row->dim[0] == b->dim[b->rank - (transposed ? 2 : 1)];
+}
+
+static pare_status take_bias(pare__rewrite *rewrite, size_t i, bool *done) {
+  const pare__node *node = &rewrite->graph->node[i];
+  for (unsigned k = 0; k < 2; k++) {
+    const pare__node *product = product_of(rewrite, node->input[k]);
+    const int32_t bias = node->input[1 - k];
+    if (!product || has_bias(product) || has_activation(product) || !is_row(rewrite, product, bias)) continue;
+    if (rewrite->producer[bias] > rewrite->producer[node->input[k]]) continue; /* it is made after the product */
+    if (!is_float(rewrite, product)) continue;
+    pare__node fused;
+    PARE__TRY(take_over(rewrite, i, product, &fused));
+    fused.input[2] = bias;
+    *done = true;
+    return pare__rewrite_become(rewrite, i, fused);
+  }
+  return PARE_OK;
+}
+
+static pare_activation activation_of(const pare__node *node) {
+  static const struct {
+    const char *op_type;
+    pare_activation activation;
+  } known[] = {{"Relu", PARE_ACTIVATION_RELU},
+               {"Tanh", PARE_ACTIVATION_TANH},
+               {"Sigmoid", PARE_ACTIVATION_SIGMOID},
+               {"Gelu", PARE_ACTIVATION_GELU}};
+  for (size_t i = 0; i < PARE__COUNT(known); i++) {
+    if (!pare__node_is(node, known[i].op_type)) continue;
+    const pare__onnx_attribute *form = pare__node_attribute(node, "approximate");
+    const bool with_tanh = form && form->s.nbytes == 4 && memcmp(form->s.data, "tanh", 4) == 0;
+    return with_tanh ? PARE_ACTIVATION_GELU_TANH : known[i].activation;
+  }
+  return PARE_ACTIVATION_NONE;
+}
+
+static pare_status take_activation(pare__rewrite *rewrite, size_t i, bool *done) {
+  const pare__node *node = &rewrite->graph->node[i];
+  const pare_activation activation = activation_of(node);
+  const pare__node *product = activation ? product_of(rewrite, node->input[0]) : NULL;
+  if (!product || has_activation(product) || !is_float(rewrite, product)) return PARE_OK;
+  pare__node fused;
+  PARE__TRY(take_over(rewrite, i, product, &fused));
+  PARE__TRY(pare__node_set_int(rewrite->network, &fused, "activation", activation));
+  *done = true;
+  return pare__rewrite_become(rewrite, i, fused);
+}
+
+static pare_status fuse(pare__rewrite *rewrite, size_t i, bool *done) {
+  const pare__node *node = &rewrite->graph->node[i];
+  *done = false;
+  if (node->noutputs < 1 || node->output[0] < 0 || node->ninputs < 1) return PARE_OK;
+  if (node->ninputs == 2 && (pare__node_is(node, "Mul") || pare__node_is(node, "Div")))
+    return take_scalar(rewrite, i, done);
+  if (node->ninputs == 2 && pare__node_is(node, "Add")) return take_bias(rewrite, i, done);
+  return take_activation(rewrite, i, done);
+}
+
+static pare_status run(pare__network *network, pare__graph *graph, bool *changed) {
+  pare__rewrite rewrite;
+  PARE__TRY(pare__rewrite_begin(network, graph, &rewrite));
+  pare_status status = PARE_OK;
+  for (size_t i = 0; i < graph->nnodes && status == PARE_OK; i++) {
+    if (!pare__rewrite_alive(&rewrite, i)) continue;
+    const pare__node *node = &graph->node[i];
+    int32_t inputs[2] = {PARE__NO_VALUE, PARE__NO_VALUE};
+    for (unsigned k = 0; k < 2 && k < node->ninputs; k++) inputs[k] = node->input[k];
+    bool done;
+    status = fuse(&rewrite, i, &done);
+    /* the product that was taken over has no reader left */
+    for (unsigned k = 0; k < 2 && done && status == PARE_OK; k++)
+      if (inputs[k] >= 0 && rewrite.uses[inputs[k]] == 0 && rewrite.producer[inputs[k]] >= 0)
+        pare__rewrite_remove(&rewrite, (size_t)rewrite.producer[inputs[k]]);
+  }
+  *changed = *changed || rewrite.changed;
+  pare__rewrite_end(&rewrite);
+  return status;
+}
+
+const pare__pass pare__pass_matmul = {"matmul", "products take in the scalar, bias and activation after them", run};
