@@ -26,6 +26,7 @@ dist_doc_DATA += doc/floor-3-tensor.md
 dist_doc_DATA += doc/floor-4-format.md
 dist_doc_DATA += doc/floor-4-sched.md
 dist_doc_DATA += doc/floor-5-op.md
+dist_doc_DATA += doc/floor-6-graph.md
 dist_doc_DATA += doc/floor-9-cli.md
 
 # Examples: installed, compiled and run by make check; tests/test_install.sh does so against the installed library.

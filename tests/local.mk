@@ -41,6 +41,9 @@ check_PROGRAMS += tests/test_random
 check_PROGRAMS += tests/test_reduce
 check_PROGRAMS += tests/test_select
 
+# Floor 6.
+check_PROGRAMS += tests/test_graph
+
 # Faults of drivers and of the operating system, threads.
 check_PROGRAMS += tests/test_fault_layer
 check_PROGRAMS += tests/test_ocl_faults
@@ -86,7 +89,7 @@ TESTS += tests/test_first_result.sh
 # ---- what tests share ----
 
 check_LTLIBRARIES = tests/libshared.la tests/fault_layer.la
-tests_libshared_la_SOURCES = tests/run.c tests/run.h tests/fixture.c tests/fixture.h tests/workload.c tests/workload.h \
+tests_libshared_la_SOURCES = tests/run.c tests/run.h tests/fixture.c tests/fixture.h tests/onnx_builder.c tests/onnx_builder.h tests/workload.c tests/workload.h \
   tests/fault/load.c tests/fault/fault.h
 
 # The OpenCL layer that injects faults: a shared object that tests load through OPENCL_LAYERS.

@@ -1,0 +1,27 @@
+/* Small ONNX models made in memory and written to a file. SPDX-License-Identifier: Apache-2.0 */
+#ifndef TESTS_ONNX_BUILDER_H
+#define TESTS_ONNX_BUILDER_H
+
+#include "format/onnx.h"
+
+/* An empty model of this opset. */
+pare__onnx_model *model_new(int64_t opset);
+/* A graph input or output; rank -1: no shape; a dimension -1: none given, under the name "n". */
+void model_input(pare__onnx_model *model, const char *name, int32_t dtype, int rank, const int64_t *dim);
+void model_output(pare__onnx_model *model, const char *name);
+/* An initialiser; the elements are copied. */
+void model_constant(pare__onnx_model *model, const char *name, int32_t dtype, int rank, const int64_t *dim,
+                    const void *data);
+/* A node of ai.onnx: names of inputs and outputs separated by spaces, "-" for one that is left out. */
+pare__onnx_node *model_node(pare__onnx_model *model, const char *op_type, const char *inputs, const char *outputs);
+/* The same in any list of nodes, of a subgraph or a function. */
+pare__onnx_node *node_in(pare__onnx_model *model, pare__onnx_nodes *list, const char *op_type, const char *inputs,
+                         const char *outputs);
+pare__onnx_attribute *node_attribute(pare__onnx_model *model, pare__onnx_node *node, const char *name, int32_t type);
+void node_int(pare__onnx_model *model, pare__onnx_node *node, const char *name, int64_t value);
+void node_ints(pare__onnx_model *model, pare__onnx_node *node, const char *name, size_t count, const int64_t *values);
+void node_float(pare__onnx_model *model, pare__onnx_node *node, const char *name, float value);
+/* Writes and closes it. */
+void model_write(pare__onnx_model *model, const char *path);
+
+#endif

@@ -1,0 +1,455 @@
+/* Models: what is refused and how it is said, plans against runs at once, memory plans, passes on random graphs.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+#include <pare/model.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fixture.h"
+#include "graph/run.h"
+#include "onnx_builder.h"
+
+static char folder[] = "/tmp/pare-test-graph-XXXXXX";
+
+/* A path in the test's folder; static memory. */
+static const char *path_of(const char *name) {
+  static char path[128];
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  return path;
+}
+
+static pare_model *opened(pare__onnx_model *onnx, const pare_model_options *options) {
+  model_write(onnx, path_of("model.onnx"));
+  pare_model *model;
+  OK(pare_model_open(context, path_of("model.onnx"), options, &model));
+  return model;
+}
+
+/* Writing and opening fails with this status, and the message holds the text. */
+static void refused(pare__onnx_model *onnx, pare_status status, const char *text) {
+  model_write(onnx, path_of("refused.onnx"));
+  pare_model *model;
+  const pare_status got = pare_model_open(context, path_of("refused.onnx"), NULL, &model);
+  ck_assert_msg(got == status, "%s: %s", pare_status_name(got), got == PARE_OK ? "it was opened" : pare_message());
+  ck_assert_ptr_null(model);
+  ck_assert_msg(strstr(pare_message(), text) != NULL, "'%s' lacks '%s'", pare_message(), text);
+}
+
+/* ---- what is refused ---- */
+
+static pare__onnx_model *with_input(void) {
+  pare__onnx_model *onnx = model_new(17);
+  model_input(onnx, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){2, 3});
+  return onnx;
+}
+
+START_TEST(malformed_graphs_are_refused_with_the_node_and_the_name) {
+  pare__onnx_model *onnx = with_input();
+  model_node(onnx, "Identity", "missing", "y");
+  model_output(onnx, "y");
+  refused(onnx, PARE_ERR_FORMAT, "'missing'");
+
+  onnx = with_input(); /* a cycle */
+  model_node(onnx, "Identity", "b", "a");
+  model_node(onnx, "Identity", "a", "b");
+  model_output(onnx, "b");
+  refused(onnx, PARE_ERR_FORMAT, "'b'");
+
+  onnx = with_input();
+  model_node(onnx, "Identity", "x", "y");
+  model_node(onnx, "Identity", "x", "y");
+  model_output(onnx, "y");
+  refused(onnx, PARE_ERR_FORMAT, "two values");
+
+  onnx = with_input();
+  model_output(onnx, "nothing");
+  refused(onnx, PARE_ERR_FORMAT, "'nothing'");
+}
+END_TEST
+
+START_TEST(all_operators_that_are_missing_are_listed_at_load) {
+  pare__onnx_model *onnx = with_input();
+  model_node(onnx, "NoSuchOperator", "x", "y");
+  pare__onnx_node *other = model_node(onnx, "Identity", "y", "z");
+  other->domain = "example.org";
+  model_output(onnx, "z");
+  refused(onnx, PARE_ERR_UNSUPPORTED, "NoSuchOperator");
+  ck_assert_ptr_nonnull(strstr(pare_message(), "example.org"));
+  ck_assert_ptr_nonnull(strstr(pare_message(), "lacks 2"));
+}
+END_TEST
+
+START_TEST(a_function_that_calls_itself_is_refused) {
+  pare__onnx_model *onnx = with_input();
+  pare__onnx_function *function;
+  OK(PARE__ONNX_APPEND(onnx->source, &onnx->functions, &function));
+  function->name = "Twice";
+  function->domain = "here";
+  const char **name;
+  OK(PARE__ONNX_APPEND(onnx->source, &function->input, &name));
+  *name = "a";
+  OK(PARE__ONNX_APPEND(onnx->source, &function->output, &name));
+  *name = "b";
+  node_in(onnx, &function->node, "Twice", "a", "b")->domain = "here";
+  model_node(onnx, "Twice", "x", "y")->domain = "here";
+  model_output(onnx, "y");
+  refused(onnx, PARE_ERR_FORMAT, "calls itself");
+}
+END_TEST
+
+START_TEST(a_pass_that_does_not_exist_is_named) {
+  pare__onnx_model *onnx = with_input();
+  model_node(onnx, "Identity", "x", "y");
+  model_output(onnx, "y");
+  model_write(onnx, path_of("identity.onnx"));
+  const pare_model_options options = {.without = "dead,nonsense"};
+  pare_model *model;
+  ck_assert_int_eq(pare_model_open(context, path_of("identity.onnx"), &options, &model), PARE_ERR_ARGUMENT);
+  ck_assert_ptr_nonnull(strstr(pare_message(), "nonsense"));
+  ck_assert_ptr_nonnull(strstr(pare_message(), "identity"));
+}
+END_TEST
+
+START_TEST(inputs_that_do_not_fit_are_refused_and_the_model_stays_usable) {
+  pare__onnx_model *onnx = model_new(17);
+  model_input(onnx, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){-1, 3});
+  model_node(onnx, "Softmax", "x", "y");
+  model_output(onnx, "y");
+  pare_model *model = opened(onnx, NULL);
+  const float data[6] = {0, 1, 2, 3, 4, 5};
+  const int32_t integers[6] = {0};
+  pare_tensor *out = NULL, *narrow = tensor_of(PARE_F32, 2, (const int64_t[]){3, 2}, data);
+  pare_tensor *wrong = tensor_of(PARE_I32, 2, (const int64_t[]){2, 3}, integers);
+  pare_tensor *right = tensor_of(PARE_F32, 2, (const int64_t[]){2, 3}, data);
+  ck_assert_int_eq(pare_model_run(model, &narrow, NULL, &out), PARE_ERR_SHAPE);
+  ck_assert_ptr_nonnull(strstr(pare_message(), "[3, 2]"));
+  ck_assert_ptr_nonnull(strstr(pare_message(), "[n, 3]"));
+  ck_assert_int_eq(pare_model_run(model, &wrong, NULL, &out), PARE_ERR_TYPE);
+  ck_assert_ptr_nonnull(strstr(pare_message(), "float32"));
+  pare_tensor *none = NULL;
+  ck_assert_int_eq(pare_model_run(model, &none, NULL, &out), PARE_ERR_ARGUMENT);
+  OK(pare_model_run(model, &right, NULL, &out));
+  float *found = floats_of(out);
+  ck_assert_float_eq_tol(found[0] + found[1] + found[2], 1, 1e-6);
+  free(found);
+  pare_tensor_close(out);
+  const pare_model_options at_once = {.no_plan = true};
+  pare_model_close(model);
+  OK(pare_model_open(context, path_of("model.onnx"), &at_once, &model));
+  pare_model_interrupt(model, true);
+  ck_assert_int_eq(pare_model_run(model, &right, NULL, &out), PARE_ERR_ARGUMENT);
+  ck_assert_ptr_nonnull(strstr(pare_message(), "interrupted"));
+  pare_model_interrupt(model, false);
+  OK(pare_model_run(model, &right, NULL, &out));
+  pare_tensor_close(out);
+  pare_tensor_close(narrow);
+  pare_tensor_close(wrong);
+  pare_tensor_close(right);
+  pare_model_close(model);
+}
+END_TEST
+
+START_TEST(shapes_that_turn_out_impossible_name_the_node_and_both_shapes) {
+  pare__onnx_model *onnx = model_new(17);
+  model_input(onnx, "x", PARE__ONNX_FLOAT, -1, NULL);
+  const float weights[6] = {0};
+  model_constant(onnx, "w", PARE__ONNX_FLOAT, 2, (const int64_t[]){3, 2}, weights);
+  model_node(onnx, "MatMul", "x w", "y")->name = "the product";
+  model_output(onnx, "y");
+  pare_model *model = opened(onnx, NULL);
+  pare_tensor *out = NULL, *x = tensor_of(PARE_F32, 2, (const int64_t[]){1, 4}, weights);
+  ck_assert_int_eq(pare_model_run(model, &x, NULL, &out), PARE_ERR_SHAPE);
+  ck_assert_ptr_nonnull(strstr(pare_message(), "the product"));
+  ck_assert_ptr_nonnull(strstr(pare_message(), "[1, 4]"));
+  ck_assert_ptr_nonnull(strstr(pare_message(), "[3, 2]"));
+  pare_tensor_close(x);
+  pare_model_close(model);
+}
+END_TEST
+
+/* ---- control ---- */
+
+/* A loop whose body counts and never ends by itself. */
+static pare__onnx_model *endless(void) {
+  pare__onnx_model *onnx = model_new(17);
+  model_input(onnx, "x", PARE__ONNX_FLOAT, 1, (const int64_t[]){1});
+  model_constant(onnx, "go", PARE__ONNX_BOOL, 0, NULL, "\1");
+  pare__onnx_node *loop = model_node(onnx, "Loop", "- go x", "y");
+  pare__onnx_attribute *body = node_attribute(onnx, loop, "body", PARE__ONNX_ATTRIBUTE_GRAPH);
+  void *memory;
+  OK(pare__onnx_allocate(onnx->source, sizeof *body->g, &memory));
+  body->g = memory;
+  body->g->name = "body";
+  const char *const inputs[] = {"i", "condition", "a"}, *const outputs[] = {"again", "b"};
+  for (int i = 0; i < 3; i++) {
+    pare__onnx_value *value;
+    OK(PARE__ONNX_APPEND(onnx->source, &body->g->input, &value));
+    value->name = inputs[i];
+  }
+  for (int i = 0; i < 2; i++) {
+    pare__onnx_value *value;
+    OK(PARE__ONNX_APPEND(onnx->source, &body->g->output, &value));
+    value->name = outputs[i];
+  }
+  node_in(onnx, &body->g->node, "Identity", "condition", "again");
+  node_in(onnx, &body->g->node, "Identity", "a", "b");
+  model_output(onnx, "y");
+  return onnx;
+}
+
+START_TEST(a_loop_without_end_meets_its_limit) {
+  const pare_model_options options = {.loop_limit = 100};
+  pare_model *model = opened(endless(), &options);
+  const float one = 1;
+  pare_tensor *out = NULL, *x = tensor_of(PARE_F32, 1, (const int64_t[]){1}, &one);
+  ck_assert_int_eq(pare_model_run(model, &x, NULL, &out), PARE_ERR_LIMIT);
+  ck_assert_ptr_nonnull(strstr(pare_message(), "100"));
+  pare_tensor_close(x);
+  pare_model_close(model);
+}
+END_TEST
+
+/* ---- the memory plan ---- */
+
+static uint32_t next_random(uint32_t *state) {
+  *state = *state * 1664525U + 1013904223U;
+  return *state >> 8;
+}
+
+START_TEST(values_that_live_together_never_overlap_in_memory) {
+  enum { COUNT = 200 };
+  uint32_t state = (uint32_t)_i * 7919U + 1;
+  pare__life life[COUNT];
+  const size_t largest = 1 << 20;
+  size_t total = 0, *sizes, narenas;
+  for (size_t i = 0; i < COUNT; i++) {
+    life[i] = (pare__life){.nbytes = next_random(&state) % (largest / 4), .first = next_random(&state) % 100};
+    life[i].last = life[i].first + next_random(&state) % 20;
+    total += life[i].nbytes + 256;
+  }
+  OK(pare__memory_plan(life, COUNT, largest, &sizes, &narenas));
+  size_t taken = 0;
+  for (size_t i = 0; i < narenas; i++) {
+    ck_assert_uint_le(sizes[i], largest);
+    taken += sizes[i];
+  }
+  ck_assert_uint_lt(taken, total);
+  for (size_t i = 0; i < COUNT; i++) {
+    ck_assert_uint_lt(life[i].arena, narenas);
+    ck_assert_uint_eq(life[i].offset % 256, 0);
+    ck_assert_uint_le(life[i].offset + life[i].nbytes, sizes[life[i].arena]);
+    for (size_t k = 0; k < i; k++) {
+      if (life[i].arena != life[k].arena || life[i].last < life[k].first || life[k].last < life[i].first) continue;
+      const bool apart =
+          life[i].offset + life[i].nbytes <= life[k].offset || life[k].offset + life[k].nbytes <= life[i].offset;
+      ck_assert_msg(apart, "lives %zu and %zu overlap", i, k);
+    }
+  }
+  free(sizes);
+}
+END_TEST
+
+START_TEST(a_value_larger_than_the_largest_buffer_is_no_plan) {
+  pare__life life = {.nbytes = 4096, .first = 0, .last = 1};
+  size_t *sizes, narenas;
+  ck_assert_int_eq(pare__memory_plan(&life, 1, 1024, &sizes, &narenas), PARE_ERR_LIMIT);
+}
+END_TEST
+
+/* ---- random graphs: planned, at once, with passes and without ---- */
+
+enum { WIDTH = 24, STEPS = 24 };
+
+/* A random graph on [4][WIDTH] matrices: every operator keeps the shape, so that any may follow any. */
+static pare__onnx_model *random_graph(uint32_t seed) {
+  static const char *const unary[] = {"Identity", "Relu", "Tanh", "Sigmoid", "Erf", "Softmax", "Neg"};
+  static const char *const binary[] = {"Add", "Mul", "Sub"};
+  uint32_t state = seed * 2654435761U + 17;
+  pare__onnx_model *onnx = model_new(17);
+  const int64_t square[2] = {WIDTH, WIDTH}, row[1] = {WIDTH};
+  model_input(onnx, "v0", PARE__ONNX_FLOAT, 2, (const int64_t[]){-1, WIDTH});
+  float *weights = random_floats(WIDTH * WIDTH, seed), half = 0.5F;
+  for (int i = 0; i < WIDTH * WIDTH; i++) weights[i] /= 4;
+  model_constant(onnx, "w", PARE__ONNX_FLOAT, 2, square, weights);
+  model_constant(onnx, "b", PARE__ONNX_FLOAT, 1, row, weights);
+  model_constant(onnx, "half", PARE__ONNX_FLOAT, 0, NULL, &half);
+  free(weights);
+  for (int step = 1; step <= STEPS; step++) {
+    char inputs[64], output[16];
+    const uint32_t a = next_random(&state) % (uint32_t)step, b = next_random(&state) % (uint32_t)step;
+    snprintf(output, sizeof output, "v%d", step);
+    switch (next_random(&state) % 6) {
+    case 0:
+      snprintf(inputs, sizeof inputs, "v%u w", a);
+      model_node(onnx, "MatMul", inputs, output);
+      break;
+    case 1:
+      snprintf(inputs, sizeof inputs, "v%u b", a);
+      model_node(onnx, "Add", inputs, output);
+      break;
+    case 2:
+      snprintf(inputs, sizeof inputs, "half v%u", a);
+      model_node(onnx, "Mul", inputs, output);
+      break;
+    case 3:
+      snprintf(inputs, sizeof inputs, "v%u v%u", a, b);
+      model_node(onnx, binary[next_random(&state) % 3], inputs, output);
+      break;
+    default:
+      snprintf(inputs, sizeof inputs, "v%d", step - 1);
+      model_node(onnx, unary[next_random(&state) % 7], inputs, output);
+    }
+  }
+  char last[16];
+  snprintf(last, sizeof last, "v%d", STEPS);
+  model_output(onnx, last);
+  model_output(onnx, "v3");
+  return onnx;
+}
+
+static void run_both(const pare_model_options *options, pare_tensor *x, float *results[2]) {
+  pare_model *model;
+  OK(pare_model_open(context, path_of("random.onnx"), options, &model));
+  pare_tensor *out[2];
+  for (int time = 0; time < 2; time++) { /* the second run replays the plan, over what the first left */
+    OK(pare_model_run(model, &x, NULL, out));
+    for (int i = 0; i < 2; i++) {
+      if (time == 0) {
+        results[i] = floats_of(out[i]);
+      } else {
+        float *again = floats_of(out[i]);
+        ck_assert_mem_eq(again, results[i], 4 * WIDTH * sizeof(float));
+        free(again);
+      }
+      pare_tensor_close(out[i]);
+    }
+  }
+  pare_model_close(model);
+}
+
+START_TEST(plans_and_passes_keep_the_results_of_random_graphs) {
+  model_write(random_graph((uint32_t)_i), path_of("random.onnx"));
+  float *data = random_floats(4 * WIDTH, 99), *planned[2], *at_once[2], *plain[2];
+  pare_tensor *x = tensor_of(PARE_F32, 2, (const int64_t[]){4, WIDTH}, data);
+  const pare_model_options once = {.no_plan = true}, without = {.without = "all"};
+  run_both(NULL, x, planned);
+  run_both(&once, x, at_once);
+  run_both(&without, x, plain);
+  for (int i = 0; i < 2; i++) {
+    ck_assert_mem_eq(planned[i], at_once[i], 4 * WIDTH * sizeof(float));
+    for (int k = 0; k < 4 * WIDTH; k++)
+      ck_assert_msg(fabsf(planned[i][k] - plain[i][k]) <= 1e-4F * (1 + fabsf(plain[i][k])) ||
+                        (isnan(planned[i][k]) && isnan(plain[i][k])),
+                    "element %d: %g with passes, %g without", k, (double)planned[i][k], (double)plain[i][k]);
+    free(planned[i]);
+    free(at_once[i]);
+    free(plain[i]);
+  }
+  free(data);
+  pare_tensor_close(x);
+}
+END_TEST
+
+/* ---- passes ---- */
+
+static size_t nodes_of(pare_model *model, const char *op_type) {
+  size_t count = 0;
+  for (size_t i = 0; i < model->network->graph.nnodes; i++)
+    count += strcmp(model->network->graph.node[i].op_type, op_type) == 0;
+  return count;
+}
+
+START_TEST(a_product_with_bias_and_written_out_gelu_is_one_node) {
+  pare__onnx_model *onnx = model_new(13);
+  model_input(onnx, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){-1, WIDTH});
+  float *weights = random_floats(WIDTH * WIDTH, 5), root = 1.41421354F, one = 1, half = 0.5F;
+  model_constant(onnx, "w", PARE__ONNX_FLOAT, 2, (const int64_t[]){WIDTH, WIDTH}, weights);
+  model_constant(onnx, "b", PARE__ONNX_FLOAT, 1, (const int64_t[]){WIDTH}, weights);
+  model_constant(onnx, "root", PARE__ONNX_FLOAT, 0, NULL, &root);
+  model_constant(onnx, "one", PARE__ONNX_FLOAT, 0, NULL, &one);
+  model_constant(onnx, "half", PARE__ONNX_FLOAT, 0, NULL, &half);
+  model_node(onnx, "MatMul", "x w", "product");
+  model_node(onnx, "Add", "b product", "h");
+  model_node(onnx, "Div", "h root", "scaled");
+  model_node(onnx, "Erf", "scaled", "erf");
+  model_node(onnx, "Add", "erf one", "gate");
+  model_node(onnx, "Mul", "h gate", "twice");
+  model_node(onnx, "Mul", "twice half", "y");
+  model_output(onnx, "y");
+  pare_model *model = opened(onnx, NULL), *plain;
+  ck_assert_uint_eq(model->network->graph.nnodes, 1);
+  ck_assert_uint_eq(nodes_of(model, "FusedMatMul"), 1);
+  const pare_model_options without = {.without = "all"};
+  OK(pare_model_open(context, path_of("model.onnx"), &without, &plain));
+  pare_tensor *x = tensor_of(PARE_F32, 2, (const int64_t[]){4, WIDTH}, weights), *out, *expected;
+  OK(pare_model_run(model, &x, NULL, &out));
+  OK(pare_model_run(plain, &x, NULL, &expected));
+  float *a = floats_of(out), *r = floats_of(expected);
+  for (int i = 0; i < 4 * WIDTH; i++) ck_assert_float_eq_tol(a[i], r[i], 1e-5 * (1 + fabsf(r[i])));
+  free(a);
+  free(r);
+  free(weights);
+  pare_tensor_close(out);
+  pare_tensor_close(expected);
+  pare_tensor_close(x);
+  pare_model_close(plain);
+  pare_model_close(model);
+}
+END_TEST
+
+START_TEST(what_a_plan_foretells_is_what_is_taken) {
+  pare__onnx_model *onnx = model_new(17);
+  enum { ROWS = 512, COLUMNS = 256 };
+  model_input(onnx, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){-1, COLUMNS});
+  float *weights = random_floats(COLUMNS * COLUMNS, 5);
+  model_constant(onnx, "w", PARE__ONNX_FLOAT, 2, (const int64_t[]){COLUMNS, COLUMNS}, weights);
+  const char *const name[] = {"x", "a", "b", "c", "d", "e", "f"};
+  for (int i = 0; i < 6; i++) {
+    char inputs[16];
+    snprintf(inputs, sizeof inputs, i % 2 ? "%s" : "%s w", name[i]);
+    model_node(onnx, i % 2 ? "Softmax" : "MatMul", inputs, name[i + 1]);
+  }
+  model_output(onnx, "f");
+  pare_model *model = opened(onnx, NULL);
+  float *data = random_floats(ROWS * COLUMNS, 3);
+  pare_tensor *x = tensor_of(PARE_F32, 2, (const int64_t[]){ROWS, COLUMNS}, data), *out;
+  pare_memory_usage before, after;
+  pare_model_memory plan;
+  OK(pare_context_memory(context, &before));
+  OK(pare_model_plan(model, &x, &plan));
+  OK(pare_model_run(model, &x, NULL, &out));
+  OK(pare_context_memory(context, &after));
+  ck_assert(plan.exact);
+  const double taken = (double)(after.in_use_bytes - before.in_use_bytes);
+  const double foretold = (double)(plan.activation_bytes + plan.output_bytes);
+  ck_assert_msg(fabs(taken - foretold) <= 0.05 * foretold, "%.0f bytes taken, %.0f foretold", taken, foretold);
+  ck_assert_uint_ge(plan.weight_bytes, COLUMNS * COLUMNS * sizeof(float));
+  ck_assert_uint_le(plan.activation_bytes, 3 * ROWS * COLUMNS * sizeof(float));
+  free(weights);
+  free(data);
+  pare_tensor_close(x);
+  pare_tensor_close(out);
+  pare_model_close(model);
+}
+END_TEST
+
+int main(void) {
+  if (!mkdtemp(folder)) return EXIT_FAILURE;
+  TCase *tests = tcase_create("graph");
+  tcase_add_unchecked_fixture(tests, open_context, close_context);
+  tcase_add_test(tests, malformed_graphs_are_refused_with_the_node_and_the_name);
+  tcase_add_test(tests, all_operators_that_are_missing_are_listed_at_load);
+  tcase_add_test(tests, a_function_that_calls_itself_is_refused);
+  tcase_add_test(tests, a_pass_that_does_not_exist_is_named);
+  tcase_add_test(tests, inputs_that_do_not_fit_are_refused_and_the_model_stays_usable);
+  tcase_add_test(tests, shapes_that_turn_out_impossible_name_the_node_and_both_shapes);
+  tcase_add_test(tests, a_loop_without_end_meets_its_limit);
+  tcase_add_loop_test(tests, values_that_live_together_never_overlap_in_memory, 0, 20);
+  tcase_add_test(tests, a_value_larger_than_the_largest_buffer_is_no_plan);
+  tcase_add_loop_test(tests, plans_and_passes_keep_the_results_of_random_graphs, 0, 20);
+  tcase_add_test(tests, a_product_with_bias_and_written_out_gelu_is_one_node);
+  tcase_add_test(tests, what_a_plan_foretells_is_what_is_taken);
+  return remove_folder(folder, run_tests("graph", tests));
+}
