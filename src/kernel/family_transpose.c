@@ -131,8 +131,7 @@ static pare_status blocks_launch(const pare__run *run) {
   const double cached_bytes = 4 << 20; /* what is larger leaves the cache before anybody reads it */
   const bool stream = elements(run->whole) * (double)pare_dtype_bytes(run->whole->dtype[0]) > cached_bytes;
   const pare_device_info *info = pare__device_info(run->device);
-  const bool prefetch = info->type == PARE_DEVICE_CPU && info->can.vector_extensions && /* clang's builtin */
-                        !pare__device_simulated(run->device);
+  const bool prefetch = info->can.inline_assembly; /* compiled for this very processor: SPIR-V has no such thing */
   static const size_t local[] = {1, 1, 1};
   const int64_t block = pare__tuned(run, "BLOCK"), stretch = 2; /* as in the kernel */
   char options[40];

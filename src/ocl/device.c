@@ -154,7 +154,6 @@ void pare__device_unreference(pare__device *device) {
 }
 
 const pare_device_info *pare__device_info(const pare__device *device) { return &device->info; }
-bool pare__device_simulated(const pare__device *device) { return device->quirks->simulator; }
 
 cl_context pare__device_context(const pare__device *device) { return device->context; }
 

@@ -32,7 +32,6 @@ pare_status pare__device_open(pare_device_list *list, const pare_device_choice *
 void pare__device_close(pare__device *device); /* waits; NULL allowed; then releases programs, queue, context */
 
 const pare_device_info *pare__device_info(const pare__device *device); /* of the sub-device: units are its own */
-bool pare__device_simulated(const pare__device *device); /* interprets kernels: knows no hints to a processor */
 cl_context pare__device_context(const pare__device *device);
 cl_command_queue pare__device_queue(const pare__device *device);
 cl_device_id pare__device_id(const pare__device *device);
