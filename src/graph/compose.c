@@ -1,0 +1,64 @@
+/* Small tensors and views that operators made of other operations begin with. SPDX-License-Identifier: Apache-2.0 */
+#include "graph/compose.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+pare_status pare__call_scalar(pare__call *call, pare_dtype dtype, double value, pare_tensor **out) {
+  uint64_t element = 0;
+  pare__store(dtype, &element, 0, value);
+  return pare__call_constant(call, dtype, 0, NULL, &element, out);
+}
+
+pare_status pare__call_range(pare__call *call, pare_dtype dtype, int64_t count, int rank, int axis, pare_tensor **out) {
+  int64_t dim[PARE_MAX_RANK];
+  for (int d = 0; d < rank; d++) dim[d] = d == axis ? count : 1;
+  size_t nbytes;
+  *out = NULL;
+  if (count < 0 || !pare__size_mul((size_t)count, pare_dtype_bytes(dtype), &nbytes))
+    return pare__call_fail(call, PARE_ERR_SHAPE, "a range of %lld elements is not possible", (long long)count);
+  void *data = malloc(nbytes + 1);
+  if (!data) return pare__fail_memory("a range", nbytes);
+  for (int64_t i = 0; i < count; i++) pare__store(dtype, data, (size_t)i, (double)i);
+  const pare_status status = pare__call_constant(call, dtype, rank, dim, data, out);
+  free(data);
+  return status;
+}
+
+static pare_status keep_view(pare__call *call, pare_status made, pare_tensor *view, pare_tensor **out) {
+  *out = NULL;
+  PARE__TRY(made);
+  PARE__TRY(pare__call_keep(call, view));
+  *out = view;
+  return PARE_OK;
+}
+
+pare_status pare__call_slice(pare__call *call, pare_tensor *tensor, int axis, int64_t start, int64_t count,
+                             int64_t step, pare_tensor **out) {
+  pare_tensor *view = NULL;
+  const pare_status made = pare_tensor_slice(tensor, axis, start, count, step, &view);
+  return keep_view(call, made, view, out);
+}
+
+pare_status pare__call_permuted(pare__call *call, pare_tensor *tensor, const int *axes, pare_tensor **out) {
+  pare_tensor *view = NULL;
+  const pare_status made = pare_tensor_permute(tensor, axes, &view);
+  return keep_view(call, made, view, out);
+}
+
+pare_status pare__call_broadcast(pare__call *call, pare_tensor *tensor, int rank, const int64_t *dim,
+                                 pare_tensor **out) {
+  pare_tensor *view = NULL;
+  const pare_status made = pare_tensor_broadcast(tensor, rank, dim, &view);
+  return keep_view(call, made, view, out);
+}
+
+pare_status pare__call_at(pare__call *call, pare_tensor *tensor, int axis, int64_t index, pare_tensor **out) {
+  PARE__TRY(pare__call_slice(call, tensor, axis, index, 1, 1, out));
+  pare__shape *shape = &(*out)->shape; /* the handle is this call's own: the axis of length 1 is taken out of it */
+  const size_t after = (size_t)(shape->rank - 1 - axis) * sizeof(int64_t);
+  memmove(shape->dim + axis, shape->dim + axis + 1, after);
+  memmove(shape->stride + axis, shape->stride + axis + 1, after);
+  shape->rank--;
+  return PARE_OK;
+}

@@ -1,0 +1,22 @@
+/* Small tensors and views that operators made of other operations begin with. SPDX-License-Identifier: Apache-2.0 */
+#ifndef PARE_GRAPH_COMPOSE_H
+#define PARE_GRAPH_COMPOSE_H
+
+#include "graph/operator.h"
+
+/* All of them live as long as the call. */
+
+/* A scalar of that value. */
+pare_status pare__call_scalar(pare__call *call, pare_dtype dtype, double value, pare_tensor **out);
+/* 0, 1, … count - 1 along `axis` of a tensor of that rank, whose other dimensions are 1. */
+pare_status pare__call_range(pare__call *call, pare_dtype dtype, int64_t count, int rank, int axis, pare_tensor **out);
+/* pare_tensor_slice, _permute and _broadcast. */
+pare_status pare__call_slice(pare__call *call, pare_tensor *tensor, int axis, int64_t start, int64_t count,
+                             int64_t step, pare_tensor **out);
+pare_status pare__call_permuted(pare__call *call, pare_tensor *tensor, const int *axes, pare_tensor **out);
+pare_status pare__call_broadcast(pare__call *call, pare_tensor *tensor, int rank, const int64_t *dim,
+                                 pare_tensor **out);
+/* Element `index` of an axis, which goes: a view of one rank less. */
+pare_status pare__call_at(pare__call *call, pare_tensor *tensor, int axis, int64_t index, pare_tensor **out);
+
+#endif
