@@ -20,7 +20,12 @@
   X(transposed) \
   X(pool) \
   X(resample) \
-  X(sample)
+  X(sample) \
+  X(loss) \
+  X(sequence) \
+  X(triangle) \
+  X(select) \
+  X(einsum)
 /* clang-format on */
 
 #define PARE__OPERATOR_TABLE(family) extern const pare__operator pare__operators_##family[];
