@@ -9,6 +9,8 @@
 #define PARE__OPERATOR_TABLES(X) \
   X(identity) \
   X(elementwise) \
+  X(quantise) \
+  X(quantised_matrix) \
   X(view) \
   X(shape) \
   X(matrix) \

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "graph/operator_tables.h"
+#include "graph/quantised.h"
 
 /* ---- weights packed once ---- */
 
@@ -25,9 +26,8 @@ static pare_status pack(pare__call *call, pare__node *node, bool transposed) {
 
 /* ---- MatMul ---- */
 
-/* The shape of a product of stacks of matrices, as numpy's matmul has it. */
-static pare_status product_shape(const pare__call *call, const pare__shape *a, const pare__shape *b, int *rank,
-                                 int64_t *dim) {
+pare_status pare__call_product_shape(const pare__call *call, const pare__shape *a, const pare__shape *b, int *rank,
+                                     int64_t *dim) {
   char have[PARE__SHAPE_TEXT], other[PARE__SHAPE_TEXT];
   pare__shape left = *a, right = *b, batch;
   if (a->rank < 1 || b->rank < 1)
@@ -66,7 +66,7 @@ static pare_status matmul(pare__call *call) {
   PARE__TRY(pare__call_check(call, 2, 2));
   int rank;
   int64_t dim[PARE_MAX_RANK + 2];
-  PARE__TRY(product_shape(call, &call->input[0]->shape, &call->input[1]->shape, &rank, dim));
+  PARE__TRY(pare__call_product_shape(call, &call->input[0]->shape, &call->input[1]->shape, &rank, dim));
   pare_tensor *a, *b, *out;
   PARE__TRY(pare__call_tensor(call, 0, &a));
   PARE__TRY(pare__call_output(call, 0, a->dtype, rank, dim, &out));
@@ -105,7 +105,7 @@ static pare_status fused_matmul(pare__call *call) {
   }
   int rank;
   int64_t dim[PARE_MAX_RANK + 2];
-  PARE__TRY(product_shape(call, &a_shape, &b_shape, &rank, dim));
+  PARE__TRY(pare__call_product_shape(call, &a_shape, &b_shape, &rank, dim));
   pare_tensor *a, *b, *bias, *out;
   PARE__TRY(pare__call_tensor(call, 0, &a));
   PARE__TRY(pare__call_tensor(call, 2, &bias));

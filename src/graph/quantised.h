@@ -1,0 +1,26 @@
+/* What operators on quantised elements share. SPDX-License-Identifier: Apache-2.0 */
+#ifndef PARE_GRAPH_QUANTISED_H
+#define PARE_GRAPH_QUANTISED_H
+
+#include "graph/operator.h"
+
+/* x = (q - zero) scale; scale and zero have one element, or one for each index of `axis`, or one for each block of
+ * `block` of them. */
+typedef struct pare__quantisation {
+  pare_tensor *scale, *zero; /* zero NULL: 0 */
+  int64_t axis, block;       /* block 0: none */
+  bool nibbles;              /* quantised to 4 bits, a byte each */
+} pare__quantisation;
+/* out = saturate(round(x / scale) + zero); out has x's shape and an integer dtype. */
+pare_status pare__call_quantise(pare__call *call, pare_tensor *x, const pare__quantisation *q, pare_tensor *out);
+/* out = (integers - zero) scale, computed in f32. */
+pare_status pare__call_dequantise(pare__call *call, pare_tensor *integers, const pare__quantisation *q,
+                                  pare_tensor *out);
+/* Elements of `bits` (2, 4 or 8) that lie in bytes, low bits first, along the last axis: a byte each. */
+pare_status pare__call_unpack(pare__call *call, pare_tensor *bytes, int64_t bits, pare_tensor **out);
+
+/* The shape of a product of stacks of matrices, as numpy's matmul has it; dim has room for PARE_MAX_RANK + 2. */
+pare_status pare__call_product_shape(const pare__call *call, const pare__shape *a, const pare__shape *b, int *rank,
+                                     int64_t *dim);
+
+#endif
