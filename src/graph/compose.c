@@ -15,7 +15,7 @@ pare_status pare__call_range(pare__call *call, pare_dtype dtype, int64_t count, 
   for (int d = 0; d < rank; d++) dim[d] = d == axis ? count : 1;
   size_t nbytes;
   *out = NULL;
-  if (count < 0 || !pare__size_mul((size_t)count, pare_dtype_bytes(dtype), &nbytes))
+  if (count < 0 || count > INT32_MAX || !pare__size_mul((size_t)count, pare_dtype_bytes(dtype), &nbytes))
     return pare__call_fail(call, PARE_ERR_SHAPE, "a range of %lld elements is not possible", (long long)count);
   void *data = malloc(nbytes + 1);
   if (!data) return pare__fail_memory("a range", nbytes);

@@ -61,3 +61,4 @@ libpare_internal_la_SOURCES += src/graph/recurrent_step.c
 libpare_internal_la_SOURCES += src/graph/operators_triangle.c
 libpare_internal_la_SOURCES += src/graph/operators_select.c
 libpare_internal_la_SOURCES += src/graph/operators_einsum.c
+libpare_internal_la_SOURCES += src/graph/operators_signal.c

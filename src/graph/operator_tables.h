@@ -27,7 +27,8 @@
   X(sequence) \
   X(triangle) \
   X(select) \
-  X(einsum)
+  X(einsum) \
+  X(signal)
 /* clang-format on */
 
 #define PARE__OPERATOR_TABLE(family) extern const pare__operator pare__operators_##family[];

@@ -1,0 +1,316 @@
+/* Windows, Fourier transforms, mel filters. SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+#include <pare/elementwise.h>
+#include <pare/gemm.h>
+#include <pare/move.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/compose.h"
+#include "graph/operator_tables.h"
+
+#define TWO_PI 6.283185307179586476925
+
+/* ---- windows ---- */
+
+/* The type that the attribute output_datatype names; f32 if it is not given. */
+static pare_status output_dtype(const pare__call *call, pare_dtype *dtype) {
+  const int64_t named = pare__call_get_int(call, "output_datatype", 1);
+  if (!pare__onnx_dtype_to_pare((int32_t)named, dtype))
+    return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "pare has no type %s", pare__onnx_dtype_name((int32_t)named));
+  return PARE_OK;
+}
+
+/* first - second cos(2 pi n / N) + third cos(4 pi n / N); N is the size, less one for a symmetric window. */
+static pare_status window(pare__call *call) {
+  static const double factors[][3] = {
+      {0.5, 0.5, 0},                 /* Hann */
+      {25.0 / 46, 1 - 25.0 / 46, 0}, /* Hamming */
+      {0.42, 0.5, 0.08},             /* Blackman */
+  };
+  PARE__TRY(pare__call_check(call, 1, 1));
+  const double *factor = factors[call->node->op->detail];
+  int64_t size;
+  pare_dtype dtype;
+  pare_tensor *angle, *first, *second, *out;
+  PARE__TRY(pare__call_int(call, 0, &size));
+  PARE__TRY(output_dtype(call, &dtype));
+  if (size < 0) return pare__call_fail(call, PARE_ERR_ARGUMENT, "its size is %lld", (long long)size);
+  const int64_t period = pare__call_get_int(call, "periodic", 1) != 0 ? size : size - 1;
+  const pare_dtype wide = dtype == PARE_F64 ? PARE_F64 : PARE_F32;
+  const double step = period > 0 ? TWO_PI / (double)period : 0;
+  PARE__TRY(pare__call_range(call, wide, size, 1, 0, &angle));
+  PARE__TRY(pare__call_scratch(call, wide, 1, &size, &first));
+  PARE__TRY(pare__call_scratch(call, wide, 1, &size, &second));
+  PARE__TRY(pare_unary_with(PARE_UNARY_affine, step, 0, angle, first));
+  PARE__TRY(pare_unary(PARE_UNARY_cos, first, first));
+  PARE__TRY(pare_unary_with(PARE_UNARY_affine, -factor[1], factor[0], first, first));
+  if (factor[2] != 0) {
+    PARE__TRY(pare_unary_with(PARE_UNARY_affine, 2 * step, 0, angle, second));
+    PARE__TRY(pare_unary(PARE_UNARY_cos, second, second));
+    PARE__TRY(pare_unary_with(PARE_UNARY_affine, factor[2], 0, second, second));
+    PARE__TRY(pare_binary(PARE_BINARY_add, first, second, first));
+  }
+  PARE__TRY(pare__call_output(call, 0, dtype, 1, &size, &out));
+  return pare_cast(first, out);
+}
+
+/* ---- MelWeightMatrix ---- */
+
+typedef struct mel {
+  int64_t bins, length, rate;
+  double low, high;
+} mel;
+
+/* The spectrogram's bin at which filter edge i lies. */
+static int64_t mel_edge(const mel *m, int64_t i) {
+  const double low = 2595 * log10(1 + m->low / 700), high = 2595 * log10(1 + m->high / 700);
+  const double at = low + (double)i * (high - low) / (double)(m->bins + 2);
+  const double edge = floor((double)(m->length + 1) * 700 * (pow(10, at / 2595) - 1) / (double)m->rate);
+  const int64_t last = m->length / 2;
+  return edge > 0 ? edge < (double)last ? (int64_t)edge : last : 0;
+}
+
+/* Triangles that rise from 0 at edge i to 1 at edge i + 1 and fall to 0 at edge i + 2. */
+static void fill_mel(const mel *m, pare__content *out) {
+  for (int64_t i = 0; i < m->bins; i++) {
+    const int64_t low = mel_edge(m, i), center = mel_edge(m, i + 1), high = mel_edge(m, i + 2);
+    if (low == center) pare__store(out->dtype, out->owned, (size_t)(center * m->bins + i), 1);
+    for (int64_t k = low; k <= center && low < center; k++)
+      pare__store(out->dtype, out->owned, (size_t)(k * m->bins + i), (double)(k - low) / (double)(center - low));
+    for (int64_t k = center; k < high; k++)
+      pare__store(out->dtype, out->owned, (size_t)(k * m->bins + i), (double)(high - k) / (double)(high - center));
+  }
+}
+
+static pare_status mel_weight_matrix(pare__call *call) {
+  PARE__TRY(pare__call_check(call, 5, 5));
+  mel m;
+  pare_dtype dtype;
+  PARE__TRY(output_dtype(call, &dtype));
+  PARE__TRY(pare__call_int(call, 0, &m.bins));
+  PARE__TRY(pare__call_int(call, 1, &m.length));
+  PARE__TRY(pare__call_int(call, 2, &m.rate));
+  PARE__TRY(pare__call_number(call, 3, &m.low));
+  PARE__TRY(pare__call_number(call, 4, &m.high));
+  if (m.bins < 0 || m.bins > INT32_MAX || m.length < 0 || m.length > INT32_MAX || m.rate <= 0 || !(m.low >= 0) ||
+      !(m.high >= m.low))
+    return pare__call_fail(call, PARE_ERR_ARGUMENT, "%lld filters from %g to %g Hz of %lld points at %lld Hz",
+                           (long long)m.bins, m.low, m.high, (long long)m.length, (long long)m.rate);
+  pare__content *out;
+  PARE__TRY(pare__content_create(dtype, 2, (const int64_t[]){m.length / 2 + 1, m.bins}, NULL, &out));
+  fill_mel(&m, out);
+  return pare__call_give_content(call, 0, out);
+}
+
+/* ---- Fourier transforms, as products with a matrix of cosines and sines ---- */
+
+/* y[k] = scale * sum over n of x[n] e^(sign 2 pi j n k / length), n < inputs, k < outputs. */
+typedef struct transform {
+  pare_dtype dtype;
+  int64_t length, inputs, outputs;
+  bool real_input, real_output; /* one number an element, else two */
+  bool mirrored;                /* the inputs stand for their conjugates at length - n as well */
+  double sign, scale;
+} transform;
+
+/* Row (n, part of x), column (k, part of y). */
+static void fill_matrix(const transform *t, void *data) {
+  const int rows = t->real_input ? 1 : 2, columns = t->real_output ? 1 : 2;
+  size_t at = 0;
+  for (int64_t n = 0; n < t->inputs; n++) {
+    const bool twice = t->mirrored && n > 0 && 2 * n != t->length;
+    const double scale = twice ? 2 * t->scale : t->scale;
+    for (int row = 0; row < rows; row++)
+      for (int64_t k = 0; k < t->outputs; k++) {
+        /* exact in integers, so that the angle stays small */
+        const double angle = t->sign * TWO_PI * (double)(n * k % t->length) / (double)t->length;
+        const double real = scale * cos(angle), imaginary = scale * sin(angle);
+        pare__store(t->dtype, data, at++, row == 0 ? real : -imaginary);
+        if (columns == 2) pare__store(t->dtype, data, at++, row == 0 ? imaginary : real);
+      }
+  }
+}
+
+/* [inputs * parts, outputs * parts] */
+static pare_status transform_matrix(pare__call *call, const transform *t, pare_tensor **out) {
+  const int64_t dim[2] = {t->inputs * (t->real_input ? 1 : 2), t->outputs * (t->real_output ? 1 : 2)};
+  pare__content *content;
+  *out = NULL;
+  if (t->length > 1 << 16) /* both factors of n * k, and the matrix, stay far from overflow */
+    return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "a transform of %lld points; %d at most are possible",
+                           (long long)t->length, 1 << 16);
+  PARE__TRY(pare__content_create(t->dtype, 2, dim, NULL, &content));
+  fill_matrix(t, content->owned);
+  const pare_status status = pare__call_constant(call, t->dtype, 2, dim, content->data, out);
+  pare__content_release(content);
+  return status;
+}
+
+static pare_status check_complex(const pare__call *call, int least) {
+  const pare__shape *shape = &call->input[0]->shape;
+  const int64_t parts = shape->rank > 0 ? shape->dim[shape->rank - 1] : 0;
+  char have[PARE__SHAPE_TEXT];
+  if (shape->rank < least || (parts != 1 && parts != 2))
+    return pare__call_fail(call, PARE_ERR_SHAPE,
+                           "its input is %s; rank %d and a last dimension of 1 (real) or 2 "
+                           "(complex) are needed",
+                           pare__shape_text(shape->rank, shape->dim, have, sizeof have), least);
+  if (!pare__dtype_is_float(call->input[0]->dtype))
+    return pare__call_fail(call, PARE_ERR_TYPE, "its input is %s; floats are needed",
+                           pare_dtype_name(call->input[0]->dtype));
+  return PARE_OK;
+}
+
+/* What a DFT is to do along an axis of length `have`. */
+static pare_status dft_transform(pare__call *call, int64_t have, bool real, transform *t) {
+  const bool onesided = pare__call_get_int(call, "onesided", 0) != 0;
+  const bool inverse = pare__call_get_int(call, "inverse", 0) != 0;
+  const bool to_real = onesided && inverse;
+  *t = (transform){.dtype = call->input[0]->dtype == PARE_F64 ? PARE_F64 : PARE_F32, .real_input = real};
+  t->length = to_real ? 2 * (have - 1) : have;
+  if (pare__call_has(call, 1)) PARE__TRY(pare__call_int(call, 1, &t->length));
+  if (t->length < 1 || t->length > INT32_MAX)
+    return pare__call_fail(call, PARE_ERR_ARGUMENT, "its length is %lld", (long long)t->length);
+  if (onesided && !inverse && !real)
+    return pare__call_fail(call, PARE_ERR_ARGUMENT, "a one-sided transform of complex numbers is not possible");
+  const int64_t half = t->length / 2 + 1;
+  t->inputs = PARE__MIN(have, to_real ? half : t->length); /* what is longer is cut off, what is shorter is zero */
+  t->outputs = onesided && !inverse ? half : t->length;
+  t->mirrored = t->real_output = to_real;
+  t->sign = inverse ? 1 : -1;
+  t->scale = inverse ? 1 / (double)t->length : 1;
+  return PARE_OK;
+}
+
+static pare_status dft(pare__call *call) {
+  PARE__TRY(pare__call_check(call, 1, call->node->opset < 20 ? 2 : 3));
+  PARE__TRY(check_complex(call, 2));
+  pare_tensor *x, *matrix, *product, *out;
+  PARE__TRY(pare__call_tensor(call, 0, &x));
+  const int rank = x->shape.rank;
+  int64_t given = call->node->opset < 20 ? pare__call_get_int(call, "axis", 1) : -2;
+  if (call->node->opset >= 20 && pare__call_has(call, 2)) PARE__TRY(pare__call_int(call, 2, &given));
+  int axis;
+  PARE__TRY(pare__call_axis(call, given, rank, &axis));
+  if (axis == rank - 1) return pare__call_fail(call, PARE_ERR_ARGUMENT, "its axis is the one of the complex parts");
+  transform t;
+  PARE__TRY(dft_transform(call, x->shape.dim[axis], x->shape.dim[rank - 1] == 1, &t));
+  PARE__TRY(transform_matrix(call, &t, &matrix));
+  int64_t dim[PARE_MAX_RANK];
+  memcpy(dim, x->shape.dim, sizeof dim);
+  dim[axis] = t.outputs;
+  dim[rank - 1] = t.real_output ? 1 : 2;
+  PARE__TRY(pare__call_output(call, 0, x->dtype, rank, dim, &out));
+  int order[PARE_MAX_RANK]; /* the axis next to the parts */
+  for (int d = 0, k = 0; d < rank; d++)
+    if (d != axis) order[d == rank - 1 ? rank - 1 : k++] = d;
+  order[rank - 2] = axis;
+  int64_t rows[2] = {1, t.inputs * x->shape.dim[rank - 1]};
+  for (int d = 0; d < rank - 1; d++) rows[0] *= d == axis ? 1 : x->shape.dim[d];
+  PARE__TRY(pare__call_cast(call, x, t.dtype, &x));
+  PARE__TRY(pare__call_slice(call, x, axis, 0, t.inputs, 1, &x));
+  PARE__TRY(pare__call_permuted(call, x, order, &x));
+  PARE__TRY(pare__call_reshaped(call, x, 2, rows, &x));
+  PARE__TRY(pare__call_scratch(call, t.dtype, 2, (const int64_t[]){rows[0], matrix->shape.dim[1]}, &product));
+  PARE__TRY(pare_gemm(x, matrix, NULL, NULL, product));
+  PARE__TRY(pare__call_permuted(call, out, order, &out));
+  PARE__TRY(pare__call_reshaped(call, product, rank, out->shape.dim, &product));
+  return pare_cast(product, out);
+}
+
+/* ---- STFT ---- */
+
+typedef struct stft_call {
+  int64_t step, length, frames;
+  transform transform;
+} stft_call;
+
+static pare_status read_stft(pare__call *call, stft_call *s) {
+  PARE__TRY(pare__call_check(call, 2, 4));
+  PARE__TRY(check_complex(call, 3));
+  const pare__shape *signal = &call->input[0]->shape;
+  if (signal->rank != 3)
+    return pare__call_fail(call, PARE_ERR_SHAPE, "its signal has rank %d; it must be 3", signal->rank);
+  PARE__TRY(pare__call_int(call, 1, &s->step));
+  s->length = signal->dim[1];
+  if (pare__call_has(call, 2)) s->length = pare__shape_elements(&call->input[2]->shape);
+  if (pare__call_has(call, 3)) PARE__TRY(pare__call_int(call, 3, &s->length));
+  if (s->step < 1 || s->length < 1 || s->length > signal->dim[1])
+    return pare__call_fail(call, PARE_ERR_ARGUMENT, "frames of %lld in steps of %lld do not fit a signal of %lld",
+                           (long long)s->length, (long long)s->step, (long long)signal->dim[1]);
+  if (pare__call_has(call, 2) && pare__shape_elements(&call->input[2]->shape) != s->length)
+    return pare__call_fail(call, PARE_ERR_SHAPE, "a window of %lld elements does not fit frames of %lld",
+                           (long long)pare__shape_elements(&call->input[2]->shape), (long long)s->length);
+  s->frames = (signal->dim[1] - s->length) / s->step + 1;
+  const bool real = signal->dim[2] == 1, onesided = pare__call_get_int(call, "onesided", 1) != 0;
+  if (onesided && !real)
+    return pare__call_fail(call, PARE_ERR_ARGUMENT, "a one-sided transform of complex numbers is not possible");
+  s->transform = (transform){.dtype = call->input[0]->dtype == PARE_F64 ? PARE_F64 : PARE_F32,
+                             .length = s->length,
+                             .inputs = s->length,
+                             .outputs = onesided ? s->length / 2 + 1 : s->length,
+                             .real_input = real,
+                             .sign = -1,
+                             .scale = 1};
+  return PARE_OK;
+}
+
+/* The signal as frames that overlap: a view [batch, frames, length, parts]. */
+static pare_status frames_of(pare__call *call, const stft_call *s, pare_tensor *signal, pare_tensor **out) {
+  pare_tensor *view;
+  PARE__TRY(pare__tensor_handle(signal, &view));
+  PARE__TRY(pare__call_keep(call, view));
+  const pare__shape from = signal->shape;
+  view->shape = (pare__shape){.rank = 4,
+                              .dim = {from.dim[0], s->frames, s->length, from.dim[2]},
+                              .stride = {from.stride[0], from.stride[1] * s->step, from.stride[1], from.stride[2]}};
+  view->read_only = true;
+  *out = view;
+  return PARE_OK;
+}
+
+static pare_status stft(pare__call *call) {
+  stft_call s;
+  PARE__TRY(read_stft(call, &s));
+  const transform *t = &s.transform;
+  pare_tensor *signal, *window, *matrix, *product, *out;
+  PARE__TRY(pare__call_tensor(call, 0, &signal));
+  PARE__TRY(pare__call_tensor(call, 2, &window));
+  PARE__TRY(transform_matrix(call, t, &matrix));
+  const int64_t parts = signal->shape.dim[2], dim[4] = {signal->shape.dim[0], s.frames, t->outputs, 2};
+  if (window) { /* the rows of the matrix are scaled, not the frames */
+    pare_tensor *rows, *weighted;
+    const int64_t split[3] = {s.length, parts, matrix->shape.dim[1]};
+    PARE__TRY(pare__call_cast(call, window, t->dtype, &window));
+    PARE__TRY(pare__call_reshaped(call, window, 3, (const int64_t[]){s.length, 1, 1}, &window));
+    PARE__TRY(pare__call_reshaped(call, matrix, 3, split, &rows));
+    PARE__TRY(pare__call_scratch(call, t->dtype, 3, split, &weighted));
+    PARE__TRY(pare_binary(PARE_BINARY_mul, rows, window, weighted));
+    PARE__TRY(pare__call_reshaped(call, weighted, 2, matrix->shape.dim, &matrix));
+  }
+  PARE__TRY(pare__call_cast(call, signal, t->dtype, &signal));
+  PARE__TRY(frames_of(call, &s, signal, &signal));
+  if (parts == 1)
+    PARE__TRY(pare__call_at(call, signal, 3, 0, &signal));
+  else
+    PARE__TRY(pare__call_reshaped(call, signal, 3, (const int64_t[]){dim[0], s.frames, 2 * s.length}, &signal));
+  PARE__TRY(pare__call_output(call, 0, call->input[0]->dtype, 4, dim, &out));
+  const int64_t flat[3] = {dim[0], s.frames, 2 * t->outputs};
+  PARE__TRY(pare__call_scratch(call, t->dtype, 3, flat, &product));
+  PARE__TRY(pare_gemm(signal, matrix, NULL, NULL, product));
+  PARE__TRY(pare__call_reshaped(call, product, 4, dim, &product));
+  return pare_cast(product, out);
+}
+
+#define WINDOW(op, which) \
+  { "", op, 17, 0, PARE__ON_DEVICE, window, NULL, .detail = which, .types = "numbers" }
+const pare__operator pare__operators_signal[] = {
+    WINDOW("HannWindow", 0),
+    WINDOW("HammingWindow", 1),
+    WINDOW("BlackmanWindow", 2),
+    {"", "MelWeightMatrix", 17, 0, PARE__ON_HOST, mel_weight_matrix, NULL, .types = "numbers"},
+    {"", "DFT", 17, 0, PARE__ON_DEVICE, dft, NULL, .types = "floats"},
+    {"", "STFT", 17, 0, PARE__ON_DEVICE, stft, NULL, .types = "floats"},
+    {0},
+};
