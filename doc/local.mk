@@ -4,8 +4,12 @@ dist_man_MANS += doc/man/pare.1
 dist_man_MANS += doc/man/pare-bench.1
 dist_man_MANS += doc/man/pare-cache.1
 dist_man_MANS += doc/man/pare-devices.1
+dist_man_MANS += doc/man/pare-eval.1
+dist_man_MANS += doc/man/pare-inspect.1
+dist_man_MANS += doc/man/pare-run.1
 dist_man_MANS += doc/man/pare-selftest.1
 dist_man_MANS += doc/man/pare-tune.1
+dist_man_MANS += doc/man/pare-verify.1
 dist_man_MANS += doc/man/pare.3
 
 dist_bashcompletion_DATA = doc/completion/bash/pare

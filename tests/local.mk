@@ -125,3 +125,7 @@ dist_check_SCRIPTS += tests/test_onnx_oracle.py
 check_PROGRAMS += tests/test_format_npy
 TESTS += tests/test_npy_numpy.py
 dist_check_SCRIPTS += tests/test_npy_numpy.py
+
+# The bundled model; tests/data/digits/train.py makes it.
+EXTRA_DIST += tests/data/digits/README.md tests/data/digits/digits.onnx tests/data/digits/digits_test.npz \
+  tests/data/digits/train.py

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/feed.h"
 
 #define CAPABILITY(field, text, cpu_only) \
   { #field, text, offsetof(pare_device_capabilities, field), cpu_only }
@@ -114,4 +114,23 @@ cli_exit cli_family_check(const char *family) {
   for (size_t i = 0, used = 0; i < count && used < sizeof known; i++)
     used += (size_t)snprintf(known + used, sizeof known - used, " %s", names[i]);
   return cli_error(CLI_USAGE, "there is no kernel family '%s'; there are:%s", family, known);
+}
+
+cli_exit cli_context_open(const char *spec, pare_context **out) {
+  pare_device_list *list = NULL;
+  *out = NULL;
+  pare_status status = pare_device_list_open(false, &list);
+  const bool none = status == PARE_OK && pare_device_list_count(list) == 0;
+  pare_device_list_close(list);
+  if (none) return cli_error(CLI_DEVICE, "%s", cli_no_device);
+  const pare_context_options options = {.device = spec};
+  if (status == PARE_OK) status = pare_context_open(&options, out);
+  return status == PARE_OK ? CLI_OK : cli_fail(status);
+}
+
+cli_exit cli_model_open(pare_context *context, const char *path, const pare_model_options *options, pare_model **out) {
+  const pare_status status = pare_model_open(context, path, options, out);
+  if (status == PARE_OK) return CLI_OK;
+  const cli_exit code = cli_fail(status);
+  return status == PARE_ERR_UNSUPPORTED ? CLI_INPUT : code; /* it is the file that holds what pare lacks */
 }
