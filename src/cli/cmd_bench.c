@@ -1,13 +1,18 @@
-/* pare bench: how fast the kernels are. SPDX-License-Identifier: Apache-2.0 */
+/* pare bench: how fast kernels and models are. SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/bench_model.h"
 
-enum { KERNEL, ALL_VARIANTS, JSON };
+enum { KERNEL, ALL_VARIANTS, INPUT, SHAPE, WARMUP, DURATION, BASELINE, JSON };
 static const cli_option options[] = {
     [KERNEL] = {"kernel", "FAMILY|all", "the family of kernels to time", 0},
     [ALL_VARIANTS] = {"all-variants", NULL, "time every variant that the device can run, not only the chosen", 0},
+    [INPUT] = CLI_OPTION_INPUT,
+    [SHAPE] = CLI_OPTION_SHAPE,
+    [WARMUP] = {"warmup", "TIME", "run a model so long before measuring (200ms)", 0},
+    [DURATION] = {"duration", "TIME", "measure a model so long (3s)", 0},
+    [BASELINE] = {"baseline", "FILE", "compare models with the JSON of an earlier run; fail if one is 10 % slower", 0},
     [JSON] = CLI_OPTION_JSON,
     CLI_OPTIONS_END,
 };
@@ -93,11 +98,10 @@ static cli_exit bench_device(pare_context *context, void *user) {
   return status == PARE_OK ? bench->code : cli_fail(status);
 }
 
-static cli_exit run(const cli_arguments *arguments) {
+static cli_exit run_kernels(const cli_arguments *arguments) {
   bench_run bench = {.family = cli_value(arguments, &options[KERNEL]),
                      .all_variants = cli_value(arguments, &options[ALL_VARIANTS])};
   bool json = cli_value(arguments, &options[JSON]) != NULL;
-  if (!bench.family) return cli_error(CLI_USAGE, "say what to time: pare bench --kernel FAMILY, or --kernel all");
   if (strcmp(bench.family, "all") == 0) bench.family = NULL;
   cli_exit code = cli_family_check(bench.family);
   if (code != CLI_OK) return code;
@@ -107,16 +111,51 @@ static cli_exit run(const cli_arguments *arguments) {
   return json ? cli_json_print_results(bench.json, code) : code;
 }
 
+static cli_exit parse_time(const cli_arguments *arguments, const cli_option *option, double *seconds) {
+  const char *text = cli_value(arguments, option);
+  if (!text || cli_parse_duration(text, seconds)) return CLI_OK;
+  return cli_error(CLI_USAGE, "--%s: '%s' is no time; write for example 200ms or 3s", option->name, text);
+}
+
+static cli_exit run_models(const cli_arguments *arguments) {
+  cli_feed *feed = NULL;
+  cli_bench_models bench = {.count = arguments->noperands,
+                            .paths = arguments->operands,
+                            .device = arguments->device,
+                            .baseline = cli_value(arguments, &options[BASELINE]),
+                            .warmup_seconds = 0.2,
+                            .duration_seconds = 3,
+                            .json = cli_value(arguments, &options[JSON]) != NULL};
+  cli_exit code = parse_time(arguments, &options[WARMUP], &bench.warmup_seconds);
+  if (code == CLI_OK) code = parse_time(arguments, &options[DURATION], &bench.duration_seconds);
+  if (code == CLI_OK) code = cli_feed_open(arguments, &options[INPUT], &options[SHAPE], &feed);
+  bench.feed = feed;
+  if (code == CLI_OK) code = cli_bench_models_run(&bench);
+  cli_feed_close(feed);
+  return code;
+}
+
+static cli_exit run(const cli_arguments *arguments) {
+  const bool kernels = cli_value(arguments, &options[KERNEL]) != NULL;
+  if (kernels && arguments->noperands > 0)
+    return cli_error(CLI_USAGE, "'pare bench' times kernels or models: leave --kernel or '%s' out",
+                     arguments->operands[0]);
+  if (kernels) return run_kernels(arguments);
+  if (arguments->noperands > 0) return run_models(arguments);
+  return cli_error(CLI_USAGE, "say what to time: pare bench MODEL.onnx, pare bench --kernel FAMILY, or --kernel all");
+}
+
 const cli_command cli_cmd_bench = {
     .name = "bench",
-    .summary = "time the kernels on the selected devices",
-    .usage = "--kernel FAMILY|all [-d SPEC] [--all-variants] [--json]",
-    .about = "Times the benchmark problems of a family of kernels: the median of several runs after warming up, as "
-             "milliseconds, "
-             "billions of floating-point operations a second, and billions of bytes that the operation must move at "
-             "least, a "
-             "second.",
+    .summary = "time models, or the kernels, on the selected devices",
+    .usage = "MODEL... [-i FILE]... [--shape NAME=SHAPE]... [--warmup TIME] [--duration TIME] [--baseline FILE] "
+             "[-d SPEC] [--json]\n       pare bench --kernel FAMILY|all [-d SPEC] [--all-variants] [--json]",
+    .about = "With models: the median time of a run and its percentiles, runs a second, and the peak of device memory, "
+             "after warming up. Outputs stay on the device. With --kernel: the benchmark problems of a family of "
+             "kernels: the median of several runs after warming up, as milliseconds, billions of floating-point "
+             "operations a second, and billions of bytes that the operation must move at least, a second.",
     .options = options,
+    .max_operands = SIZE_MAX,
     .uses_device = true,
     .run = run,
 };

@@ -1,0 +1,165 @@
+/* pare bench: how fast models are. SPDX-License-Identifier: Apache-2.0 */
+#include "cli/bench_model.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define LEAST_RUNS 5 /* however long they take */
+#define SLOWER 1.1   /* a median that is so many times the baseline's has failed */
+
+typedef struct bench_state {
+  const cli_bench_models *bench;
+  json_t *baseline; /* NULL: none */
+  json_t *results;
+  cli_table *table; /* from the first result on; NULL: JSON */
+  bool slower;
+} bench_state;
+
+/* ---- the baseline ---- */
+
+static cli_exit read_baseline(const char *path, json_t **out) {
+  json_error_t error;
+  *out = NULL;
+  if (!path) return CLI_OK;
+  *out = json_load_file(path, 0, &error);
+  if (!*out) return cli_error(CLI_INPUT, "%s, line %d: %s", path, error.line, error.text);
+  if (json_is_array(*out)) return CLI_OK;
+  json_decref(*out);
+  *out = NULL;
+  return cli_error(CLI_INPUT, "%s is no array of results, as 'pare bench MODEL --json' prints it", path);
+}
+
+/* The median that it has for the same model, device and shapes; 0: none. */
+static double baseline_ms(const json_t *baseline, const json_t *result) {
+  static const char *const keys[] = {"name", "device", "shapes"};
+  size_t i;
+  json_t *row;
+  json_array_foreach(baseline, i, row) {
+    bool same = true;
+    for (size_t k = 0; k < CLI_COUNT(keys); k++)
+      same = same && json_equal(json_object_get(row, keys[k]), json_object_get(result, keys[k]));
+    if (same) return json_number_value(json_object_get(row, "median_ms"));
+  }
+  return 0;
+}
+
+/* ---- one model ---- */
+
+static cli_exit measure(const bench_state *state, pare_context *context, pare_model *model, const cli_inputs *inputs,
+                        cli_times *times) {
+  const cli_bench_models *bench = state->bench;
+  double seconds;
+  for (const double begun = cli_now(); cli_now() - begun < bench->warmup_seconds;) {
+    const cli_exit code = cli_run_once(context, model, inputs, NULL, &seconds);
+    if (code != CLI_OK) return code;
+  }
+  while (times->count < LEAST_RUNS || times->total < bench->duration_seconds) {
+    cli_exit code = cli_run_once(context, model, inputs, NULL, &seconds);
+    if (code == CLI_OK) code = cli_times_add(times, seconds);
+    if (code != CLI_OK) return code;
+    cli_progress(times->total / bench->duration_seconds, "%zu runs", times->count);
+  }
+  return CLI_OK;
+}
+
+static json_t *result_json(const char *path, const pare_context *context, const pare_model *model,
+                           const cli_inputs *inputs, cli_times *times) {
+  pare_memory_usage memory = {0};
+  pare_context_memory(context, &memory);
+  return json_pack("{s:o, s:o, s:o, s:I, s:f, s:f, s:f, s:f, s:f, s:I}", "name", cli_json_text(path), "device",
+                   cli_json_text(pare_context_device(context)->name), "shapes", cli_inputs_shapes(inputs, model),
+                   "runs", (json_int_t)times->count, "median_ms", 1e3 * cli_times_percentile(times, 0.5), "p90_ms",
+                   1e3 * cli_times_percentile(times, 0.9), "p95_ms", 1e3 * cli_times_percentile(times, 0.95), "p99_ms",
+                   1e3 * cli_times_percentile(times, 0.99), "per_second",
+                   times->total > 0 ? (double)times->count / times->total : 0, "peak_bytes",
+                   (json_int_t)memory.peak_bytes);
+}
+
+static void figure_cell(cli_table *table, const json_t *result, const char *key) {
+  char text[CLI_TEXT];
+  cli_table_cell(table, CLI_PLAIN, "%s", cli_figure(json_number_value(json_object_get(result, key)), text));
+}
+
+static void result_row(bench_state *state, const json_t *result, double before_ms) {
+  char text[CLI_TEXT];
+  if (!state->table)
+    state->table =
+        cli_table_open(state->baseline ? "model|device|>median ms|>p90|>p95|>p99|>per second|>peak memory|>to baseline"
+                                       : "model|device|>median ms|>p90|>p95|>p99|>per second|>peak memory");
+  cli_table_cell(state->table, CLI_PLAIN, "%s", json_string_value(json_object_get(result, "name")));
+  cli_table_cell(state->table, CLI_PLAIN, "%s", json_string_value(json_object_get(result, "device")));
+  figure_cell(state->table, result, "median_ms");
+  figure_cell(state->table, result, "p90_ms");
+  figure_cell(state->table, result, "p95_ms");
+  figure_cell(state->table, result, "p99_ms");
+  figure_cell(state->table, result, "per_second");
+  cli_table_cell(state->table, CLI_PLAIN, "%s",
+                 cli_bytes((uint64_t)json_integer_value(json_object_get(result, "peak_bytes")), text));
+  if (!state->baseline) return;
+  const double ratio = json_number_value(json_object_get(result, "median_ms")) / before_ms;
+  if (before_ms > 0)
+    cli_table_cell(state->table, ratio > SLOWER ? CLI_BAD : ratio < 1 / SLOWER ? CLI_GOOD : CLI_PLAIN, "%.2fx", ratio);
+  else
+    cli_table_cell(state->table, CLI_DIM, "new");
+}
+
+static void take_result(bench_state *state, json_t *result) {
+  const double before_ms = state->baseline ? baseline_ms(state->baseline, result) : 0;
+  if (before_ms > 0) {
+    json_object_set_new(result, "baseline_ms", json_real(before_ms));
+    if (json_number_value(json_object_get(result, "median_ms")) > SLOWER * before_ms) state->slower = true;
+  }
+  if (!state->bench->json) result_row(state, result, before_ms);
+  json_array_append_new(state->results, result);
+}
+
+/* Each model has a context of its own, so that the peak of memory is its own, too. */
+static cli_exit bench_model(bench_state *state, pare_context *context, const char *path) {
+  pare_model *model = NULL;
+  cli_inputs inputs = {0};
+  cli_times times = {0};
+  cli_exit code = cli_model_open(context, path, NULL, &model);
+  if (code == CLI_OK) code = cli_feed_inputs(state->bench->feed, context, model, &inputs);
+  if (code == CLI_OK) code = measure(state, context, model, &inputs, &times);
+  cli_progress_clear();
+  if (code == CLI_OK) {
+    json_t *result = result_json(path, context, model, &inputs, &times);
+    if (result)
+      take_result(state, result);
+    else
+      code = cli_error(CLI_DEVICE, "out of memory for JSON");
+  }
+  cli_times_free(&times);
+  cli_inputs_close(&inputs);
+  pare_model_close(model);
+  return code;
+}
+
+typedef struct bench_one {
+  bench_state *state;
+  const char *path;
+} bench_one;
+
+static cli_exit bench_on_device(pare_context *context, void *user) {
+  const bench_one *one = user;
+  return bench_model(one->state, context, one->path);
+}
+
+cli_exit cli_bench_models_run(const cli_bench_models *bench) {
+  bench_state state = {.bench = bench, .results = json_array()};
+  if (!state.results) return cli_error(CLI_DEVICE, "out of memory for JSON");
+  cli_exit code = read_baseline(bench->baseline, &state.baseline);
+  for (size_t i = 0; i < bench->count && code == CLI_OK; i++) {
+    bench_one one = {&state, bench->paths[i]};
+    code = cli_each_device(bench->device, bench_on_device, &one);
+  }
+  if (state.table) {
+    const cli_exit printed = cli_table_print(state.table);
+    if (code == CLI_OK) code = printed;
+  }
+  if (code == CLI_OK && state.slower) code = cli_error(CLI_FAILED, "slower than %s", bench->baseline);
+  json_decref(state.baseline);
+  if (bench->json) return cli_json_print_results(state.results, code);
+  json_decref(state.results);
+  return code;
+}
