@@ -43,6 +43,8 @@ check_PROGRAMS += tests/test_select
 
 # Floor 6.
 check_PROGRAMS += tests/test_graph
+check_PROGRAMS += tests/test_operators_elementwise
+check_PROGRAMS += tests/test_operators_quantise
 
 # Faults of drivers and of the operating system, threads.
 check_PROGRAMS += tests/test_fault_layer

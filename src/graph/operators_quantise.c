@@ -125,7 +125,8 @@ static pare_status read_quantisation(pare__call *call, pare__quantisation *out) 
   if (!pare__dtype_is_float(out->scale->dtype))
     return pare__call_fail(call, PARE_ERR_TYPE, "the scale is %s; it must be a float",
                            pare_dtype_name(out->scale->dtype));
-  if (out->block < 0) return pare__call_fail(call, PARE_ERR_ARGUMENT, "blocks of %lld elements", (long long)out->block);
+  if (out->block < 0 || out->block > INT32_MAX)
+    return pare__call_fail(call, PARE_ERR_ARGUMENT, "blocks of %lld elements", (long long)out->block);
   return PARE_OK;
 }
 
@@ -268,7 +269,7 @@ static pare_status gather_block_quantised(pare__call *call) {
   PARE__TRY(pare__call_axis(call, pare__call_get_int(call, "quantize_axis", 1), rank, &quantised));
   if (gathered == quantised)
     return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "gather_axis and quantize_axis are both %d", gathered);
-  if (q.block <= 0 || (packed && quantised != rank - 1))
+  if (q.block <= 0 || q.block > INT32_MAX || (packed && quantised != rank - 1))
     return pare__call_fail(call, PARE_ERR_ARGUMENT, "blocks of %lld elements along axis %d of %d", (long long)q.block,
                            quantised, rank);
   PARE__TRY(gather_input(call, data, gathered, &data));

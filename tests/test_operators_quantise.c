@@ -1,0 +1,284 @@
+/* Operators on quantised elements against their formulas. SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+#include <pare/model.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/dtype.h"
+#include "fixture.h"
+#include "onnx_builder.h"
+
+static char folder[] = "/tmp/pare-test-quantise-XXXXXX";
+
+static pare_status try_run(pare__onnx_model *onnx, pare_tensor *const *inputs, pare_tensor **out) {
+  char path[64];
+  snprintf(path, sizeof path, "%s/model.onnx", folder);
+  model_output(onnx, "y");
+  model_write(onnx, path);
+  pare_model *model = NULL;
+  *out = NULL;
+  pare_status status = pare_model_open(context, path, NULL, &model);
+  if (status == PARE_OK) status = pare_model_run(model, inputs, NULL, out);
+  pare_model_close(model);
+  return status;
+}
+
+static pare_tensor *run(pare__onnx_model *onnx, pare_tensor *const *inputs) {
+  pare_tensor *out;
+  OK(try_run(onnx, inputs, &out));
+  return out;
+}
+
+static uint32_t next_random(uint32_t *state) {
+  *state = *state * 1664525u + 1013904223u;
+  return *state >> 8;
+}
+
+static void random_bytes(uint8_t *bytes, size_t count, uint32_t seed) {
+  for (size_t i = 0; i < count; i++) bytes[i] = (uint8_t)next_random(&seed);
+}
+
+/* ---- integer products ---- */
+
+static const struct {
+  pare_dtype a, b;
+  int64_t batch, m, k, n;
+  int a_zeros, b_zeros; /* 0: none, 1: one, 2: one a row of A, one a column of B */
+  bool constant;
+} products[] = {
+    {PARE_U8, PARE_I8, 1, 3, 7, 5, 0, 0, true},   {PARE_U8, PARE_U8, 1, 5, 33, 17, 1, 1, true},
+    {PARE_I8, PARE_I8, 1, 4, 20, 9, 1, 2, true},  {PARE_U8, PARE_U8, 1, 6, 19, 8, 2, 2, true},
+    {PARE_I8, PARE_U8, 3, 4, 11, 6, 1, 1, false}, {PARE_U8, PARE_I8, 1, 4, 11, 6, 2, 0, false},
+};
+
+static int64_t byte_of(pare_dtype dtype, const uint8_t *bytes, int64_t i) {
+  return pare__load_integer(dtype, bytes, (size_t)i);
+}
+
+START_TEST(integer_products_are_exact) {
+  enum { MOST = 1024 };
+  const pare_dtype a = products[_i].a, b = products[_i].b;
+  const int64_t batch = products[_i].batch, m = products[_i].m, k = products[_i].k, n = products[_i].n;
+  const bool constant = products[_i].constant;
+  uint8_t a_data[MOST], b_data[MOST], a_zero[MOST], b_zero[MOST];
+  random_bytes(a_data, MOST, 1);
+  random_bytes(b_data, MOST, 2);
+  random_bytes(a_zero, MOST, 3);
+  random_bytes(b_zero, MOST, 4);
+  const int64_t a_dim[3] = {batch, m, k}, b_dim[3] = {batch, k, n};
+  const int skip = batch == 1; /* matrices, not stacks */
+  pare__onnx_model *onnx = model_new(17);
+  const int32_t a_type = pare__onnx_dtype_from_pare(a), b_type = pare__onnx_dtype_from_pare(b);
+  model_input(onnx, "a", a_type, 3 - skip, a_dim + skip);
+  if (constant)
+    model_constant(onnx, "b", b_type, 2, b_dim + 1, b_data);
+  else
+    model_input(onnx, "b", b_type, 3 - skip, b_dim + skip);
+  if (products[_i].a_zeros) model_constant(onnx, "az", a_type, products[_i].a_zeros - 1, &m, a_zero);
+  if (products[_i].b_zeros) model_constant(onnx, "bz", b_type, products[_i].b_zeros - 1, &n, b_zero);
+  char names[32];
+  snprintf(names, sizeof names, "a b %s %s", products[_i].a_zeros ? "az" : "-", products[_i].b_zeros ? "bz" : "-");
+  model_node(onnx, "MatMulInteger", names, "y");
+  pare_tensor *in[2] = {tensor_of(a, 3 - skip, a_dim + skip, a_data),
+                        constant ? NULL : tensor_of(b, 3 - skip, b_dim + skip, b_data)};
+  pare_tensor *out = run(onnx, in);
+  int32_t found[MOST];
+  OK(pare_tensor_read(out, found, (size_t)(batch * m * n) * sizeof *found));
+  for (int64_t e = 0; e < batch * m * n; e++) {
+    const int64_t s = e / (m * n), i = e / n % m, j = e % n;
+    const int64_t za = products[_i].a_zeros ? byte_of(a, a_zero, products[_i].a_zeros == 2 ? i : 0) : 0;
+    const int64_t zb = products[_i].b_zeros ? byte_of(b, b_zero, products[_i].b_zeros == 2 ? j : 0) : 0;
+    int64_t sum = 0;
+    for (int64_t l = 0; l < k; l++)
+      sum += (byte_of(a, a_data, (s * m + i) * k + l) - za) * (byte_of(b, b_data, (s * k + l) * n + j) - zb);
+    ck_assert_msg(found[e] == sum, "element %lld: %d, expected %lld", (long long)e, found[e], (long long)sum);
+  }
+  pare_tensor_close(in[0]);
+  pare_tensor_close(in[1]);
+  pare_tensor_close(out);
+}
+END_TEST
+
+/* ---- quantising and back ---- */
+
+static const struct {
+  int32_t type;
+  int axis; /* -1: one scale */
+  int64_t block;
+} quantisations[] = {{PARE__ONNX_UINT8, -1, 0}, {PARE__ONNX_INT8, 0, 0}, {PARE__ONNX_UINT16, 1, 0},
+                     {PARE__ONNX_INT16, -1, 0}, {PARE__ONNX_INT8, 1, 3}, {PARE__ONNX_INT4, 1, 4},
+                     {PARE__ONNX_UINT4, 0, 0},  {PARE__ONNX_UINT8, 0, 5}};
+
+static const struct {
+  int32_t type;
+  double least, most;
+} ranges[] = {{PARE__ONNX_UINT8, 0, 255},        {PARE__ONNX_INT8, -128, 127}, {PARE__ONNX_UINT16, 0, 65535},
+              {PARE__ONNX_INT16, -32768, 32767}, {PARE__ONNX_INT4, -8, 7},     {PARE__ONNX_UINT4, 0, 15}};
+
+/* Within half a step of what was quantised, or at the end of the range. */
+START_TEST(quantised_values_come_back_within_half_a_step) {
+  const int64_t dim[2] = {5, 10}, block = quantisations[_i].block;
+  const int axis = quantisations[_i].axis;
+  const int32_t type = quantisations[_i].type;
+  double least = 0, most = 0;
+  for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
+    if (ranges[i].type == type) least = ranges[i].least, most = ranges[i].most;
+  int64_t scale_dim[2] = {dim[0], dim[1]};
+  if (block) scale_dim[axis] = (dim[axis] + block - 1) / block;
+  const int64_t *shape = block ? scale_dim : &dim[axis < 0 ? 0 : axis];
+  const int rank = block ? 2 : axis < 0 ? 0 : 1;
+  float scale[50];
+  uint8_t zero[100];
+  uint32_t seed = 7;
+  const bool wide = type == PARE__ONNX_UINT16 || type == PARE__ONNX_INT16;
+  const bool nibbles = type == PARE__ONNX_INT4 || type == PARE__ONNX_UINT4;
+  for (int i = 0; i < 50; i++) scale[i] = (float)(next_random(&seed) % 100 + 20) * 4.0f / (float)(most - least) / 50;
+  memset(zero, 0, sizeof zero);
+  for (int i = 0; i < 50; i++) zero[wide ? 2 * i : i] = nibbles ? 0x21 : (uint8_t)(i % 4);
+  pare__onnx_model *onnx = model_new(21);
+  model_input(onnx, "x", PARE__ONNX_FLOAT, 2, dim);
+  model_constant(onnx, "s", PARE__ONNX_FLOAT, rank, shape, scale);
+  model_constant(onnx, "z", type, rank, shape, zero);
+  pare__onnx_node *there = model_node(onnx, "QuantizeLinear", "x s z", "q");
+  pare__onnx_node *back = model_node(onnx, "DequantizeLinear", "q s z", "y");
+  pare__onnx_node *const nodes[2] = {there, back};
+  for (int i = 0; i < 2; i++) {
+    if (axis >= 0) node_int(onnx, nodes[i], "axis", axis);
+    if (block) node_int(onnx, nodes[i], "block_size", block);
+  }
+  float *data = random_floats(50, 5);
+  pare_tensor *x = tensor_of(PARE_F32, 2, dim, data), *out = run(onnx, &x);
+  float *found = floats_of(out);
+  for (int64_t e = 0; e < 50; e++) {
+    const int64_t at[2] = {e / 10, e % 10};
+    const int64_t g = block      ? at[0] / (axis == 0 ? block : 1) * scale_dim[1] + at[1] / (axis == 1 ? block : 1)
+                      : axis < 0 ? 0
+                                 : at[axis];
+    const double z = nibbles ? (g % 2 ? 2 : 1) : (double)(g % 4), s = (double)scale[g];
+    const double low = (least - z) * s, high = (most - z) * s;
+    const double want = (double)data[e] < low ? low : (double)data[e] > high ? high : (double)data[e];
+    ck_assert_msg(fabs((double)found[e] - want) <= s * 0.5001, "element %lld: %g, expected %g within %g / 2",
+                  (long long)e, (double)found[e], want, s);
+  }
+  free(data);
+  free(found);
+  pare_tensor_close(x);
+  pare_tensor_close(out);
+}
+END_TEST
+
+/* ---- weights in blocks ---- */
+
+static const struct {
+  int64_t k, n, bits, size;
+  bool zeros, constant;
+} blocked[] = {{32, 5, 4, 16, false, true},
+               {40, 7, 4, 16, true, true},
+               {40, 3, 8, 32, false, true},
+               {24, 4, 2, 16, true, true},
+               {40, 7, 4, 16, true, false}};
+
+START_TEST(weights_in_blocks_multiply_like_what_they_stand_for) {
+  const int64_t k = blocked[_i].k, n = blocked[_i].n, bits = blocked[_i].bits, size = blocked[_i].size;
+  const int64_t blocks = (k + size - 1) / size, row = size * bits / 8, zero_row = (blocks * bits + 7) / 8;
+  uint8_t b[1024], zeros[64];
+  random_bytes(b, sizeof b, 11);
+  random_bytes(zeros, sizeof zeros, 12);
+  float *scale = random_floats(n * blocks, 13), *a = random_floats(3 * k, 14), *bias = random_floats(n, 15);
+  pare__onnx_model *onnx = model_new(17);
+  const int64_t a_dim[2] = {3, k}, b_dim[3] = {n, blocks, row}, s_dim[2] = {n, blocks}, z_dim[2] = {n, zero_row};
+  model_input(onnx, "a", PARE__ONNX_FLOAT, 2, a_dim);
+  if (blocked[_i].constant)
+    model_constant(onnx, "b", PARE__ONNX_UINT8, 3, b_dim, b);
+  else
+    model_input(onnx, "b", PARE__ONNX_UINT8, 3, b_dim);
+  model_constant(onnx, "s", PARE__ONNX_FLOAT, 2, s_dim, scale);
+  if (blocked[_i].zeros) model_constant(onnx, "z", PARE__ONNX_UINT8, 2, z_dim, zeros);
+  model_constant(onnx, "bias", PARE__ONNX_FLOAT, 1, &n, bias);
+  pare__onnx_node *node = model_node(onnx, "MatMulNBits", blocked[_i].zeros ? "a b s z - bias" : "a b s - - bias", "y");
+  node->domain = "com.microsoft";
+  pare__onnx_opset *opset;
+  OK(PARE__ONNX_APPEND(onnx->source, &onnx->opset_import, &opset));
+  *opset = (pare__onnx_opset){.domain = "com.microsoft", .version = 1};
+  node_int(onnx, node, "K", k);
+  node_int(onnx, node, "N", n);
+  node_int(onnx, node, "bits", bits);
+  node_int(onnx, node, "block_size", size);
+  pare_tensor *in[2] = {tensor_of(PARE_F32, 2, a_dim, a),
+                        blocked[_i].constant ? NULL : tensor_of(PARE_U8, 3, b_dim, b)};
+  pare_tensor *out = run(onnx, in);
+  float *found = floats_of(out);
+  const int64_t in_byte = 8 / bits, mask = (1 << bits) - 1;
+  for (int64_t e = 0; e < 3 * n; e++) {
+    const int64_t i = e / n, j = e % n;
+    double sum = (double)bias[j], size_of_sum = fabs(sum);
+    for (int64_t l = 0; l < k; l++) {
+      const int64_t block = l / size, at = l % size;
+      const int64_t q = b[(j * blocks + block) * row + at / in_byte] >> (at % in_byte * bits) & mask;
+      const int64_t z =
+          blocked[_i].zeros ? zeros[j * zero_row + block / in_byte] >> (block % in_byte * bits) & mask : (mask + 1) / 2;
+      const double term = (double)a[i * k + l] * (double)(q - z) * (double)scale[j * blocks + block];
+      sum += term;
+      size_of_sum += fabs(term);
+    }
+    ck_assert_msg(fabs((double)found[e] - sum) <= 1e-6 * size_of_sum + 1e-6, "element %lld: %g, expected %g",
+                  (long long)e, (double)found[e], sum);
+  }
+  float *const lists[] = {scale, a, bias, found};
+  for (size_t i = 0; i < 4; i++) free(lists[i]);
+  pare_tensor_close(in[0]);
+  pare_tensor_close(in[1]);
+  pare_tensor_close(out);
+}
+END_TEST
+
+/* ---- what does not fit ---- */
+
+START_TEST(scales_and_products_that_do_not_fit_are_refused) {
+  const int64_t dim[2] = {2, 3}, four = 4;
+  const float scale[4] = {1, 1, 1, 1};
+  const uint8_t bytes[8] = {0};
+  float data[6] = {0};
+  pare_tensor *x = tensor_of(PARE_F32, 2, dim, data), *q = tensor_of(PARE_U8, 2, dim, bytes), *out;
+  pare__onnx_model *onnx = model_new(21);
+  model_input(onnx, "x", PARE__ONNX_FLOAT, 2, dim);
+  model_constant(onnx, "s", PARE__ONNX_FLOAT, 1, &four, scale);
+  model_node(onnx, "QuantizeLinear", "x s", "y");
+  ck_assert_int_eq(try_run(onnx, &x, &out), PARE_ERR_SHAPE);
+
+  onnx = model_new(21);
+  model_input(onnx, "x", PARE__ONNX_FLOAT, 2, dim);
+  model_constant(onnx, "s", PARE__ONNX_FLOAT, 2, (const int64_t[]){2, 2}, scale);
+  node_int(onnx, model_node(onnx, "QuantizeLinear", "x s", "y"), "block_size", INT64_MAX);
+  ck_assert_int_eq(try_run(onnx, &x, &out), PARE_ERR_ARGUMENT);
+
+  onnx = model_new(21);
+  model_input(onnx, "a", PARE__ONNX_UINT8, 2, dim);
+  model_constant(onnx, "b", PARE__ONNX_INT8, 2, (const int64_t[]){4, 2}, bytes);
+  model_node(onnx, "MatMulInteger", "a b", "y");
+  ck_assert_int_eq(try_run(onnx, &q, &out), PARE_ERR_SHAPE);
+  ck_assert_ptr_nonnull(strstr(pare_message(), "[2, 3]"));
+
+  onnx = model_new(21);
+  model_input(onnx, "x", PARE__ONNX_FLOAT, 2, dim);
+  model_node(onnx, "MatMulInteger", "x x", "y");
+  ck_assert_int_eq(try_run(onnx, &x, &out), PARE_ERR_TYPE);
+  pare_tensor_close(x);
+  pare_tensor_close(q);
+}
+END_TEST
+
+#define COUNT(list) (int)(sizeof list / sizeof *list)
+
+int main(void) {
+  if (!mkdtemp(folder)) return EXIT_FAILURE;
+  TCase *tests = tcase_create("quantised operators");
+  tcase_add_unchecked_fixture(tests, open_context, close_context);
+  tcase_add_loop_test(tests, integer_products_are_exact, 0, COUNT(products));
+  tcase_add_loop_test(tests, quantised_values_come_back_within_half_a_step, 0, COUNT(quantisations));
+  tcase_add_loop_test(tests, weights_in_blocks_multiply_like_what_they_stand_for, 0, COUNT(blocked));
+  tcase_add_test(tests, scales_and_products_that_do_not_fit_are_refused);
+  return remove_folder(folder, run_tests("operators_quantise", tests));
+}
