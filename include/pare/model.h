@@ -14,9 +14,10 @@ typedef struct pare_model_options {
   const char *without; /* passes to leave out, separated by commas; "all": every one. NULL: none */
   bool no_plan;        /* run every node at once, as for graphs whose shapes depend on values */
   uint64_t loop_limit; /* most iterations of one Loop; 0: 2^31 */
+  bool any_shape;      /* take inputs of other shapes than the file declares, as long as its nodes do */
 } pare_model_options;
 #define PARE_MODEL_OPTIONS_INIT \
-  { 0, 0, 0 }
+  { 0, 0, 0, 0 }
 
 /* Opens an ONNX file, IR 3 and opset 7 or later: reads the graph, rewrites it, packs constant weights on the device.
  * Weights stay in the mapped file until they are needed. options NULL: the defaults.

@@ -20,7 +20,8 @@ typedef enum pare_case_status {
 PARE_API const char *pare_case_status_name(pare_case_status status); /* "pass"; "?" if none */
 
 typedef struct pare_verify_options {
-  double relative, absolute; /* floats: |a - r| <= absolute + relative |r|; integers and bool must be equal */
+  double relative, absolute; /* floats: |a - r| <= absolute + relative |r|, relative at least the spacing of the dtype;
+                                integers and bool must be equal */
   pare_model_options model;
 } pare_verify_options;
 #define PARE_VERIFY_OPTIONS_INIT \
