@@ -100,6 +100,16 @@ END_TEST
 START_TEST(every_call_failing_in_its_own_way) { fail_every_call(0); }
 END_TEST
 
+START_TEST(every_call_of_a_model_out_of_resources) {
+  char path[sizeof cache_folder + 16];
+  snprintf(path, sizeof path, "%s/model.onnx", cache_folder);
+  ck_assert(workload_write_model(path, SEED));
+  workload_use_model(path);
+  fail_every_call(CL_RESOURCES);
+  workload_use_model(NULL);
+}
+END_TEST
+
 static void note_distrust(pare_log_level level, const char *line, void *user) {
   (void)level;
   if (strstr(line, " is not used on ") != NULL) snprintf(user, sizeof distrusted, "%s", line);
@@ -178,6 +188,7 @@ int main(int argc, char **argv) {
   TCase *cases = tcase_create("driver calls");
   tcase_add_test(cases, every_call_out_of_resources);
   tcase_add_test(cases, every_call_failing_in_its_own_way);
+  tcase_add_test(cases, every_call_of_a_model_out_of_resources);
   tcase_add_test(cases, every_call_with_a_cold_cache);
   tcase_add_test(cases, a_lost_device_is_an_error_and_nothing_more);
   return remove_folder(cache_folder, run_tests("faults", cases));

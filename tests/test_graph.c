@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <pare/model.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -352,6 +353,63 @@ START_TEST(plans_and_passes_keep_the_results_of_random_graphs) {
 }
 END_TEST
 
+/* ---- threads ---- */
+
+enum { THREADS = 4, RUNS = 12 };
+
+typedef struct thread_job {
+  pare_model *model;
+  int number;
+  char problem[300];
+} thread_job;
+
+/* Batches of sizes that differ between threads and runs: plans come, go and share their memory. */
+static void *run_batches(void *user) {
+  thread_job *job = user;
+  for (int run = 0; run < RUNS && !job->problem[0]; run++) {
+    const int64_t rows = 1 + (job->number * 5 + run * 3) % 11, shape[2] = {rows, WIDTH};
+    float *data = random_floats(rows * WIDTH, (uint32_t)(job->number * 100 + run));
+    float *result = malloc((size_t)rows * WIDTH * sizeof *result);
+    pare_tensor *x = NULL, *out = NULL;
+    pare_status status = pare_tensor_from(context, PARE_F32, 2, shape, data, (size_t)rows * WIDTH * sizeof *data, &x);
+    if (status == PARE_OK) status = pare_model_run(job->model, &x, NULL, &out);
+    if (status == PARE_OK) status = pare_tensor_read(out, result, (size_t)rows * WIDTH * sizeof *result);
+    if (status != PARE_OK) snprintf(job->problem, sizeof job->problem, "%.290s", pare_message());
+    for (int64_t i = 0; i < rows && status == PARE_OK; i++) {
+      double largest = -INFINITY, sum = 0;
+      for (int k = 0; k < WIDTH; k++) largest = fmax(largest, 2.0 * (double)data[i * WIDTH + k]);
+      for (int k = 0; k < WIDTH; k++) sum += exp(2.0 * (double)data[i * WIDTH + k] - largest);
+      for (int k = 0; k < WIDTH; k++)
+        if (fabs(exp(2.0 * (double)data[i * WIDTH + k] - largest) / sum - (double)result[i * WIDTH + k]) > 1e-5)
+          snprintf(job->problem, sizeof job->problem, "run %d: element %d of row %d is wrong", run, k, (int)i);
+    }
+    pare_tensor_close(x);
+    pare_tensor_close(out);
+    free(data);
+    free(result);
+  }
+  return NULL;
+}
+
+START_TEST(threads_share_a_model_with_batches_of_any_size) {
+  pare__onnx_model *onnx = model_new(17);
+  model_input(onnx, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){-1, WIDTH});
+  model_node(onnx, "Add", "x x", "twice");
+  model_node(onnx, "Softmax", "twice", "y");
+  model_output(onnx, "y");
+  pare_model *model = opened(onnx, NULL);
+  pthread_t threads[THREADS];
+  thread_job jobs[THREADS];
+  for (int i = 0; i < THREADS; i++) {
+    jobs[i] = (thread_job){.model = model, .number = i};
+    ck_assert_int_eq(pthread_create(&threads[i], NULL, run_batches, &jobs[i]), 0);
+  }
+  for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+  for (int i = 0; i < THREADS; i++) ck_assert_msg(!jobs[i].problem[0], "thread %d: %s", i, jobs[i].problem);
+  pare_model_close(model);
+}
+END_TEST
+
 /* ---- passes ---- */
 
 static size_t nodes_of(pare_model *model, const char *op_type) {
@@ -449,6 +507,7 @@ int main(void) {
   tcase_add_loop_test(tests, values_that_live_together_never_overlap_in_memory, 0, 20);
   tcase_add_test(tests, a_value_larger_than_the_largest_buffer_is_no_plan);
   tcase_add_loop_test(tests, plans_and_passes_keep_the_results_of_random_graphs, 0, 20);
+  tcase_add_test(tests, threads_share_a_model_with_batches_of_any_size);
   tcase_add_test(tests, a_product_with_bias_and_written_out_gelu_is_one_node);
   tcase_add_test(tests, what_a_plan_foretells_is_what_is_taken);
   return remove_folder(folder, run_tests("graph", tests));

@@ -5,6 +5,8 @@
 #include <math.h>
 #include <stdint.h>
 
+#include "onnx_builder.h"
+
 enum { A_COUNT = WORKLOAD_ROWS * WORKLOAD_INNER, B_COUNT = WORKLOAD_INNER * WORKLOAD_COLUMNS };
 
 typedef struct inputs {
@@ -86,11 +88,59 @@ static pare_status submit_work(pare_tensor **tensors, pare_weights **weights) {
   return status;
 }
 
+/* ---- the same by a model ---- */
+
+static const char *model_path;
+
+void workload_use_model(const char *path) { model_path = path; }
+
+bool workload_write_model(const char *path, unsigned seed) {
+  inputs in;
+  make_inputs(seed, &in);
+  pare__onnx_model *onnx = model_new(17);
+  model_input(onnx, "a", PARE__ONNX_FLOAT, 2, (const int64_t[]){-1, WORKLOAD_INNER});
+  model_constant(onnx, "b", PARE__ONNX_FLOAT, 2, (const int64_t[]){WORKLOAD_INNER, WORKLOAD_COLUMNS}, in.b);
+  model_constant(onnx, "bias", PARE__ONNX_FLOAT, 1, (const int64_t[]){WORKLOAD_COLUMNS}, in.bias);
+  model_constant(onnx, "axes", PARE__ONNX_INT64, 1, (const int64_t[]){1}, (const int64_t[]){1});
+  model_node(onnx, "MatMul", "a b", "product");
+  model_node(onnx, "Add", "product bias", "sum");
+  model_node(onnx, "Relu", "sum", "hidden");
+  model_node(onnx, "Softmax", "hidden", "softmax");
+  node_int(onnx, model_node(onnx, "ReduceSum", "hidden axes", "total"), "keepdims", 0);
+  model_output(onnx, "softmax");
+  model_output(onnx, "total");
+  const bool written = pare__onnx_write(onnx, path, NULL) == PARE_OK;
+  pare__onnx_close(onnx);
+  return written;
+}
+
+static pare_status compute_by_model(pare_context *context, const inputs *in, workload_result *result) {
+  pare_model *model = NULL;
+  pare_tensor *a = NULL, *out[2] = {NULL, NULL};
+  pare_status status = pare_model_open(context, model_path, NULL, &model);
+  if (status == PARE_OK)
+    status = pare_tensor_from(context, PARE_F32, 2, (const int64_t[]){WORKLOAD_ROWS, WORKLOAD_INNER}, in->a,
+                              sizeof in->a, &a);
+  for (int run = 0; run < 2 && status == PARE_OK; run++) {
+    status = pare_model_run(model, &a, NULL, out);
+    if (status == PARE_OK) status = pare_tensor_read(out[0], result->softmax, sizeof result->softmax);
+    if (status == PARE_OK) status = pare_tensor_read(out[1], result->sum, sizeof result->sum);
+    for (int i = 0; i < 2; i++) {
+      pare_tensor_close(out[i]);
+      out[i] = NULL;
+    }
+  }
+  pare_tensor_close(a);
+  pare_model_close(model);
+  return status;
+}
+
 pare_status workload_compute(pare_context *context, unsigned seed, workload_result *result) {
   inputs in;
   pare_tensor *tensors[NTENSORS] = {NULL};
   pare_weights *weights = NULL;
   make_inputs(seed, &in);
+  if (model_path) return compute_by_model(context, &in, result);
   pare_status status = make_tensors(context, &in, tensors);
   if (status == PARE_OK) status = submit_work(tensors, &weights);
   if (status == PARE_OK) status = pare_tensor_read(tensors[SOFTMAX], result->softmax, sizeof result->softmax);

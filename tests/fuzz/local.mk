@@ -2,6 +2,7 @@
 FUZZERS_ALL = \
   tests/fuzz/fuzz_bytes \
   tests/fuzz/fuzz_database \
+  tests/fuzz/fuzz_model \
   tests/fuzz/fuzz_npy \
   tests/fuzz/fuzz_npz \
   tests/fuzz/fuzz_onnx \
@@ -28,6 +29,8 @@ tests_fuzz_fuzz_bytes_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_bytes_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_database_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_database_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_model_LDADD = $(fuzz_ldadd)
+tests_fuzz_fuzz_model_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_npy_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_npy_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_npz_LDADD = $(fuzz_ldadd)
