@@ -33,21 +33,33 @@ typedef struct geometry {
 
 #define TILE_NAME tile_inside
 #define EDGE 0
+#define POINT 0
 #include "convolve_direct_tile.cl"
 #undef TILE_NAME
 #undef EDGE
 #define TILE_NAME tile_edge
 #define EDGE 1
 #include "convolve_direct_tile.cl"
+#undef TILE_NAME
+#undef EDGE
+#undef POINT
+#define TILE_NAME tile_point
+#define EDGE 0
+#define POINT 1
+#include "convolve_direct_tile.cl"
 
 /* Stores pixels [first, last) of one block of channels, of which `lanes` are there. */
 static void finish(const SUM *sums, int first, int last, int lanes, __global const STORE(T2) *bias,
                    __global const STORE(T3) *residual, __global STORE(T4) *y, long channel, long pixel, int activation,
                    LIMIT low, LIMIT high) {
-  SUM before[LANES] = {0};
-  if (bias)
+  SUMS base = (SUMS)(0);
+  if (bias && lanes == LANES) {
+    base = LOADV(T2, LANES, bias, 0);
+  } else if (bias) {
+    SUM before[LANES] = {0};
     for (int l = 0; l < lanes; l++) before[l] = (SUM)LOAD(T2, bias, l);
-  const SUMS base = LOADV(TS, LANES, before, 0);
+    base = LOADV(TS, LANES, before, 0);
+  }
 #if Y_IS_BLOCKED
   for (int p = first; p < last; p++) {
     SUMS value = LOADV(TS, LANES, sums, p * LANES) + base;
@@ -73,15 +85,14 @@ static void finish(const SUM *sums, int first, int last, int lanes, __global con
 #endif
 }
 
-/* Group (i, j, n): part i of the tiles of all rows, blocks of channels from j NO on of all groups, batch n. */
-__attribute__((reqd_work_group_size(1, 1, 1))) __kernel void convolve_direct(CONVOLVE_ARGUMENTS) {
+/* Group (i, j, n): `chunk` tiles of all rows from i * chunk, `span` sets of NO blocks of channels of all groups from
+ * j * span, batch n. What the tiles of a chunk see of x stays in the second level cache for all of the sets. */
+__attribute__((reqd_work_group_size(1, 1, 1))) __kernel void convolve_direct(CONVOLVE_ARGUMENTS, int chunk, int span) {
   CONVOLVE_BEGIN;
-  const int part = get_global_id(0), parts = get_global_size(0), n = get_global_id(2);
-  const int blocks = (outputs + LANES - 1) / LANES, sets = (blocks + NO - 1) / NO;
-  const int g = get_global_id(1) / sets, block0 = get_global_id(1) % sets * NO, nblocks = min(NO, blocks - block0);
+  const int n = get_global_id(2), blocks = (outputs + LANES - 1) / LANES, sets = (blocks + NO - 1) / NO;
   const int taps = k_dims.x * k_dims.y * k_dims.z, parts_of_c = (channels + LANES - 1) / LANES;
   const int across = (y_dims.z + NP - 1) / NP;
-  const long tiles = (long)across * y_dims.x * y_dims.y;
+  const long tiles = (long)across * y_dims.x * y_dims.y, from = get_global_id(0) * (long)chunk;
   geometry e = {x_steps.s1 * (LANES / x_length),
                 x_length == 1 ? x_steps.s1 : x_steps.s2,
                 x_steps.s3,
@@ -94,22 +105,29 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void convolve_direct(CON
                 dilation,
                 stride.z,
                 (long)parts_of_c * taps * LANES * LANES};
-  x += X_AT((long)n, g * (long)channels);
-  w += ((long)g * blocks + block0) * e.w_block;
   SUM sums[NO * NP * LANES];
-  for (long t = tiles * part / parts; t < tiles * (part + 1) / parts; t++) {
-    const int line = t / across, pz = line / y_dims.y, py = line % y_dims.y, at = (int)(t % across) * NP;
-    const int px = max(0, min(at, y_dims.z - NP)), first = at - px, last = min(NP, y_dims.z - px);
-    const int z0 = pz * stride.x - pad.x, y0 = py * stride.y - pad.y, x0 = px * stride.z - pad.z;
-    if (x0 >= 0 && x0 + (NP - 1) * stride.z + (k_dims.z - 1) * dilation.z < x_dims.z)
-      tile_inside(&e, x, w, nblocks, z0, y0, x0, sums);
-    else
-      tile_edge(&e, x, w, nblocks, z0, y0, x0, sums);
-    for (int b = 0; b < nblocks; b++) {
-      const int o = (block0 + b) * LANES, channel = g * outputs + o;
-      const long to = Y_AT((long)n, channel) + pz * y_steps.s3 + py * y_steps.s4 + px * y_steps.s5;
-      finish(sums + b * NP * LANES, first, last, min(LANES, outputs - o), bias ? bias + channel : 0,
-             residual ? residual + to : 0, y + to, y_steps.s1, y_steps.s5, activation, low, high);
+  const int first_set = get_global_id(1) * span, last_set = min(first_set + span, sets * groups);
+  for (int set = first_set; set < last_set; set++) {
+    const int g = set / sets, block0 = set % sets * NO, nblocks = min(NO, blocks - block0);
+    __global const STORE(T0) *in = x + X_AT((long)n, g * (long)channels);
+    __global const STORE(T1) *weights = w + ((long)g * blocks + block0) * e.w_block;
+    for (long t = from; t < min(from + chunk, tiles); t++) {
+      const int line = t / across, pz = line / y_dims.y, py = line % y_dims.y, at = (int)(t % across) * NP;
+      const int px = max(0, min(at, y_dims.z - NP)), first = at - px, last = min(NP, y_dims.z - px);
+      const int z0 = pz * stride.x - pad.x, y0 = py * stride.y - pad.y, x0 = px * stride.z - pad.z;
+      const int inside = x0 >= 0 && x0 + (NP - 1) * stride.z + (k_dims.z - 1) * dilation.z < x_dims.z;
+      if (inside && taps == 1 && z0 >= 0 && z0 < x_dims.x && y0 >= 0 && y0 < x_dims.y)
+        tile_point(&e, in, weights, nblocks, z0, y0, x0, sums);
+      else if (inside)
+        tile_inside(&e, in, weights, nblocks, z0, y0, x0, sums);
+      else
+        tile_edge(&e, in, weights, nblocks, z0, y0, x0, sums);
+      for (int b = 0; b < nblocks; b++) {
+        const int o = (block0 + b) * LANES, channel = g * outputs + o;
+        const long to = Y_AT((long)n, channel) + pz * y_steps.s3 + py * y_steps.s4 + px * y_steps.s5;
+        finish(sums + b * NP * LANES, first, last, min(LANES, outputs - o), bias ? bias + channel : 0,
+               residual ? residual + to : 0, y + to, y_steps.s1, y_steps.s5, activation, low, high);
+      }
     }
   }
 }

@@ -51,6 +51,7 @@ static const shape shapes[] = {
     {2, 1, 1, 19, 33, {7, 13}, {3, 3}, {7, 13}, {{0}, {0}, {1, 1}, 0, PARE_ACTIVATION_RELU, 0, 0, 0, 0}},
     {2, 3, 2, 4, 6, {9, 8}, {2, 3}, {4, 10}, {{2, 1}, {2, 1}, {0, 2}, 2, PARE_ACTIVATION_NONE, 0, 0, 0, 0}},
     {2, 1, 11, 1, 1, {9, 21}, {3, 3}, {5, 11}, {{2, 2}, {1, 1}, {1, 1}, 11, PARE_ACTIVATION_NONE, 0, 0, 0, 0}},
+    {2, 2, 1, 37, 41, {9, 14}, {3, 3}, {9, 14}, {{0}, {0}, {1, 1}, 0, PARE_ACTIVATION_RELU, 0, 0, 0, 0}},
     {3, 1, 1, 3, 4, {4, 5, 6}, {2, 3, 2}, {5, 3, 7}, {{0}, {0}, {1, 0, 1}, 0, PARE_ACTIVATION_NONE, 0, 0, 0, 0}},
 };
 
@@ -125,11 +126,15 @@ static double expected_at(const instance *t, size_t index) {
   return o->activation == PARE_ACTIVATION_RELU && sum < 0 ? 0 : sum;
 }
 
+/* Exact, but for Winograd's algorithm, which serves many channels. */
 static void check_result(const instance *t, pare_tensor *y) {
+  const double tolerance = t->s.channels >= 32 ? 0.05 : 0;
   float *got = contents(y);
-  for (size_t i = 0; i < (size_t)pare_tensor_elements(y); i++)
-    ck_assert_msg((double)got[i] == expected_at(t, i), "element %zu: %g, expected %g", i, (double)got[i],
+  for (size_t i = 0; i < (size_t)pare_tensor_elements(y); i++) {
+    const double error = (double)got[i] - expected_at(t, i);
+    ck_assert_msg(error <= tolerance && error >= -tolerance, "element %zu: %g, expected %g", i, (double)got[i],
                   expected_at(t, i));
+  }
   free(got);
 }
 

@@ -162,22 +162,37 @@ static bool direct_accepts(const pare_device_info *info, const pare__problem *wh
          (dim[CONV_Y_LENGTH] == 1 || (dim[CONV_Y_LENGTH] == lanes && aligned));
 }
 
-static pare_status direct_launch(const pare__run *run) {
+/* Tiles of a group, whose part of x stays in the second level cache, and sets of channels. */
+static void direct_groups(const pare__run *run, int64_t sets, int64_t tiles, int64_t *chunk, int64_t *span) {
   const double least_flops = 1e6; /* of a group: worth its start */
+  const int64_t cache_bytes = 131072;
+  const int64_t *dim = run->piece->dim, no = pare__tuned(run, "NO"), np = pare__tuned(run, "NP");
+  const int64_t wanted = pare__div_up(8 * pare__device_info(run->device)->compute_units, dim[CONV_N]);
+  const double tile_flops = 2.0 * (double)(no * np * dim[CONV_W_LANES] * dim[CONV_C] * product3(dim + CONV_K));
+  const int64_t tile_bytes = np * product3(dim + CONV_STRIDE) * PARE__MAX(dim[CONV_C], 1) * 4;
+  const int64_t fewest = PARE__MIN(tiles, 4);
+  *chunk = PARE__MIN(cache_bytes / tile_bytes, pare__div_up(tiles, wanted));
+  *chunk = PARE__MAX(*chunk, (int64_t)PARE__MIN(least_flops / (tile_flops * (double)sets), (double)tiles));
+  *chunk = PARE__MAX(PARE__MAX(*chunk, fewest), 1);
+  const int64_t ranges = pare__div_up(wanted, pare__div_up(tiles, *chunk));
+  *span = PARE__MAX(pare__div_up(sets, ranges), 1);
+}
+
+static pare_status direct_launch(const pare__run *run) {
   const int64_t *dim = run->piece->dim, no = pare__tuned(run, "NO"), np = pare__tuned(run, "NP");
   if (is_empty(run->piece)) return PARE_OK;
   const int64_t blocks = pare__div_up(dim[CONV_O], dim[CONV_W_LANES]), sets = pare__div_up(blocks, no) * dim[CONV_G];
   const int64_t tiles = pare__div_up(dim[CONV_Y + 2], np) * dim[CONV_Y] * dim[CONV_Y + 1];
-  const double tile_flops = 2.0 * (double)(no * np * dim[CONV_W_LANES] * dim[CONV_C] * product3(dim + CONV_K));
-  const int64_t units = pare__device_info(run->device)->compute_units;
-  int64_t parts = pare__div_up(8 * units, sets * dim[CONV_N]);
-  parts = PARE__MIN(parts, (int64_t)((double)tiles * tile_flops / least_flops) + 1);
-  parts = PARE__MAX(1, PARE__MIN(parts, tiles));
+  int64_t chunk, span;
+  direct_groups(run, sets, tiles, &chunk, &span);
   char options[160];
   options_of(run->whole, dim[CONV_W_LANES], options, sizeof options);
   pare__args args = {0};
   push_arguments(&args, run);
-  const size_t global[] = {(size_t)parts, (size_t)sets, (size_t)dim[CONV_N]}, one[] = {1, 1, 1};
+  pare__arg_int(&args, (int32_t)chunk);
+  pare__arg_int(&args, (int32_t)span);
+  const size_t global[] = {(size_t)pare__div_up(tiles, chunk), (size_t)pare__div_up(sets, span), (size_t)dim[CONV_N]};
+  const size_t one[] = {1, 1, 1};
   return pare__run_kernel(run, "convolve_direct", options, 3, global, one, &args);
 }
 

@@ -65,3 +65,5 @@ libpare_internal_la_SOURCES += src/kernel/family_resample.h
 libpare_internal_la_SOURCES += src/kernel/family_interpolate.c
 libpare_internal_la_SOURCES += src/kernel/family_grid_sample.c
 libpare_internal_la_SOURCES += src/kernel/family_roi_align.c
+libpare_internal_la_SOURCES += src/kernel/family_winograd.c
+libpare_internal_la_SOURCES += src/kernel/family_winograd.h

@@ -51,14 +51,6 @@ static pare_status run_convolve(const pare__piece *piece) {
 
 static const pare__codelet convolve_codelet = {"convolve", run_convolve};
 
-typedef struct call {
-  pare_tensor *x, *bias, *residual, *y;
-  const pare_convolution_weights *weights;
-  const pare_convolution_options *options;
-  pare__window window;
-  int64_t block; /* channels of a block */
-} call;
-
 static void spatial(const pare_tensor *tensor, bool blocked, int64_t *dim, int64_t *stride) {
   const int rank = tensor->shape.rank - 2 - blocked;
   for (int d = 0; d < 3; d++) {
@@ -68,7 +60,7 @@ static void spatial(const pare_tensor *tensor, bool blocked, int64_t *dim, int64
   }
 }
 
-static void describe_whole(const call *c, pare__problem *whole) {
+static void describe_whole(const pare__convolution *c, pare__problem *whole) {
   memset(whole, 0, sizeof *whole);
   int64_t *dim = whole->dim;
   const pare_convolution_options *options = c->options;
@@ -85,9 +77,9 @@ static void describe_whole(const call *c, pare__problem *whole) {
   dim[CONV_X_CHANNEL] = dim[CONV_Y_CHANNEL] = 1;
   for (int d = 0; d < 3; d++) {
     dim[CONV_K + d] = c->weights->kernel[d];
-    dim[CONV_STRIDE + d] = c->window.stride[d];
-    dim[CONV_DILATION + d] = c->window.dilation[d];
-    dim[CONV_PAD + d] = c->window.pad[d];
+    dim[CONV_STRIDE + d] = c->window->stride[d];
+    dim[CONV_DILATION + d] = c->window->dilation[d];
+    dim[CONV_PAD + d] = c->window->pad[d];
   }
   dim[CONV_X_LENGTH] = options->x_blocked ? c->block : 1;
   dim[CONV_Y_LENGTH] = options->y_blocked ? c->block : 1;
@@ -120,8 +112,9 @@ static void flatten_pointwise(pare__problem *whole) {
   }
 }
 
-static pare_status submit(const call *c) {
+static pare_status submit(const pare__convolution *c) {
   if (pare__shape_elements(&c->y->shape) == 0) return PARE_OK;
+  if (c->weights->transformed) return pare__winograd_submit(c);
   convolve_params params;
   memset(&params, 0, sizeof params);
   describe_whole(c, &params.whole);
@@ -162,7 +155,7 @@ static pare_status submit(const call *c) {
 
 /* ---- checks ---- */
 
-static pare_status check_dtypes(const char *function, const call *c) {
+static pare_status check_dtypes(const char *function, const pare__convolution *c) {
   const pare_dtype x = c->x->dtype, w = c->weights->dtype, y = c->y->dtype;
   const bool integer = x == PARE_I16 && w == PARE_I16 && y == PARE_I32;
   const bool f64 = y == PARE_F64;
@@ -181,7 +174,7 @@ static pare_status check_dtypes(const char *function, const call *c) {
 }
 
 /* Is `tensor` [n, channels, …], or [n, blocks, …, block]? */
-static bool has_channels(const call *c, const pare_tensor *tensor, bool blocked, int64_t channels) {
+static bool has_channels(const pare__convolution *c, const pare_tensor *tensor, bool blocked, int64_t channels) {
   const int rank = tensor->shape.rank;
   const int64_t *dim = tensor->shape.dim;
   if (rank != c->weights->rank + 2 + blocked) return false;
@@ -189,7 +182,7 @@ static bool has_channels(const call *c, const pare_tensor *tensor, bool blocked,
   return dim[1] == channels;
 }
 
-static pare_status check_shapes(const char *function, const call *c) {
+static pare_status check_shapes(const char *function, const pare__convolution *c) {
   const pare_convolution_weights *weights = c->weights;
   const int64_t inputs = weights->groups * weights->channels, outputs = weights->groups * weights->outputs;
   char x[PARE__SHAPE_TEXT], y[PARE__SHAPE_TEXT];
@@ -202,9 +195,9 @@ static pare_status check_shapes(const char *function, const call *c) {
                       "[N, %lld, …] and [N, %lld, …]%s",
                       function, x, y, weights->rank, (long long)inputs, (long long)outputs, (long long)inputs,
                       (long long)outputs, c->options->x_blocked || c->options->y_blocked ? ", in blocks as asked" : "");
-  if (c->window.groups != weights->groups)
+  if (c->window->groups != weights->groups)
     return pare__fail(PARE_ERR_ARGUMENT, "%s: %lld groups; the weights were packed for %lld", function,
-                      (long long)c->window.groups, (long long)weights->groups);
+                      (long long)c->window->groups, (long long)weights->groups);
   const bool depthwise = weights->channels == 1 && weights->outputs == 1;
   if ((c->options->x_blocked || c->options->y_blocked) && weights->groups > 1 && !depthwise)
     return pare__fail(PARE_ERR_UNSUPPORTED,
@@ -222,7 +215,7 @@ static pare_status check_shapes(const char *function, const call *c) {
 static bool shares_memory(const pare_tensor *a, const pare_tensor *b) { return a && b && a->storage == b->storage; }
 
 /* y may be written where it is if its blocks are whole and no input lies there in another order. */
-static bool in_place(const call *c) {
+static bool in_place(const pare__convolution *c) {
   const pare__shape *y = &c->y->shape, *residual = c->residual ? &c->residual->shape : y;
   if (c->options->y_blocked && y->stride[y->rank - 1] != 1) return false;
   for (int d = 0; d < y->rank; d++)
@@ -231,7 +224,7 @@ static bool in_place(const call *c) {
   return !shares_memory(c->x, c->y) && !shares_memory(c->bias, c->y);
 }
 
-static pare_status run_through_scratch(call *c) {
+static pare_status run_through_scratch(pare__convolution *c) {
   pare_tensor *const y = c->y, *compact = NULL;
   c->y = NULL;
   PARE__TRY(pare__tensor_scratch(y->context, y->dtype, y->shape.rank, y->shape.dim, "a convolution", &c->y));
@@ -255,13 +248,25 @@ pare_status pare_convolve(pare_tensor *x, const pare_convolution_weights *weight
   PARE__TRY(pare__check_call(function, y, PARE__NAMED(x), PARE__OPTIONAL(bias), PARE__OPTIONAL(residual)));
   if (weights->context != y->context)
     return pare__fail(PARE_ERR_ARGUMENT, "%s: the weights belong to another context", function);
-  call c = {
-      .x = x, .bias = bias, .residual = residual, .y = y, .weights = weights, .options = options ? options : &plain};
+  pare__window window;
+  pare__convolution c = {.window = &window,
+
+                         .x = x,
+                         .bias = bias,
+                         .residual = residual,
+                         .y = y,
+                         .weights = weights,
+                         .options = options ? options : &plain};
   if ((unsigned)c.options->activation > PARE_ACTIVATION_CLIP)
     return pare__fail(PARE_ERR_ARGUMENT, "%s: activation %d; they are 0 to %d", function, (int)c.options->activation,
                       (int)PARE_ACTIVATION_CLIP);
   c.block = pare_convolution_block(y->context, y->dtype);
-  PARE__TRY(pare__window_set(function, weights->rank, c.options, &c.window));
+  PARE__TRY(pare__window_set(function, weights->rank, c.options, &window));
+  if (weights->transformed)
+    for (int d = 0; d < 3; d++)
+      if (window.stride[d] != 1 || window.dilation[d] != 1)
+        return pare__fail(PARE_ERR_ARGUMENT, "%s: stride %lld, dilation %lld; the weights were packed for 1 and 1",
+                          function, (long long)window.stride[d], (long long)window.dilation[d]);
   PARE__TRY(check_dtypes(function, &c));
   PARE__TRY(check_shapes(function, &c));
   pare_tensor *input = NULL, *line = NULL;

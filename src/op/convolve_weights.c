@@ -31,8 +31,7 @@ pare_status pare__window_set(const char *function, int rank, const pare_convolut
   return PARE_OK;
 }
 
-/* [g][o][c][taps] of the whole lanes, zeros past the weights; *out is to be closed. */
-static pare_status pad_lanes(pare_tensor *w, const int64_t *dim, int64_t lanes, pare_tensor **out) {
+pare_status pare__convolve_pad_lanes(pare_tensor *w, const int64_t dim[4], int64_t lanes, pare_tensor **out) {
   const int64_t whole[] = {dim[0], pare__round_up(dim[1], lanes), pare__round_up(dim[2], lanes), dim[3]};
   const int64_t none[4] = {0}, after[4] = {0, whole[1] - dim[1], whole[2] - dim[2], 0};
   pare_tensor *compact = NULL, *view = NULL;
@@ -53,7 +52,7 @@ static pare_status pad_lanes(pare_tensor *w, const int64_t *dim, int64_t lanes, 
 /* [g][blocks of o][blocks of c][taps][c][o] */
 static pare_status pack_lanes(pare_tensor *w, const int64_t *dim, int64_t lanes, pare_tensor **packed) {
   pare_tensor *padded = NULL, *split = NULL;
-  pare_status status = pad_lanes(w, dim, lanes, &padded);
+  pare_status status = pare__convolve_pad_lanes(w, dim, lanes, &padded);
   if (status == PARE_OK) {
     const int64_t blocks[] = {pare__div_up(dim[1], lanes), pare__div_up(dim[2], lanes)};
     const int64_t parts[] = {dim[0], blocks[0], lanes, blocks[1], lanes, dim[3]};
@@ -99,6 +98,15 @@ static pare_status describe_weights(const pare_tensor *w, const pare__window *wi
   return PARE_OK;
 }
 
+/* Enough channels to pay for the transforms, not so many that reading transformed weights, four times as large, takes
+ * longer than computing with plain ones. */
+static bool prefers_winograd(const pare_tensor *w, const pare__window *window) {
+  const int64_t few = 32, most = 320 * 320, *dim = w->shape.dim;
+  bool fits = w->shape.rank == 4 && dim[2] == 3 && dim[3] == 3 && window->groups == 1;
+  for (int d = 0; d < 3; d++) fits = fits && window->stride[d] == 1 && window->dilation[d] == 1;
+  return fits && (PARE__SMALL_FLOATS >> w->dtype & 1U) && dim[0] >= few && dim[1] >= few && dim[0] * dim[1] <= most;
+}
+
 static pare_status pack(pare_tensor *w, const pare__window *window, pare_convolution_weights *weights) {
   PARE__TRY(describe_weights(w, window, weights));
   const pare_device_info *info = pare__device_info(pare__context_device(w->context));
@@ -108,6 +116,8 @@ static pare_status pack(pare_tensor *w, const pare__window *window, pare_convolu
   if (depthwise || !pare__convolve_packs(info) || pare__shape_elements(&w->shape) == 0)
     return pack_plain(w, dim, &weights->packed);
   weights->lanes = pare__convolve_lanes(info, w->dtype);
+  weights->transformed = prefers_winograd(w, window);
+  if (weights->transformed) return pare__winograd_pack(w, weights->lanes, &weights->packed);
   return pack_lanes(w, dim, weights->lanes, &weights->packed);
 }
 

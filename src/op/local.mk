@@ -30,3 +30,4 @@ libpare_internal_la_SOURCES += src/op/convolve_blocks.c
 libpare_internal_la_SOURCES += src/op/convolve_weights.c
 libpare_internal_la_SOURCES += src/op/pool.c
 libpare_internal_la_SOURCES += src/op/resample.c
+libpare_internal_la_SOURCES += src/op/convolve_winograd.c
