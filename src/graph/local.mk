@@ -1,4 +1,5 @@
 # Floor 6: models as graphs.
+libpare_internal_la_SOURCES += src/graph/attention.h
 libpare_internal_la_SOURCES += src/graph/compose.h
 libpare_internal_la_SOURCES += src/graph/graph.h
 libpare_internal_la_SOURCES += src/graph/host.h
@@ -11,6 +12,7 @@ libpare_internal_la_SOURCES += src/graph/scope.h
 libpare_internal_la_SOURCES += src/graph/arrays.c
 libpare_internal_la_SOURCES += src/graph/attribute.c
 libpare_internal_la_SOURCES += src/graph/attributes_text.c
+libpare_internal_la_SOURCES += src/graph/attention.c
 libpare_internal_la_SOURCES += src/graph/call.c
 libpare_internal_la_SOURCES += src/graph/compose.c
 libpare_internal_la_SOURCES += src/graph/content.c
@@ -62,3 +64,5 @@ libpare_internal_la_SOURCES += src/graph/operators_triangle.c
 libpare_internal_la_SOURCES += src/graph/operators_select.c
 libpare_internal_la_SOURCES += src/graph/operators_einsum.c
 libpare_internal_la_SOURCES += src/graph/operators_signal.c
+libpare_internal_la_SOURCES += src/graph/operators_attention.c
+libpare_internal_la_SOURCES += src/graph/operators_transformer.c

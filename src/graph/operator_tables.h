@@ -28,7 +28,9 @@
   X(triangle) \
   X(select) \
   X(einsum) \
-  X(signal)
+  X(signal) \
+  X(attention) \
+  X(transformer)
 /* clang-format on */
 
 #define PARE__OPERATOR_TABLE(family) extern const pare__operator pare__operators_##family[];

@@ -1,0 +1,43 @@
+/* Scaled dot-product attention, composed of products and softmax. SPDX-License-Identifier: Apache-2.0
+ *
+ * out = softmax(softcap(scale Q K^T) + mask) V (Vaswani et al. 2017), softcap(x) = c tanh(x / c). Scores are f32, f64
+ * for f64. */
+#ifndef PARE_GRAPH_ATTENTION_H
+#define PARE_GRAPH_ATTENTION_H
+
+#include "graph/operator.h"
+
+typedef struct pare__attention {
+  pare__call *call;
+  pare_dtype dtype;               /* of query, key and value */
+  int64_t batch, heads, kv_heads; /* heads is a multiple of kv_heads: queries share keys and values */
+  int64_t queries, keys, size, value_size;
+  double scale, softcap; /* softcap 0: none */
+  pare_tensor *query;    /* [batch, heads, queries, size], a view of any strides, as all three */
+  pare_tensor *key;      /* [batch, kv_heads, keys, size] */
+  pare_tensor *value;    /* [batch, kv_heads, keys, value_size] */
+  pare_tensor *scores;   /* [batch, heads, queries, keys] */
+} pare__attention;
+
+/* Reads the shapes of query, key and value, and checks that they fit. */
+pare_status pare__attention_begin(pare__attention *attention);
+/* scores = scale Q K^T */
+pare_status pare__attention_scores(pare__attention *attention);
+/* scores = softcap(scores) */
+pare_status pare__attention_softcap(pare__attention *attention);
+/* Adds a mask of floats, or makes `least` of the scores where a mask of bool is false; it broadcasts to the scores.
+ * Its last dimension may be shorter than the keys: nobody attends to those beyond. */
+pare_status pare__attention_mask(pare__attention *attention, pare_tensor *mask, double least);
+/* Query i attends to keys up to i + offset; offset: an i64 tensor that broadcasts to [batch, 1, 1, 1]. */
+pare_status pare__attention_causal(pare__attention *attention, pare_tensor *offset, double least);
+/* Nobody attends to keys from length[b] on; length: integers [batch]. */
+pare_status pare__attention_lengths(pare__attention *attention, pare_tensor *length, double least);
+/* scores = softmax(scores) */
+pare_status pare__attention_softmax(pare__attention *attention);
+/* out [batch, heads, queries, value_size], a view of any strides, = scores V */
+pare_status pare__attention_values(pare__attention *attention, pare_tensor *out);
+
+/* [batch, length, heads * size] as [batch, heads, length, size]: a view. */
+pare_status pare__heads_of(pare__call *call, pare_tensor *tensor, int64_t heads, pare_tensor **out);
+
+#endif

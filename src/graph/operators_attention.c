@@ -1,0 +1,299 @@
+/* Attention as ONNX and ONNX Runtime have it, and what transformers put around it. SPDX-License-Identifier: Apache-2.0
+ */
+#include <math.h>
+#include <pare/elementwise.h>
+#include <pare/gemm.h>
+#include <pare/index.h>
+#include <pare/move.h>
+#include <pare/normalise.h>
+#include <pare/reduce.h>
+#include <string.h>
+
+#include "graph/attention.h"
+#include "graph/compose.h"
+#include "graph/operator_tables.h"
+
+/* Output i: the past (input `past`, may be left out) and *now after it, which becomes the result. */
+static pare_status extend(pare__call *call, unsigned past, unsigned i, pare_tensor **now) {
+  pare_tensor *before, *all;
+  PARE__TRY(pare__call_tensor(call, past, &before));
+  if (!before && !pare__call_wants(call, i)) return PARE_OK;
+  if (before && (before->shape.rank != 4 || (*now)->shape.rank != 4))
+    return pare__call_fail(call, PARE_ERR_SHAPE, "input %u has rank %d; it must be 4", past, before->shape.rank);
+  int64_t dim[PARE_MAX_RANK];
+  memcpy(dim, (*now)->shape.dim, sizeof dim);
+  if (before) dim[2] += before->shape.dim[2];
+  PARE__TRY(pare__call_output(call, i, (*now)->dtype, (*now)->shape.rank, dim, &all));
+  if (before)
+    PARE__TRY(pare_concat(2, (pare_tensor *const[]){before, *now}, 2, all));
+  else
+    PARE__TRY(pare_copy(*now, all));
+  *now = all;
+  return PARE_OK;
+}
+
+/* Output 0, as [batch, queries, heads * value_size] or with heads apart; *out is a view [batch, heads, queries,
+ * value_size]. */
+static pare_status attention_output(const pare__attention *a, bool joined, pare_tensor **out) {
+  const int64_t apart[4] = {a->batch, a->heads, a->queries, a->value_size};
+  const int64_t together[3] = {a->batch, a->queries, a->heads * a->value_size};
+  if (!joined) return pare__call_output(a->call, 0, a->dtype, 4, apart, out);
+  PARE__TRY(pare__call_output(a->call, 0, a->dtype, 3, together, out));
+  return pare__heads_of(a->call, *out, a->heads, out);
+}
+
+/* ---- ai.onnx Attention ---- */
+
+static pare_status give_scores(const pare__attention *a, bool now) {
+  if (!now || !pare__call_wants(a->call, 3)) return PARE_OK;
+  pare_tensor *out;
+  PARE__TRY(pare__call_output(a->call, 3, a->dtype, 4, a->scores->shape.dim, &out));
+  return pare_cast(a->scores, out);
+}
+
+/* Queries come after the keys of the past; with a cache kept outside they are the last of its valid ones. */
+static pare_status causal_offset(const pare__attention *a, pare_tensor *length, pare_tensor **offset) {
+  const bool has_past = pare__call_has(a->call, 4);
+  if (!length || has_past)
+    return pare__call_scalar(a->call, PARE_I64, has_past ? (double)a->call->input[4]->shape.dim[2] : 0, offset);
+  const int64_t dim[4] = {a->batch, 1, 1, 1};
+  pare_tensor *queries;
+  PARE__TRY(pare__call_cast(a->call, length, PARE_I64, &length));
+  PARE__TRY(pare__call_reshaped(a->call, length, 4, dim, &length));
+  PARE__TRY(pare__call_scalar(a->call, PARE_I64, (double)a->queries, &queries));
+  PARE__TRY(pare__call_scratch(a->call, PARE_I64, 4, dim, offset));
+  return pare_binary(PARE_BINARY_sub, length, queries, *offset);
+}
+
+static pare_status run_attention(pare__attention *a, int64_t mode) {
+  const double nobody = (double)-INFINITY;
+  pare__call *call = a->call;
+  pare_tensor *mask, *length, *offset;
+  PARE__TRY(pare__call_tensor(call, 3, &mask));
+  PARE__TRY(pare__call_tensor(call, 6, &length));
+  PARE__TRY(pare__attention_scores(a));
+  PARE__TRY(give_scores(a, mode == 0));
+  PARE__TRY(pare__attention_softcap(a));
+  PARE__TRY(give_scores(a, mode == 1 && a->softcap > 0));
+  if (mask) PARE__TRY(pare__attention_mask(a, mask, nobody));
+  if (pare__call_get_int(call, "is_causal", 0) != 0) {
+    PARE__TRY(causal_offset(a, length, &offset));
+    PARE__TRY(pare__attention_causal(a, offset, nobody));
+  }
+  if (length) PARE__TRY(pare__attention_lengths(a, length, nobody));
+  PARE__TRY(give_scores(a, mode == 2 || (mode == 1 && !(a->softcap > 0))));
+  PARE__TRY(pare__attention_softmax(a));
+  return give_scores(a, mode == 3);
+}
+
+static pare_status attention(pare__call *call) {
+  PARE__TRY(pare__call_check(call, 3, 7));
+  pare__attention a = {.call = call};
+  pare_tensor *out;
+  PARE__TRY(pare__call_tensor(call, 0, &a.query));
+  PARE__TRY(pare__call_tensor(call, 1, &a.key));
+  PARE__TRY(pare__call_tensor(call, 2, &a.value));
+  const bool joined = a.query->shape.rank == 3;
+  if (joined) {
+    const int64_t kv_heads = pare__call_get_int(call, "kv_num_heads", 0);
+    PARE__TRY(pare__heads_of(call, a.query, pare__call_get_int(call, "q_num_heads", 0), &a.query));
+    PARE__TRY(pare__heads_of(call, a.key, kv_heads, &a.key));
+    PARE__TRY(pare__heads_of(call, a.value, kv_heads, &a.value));
+  }
+  PARE__TRY(extend(call, 4, 1, &a.key));
+  PARE__TRY(extend(call, 5, 2, &a.value));
+  a.scale = pare__call_get_float(call, "scale", 0);
+  a.softcap = pare__call_get_float(call, "softcap", 0);
+  const int64_t mode = pare__call_get_int(call, "qk_matmul_output_mode", 0);
+  if (mode < 0 || mode > 3)
+    return pare__call_fail(call, PARE_ERR_ARGUMENT, "qk_matmul_output_mode is %lld; it must be 0 to 3",
+                           (long long)mode);
+  PARE__TRY(pare__attention_begin(&a));
+  PARE__TRY(run_attention(&a, mode));
+  PARE__TRY(attention_output(&a, joined, &out));
+  return pare__attention_values(&a, out);
+}
+
+/* ---- com.microsoft Attention and MultiHeadAttention ---- */
+
+/* The padding mask of ONNX Runtime: [batch] lengths; or 1 for keys that count and 0 for others, of [batch, keys] or
+ * [batch, queries, keys]. */
+static pare_status padding_mask(pare__attention *a, unsigned i) {
+  pare__call *call = a->call;
+  if (!pare__call_has(call, i)) return PARE_OK;
+  const double least = pare__call_get_float(call, "mask_filter_value", -10000);
+  pare_tensor *mask, *kept, *zero;
+  PARE__TRY(pare__call_tensor(call, i, &mask));
+  const pare__shape *shape = &mask->shape;
+  if (shape->rank == 1 && shape->dim[0] == a->batch) return pare__attention_lengths(a, mask, least);
+  if (shape->rank < 2 || shape->rank > 3 || shape->dim[0] != a->batch || shape->dim[shape->rank - 1] != a->keys)
+    return pare__call_fail(call, PARE_ERR_UNSUPPORTED,
+                           "a padding mask of rank %d is none of [batch], [batch, keys], "
+                           "[batch, queries, keys]",
+                           shape->rank);
+  const int64_t dim[4] = {a->batch, 1, shape->rank == 3 ? shape->dim[1] : 1, a->keys};
+  PARE__TRY(pare__call_scalar(call, mask->dtype, 0, &zero));
+  PARE__TRY(pare__call_scratch(call, PARE_BOOL, shape->rank, shape->dim, &kept));
+  PARE__TRY(pare_binary(PARE_BINARY_not_equal, mask, zero, kept));
+  PARE__TRY(pare__call_reshaped(call, kept, 4, dim, &kept));
+  /* the reference adds the filter value to the score, and so does this: rows without a key keep their order */
+  pare_tensor *added, *filter, *none;
+  const pare_dtype dtype = a->scores->dtype;
+  PARE__TRY(pare__call_scalar(call, dtype, least, &filter));
+  PARE__TRY(pare__call_scalar(call, dtype, 0, &none));
+  PARE__TRY(pare__call_scratch(call, dtype, 4, dim, &added));
+  PARE__TRY(pare_ternary(PARE_TERNARY_where, kept, none, filter, added));
+  return pare_binary(PARE_BINARY_add, a->scores, added, a->scores);
+}
+
+/* Scores with the masks of ONNX Runtime; bias: input that is added to them; past: keys before the queries. */
+static pare_status run_runtime_attention(pare__attention *a, unsigned mask, unsigned bias, int64_t past) {
+  pare__call *call = a->call;
+  pare_tensor *added, *offset, *out;
+  PARE__TRY(pare__attention_begin(a));
+  PARE__TRY(pare__attention_scores(a));
+  PARE__TRY(pare__call_tensor(call, bias, &added));
+  if (added) PARE__TRY(pare__attention_mask(a, added, 0));
+  PARE__TRY(padding_mask(a, mask));
+  if (pare__call_get_int(call, "unidirectional", 0) != 0) {
+    PARE__TRY(pare__call_scalar(call, PARE_I64, (double)past, &offset));
+    PARE__TRY(pare__attention_causal(a, offset, -3.4028234663852886e38));
+  }
+  PARE__TRY(pare__attention_softmax(a));
+  PARE__TRY(attention_output(a, true, &out));
+  return pare__attention_values(a, out);
+}
+
+/* part = part + bias[first …]; in scratch, for the part may be an input. */
+static pare_status add_bias(pare__call *call, pare_tensor *bias, int64_t first, pare_tensor **part) {
+  if (!bias) return PARE_OK;
+  const pare__shape *shape = &(*part)->shape;
+  pare_tensor *sum;
+  PARE__TRY(pare__call_slice(call, bias, 0, first, shape->dim[shape->rank - 1], 1, &bias));
+  PARE__TRY(pare__call_scratch(call, (*part)->dtype, shape->rank, shape->dim, &sum));
+  PARE__TRY(pare_binary(PARE_BINARY_add, *part, bias, sum));
+  *part = sum;
+  return PARE_OK;
+}
+
+/* Output 1: keys and values [2, batch, heads, length, size] after those of the past, of which there are `before`. */
+static pare_status extend_both(pare__call *call, pare_tensor *past, int64_t before, pare__attention *a) {
+  if (!past && !pare__call_wants(call, 1)) return PARE_OK;
+  const int64_t *now = a->key->shape.dim, dim[5] = {2, now[0], now[1], now[2] + before, now[3]};
+  pare_tensor *present, *place, *old, **part[2] = {&a->key, &a->value};
+  if (past && past->shape.rank != 5)
+    return pare__call_fail(call, PARE_ERR_SHAPE, "its past has rank %d; it must be 5", past->shape.rank);
+  PARE__TRY(pare__call_output(call, 1, a->key->dtype, 5, dim, &present));
+  for (int i = 0; i < 2; i++) {
+    PARE__TRY(pare__call_at(call, present, 0, i, &place));
+    if (past) {
+      PARE__TRY(pare__call_at(call, past, 0, i, &old));
+      PARE__TRY(pare_concat(2, (pare_tensor *const[]){old, *part[i]}, 2, place));
+    } else {
+      PARE__TRY(pare_copy(*part[i], place));
+    }
+    *part[i] = place;
+  }
+  return PARE_OK;
+}
+
+/* Input, weights [in, q + k + v], bias, mask, past [2, batch, heads, …], bias of scores. */
+static pare_status runtime_attention(pare__call *call) {
+  PARE__TRY(pare__call_check(call, 2, 6));
+  pare__attention a = {.call = call, .scale = pare__call_get_float(call, "scale", 0)};
+  pare_tensor *x, *weights, *bias, *all, *past;
+  PARE__TRY(pare__call_tensor(call, 0, &x));
+  PARE__TRY(pare__call_tensor(call, 1, &weights));
+  PARE__TRY(pare__call_tensor(call, 2, &bias));
+  PARE__TRY(pare__call_tensor(call, 4, &past));
+  const int64_t heads = pare__call_get_int(call, "num_heads", 0);
+  if (x->shape.rank != 3 || weights->shape.rank != 2)
+    return pare__call_fail(call, PARE_ERR_SHAPE, "its input and weights have ranks %d and %d; 3 and 2 are needed",
+                           x->shape.rank, weights->shape.rank);
+  int64_t size[3], total = weights->shape.dim[1];
+  size_t count;
+  PARE__TRY(pare__call_get_ints(call, "qkv_hidden_sizes", size, 3, &count));
+  if (count != 3) size[0] = size[1] = size[2] = total / 3;
+  if (size[0] < 1 || size[1] < 1 || size[2] < 1 || size[0] > total || size[1] > total - size[0] ||
+      size[0] + size[1] + size[2] != total)
+    return pare__call_fail(call, PARE_ERR_SHAPE, "%lld columns of weights are not those of query, key and value",
+                           (long long)total);
+  const int64_t dim[3] = {x->shape.dim[0], x->shape.dim[1], total};
+  PARE__TRY(pare__call_scratch(call, x->dtype, 3, dim, &all));
+  const pare_weights *packed = call->node->prepared;
+  PARE__TRY(packed ? pare_gemm_packed(x, packed, bias, NULL, all) : pare_gemm(x, weights, bias, NULL, all));
+  pare_tensor **part[3] = {&a.query, &a.key, &a.value};
+  int64_t first = 0;
+  for (int i = 0; i < 3; first += size[i++]) {
+    PARE__TRY(pare__call_slice(call, all, 2, first, size[i], 1, part[i]));
+    PARE__TRY(pare__heads_of(call, *part[i], heads, part[i]));
+  }
+  const int64_t before = past && past->shape.rank == 5 ? past->shape.dim[3] : 0;
+  PARE__TRY(extend_both(call, past, before, &a));
+  return run_runtime_attention(&a, 3, 5, before);
+}
+
+static void weights_close(void *prepared) { pare_weights_close(prepared); }
+
+static pare_status runtime_attention_prepare(pare__call *call, pare__node *node) {
+  if (!pare__call_has(call, 1) || call->input[1]->shape.rank != 2) return PARE_OK;
+  const pare_dtype dtype = call->input[1]->dtype;
+  if (!pare__dtype_is_float(dtype) || dtype == PARE_F64 || pare__shape_elements(&call->input[1]->shape) == 0)
+    return PARE_OK;
+  pare_tensor *weights;
+  pare_weights *packed;
+  PARE__TRY(pare__call_tensor(call, 1, &weights));
+  PARE__TRY(pare_weights_pack(weights, false, &packed));
+  node->prepared = packed;
+  node->prepared_close = weights_close;
+  return PARE_OK;
+}
+
+/* Query, key and value; key and value may be packed into the query [batch, length, heads, 3, size] or the key
+ * [batch, length, heads, 2, size]; those of another sequence may come with their heads apart. */
+static pare_status take_heads(pare__attention *a, int64_t heads) {
+  pare__call *call = a->call;
+  pare_tensor *bias, **part[3] = {&a->query, &a->key, &a->value};
+  PARE__TRY(pare__call_tensor(call, 3, &bias));
+  for (unsigned i = 0; i < 3; i++) PARE__TRY(pare__call_tensor(call, i, part[i]));
+  for (int i = 0; i < 2; i++) { /* query, then key: does it hold those after it? */
+    pare_tensor *packed = *part[i];
+    if (!packed || packed->shape.rank != 5) continue;
+    if (packed->shape.dim[3] != 3 - i || bias)
+      return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "input %d packs %lld parts%s; %d without a bias are possible",
+                             i, (long long)packed->shape.dim[3], bias ? " and there is a bias" : "", 3 - i);
+    for (int k = i; k < 3; k++) {
+      PARE__TRY(pare__call_at(call, packed, 3, k - i, part[k]));
+      PARE__TRY(pare__call_permuted(call, *part[k], (const int[]){0, 2, 1, 3}, part[k]));
+    }
+  }
+  int64_t first = 0;
+  for (int i = 0; i < 3; i++) {
+    if (!*part[i]) return pare__call_fail(call, PARE_ERR_FORMAT, "input %d is left out", i);
+    if ((*part[i])->shape.rank != 3) continue;
+    const int64_t size = (*part[i])->shape.dim[2];
+    PARE__TRY(add_bias(call, bias, first, part[i]));
+    first += size;
+    PARE__TRY(pare__heads_of(call, *part[i], heads, part[i]));
+  }
+  return PARE_OK;
+}
+
+static pare_status multi_head_attention(pare__call *call) {
+  PARE__TRY(pare__call_check(call, 1, 8));
+  pare__attention a = {.call = call, .scale = pare__call_get_float(call, "scale", 0)};
+  PARE__TRY(take_heads(&a, pare__call_get_int(call, "num_heads", 0)));
+  PARE__TRY(extend(call, 6, 1, &a.key));
+  PARE__TRY(extend(call, 7, 2, &a.value));
+  const int64_t past = pare__call_has(call, 6) ? call->input[6]->shape.dim[2] : 0;
+  return run_runtime_attention(&a, 4, 5, past);
+}
+
+#define MICROSOFT(op, function, prepare) \
+  { "com.microsoft", op, 1, 0, PARE__ON_DEVICE, function, NULL, prepare, .types = "floats" }
+const pare__operator pare__operators_attention[] = {
+    {"", "Attention", 23, 0, PARE__ON_DEVICE, attention, NULL, .types = "floats"},
+    MICROSOFT("Attention", runtime_attention, runtime_attention_prepare),
+    MICROSOFT("MultiHeadAttention", multi_head_attention, NULL),
+    {0},
+};
