@@ -82,6 +82,11 @@ TESTS += tests/test_cli.sh tests/test_install.sh
 dist_check_SCRIPTS += tests/test_cli.sh tests/test_install.sh
 EXTRA_DIST += tests/cli/complete.bash tests/cli/complete.zsh
 
+# The ONNX backend suite, whole.
+dist_check_SCRIPTS += tests/test_conformance.sh
+TESTS += tests/test_conformance.sh
+EXTRA_DIST += tests/conformance/onnx-1.12.tsv
+
 # The first result, cold and warm. The program is the benchmark's, too.
 check_PROGRAMS += tests/bench/first_result
 tests_bench_first_result_LDADD = libpare_internal.la
