@@ -18,6 +18,7 @@ dist_zshcompletion_DATA = doc/completion/zsh/_pare
 # Read in the source tree and beside the examples.
 dist_doc_DATA = README.md
 dist_doc_DATA += doc/index.md
+dist_doc_DATA += doc/operators.md
 dist_doc_DATA += doc/add-a-kernel.md
 dist_doc_DATA += doc/benchmarks.md
 dist_doc_DATA += doc/cache.md

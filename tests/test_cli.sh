@@ -238,6 +238,7 @@ for shell in bash zsh; do
   for word in gemm all; do grep -q "<bench --kernel> $word" "$folder/out" || fail "$shown: bench --kernel $word"; done
   says out "<cache> clear"
   says out "<help> selectors"
+  says out "<inspect --show> memory"
   says out "<--log> debug"
   says out "<-d> gpu"
 done

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/dtype.h"
 #include "format/npz.h"
@@ -117,6 +118,9 @@ static pare_status open_file(const char *path, pare_arrays *arrays) {
   } else if (kind == KIND_PB) {
     PARE__TRY(pare__onnx_tensor_open(path, &arrays->source, &arrays->tensor));
     arrays->count = 1;
+  } else if (kind == KIND_UNKNOWN && access(path, R_OK) == 0) {
+    return pare__fail(PARE_ERR_FORMAT, "%s is no .npy, .npz or .pb file: neither its first bytes nor its name say so",
+                      path);
   } else {
     arrays->count = 1;
   }
@@ -124,7 +128,6 @@ static pare_status open_file(const char *path, pare_arrays *arrays) {
   if (!arrays->kept) return pare__fail_memory("arrays", arrays->count * sizeof *arrays->kept);
   if (arrays->npz || arrays->source) return PARE_OK;
   kept_array *kept = &arrays->kept[0];
-  /* What has no known beginning and ending: the message says what an .npy file begins with, or that there is none. */
   PARE__TRY(pare__npy_open(path, &kept->array));
   PARE__TRY(show_array("", &kept->array, &kept->shown));
   kept->read = true;

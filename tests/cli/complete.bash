@@ -15,5 +15,6 @@ while IFS=$'\t' read -r kind name _; do
   offer "$name" ''
 done < <("$program" help --machine)
 offer bench --kernel ''
+offer inspect --show ''
 offer --log ''
 offer -d ''
