@@ -234,6 +234,153 @@ START_TEST(weights_in_blocks_multiply_like_what_they_stand_for) {
 }
 END_TEST
 
+/* ---- com.microsoft ---- */
+
+static pare__onnx_node *contributed(pare__onnx_model *onnx, const char *op, const char *inputs) {
+  pare__onnx_node *node = model_node(onnx, op, inputs, "y");
+  node->domain = "com.microsoft";
+  pare__onnx_opset *opset;
+  OK(PARE__ONNX_APPEND(onnx->source, &onnx->opset_import, &opset));
+  *opset = (pare__onnx_opset){.domain = "com.microsoft", .version = 1};
+  return node;
+}
+
+/* The activations lose half a step of their range each. */
+START_TEST(a_dynamically_quantised_product_is_near_the_product) {
+  enum { M = 3, K = 24, N = 10 };
+  const int64_t a_dim[2] = {M, K}, b_dim[2] = {K, N}, n = N;
+  const bool constant = _i & 1, is_signed = _i & 2;
+  uint8_t b[K * N];
+  random_bytes(b, sizeof b, 21);
+  const uint8_t zero[N] = {128, 128, 128, 128, 128, 128, 128, 128, 128, 128};
+  float *a = random_floats(M * K, 22), *scale = random_floats(N, 23), *bias = random_floats(N, 24);
+  for (int j = 0; j < N; j++) scale[j] = fabsf(scale[j]) / 100 + 0.001f;
+  const int32_t type = is_signed ? PARE__ONNX_INT8 : PARE__ONNX_UINT8;
+  pare__onnx_model *onnx = model_new(17);
+  model_input(onnx, "a", PARE__ONNX_FLOAT, 2, a_dim);
+  if (constant)
+    model_constant(onnx, "b", type, 2, b_dim, b);
+  else
+    model_input(onnx, "b", type, 2, b_dim);
+  model_constant(onnx, "s", PARE__ONNX_FLOAT, 1, &n, scale);
+  if (!is_signed) model_constant(onnx, "z", type, 1, &n, zero);
+  model_constant(onnx, "bias", PARE__ONNX_FLOAT, 1, &n, bias);
+  contributed(onnx, "DynamicQuantizeMatMul", is_signed ? "a b s - bias" : "a b s z bias");
+  pare_tensor *in[2] = {tensor_of(PARE_F32, 2, a_dim, a),
+                        constant ? NULL : tensor_of(is_signed ? PARE_I8 : PARE_U8, 2, b_dim, b)};
+  pare_tensor *out = run(onnx, in);
+  float *found = floats_of(out);
+  for (int e = 0; e < M * N; e++) {
+    const int i = e / N, j = e % N;
+    double sum = (double)bias[j], lost = 0;
+    for (int l = 0; l < K; l++) {
+      const double weight = (double)(is_signed ? (int8_t)b[l * N + j] : b[l * N + j] - 128) * (double)scale[j];
+      sum += (double)a[i * K + l] * weight;
+      lost += fabs(weight) * 2 / 255 * 0.51; /* the activations lie in [-1, 1) */
+    }
+    ck_assert_msg(fabs((double)found[e] - sum) <= lost, "element %d: %g, expected %g within %g", e, (double)found[e],
+                  sum, lost);
+  }
+  float *const lists[] = {a, scale, bias, found};
+  for (size_t i = 0; i < 4; i++) free(lists[i]);
+  pare_tensor_close(in[0]);
+  pare_tensor_close(in[1]);
+  pare_tensor_close(out);
+}
+END_TEST
+
+START_TEST(a_quantised_gemm_is_exact_before_it_is_scaled) {
+  enum { M = 3, K = 9, N = 4 };
+  const int64_t a_dim[2] = {M, K}, b_dim[2] = {N, K}, n = N;
+  uint8_t a[M * K], b[N * K];
+  random_bytes(a, sizeof a, 31);
+  random_bytes(b, sizeof b, 32);
+  const float a_scale = 0.5f, b_scale = 0.25f;
+  const uint8_t a_zero = 100, b_zero = 7;
+  const int32_t c[N] = {1, -2, 300, 4};
+  pare__onnx_model *onnx = model_new(17);
+  model_input(onnx, "a", PARE__ONNX_UINT8, 2, a_dim);
+  model_constant(onnx, "as", PARE__ONNX_FLOAT, 0, NULL, &a_scale);
+  model_constant(onnx, "az", PARE__ONNX_UINT8, 0, NULL, &a_zero);
+  model_constant(onnx, "b", PARE__ONNX_UINT8, 2, b_dim, b);
+  model_constant(onnx, "bs", PARE__ONNX_FLOAT, 0, NULL, &b_scale);
+  model_constant(onnx, "bz", PARE__ONNX_UINT8, 0, NULL, &b_zero);
+  model_constant(onnx, "c", PARE__ONNX_INT32, 1, &n, c);
+  node_int(onnx, contributed(onnx, "QGemm", "a as az b bs bz c"), "transB", 1);
+  pare_tensor *in = tensor_of(PARE_U8, 2, a_dim, a), *out = run(onnx, &in);
+  float *found = floats_of(out);
+  for (int e = 0; e < M * N; e++) {
+    int sum = c[e % N];
+    for (int l = 0; l < K; l++) sum += (a[e / N * K + l] - a_zero) * (b[e % N * K + l] - b_zero);
+    ck_assert_float_eq(found[e], (float)sum * 0.125f);
+  }
+  free(found);
+  pare_tensor_close(in);
+  pare_tensor_close(out);
+}
+END_TEST
+
+START_TEST(quantised_sums_and_stacks_are_those_of_the_values) {
+  const int64_t dim[2] = {2, 3}, wide[2] = {2, 6};
+  const uint8_t a[6] = {0, 50, 100, 150, 200, 255}, b[6] = {255, 3, 128, 77, 9, 100};
+  const float scale[3] = {0.1f, 0.2f, 0.5f};
+  const uint8_t zero[3] = {128, 20, 100};
+  for (int stack = 0; stack < 2; stack++) {
+    pare__onnx_model *onnx = model_new(17);
+    model_input(onnx, "a", PARE__ONNX_UINT8, 2, dim);
+    model_input(onnx, "b", PARE__ONNX_UINT8, 2, dim);
+    static const char *const scales[3] = {"as", "bs", "ys"}, *const zeros[3] = {"az", "bz", "yz"};
+    for (int i = 0; i < 3; i++) {
+      model_constant(onnx, scales[i], PARE__ONNX_FLOAT, 0, NULL, &scale[i]);
+      model_constant(onnx, zeros[i], PARE__ONNX_UINT8, 0, NULL, &zero[i]);
+    }
+    pare__onnx_node *node = contributed(onnx, stack ? "QLinearConcat" : "QLinearAdd",
+                                        stack ? "ys yz a as az b bs bz" : "a as az b bs bz ys yz");
+    if (stack) node_int(onnx, node, "axis", 1);
+    pare_tensor *in[2] = {tensor_of(PARE_U8, 2, dim, a), tensor_of(PARE_U8, 2, dim, b)}, *out = run(onnx, in);
+    uint8_t found[12];
+    ck_assert_int_eq(pare_tensor_elements(out), stack ? wide[0] * wide[1] : 6);
+    OK(pare_tensor_read(out, found, stack ? 12 : 6));
+    for (int e = 0; e < (stack ? 12 : 6); e++) {
+      const int row = e / 6, column = e % 6, from = stack ? row * 3 + column % 3 : e;
+      const double x = (a[from] - 128) * (double)scale[0], y = (b[from] - 20) * (double)scale[1];
+      double want = (stack ? (column < 3 ? x : y) : x + y) / (double)scale[2] + 100;
+      want = want < 0 ? 0 : want > 255 ? 255 : want;
+      ck_assert_msg(fabs(found[e] - want) <= 0.501, "element %d: %d, expected %g", e, found[e], want);
+    }
+    for (int i = 0; i < 2; i++) pare_tensor_close(in[i]);
+    pare_tensor_close(out);
+  }
+}
+END_TEST
+
+START_TEST(gathered_rows_of_blocks_are_those_of_the_weights) {
+  enum { ROWS = 4, BYTES = 16, BLOCKS = 2, PICKED = 3 };
+  const int64_t dim[2] = {ROWS, BYTES}, scales[2] = {ROWS, BLOCKS}, picked = PICKED;
+  const int64_t index[PICKED] = {2, 0, 3};
+  uint8_t data[ROWS * BYTES];
+  random_bytes(data, sizeof data, 41);
+  float *scale = random_floats(ROWS * BLOCKS, 42);
+  pare__onnx_model *onnx = model_new(17);
+  model_constant(onnx, "d", PARE__ONNX_UINT8, 2, dim, data);
+  model_input(onnx, "i", PARE__ONNX_INT64, 1, &picked);
+  model_constant(onnx, "s", PARE__ONNX_FLOAT, 2, scales, scale);
+  node_int(onnx, contributed(onnx, "GatherBlockQuantized", "d i s"), "block_size", 16);
+  pare_tensor *in = tensor_of(PARE_I64, 1, &picked, index), *out = run(onnx, &in);
+  ck_assert_int_eq(pare_tensor_elements(out), PICKED * BYTES * 2);
+  float *found = floats_of(out);
+  for (int e = 0; e < PICKED * BYTES * 2; e++) {
+    const int64_t row = index[e / (BYTES * 2)], at = e % (BYTES * 2);
+    const int q = data[row * BYTES + at / 2] >> (at % 2 * 4) & 15;
+    ck_assert_float_eq(found[e], (float)(q - 8) * scale[row * BLOCKS + at / 16]);
+  }
+  free(scale);
+  free(found);
+  pare_tensor_close(in);
+  pare_tensor_close(out);
+}
+END_TEST
+
 /* ---- what does not fit ---- */
 
 START_TEST(scales_and_products_that_do_not_fit_are_refused) {
@@ -279,6 +426,10 @@ int main(void) {
   tcase_add_loop_test(tests, integer_products_are_exact, 0, COUNT(products));
   tcase_add_loop_test(tests, quantised_values_come_back_within_half_a_step, 0, COUNT(quantisations));
   tcase_add_loop_test(tests, weights_in_blocks_multiply_like_what_they_stand_for, 0, COUNT(blocked));
+  tcase_add_loop_test(tests, a_dynamically_quantised_product_is_near_the_product, 0, 4);
+  tcase_add_test(tests, a_quantised_gemm_is_exact_before_it_is_scaled);
+  tcase_add_test(tests, quantised_sums_and_stacks_are_those_of_the_values);
+  tcase_add_test(tests, gathered_rows_of_blocks_are_those_of_the_weights);
   tcase_add_test(tests, scales_and_products_that_do_not_fit_are_refused);
   return remove_folder(folder, run_tests("operators_quantise", tests));
 }

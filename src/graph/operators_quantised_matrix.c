@@ -37,12 +37,13 @@ static pare_status to_signed(pare__call *call, pare_tensor *bytes, pare_tensor *
   return pare__call_keep(call, *out);
 }
 
-static bool known_zero(const pare__call *call, unsigned i) {
-  if (!pare__call_has(call, i)) return true;
+/* Is input i known to hold nothing but this number? One that is left out counts as 0. */
+static bool known_to_be(const pare__call *call, unsigned i, double number) {
+  if (!pare__call_has(call, i)) return number == 0;
   const pare__content *content = call->input[i]->content;
   if (!content) return false;
   for (size_t k = 0; k < content->count; k++)
-    if (pare__content_number(content, k) != 0) return false;
+    if (pare__content_number(content, k) != number) return false;
   return true;
 }
 
@@ -50,7 +51,8 @@ static bool known_zero(const pare__call *call, unsigned i) {
 static pare_status zero_of_b(pare__call *call, unsigned i, pare_dtype b, pare_tensor **out) {
   static const int32_t shift = -128;
   *out = NULL;
-  if (known_zero(call, i)) return b == PARE_I8 ? PARE_OK : pare__call_constant(call, PARE_I32, 0, NULL, &shift, out);
+  if (known_to_be(call, i, b == PARE_I8 ? 0 : 128)) return PARE_OK;
+  if (!pare__call_has(call, i)) return pare__call_constant(call, PARE_I32, 0, NULL, &shift, out);
   pare_tensor *zero, *wide;
   PARE__TRY(pare__call_tensor(call, i, &zero));
   PARE__TRY(pare__call_cast(call, zero, PARE_I32, &wide));
@@ -158,29 +160,32 @@ static pare_status stacked(pare__call *call, pare_tensor *tensor, const int64_t 
   return pare__call_reshaped(call, tensor, 3, (const int64_t[]){count, rows, columns}, out);
 }
 
-/* Which inputs are what; 0 for b_zero or a_zero: none. */
-typedef struct operands {
-  unsigned a, a_zero, b, b_zero;
-} operands;
+/* Which inputs are the zero points; a_zero 0: none. */
+typedef struct zero_inputs {
+  unsigned a_zero, b_zero;
+} zero_inputs;
 
-/* Input b as packed int8 weights, once, at load. */
-static pare_status pack_operand(pare__call *call, pare__node *node, unsigned b) {
-  if (!pare__call_has(call, b) || call->input[b]->shape.rank != 2 || call->input[b]->shape.dim[0] > 65000)
+/* Input b as packed int8 weights, once, at load; scale: the input that is its scale, 0: none. */
+static pare_status pack_operand(pare__call *call, pare__node *node, unsigned b, unsigned scale) {
+  const bool transposed = pare__call_get_int(call, "transB", 0) != 0;
+  if (!pare__call_has(call, b) || call->input[b]->shape.rank != 2 || call->input[b]->shape.dim[transposed] > 65000)
     return PARE_OK;
   if (call->input[b]->dtype != PARE_I8 && call->input[b]->dtype != PARE_U8) return PARE_OK;
   if (pare__shape_elements(&call->input[b]->shape) == 0) return PARE_OK;
-  pare_tensor *bytes;
+  const bool scaled = scale > 0 && pare__call_has(call, scale) && call->input[scale]->dtype == PARE_F32;
+  pare_tensor *bytes, *steps = NULL;
   pare_weights *weights;
   PARE__TRY(pare__call_tensor(call, b, &bytes));
   PARE__TRY(to_signed(call, bytes, &bytes));
-  PARE__TRY(pare_weights_pack_int8(bytes, false, NULL, &weights));
+  if (scaled) PARE__TRY(pare__call_tensor(call, scale, &steps));
+  PARE__TRY(pare_weights_pack_int8(bytes, transposed, steps, &weights));
   node->prepared = weights;
   node->prepared_close = weights_close;
   return PARE_OK;
 }
 
 static pare_status zero_of_a(pare__call *call, unsigned i, integer_product *p) {
-  if (known_zero(call, i)) return PARE_OK;
+  if (known_to_be(call, i, 0)) return PARE_OK;
   PARE__TRY(pare__call_tensor(call, i, &p->a_zero));
   const pare__shape *shape = &p->a_zero->shape;
   p->many_zeros = pare__shape_elements(shape) != 1;
@@ -191,11 +196,9 @@ static pare_status zero_of_a(pare__call *call, unsigned i, integer_product *p) {
 }
 
 /* The product of inputs as i32: `result` has the shape of the product. a: an input's tensor, or what stands for it. */
-static pare_status integer_product_of(pare__call *call, pare_tensor *a, pare_tensor *a_zero_known,
-                                      const operands *inputs, pare_tensor *result) {
+static pare_status integer_product_of(pare__call *call, pare_tensor *a, pare_tensor *a_zero_known, pare_tensor *b,
+                                      const zero_inputs *inputs, pare_tensor *result) {
   integer_product p = {.packed = call->node->prepared, .a_zero = a_zero_known};
-  pare_tensor *b;
-  PARE__TRY(pare__call_tensor(call, inputs->b, &b));
   const int nbatch = PARE__MAX(0, result->shape.rank - (a->shape.rank > 1) - (b->shape.rank > 1));
   PARE__TRY(stacked(call, a, result->shape.dim, nbatch, true, &p.a));
   if (!a_zero_known && inputs->a_zero) PARE__TRY(zero_of_a(call, inputs->a_zero, &p));
@@ -219,7 +222,7 @@ static pare_status check_bytes(const pare__call *call, unsigned i) {
   return pare__call_fail(call, PARE_ERR_TYPE, "input %u is %s; it must be u8 or i8", i, pare_dtype_name(dtype));
 }
 
-static const operands matmul_integer_inputs = {0, 2, 1, 3};
+static const zero_inputs matmul_integer_inputs = {2, 3};
 
 static pare_status matmul_integer(pare__call *call) {
   PARE__TRY(pare__call_check(call, 2, 4));
@@ -227,14 +230,16 @@ static pare_status matmul_integer(pare__call *call) {
   int rank;
   int64_t dim[PARE_MAX_RANK + 2];
   PARE__TRY(pare__call_product_shape(call, &call->input[0]->shape, &call->input[1]->shape, &rank, dim));
-  pare_tensor *a, *out;
+  pare_tensor *a, *b, *out;
   PARE__TRY(pare__call_tensor(call, 0, &a));
+  PARE__TRY(pare__call_tensor(call, 1, &b));
   PARE__TRY(pare__call_output(call, 0, PARE_I32, rank, dim, &out));
-  return integer_product_of(call, a, NULL, &matmul_integer_inputs, out);
+  return integer_product_of(call, a, NULL, b, &matmul_integer_inputs, out);
 }
 
-static pare_status prepare_1(pare__call *call, pare__node *node) { return pack_operand(call, node, 1); }
-static pare_status prepare_3(pare__call *call, pare__node *node) { return pack_operand(call, node, 3); }
+static pare_status prepare_1(pare__call *call, pare__node *node) { return pack_operand(call, node, 1, 0); }
+static pare_status prepare_3(pare__call *call, pare__node *node) { return pack_operand(call, node, 3, 0); }
+static pare_status prepare_scaled(pare__call *call, pare__node *node) { return pack_operand(call, node, 1, 2); }
 
 /* ---- products that become floats ---- */
 
@@ -257,7 +262,7 @@ static pare_status scaled(pare__call *call, pare_tensor *sums, pare_tensor *a_sc
 
 /* a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero */
 static pare_status qlinear_matmul(pare__call *call) {
-  static const operands inputs = {0, 2, 3, 5};
+  static const zero_inputs inputs = {2, 5};
   PARE__TRY(pare__call_check(call, 8, 8));
   PARE__TRY(check_bytes(call, 0));
   PARE__TRY(check_bytes(call, 3));
@@ -267,7 +272,7 @@ static pare_status qlinear_matmul(pare__call *call) {
   pare_tensor *in[8], *sums, *real, *out;
   for (unsigned i = 0; i < 8; i++) PARE__TRY(pare__call_tensor(call, i, &in[i]));
   PARE__TRY(pare__call_scratch(call, PARE_I32, rank, dim, &sums));
-  PARE__TRY(integer_product_of(call, in[0], NULL, &inputs, sums));
+  PARE__TRY(integer_product_of(call, in[0], NULL, in[3], &inputs, sums));
   PARE__TRY(pare__call_scratch(call, PARE_F32, rank, dim, &real));
   PARE__TRY(scaled(call, sums, in[1], in[4], NULL, real));
   PARE__TRY(pare__call_output(call, 0, in[7]->dtype, rank, dim, &out));
@@ -277,7 +282,7 @@ static pare_status qlinear_matmul(pare__call *call) {
 
 /* A, B, a_scale, b_scale, a_zero, b_zero, bias */
 static pare_status matmul_integer_to_float(pare__call *call) {
-  static const operands inputs = {0, 4, 1, 5};
+  static const zero_inputs inputs = {4, 5};
   PARE__TRY(pare__call_check(call, 4, 7));
   for (unsigned i = 0; i < 2; i++) PARE__TRY(check_bytes(call, i));
   int rank;
@@ -286,32 +291,83 @@ static pare_status matmul_integer_to_float(pare__call *call) {
   pare_tensor *in[7], *sums, *out;
   for (unsigned i = 0; i < 7; i++) PARE__TRY(pare__call_tensor(call, i, &in[i]));
   PARE__TRY(pare__call_scratch(call, PARE_I32, rank, dim, &sums));
-  PARE__TRY(integer_product_of(call, in[0], NULL, &inputs, sums));
+  PARE__TRY(integer_product_of(call, in[0], NULL, in[1], &inputs, sums));
   PARE__TRY(pare__call_output(call, 0, PARE_F32, rank, dim, &out));
   return scaled(call, sums, in[2], in[3], in[6], out);
 }
 
+/* Does the kernel of floor 5 that quantises A on the way do it? B' is B, and its scale was packed with it. */
+static bool is_one_kernel(const pare__call *call) {
+  const pare_dtype b = call->input[1]->dtype;
+  const pare__slot *bias = pare__call_has(call, 4) ? call->input[4] : NULL;
+  return pare__call_has(call, 2) && call->input[2]->content && known_to_be(call, 3, b == PARE_I8 ? 0 : 128) &&
+         (!bias || (bias->dtype == PARE_F32 && bias->shape.rank == 1));
+}
+
 /* A float, B, b_scale, b_zero, bias */
 static pare_status dynamic_quantise_matmul(pare__call *call) {
-  static const operands inputs = {0, 0, 1, 3};
+  static const zero_inputs inputs = {0, 3};
   PARE__TRY(pare__call_check(call, 3, 5));
   PARE__TRY(check_bytes(call, 1));
   int rank;
   int64_t dim[PARE_MAX_RANK + 2];
   const pare__shape *shape = &call->input[0]->shape;
   PARE__TRY(pare__call_product_shape(call, shape, &call->input[1]->shape, &rank, dim));
-  pare_tensor *a, *b_scale, *bias, *bytes, *scale, *zero, *sums, *out;
+  pare_tensor *a, *b, *b_scale, *bias, *bytes, *scale, *zero, *sums, *out;
   PARE__TRY(pare__call_tensor(call, 0, &a));
-  PARE__TRY(pare__call_tensor(call, 2, &b_scale));
   PARE__TRY(pare__call_tensor(call, 4, &bias));
+  if (call->node->prepared && is_one_kernel(call)) {
+    PARE__TRY(pare__call_output(call, 0, a->dtype, rank, dim, &out));
+    return pare_gemm_int8(a, call->node->prepared, bias, NULL, out);
+  }
+  PARE__TRY(pare__call_tensor(call, 1, &b));
+  PARE__TRY(pare__call_tensor(call, 2, &b_scale));
   PARE__TRY(pare__call_scratch(call, PARE_U8, shape->rank, shape->dim, &bytes));
   PARE__TRY(pare__call_scratch(call, PARE_F32, 0, NULL, &scale));
   PARE__TRY(pare__call_scratch(call, PARE_U8, 0, NULL, &zero));
   PARE__TRY(pare_dynamic_quantize(a, bytes, scale, zero));
   PARE__TRY(pare__call_scratch(call, PARE_I32, rank, dim, &sums));
-  PARE__TRY(integer_product_of(call, bytes, zero, &inputs, sums));
+  PARE__TRY(integer_product_of(call, bytes, zero, b, &inputs, sums));
   PARE__TRY(pare__call_output(call, 0, a->dtype, rank, dim, &out));
   return scaled(call, sums, scale, b_scale, bias, out);
+}
+
+/* A, a_scale, a_zero, B, b_scale, b_zero, C, y_scale, y_zero: of integers; a float without y_scale. C is i32. */
+static pare_status qgemm(pare__call *call) {
+  static const zero_inputs inputs = {2, 5};
+  PARE__TRY(pare__call_check(call, 6, 9));
+  PARE__TRY(check_bytes(call, 0));
+  PARE__TRY(check_bytes(call, 3));
+  pare_tensor *in[9];
+  for (unsigned i = 0; i < 9; i++) PARE__TRY(pare__call_tensor(call, i, &in[i]));
+  if (in[0]->shape.rank != 2 || in[3]->shape.rank != 2 || pare__call_get_float(call, "alpha", 1) != 1)
+    return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "factors of ranks %d and %d, alpha %g; 2, 2 and 1 are possible",
+                           in[0]->shape.rank, in[3]->shape.rank, pare__call_get_float(call, "alpha", 1));
+  const int swap[2] = {1, 0};
+  if (pare__call_get_int(call, "transA", 0)) {
+    PARE__TRY(pare_tensor_permute(in[0], swap, &in[0]));
+    PARE__TRY(pare__call_keep(call, in[0]));
+  }
+  if (pare__call_get_int(call, "transB", 0)) {
+    PARE__TRY(pare_tensor_permute(in[3], swap, &in[3]));
+    PARE__TRY(pare__call_keep(call, in[3]));
+  }
+  int rank;
+  int64_t dim[PARE_MAX_RANK + 2];
+  PARE__TRY(pare__call_product_shape(call, &in[0]->shape, &in[3]->shape, &rank, dim));
+  pare_tensor *sums, *real, *out;
+  PARE__TRY(pare__call_scratch(call, PARE_I32, rank, dim, &sums));
+  PARE__TRY(integer_product_of(call, in[0], NULL, in[3], &inputs, sums));
+  if (in[6]) PARE__TRY(pare_binary(PARE_BINARY_add, sums, in[6], sums));
+  if (!in[7]) {
+    PARE__TRY(pare__call_output(call, 0, PARE_F32, rank, dim, &out));
+    return scaled(call, sums, in[1], in[4], NULL, out);
+  }
+  PARE__TRY(pare__call_scratch(call, PARE_F32, rank, dim, &real));
+  PARE__TRY(scaled(call, sums, in[1], in[4], NULL, real));
+  PARE__TRY(pare__call_output(call, 0, in[8] ? in[8]->dtype : in[0]->dtype, rank, dim, &out));
+  const pare__quantisation q = {.scale = in[7], .zero = in[8], .axis = 0};
+  return pare__call_quantise(call, real, &q, out);
 }
 
 /* ---- MatMulNBits ---- */
@@ -451,11 +507,12 @@ static pare_status matmul_blocks(pare__call *call) {
 const pare__operator pare__operators_quantised_matrix[] = {
     {"", "MatMulInteger", 10, 0, PARE__ON_DEVICE, matmul_integer, NULL, prepare_1, .types = "u8, i8"},
     {"", "QLinearMatMul", 10, 0, PARE__ON_DEVICE, qlinear_matmul, NULL, prepare_3, .types = "u8, i8"},
-    {"com.microsoft", "DynamicQuantizeMatMul", 1, 0, PARE__ON_DEVICE, dynamic_quantise_matmul, NULL, prepare_1,
+    {"com.microsoft", "DynamicQuantizeMatMul", 1, 0, PARE__ON_DEVICE, dynamic_quantise_matmul, NULL, prepare_scaled,
      .types = "f32 with u8, i8"},
     {"com.microsoft", "MatMulIntegerToFloat", 1, 0, PARE__ON_DEVICE, matmul_integer_to_float, NULL, prepare_1,
      .types = "u8, i8"},
     {"com.microsoft", "MatMulNBits", 1, 0, PARE__ON_DEVICE, matmul_blocks, NULL, prepare_blocks,
      .types = "small floats with 2, 4 and 8 bits"},
+    {"com.microsoft", "QGemm", 1, 0, PARE__ON_DEVICE, qgemm, NULL, prepare_3, .types = "u8, i8"},
     {0},
 };
