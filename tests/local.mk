@@ -135,7 +135,7 @@ dist_check_SCRIPTS += tests/test_npy_numpy.py
 
 # The bundled model; tests/data/digits/train.py makes it.
 EXTRA_DIST += tests/data/digits/README.md tests/data/digits/digits.onnx tests/data/digits/digits_test.npz \
-  tests/data/digits/train.py
+  tests/data/digits/agreement.py tests/data/digits/train.py
 
 # doc/operators.md is made of the table of operators.
 check_PROGRAMS += tests/test_operators
