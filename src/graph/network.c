@@ -75,6 +75,18 @@ pare_status pare__node_set_float(pare__network *network, pare__node *node, const
   return PARE_OK;
 }
 
+pare_status pare__node_set_floats(pare__network *network, pare__node *node, const char *name, size_t count,
+                                  const double *values) {
+  pare__onnx_attribute *attribute;
+  PARE__TRY(attribute_to_set(network, node, name, PARE__ONNX_ATTRIBUTE_FLOATS, &attribute));
+  for (size_t i = 0; i < count; i++) {
+    float *item;
+    PARE__TRY(PARE__ONNX_APPEND(network->onnx->source, &attribute->floats, &item));
+    *item = (float)values[i];
+  }
+  return PARE_OK;
+}
+
 pare_status pare__node_set_text(pare__network *network, pare__node *node, const char *name, const char *value) {
   pare__onnx_attribute *attribute;
   const char *text;

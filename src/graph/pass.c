@@ -1,6 +1,7 @@
 /* The list of passes, and running them. SPDX-License-Identifier: Apache-2.0 */
 #include "graph/pass.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,17 +11,20 @@
 
 extern const pare__pass pare__pass_dead;
 extern const pare__pass pare__pass_identity;
+extern const pare__pass pare__pass_convolution;
 extern const pare__pass pare__pass_gelu;
+extern const pare__pass pare__pass_hard_swish;
 extern const pare__pass pare__pass_layer_norm;
 extern const pare__pass pare__pass_matmul;
 
-static const pare__pass *const passes[] = {&pare__pass_identity, &pare__pass_layer_norm, &pare__pass_gelu,
-                                           &pare__pass_matmul,   &pare__pass_dead,       NULL};
+static const pare__pass *const passes[] = {
+    &pare__pass_identity, &pare__pass_layer_norm,  &pare__pass_gelu, &pare__pass_hard_swish,
+    &pare__pass_matmul,   &pare__pass_convolution, &pare__pass_dead, NULL};
 
 /* ---- rewriting ---- */
 
 pare_status pare__rewrite_begin(pare__network *network, pare__graph *graph, pare__rewrite *out) {
-  *out = (pare__rewrite){.network = network, .graph = graph};
+  *out = (pare__rewrite){.network = network, .graph = graph, .nvalues = network->nvalues};
   PARE__TRY(pare__network_uses(network, &out->uses));
   out->producer = malloc((network->nvalues + 1) * sizeof *out->producer);
   if (!out->producer) {
@@ -32,6 +36,20 @@ pare_status pare__rewrite_begin(pare__network *network, pare__graph *graph, pare
   for (size_t i = 0; i < graph->nnodes; i++)
     for (unsigned k = 0; k < graph->node[i].noutputs; k++)
       if (graph->node[i].output[k] >= 0) out->producer[graph->node[i].output[k]] = (int32_t)i;
+  return PARE_OK;
+}
+
+pare_status pare__rewrite_grow(pare__rewrite *rewrite) {
+  const size_t count = rewrite->network->nvalues;
+  uint32_t *uses = realloc(rewrite->uses, (count + 1) * sizeof *uses);
+  if (uses) rewrite->uses = uses;
+  int32_t *producer = realloc(rewrite->producer, (count + 1) * sizeof *producer);
+  if (producer) rewrite->producer = producer;
+  if (!uses || !producer) return pare__fail_memory("a pass", count * sizeof *uses);
+  for (; rewrite->nvalues < count; rewrite->nvalues++) {
+    uses[rewrite->nvalues] = 0;
+    producer[rewrite->nvalues] = -1;
+  }
   return PARE_OK;
 }
 
@@ -124,6 +142,49 @@ bool pare__value_number(const pare__network *network, int32_t value, double *out
   if (!content || content->count != 1) return false;
   *out = pare__content_number(content, 0);
   return true;
+}
+
+/* ---- products and sums ---- */
+
+bool pare__near(double a, double b) { return fabs(a - b) <= 1e-4 * fabs(b); }
+
+static void open_factor(const pare__rewrite *rewrite, int32_t value, bool root, pare__factors *out) {
+  double constant;
+  if (pare__value_number(rewrite->network, value, &constant)) {
+    out->constant *= constant;
+    return;
+  }
+  const bool may_open = value >= 0 && (root || rewrite->uses[value] == 1) && out->count + 2 <= PARE__COUNT(out->factor);
+  const pare__node *product = may_open ? pare__rewrite_made_by(rewrite, value, "Mul") : NULL;
+  const pare__node *quotient = may_open ? pare__rewrite_made_by(rewrite, value, "Div") : NULL;
+  if (product && product->ninputs == 2) {
+    open_factor(rewrite, product->input[0], false, out);
+    open_factor(rewrite, product->input[1], false, out);
+  } else if (quotient && quotient->ninputs == 2 &&
+             pare__value_number(rewrite->network, quotient->input[1], &constant) && constant != 0) {
+    out->constant /= constant;
+    open_factor(rewrite, quotient->input[0], false, out);
+  } else if (out->count < PARE__COUNT(out->factor)) {
+    out->factor[out->count++] = value;
+  } else {
+    out->constant = NAN; /* too many: near nothing */
+  }
+}
+
+void pare__factors_open(const pare__rewrite *rewrite, int32_t value, bool root, pare__factors *out) {
+  *out = (pare__factors){.constant = 1};
+  open_factor(rewrite, value, root, out);
+}
+
+bool pare__sum_with(const pare__rewrite *rewrite, int32_t value, double constant, int32_t *other) {
+  const pare__node *node = pare__rewrite_only(rewrite, value, "Add");
+  double found;
+  for (unsigned i = 0; node && node->ninputs == 2 && i < 2; i++)
+    if (pare__value_number(rewrite->network, node->input[i], &found) && pare__near(found, constant)) {
+      *other = node->input[1 - i];
+      return true;
+    }
+  return false;
 }
 
 /* ---- running ---- */

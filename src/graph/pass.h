@@ -24,11 +24,14 @@ typedef struct pare__rewrite {
   pare__graph *graph;
   uint32_t *uses;    /* of each value, everywhere */
   int32_t *producer; /* node of this graph that makes each value; -1: none does */
+  size_t nvalues;    /* that both have room for */
   bool changed;
 } pare__rewrite;
 pare_status pare__rewrite_begin(pare__network *network, pare__graph *graph, pare__rewrite *out);
 /* Takes out the nodes that pare__rewrite_remove marked. */
 void pare__rewrite_end(pare__rewrite *rewrite);
+/* After values were added to the network: makes room for them here. */
+pare_status pare__rewrite_grow(pare__rewrite *rewrite);
 void pare__rewrite_remove(pare__rewrite *rewrite, size_t node);
 /* Node i is still there. */
 bool pare__rewrite_alive(const pare__rewrite *rewrite, size_t node);
@@ -37,6 +40,18 @@ bool pare__rewrite_alive(const pare__rewrite *rewrite, size_t node);
 pare__node *pare__rewrite_only(const pare__rewrite *rewrite, int32_t value, const char *op_type);
 /* The same, however many read it. */
 pare__node *pare__rewrite_made_by(const pare__rewrite *rewrite, int32_t value, const char *op_type);
+/* A value as a product: constant times factors, in no order. */
+typedef struct pare__factors {
+  double constant;
+  unsigned count;
+  int32_t factor[8];
+} pare__factors;
+/* Opens products (Mul, and Div by a constant) that serve `value` alone, and value itself however many read it if
+ * `root`. */
+void pare__factors_open(const pare__rewrite *rewrite, int32_t value, bool root, pare__factors *out);
+/* value = other + constant (to 1e-4), made for one reader alone? */
+bool pare__sum_with(const pare__rewrite *rewrite, int32_t value, double constant, int32_t *other);
+bool pare__near(double a, double b); /* to 1e-4 of b */
 /* Every reader of `from` in this graph and its subgraphs, and the graph's outputs, read `to` instead. */
 void pare__rewrite_replace(pare__rewrite *rewrite, int32_t from, int32_t to);
 /* The node at that place becomes another one (its outputs stay), with its operator looked up; the uses are counted

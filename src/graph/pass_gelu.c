@@ -2,74 +2,20 @@
  *
  * x (1 + erf(x / sqrt 2)) / 2, and x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2: products whose factors stand in
  * any order and association (Hendrycks & Gimpel 2016). */
-#include <math.h>
-#include <string.h>
-
 #include "graph/pass.h"
 
-#define MOST_FACTORS 8
-
-typedef struct product {
-  unsigned count;
-  int32_t factor[MOST_FACTORS];
-} product;
-
-/* The factors of a value: products that only serve this one are opened. */
-static void open_product(const pare__rewrite *rewrite, int32_t value, bool root, product *out) {
-  const pare__node *node =
-      root ? pare__rewrite_made_by(rewrite, value, "Mul") : pare__rewrite_only(rewrite, value, "Mul");
-  if (node && out->count + 2 <= MOST_FACTORS) {
-    open_product(rewrite, node->input[0], false, out);
-    open_product(rewrite, node->input[1], false, out);
-  } else if (out->count < MOST_FACTORS) {
-    out->factor[out->count++] = value;
-  }
-}
-
-static bool near(double a, double b) { return fabs(a - b) <= 1e-4 * fabs(b); }
-
-static void drop(product *p, unsigned i) { p->factor[i] = p->factor[--p->count]; }
-
-/* Takes out the constant factors and returns their product. */
-static double take_constants(const pare__rewrite *rewrite, product *p) {
-  double all = 1, one;
-  for (unsigned i = p->count; i-- > 0;)
-    if (pare__value_number(rewrite->network, p->factor[i], &one)) {
-      all *= one;
-      drop(p, i);
-    }
-  return all;
-}
-
-/* The other term of value = other + constant. */
-static bool sum_with(const pare__rewrite *rewrite, int32_t value, double constant, int32_t *other) {
-  const pare__node *node = pare__rewrite_only(rewrite, value, "Add");
-  double found;
-  for (unsigned i = 0; node && i < 2; i++)
-    if (pare__value_number(rewrite->network, node->input[i], &found) && near(found, constant)) {
-      *other = node->input[1 - i];
-      return true;
-    }
-  return false;
-}
-
-/* Is value = x * scale (or x / (1 / scale))? */
+/* Is value = x * scale? */
 static bool is_scaled(const pare__rewrite *rewrite, int32_t value, double scale, int32_t x) {
-  double divisor;
-  const pare__node *node = pare__rewrite_only(rewrite, value, "Div");
-  if (node)
-    return node->input[0] == x && pare__value_number(rewrite->network, node->input[1], &divisor) &&
-           near(1 / divisor, scale);
-  product p = {0};
-  open_product(rewrite, value, false, &p);
-  return near(take_constants(rewrite, &p), scale) && p.count == 1 && p.factor[0] == x;
+  pare__factors p;
+  pare__factors_open(rewrite, value, false, &p);
+  return pare__near(p.constant, scale) && p.count == 1 && p.factor[0] == x;
 }
 
 /* Is value = 0.044715 x^3? */
 static bool is_cube(const pare__rewrite *rewrite, int32_t value, int32_t x) {
-  product p = {0};
-  open_product(rewrite, value, false, &p);
-  if (!near(take_constants(rewrite, &p), 0.044715)) return false;
+  pare__factors p;
+  pare__factors_open(rewrite, value, false, &p);
+  if (!pare__near(p.constant, 0.044715)) return false;
   if (p.count == 3) return p.factor[0] == x && p.factor[1] == x && p.factor[2] == x;
   const pare__node *power = p.count == 1 ? pare__rewrite_only(rewrite, p.factor[0], "Pow") : NULL;
   double exponent;
@@ -78,9 +24,9 @@ static bool is_cube(const pare__rewrite *rewrite, int32_t value, int32_t x) {
 }
 
 static bool is_tanh_argument(const pare__rewrite *rewrite, int32_t value, int32_t x) {
-  product p = {0};
-  open_product(rewrite, value, false, &p);
-  if (!near(take_constants(rewrite, &p), 0.7978845608) || p.count != 1) return false;
+  pare__factors p;
+  pare__factors_open(rewrite, value, false, &p);
+  if (!pare__near(p.constant, 0.7978845608) || p.count != 1) return false;
   const pare__node *sum = pare__rewrite_only(rewrite, p.factor[0], "Add");
   return sum && ((sum->input[0] == x && is_cube(rewrite, sum->input[1], x)) ||
                  (sum->input[1] == x && is_cube(rewrite, sum->input[0], x)));
@@ -89,7 +35,7 @@ static bool is_tanh_argument(const pare__rewrite *rewrite, int32_t value, int32_
 /* Is the factor 1 + erf(x / sqrt 2), or its kin with tanh? */
 static bool is_gate(const pare__rewrite *rewrite, int32_t factor, int32_t x, bool *with_tanh) {
   int32_t inner;
-  if (!sum_with(rewrite, factor, 1, &inner)) return false;
+  if (!pare__sum_with(rewrite, factor, 1, &inner)) return false;
   const pare__node *erf = pare__rewrite_only(rewrite, inner, "Erf");
   const pare__node *tanh_node = pare__rewrite_only(rewrite, inner, "Tanh");
   *with_tanh = tanh_node != NULL;
@@ -98,9 +44,9 @@ static bool is_gate(const pare__rewrite *rewrite, int32_t factor, int32_t x, boo
 }
 
 static bool is_gelu(const pare__rewrite *rewrite, int32_t value, int32_t *x, bool *with_tanh) {
-  product p = {0};
-  open_product(rewrite, value, true, &p);
-  if (!near(take_constants(rewrite, &p), 0.5) || p.count != 2) return false;
+  pare__factors p;
+  pare__factors_open(rewrite, value, true, &p);
+  if (!pare__near(p.constant, 0.5) || p.count != 2) return false;
   for (unsigned i = 0; i < 2; i++) {
     *x = p.factor[i];
     if (is_gate(rewrite, p.factor[1 - i], *x, with_tanh)) return true;
@@ -116,7 +62,8 @@ static pare_status run(pare__network *network, pare__graph *graph, bool *changed
     const pare__node *node = &graph->node[i];
     int32_t x;
     bool with_tanh;
-    if (!pare__rewrite_alive(&rewrite, i) || !pare__node_is(node, "Mul") || node->output[0] < 0) continue;
+    if (!pare__rewrite_alive(&rewrite, i) || node->noutputs < 1 || node->output[0] < 0) continue;
+    if (!pare__node_is(node, "Mul") && !pare__node_is(node, "Div")) continue;
     if (!is_gelu(&rewrite, node->output[0], &x, &with_tanh)) continue;
     pare__node gelu;
     status = pare__node_create(network, "", "Gelu", 20, 1, 1, &gelu);

@@ -1,0 +1,227 @@
+/* A convolution takes in what follows it: scales and shifts of its channels, batch norm, an activation.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * scale (W * x + b) + shift = (scale W) * x + (scale b + shift): new constants, computed in double once at load. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph/pass.h"
+
+/* A convolution of constant f32 weights whose result has one reader. */
+typedef struct foldable {
+  const pare__node *node;
+  const pare__content *weights, *bias; /* bias NULL: none */
+  int64_t channels;
+} foldable;
+
+static bool find_convolution(const pare__rewrite *rewrite, int32_t value, foldable *out) {
+  const pare__node *node = pare__rewrite_only(rewrite, value, "Conv");
+  if (!node || node->ninputs < 2 || node->input[1] < 0) return false;
+  *out = (foldable){.node = node, .weights = rewrite->network->value[node->input[1]].constant};
+  if (!out->weights || out->weights->dtype != PARE_F32 || out->weights->shape.rank < 3) return false;
+  out->channels = out->weights->shape.dim[0];
+  if (node->ninputs < 3 || node->input[2] < 0) return true;
+  out->bias = rewrite->network->value[node->input[2]].constant;
+  return out->bias && out->bias->dtype == PARE_F32 && (int64_t)out->bias->count == out->channels;
+}
+
+/* A constant that is one number for each channel of the convolution's result, or one for all, into out[channels]. */
+static bool per_channel(const pare__rewrite *rewrite, int32_t value, const foldable *conv, double *out) {
+  const pare__content *content = value >= 0 ? rewrite->network->value[value].constant : NULL;
+  if (!content || content->dtype != PARE_F32 || content->shape.rank > conv->weights->shape.rank) return false;
+  const int place = content->shape.rank - (conv->weights->shape.rank - 1); /* of the channels, aligned at the right */
+  const bool one = content->count == 1;
+  if (!one && ((int64_t)content->count != conv->channels || place < 0 || content->shape.dim[place] != conv->channels))
+    return false;
+  for (int64_t i = 0; i < conv->channels; i++) out[i] = pare__content_number(content, one ? 0 : (size_t)i);
+  return true;
+}
+
+/* A vector of [channels], as batch norm has them. */
+static bool vector_of(const pare__rewrite *rewrite, int32_t value, int64_t channels, double *out) {
+  const pare__content *content = value >= 0 ? rewrite->network->value[value].constant : NULL;
+  if (!content || content->dtype != PARE_F32 || (int64_t)content->count != channels) return false;
+  for (int64_t i = 0; i < channels; i++) out[i] = pare__content_number(content, (size_t)i);
+  return true;
+}
+
+static pare_status add_constant(pare__rewrite *rewrite, const pare__content *like, pare__content *content,
+                                int32_t *id) {
+  const pare_status status = pare__network_add_value(rewrite->network, "", id);
+  if (status != PARE_OK) {
+    pare__content_release(content);
+    return status;
+  }
+  pare__value *value = &rewrite->network->value[*id];
+  value->constant = content;
+  value->onnx_dtype = pare__onnx_dtype_from_pare(like->dtype);
+  value->rank = content->shape.rank;
+  memcpy(value->dim, content->shape.dim, sizeof value->dim);
+  return PARE_OK;
+}
+
+/* Node i becomes the convolution with its weights scaled and its bias scaled and shifted. */
+static pare_status fold(pare__rewrite *rewrite, size_t i, const foldable *conv, const double *scale,
+                        const double *shift) {
+  const pare__content *old = conv->weights;
+  const size_t each = old->count / (size_t)conv->channels;
+  pare__content *weights, *bias;
+  PARE__TRY(pare__content_create(PARE_F32, old->shape.rank, old->shape.dim, NULL, &weights));
+  const pare_status made = pare__content_create(PARE_F32, 1, &conv->channels, NULL, &bias);
+  if (made != PARE_OK) {
+    pare__content_release(weights);
+    return made;
+  }
+  for (int64_t c = 0; c < conv->channels; c++) {
+    for (size_t k = (size_t)c * each; k < ((size_t)c + 1) * each; k++)
+      ((float *)weights->owned)[k] = (float)(pare__content_number(old, k) * scale[c]);
+    const double before = conv->bias ? pare__content_number(conv->bias, (size_t)c) : 0;
+    ((float *)bias->owned)[c] = (float)(before * scale[c] + shift[c]);
+  }
+  pare__node folded;
+  int32_t ids[2];
+  pare_status status = add_constant(rewrite, old, weights, &ids[0]);
+  if (status != PARE_OK) {
+    pare__content_release(bias);
+    return status;
+  }
+  PARE__TRY(add_constant(rewrite, old, bias, &ids[1]));
+  PARE__TRY(pare__rewrite_grow(rewrite));
+  PARE__TRY(pare__node_create(rewrite->network, "", "Conv", conv->node->opset, 3, 1, &folded));
+  folded.name = conv->node->name;
+  folded.nattributes = conv->node->nattributes;
+  folded.attribute = conv->node->attribute;
+  folded.input[0] = conv->node->input[0];
+  folded.input[1] = ids[0];
+  folded.input[2] = ids[1];
+  folded.output[0] = rewrite->graph->node[i].output[0];
+  return pare__rewrite_become(rewrite, i, folded);
+}
+
+/* ---- what is taken in ---- */
+
+/* Mul, Add, Sub or Div of the result by constants. */
+static bool read_affine(const pare__rewrite *rewrite, const pare__node *node, unsigned k, const foldable *conv,
+                        double *scale, double *shift) {
+  const bool divides = pare__node_is(node, "Div"), subtracts = pare__node_is(node, "Sub");
+  const bool scales = divides || pare__node_is(node, "Mul");
+  if (!scales && !subtracts && !pare__node_is(node, "Add")) return false;
+  if ((divides || subtracts) && k != 0) return false;
+  if (!per_channel(rewrite, node->input[1 - k], conv, scales ? scale : shift)) return false;
+  for (int64_t c = 0; c < conv->channels; c++) {
+    if (divides) scale[c] = 1 / scale[c];
+    if (subtracts) shift[c] = -shift[c];
+    if (scales)
+      shift[c] = 0;
+    else
+      scale[c] = 1;
+    if (!isfinite(scale[c])) return false;
+  }
+  return true;
+}
+
+static bool read_batch_norm(const pare__rewrite *rewrite, const pare__node *node, const foldable *conv, double *scale,
+                            double *shift) {
+  const pare__onnx_attribute *training = pare__node_attribute(node, "training_mode");
+  const pare__onnx_attribute *given = pare__node_attribute(node, "epsilon");
+  const double epsilon = given ? (double)given->f : 1e-5;
+  for (unsigned k = 1; k < node->noutputs; k++)
+    if (node->output[k] >= 0 && rewrite->uses[node->output[k]] > 0) return false;
+  if (node->ninputs != 5 || (training && training->i != 0)) return false;
+  double *mean = malloc((size_t)conv->channels * 2 * sizeof *mean), *variance = mean ? mean + conv->channels : NULL;
+  const bool known = mean && vector_of(rewrite, node->input[1], conv->channels, scale) &&
+                     vector_of(rewrite, node->input[2], conv->channels, shift) &&
+                     vector_of(rewrite, node->input[3], conv->channels, mean) &&
+                     vector_of(rewrite, node->input[4], conv->channels, variance);
+  for (int64_t c = 0; known && c < conv->channels; c++) {
+    scale[c] /= sqrt(variance[c] + epsilon);
+    shift[c] -= mean[c] * scale[c];
+  }
+  free(mean);
+  return known;
+}
+
+static pare_status take_affine(pare__rewrite *rewrite, size_t i, bool *done) {
+  const pare__node *node = &rewrite->graph->node[i];
+  const bool norm = pare__node_is(node, "BatchNormalization");
+  for (unsigned k = 0; k < (norm ? 1U : 2U) && k < node->ninputs; k++) {
+    foldable conv;
+    if (!find_convolution(rewrite, node->input[k], &conv) || (!norm && node->ninputs != 2)) continue;
+    double *scale = malloc((size_t)conv.channels * 2 * sizeof *scale);
+    if (!scale) return pare__fail_memory("a convolution's scales", (size_t)conv.channels * 2 * sizeof *scale);
+    double *shift = scale + conv.channels;
+    *done =
+        norm ? read_batch_norm(rewrite, node, &conv, scale, shift) : read_affine(rewrite, node, k, &conv, scale, shift);
+    const pare_status status = *done ? fold(rewrite, i, &conv, scale, shift) : PARE_OK;
+    free(scale);
+    if (*done || status != PARE_OK) return status;
+  }
+  return PARE_OK;
+}
+
+/* The activation of a FusedConv that a node is; *count numbers go with it. NULL: none. */
+static const char *activation_of(const pare__rewrite *rewrite, const pare__node *node, double *params, size_t *count) {
+  static const char *const plain[] = {"Relu", "Sigmoid", "Tanh", "HardSwish"};
+  *count = 0;
+  for (size_t i = 0; i < PARE__COUNT(plain); i++)
+    if (pare__node_is(node, plain[i])) return plain[i];
+  const bool clips = pare__node_is(node, "Clip"), gates = pare__node_is(node, "HardSigmoid");
+  if (!clips && !gates) return NULL;
+  static const char *const name[2][2] = {{"min", "max"}, {"alpha", "beta"}};
+  params[0] = gates ? 0.2 : -3.402823466e38;
+  params[1] = gates ? 0.5 : 3.402823466e38;
+  for (unsigned k = 0; k < 2; k++) {
+    const pare__onnx_attribute *attribute = pare__node_attribute(node, name[gates][k]);
+    if (attribute) params[k] = (double)attribute->f;
+    if (clips && node->ninputs > k + 1 && node->input[k + 1] >= 0 &&
+        !pare__value_number(rewrite->network, node->input[k + 1], &params[k]))
+      return NULL;
+  }
+  *count = 2;
+  return node->op_type;
+}
+
+static pare_status take_activation(pare__rewrite *rewrite, size_t i, bool *done) {
+  const pare__node *node = &rewrite->graph->node[i];
+  double params[2];
+  size_t count;
+  const char *name = activation_of(rewrite, node, params, &count);
+  foldable conv;
+  if (!name || !find_convolution(rewrite, node->input[0], &conv)) return PARE_OK;
+  pare__node fused;
+  PARE__TRY(pare__node_create(rewrite->network, "com.microsoft", "FusedConv", 1, 3, 1, &fused));
+  fused.name = conv.node->name;
+  fused.nattributes = conv.node->nattributes;
+  fused.attribute = conv.node->attribute;
+  for (unsigned k = 0; k < 3 && k < conv.node->ninputs; k++) fused.input[k] = conv.node->input[k];
+  fused.output[0] = node->output[0];
+  PARE__TRY(pare__node_set_text(rewrite->network, &fused, "activation", name));
+  if (count > 0) PARE__TRY(pare__node_set_floats(rewrite->network, &fused, "activation_params", count, params));
+  *done = true;
+  return pare__rewrite_become(rewrite, i, fused);
+}
+
+static pare_status run(pare__network *network, pare__graph *graph, bool *changed) {
+  pare__rewrite rewrite;
+  PARE__TRY(pare__rewrite_begin(network, graph, &rewrite));
+  pare_status status = PARE_OK;
+  for (size_t i = 0; i < graph->nnodes && status == PARE_OK; i++) {
+    const pare__node *node = &graph->node[i];
+    if (!pare__rewrite_alive(&rewrite, i) || node->ninputs < 1 || node->noutputs < 1 || node->output[0] < 0) continue;
+    int32_t inputs[2] = {node->input[0], node->ninputs > 1 ? node->input[1] : PARE__NO_VALUE};
+    bool done = false;
+    status = take_affine(&rewrite, i, &done);
+    if (status == PARE_OK && !done) status = take_activation(&rewrite, i, &done);
+    /* the convolution that was taken over has no reader left */
+    for (unsigned k = 0; k < 2 && done && status == PARE_OK; k++)
+      if (inputs[k] >= 0 && rewrite.uses[inputs[k]] == 0 && rewrite.producer[inputs[k]] >= 0)
+        pare__rewrite_remove(&rewrite, (size_t)rewrite.producer[inputs[k]]);
+  }
+  *changed = *changed || rewrite.changed;
+  pare__rewrite_end(&rewrite);
+  return status;
+}
+
+const pare__pass pare__pass_convolution = {
+    "convolution", "convolutions take in scales, shifts, batch norm and the activation after them", run};
