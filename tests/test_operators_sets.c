@@ -1,0 +1,530 @@
+/* Einsum, recurrent cells, attention, transforms, running sums: against formulas in double precision, where the ONNX
+ * suite's cases do not reach. SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+#include <pare/model.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fixture.h"
+#include "onnx_builder.h"
+
+static char folder[] = "/tmp/pare-test-sets-XXXXXX";
+
+/* A model of one node, whose inputs are made as they are needed. */
+enum { MOST_INPUTS = 8, MOST_RANK = 6 };
+typedef struct one_node {
+  pare__onnx_model *onnx;
+  pare__onnx_node *node;
+  pare_tensor *in[MOST_INPUTS];
+  unsigned count;
+} one_node;
+
+static one_node begin(int64_t opset, const char *op_type, const char *inputs, const char *outputs) {
+  one_node one = {.onnx = model_new(opset)};
+  one.node = model_node(one.onnx, op_type, inputs, outputs);
+  return one;
+}
+
+static void add_input(one_node *one, const char *name, int32_t type, int rank, const int64_t *dim, const void *data) {
+  pare_dtype dtype;
+  ck_assert(pare__onnx_dtype_to_pare(type, &dtype));
+  model_input(one->onnx, name, type, rank, dim);
+  one->in[one->count++] = tensor_of(dtype, rank, dim, data);
+}
+
+static void node_text(one_node *one, const char *name, const char *text) {
+  pare__onnx_attribute *attribute = node_attribute(one->onnx, one->node, name, PARE__ONNX_ATTRIBUTE_STRING);
+  attribute->s = (pare__onnx_bytes){text, strlen(text)};
+  attribute->message.has |= (uint64_t)1 << 4;
+}
+
+/* Writes the model with this output, runs it planned, closes it; the status of opening and running. */
+static pare_status finish(one_node *one, const char *output, bool at_once, pare_tensor **out) {
+  char path[64];
+  snprintf(path, sizeof path, "%s/model.onnx", folder);
+  model_output(one->onnx, output);
+  model_write(one->onnx, path);
+  const pare_model_options options = {.no_plan = at_once};
+  pare_model *model = NULL;
+  *out = NULL;
+  pare_status status = pare_model_open(context, path, &options, &model);
+  if (status == PARE_OK) status = pare_model_run(model, one->in, NULL, out);
+  pare_model_close(model);
+  for (unsigned i = 0; i < one->count; i++) pare_tensor_close(one->in[i]);
+  return status;
+}
+
+/* The output is `count` floats, as expected within a tolerance of their largest magnitude. */
+static void expect(one_node *one, const char *output, int64_t count, const double *expected) {
+  pare_tensor *out;
+  OK(finish(one, output, false, &out));
+  ck_assert_int_eq(pare_tensor_elements(out), count);
+  float *found = floats_of(out);
+  double largest = 1;
+  for (int64_t i = 0; i < count; i++) largest = fmax(largest, fabs(expected[i]));
+  for (int64_t i = 0; i < count; i++)
+    ck_assert_msg(fabs((double)found[i] - expected[i]) <= 2e-5 * largest, "element %lld: %g, expected %g", (long long)i,
+                  (double)found[i], expected[i]);
+  free(found);
+  pare_tensor_close(out);
+}
+
+static void expect_refused(one_node *one, pare_status status, const char *text) {
+  pare_tensor *out;
+  ck_assert_int_eq(finish(one, "y", false, &out), status);
+  ck_assert_ptr_null(out);
+  ck_assert_msg(strstr(pare_message(), text) != NULL, "'%s' lacks '%s'", pare_message(), text);
+}
+
+/* ---- Einsum ---- */
+
+static const struct {
+  const char *equation, *result; /* the letters of the result, spelt out */
+  int count;
+  const char *term[3]; /* letters, and the length of each axis: a = 2, b = 3, c = 4, … */
+} products[] = {
+    {"ab,bc->ac", "ac", 2, {"ab", "bc"}},
+    {"ab, cb", "ac", 2, {"ab", "cb"}},
+    {"abc,cd,bd->ad", "ad", 3, {"abc", "cd", "bd"}},
+    {"aab->ab", "ab", 1, {"aab"}},
+    {"abb,b->a", "a", 2, {"abb", "b"}},
+    {"abc->", "", 1, {"abc"}},
+    {"a,b,c->cba", "cba", 3, {"a", "b", "c"}},
+    {"abc,abc->b", "b", 2, {"abc", "abc"}},
+    {"dabc,ebca->edcab", "edcab", 2, {"dabc", "ebca"}},
+    {"ba", "ab", 1, {"ba"}},
+    {"...ab,...bc->...ac", "dac", 2, {"dab", "dbc"}},
+    {"...b->b...", "bda", 1, {"dab"}},
+};
+
+static int64_t length_of(char letter) { return letter - 'a' + 2; }
+
+/* The element of a term where each letter has this index. */
+static size_t element_at(const char *letters, const int64_t *index) {
+  size_t at = 0;
+  for (; *letters; letters++) at = at * (size_t)length_of(*letters) + (size_t)index[*letters - 'a'];
+  return at;
+}
+
+START_TEST(einsum_multiplies_and_sums_by_letters) {
+  enum { LETTERS = 5, MOST = 1024 };
+  one_node one = begin(17, "Einsum", products[_i].count == 1 ? "a" : products[_i].count == 2 ? "a b" : "a b c", "y");
+  node_text(&one, "equation", products[_i].equation);
+  float *data[3] = {NULL, NULL, NULL};
+  bool used[LETTERS] = {false};
+  for (int t = 0; t < products[_i].count; t++) {
+    const char *term = products[_i].term[t], name[2] = {(char)('a' + t), 0};
+    int64_t dim[MOST_RANK];
+    for (int d = 0; term[d]; d++) {
+      dim[d] = length_of(term[d]);
+      used[term[d] - 'a'] = true;
+    }
+    const int rank = (int)strlen(term);
+    data[t] = random_floats(count_of(rank, dim), 7u + (uint32_t)t);
+    add_input(&one, name, PARE__ONNX_FLOAT, rank, dim, data[t]);
+  }
+  double expected[MOST] = {0};
+  int64_t total = 1, all = 1, index[LETTERS];
+  for (const char *at = products[_i].result; *at; at++) total *= length_of(*at);
+  for (int l = 0; l < LETTERS; l++) all *= used[l] ? length_of((char)('a' + l)) : 1;
+  for (int64_t i = 0; i < all; i++) {
+    int64_t rest = i;
+    for (int l = 0; l < LETTERS; l++) {
+      const int64_t length = used[l] ? length_of((char)('a' + l)) : 1;
+      index[l] = rest % length;
+      rest /= length;
+    }
+    double value = 1;
+    for (int t = 0; t < products[_i].count; t++) value *= (double)data[t][element_at(products[_i].term[t], index)];
+    expected[element_at(products[_i].result, index)] += value;
+  }
+  expect(&one, "y", total, expected);
+  for (int t = 0; t < 3; t++) free(data[t]);
+}
+END_TEST
+
+static const struct {
+  const char *equation, *message;
+  pare_status status;
+} equations[] = {
+    {"ab,bc->ad", "names it", PARE_ERR_FORMAT},
+    {"ab,bc->aa", "repeats", PARE_ERR_FORMAT},
+    {"ab", "fewer terms", PARE_ERR_FORMAT},
+    {"ab,bc,cd->ad", "cannot be read", PARE_ERR_FORMAT},
+    {"abc,bc->a", "axes", PARE_ERR_SHAPE},
+    {"aa,bc->a", "equates", PARE_ERR_SHAPE},
+    {"ab,ac->bc", "equates", PARE_ERR_SHAPE},
+    {"a?,bc->ab", "axes", PARE_ERR_SHAPE},
+    {"ab,bc->a...b...", "cannot be read", PARE_ERR_FORMAT},
+};
+
+START_TEST(equations_that_do_not_fit_are_refused) {
+  const float data[12] = {0};
+  one_node one = begin(17, "Einsum", "a b", "y");
+  node_text(&one, "equation", equations[_i].equation);
+  add_input(&one, "a", PARE__ONNX_FLOAT, 2, (const int64_t[]){2, 3}, data);
+  add_input(&one, "b", PARE__ONNX_FLOAT, 2, (const int64_t[]){3, 4}, data);
+  expect_refused(&one, equations[_i].status, equations[_i].message);
+}
+END_TEST
+
+/* ---- recurrent cells ---- */
+
+enum { STEPS = 4, BATCH = 3, INPUTS = 5, HIDDEN = 6, MOST_GATES = 4 };
+
+static const struct {
+  const char *op_type;
+  int gates, directions;
+  bool reverse, lengths, initial, bias, peepholes, linear, coupled, batch_first;
+  float clip;
+} cells[] = {
+    {"RNN", 1, 1, false, true, true, true, false, false, false, false, 0},
+    {"RNN", 1, 2, false, false, true, false, false, false, false, true, 0.3f},
+    {"GRU", 3, 1, true, true, true, true, false, false, false, false, 0},
+    {"GRU", 3, 1, false, false, true, true, false, true, false, false, 0},
+    {"GRU", 3, 2, false, true, false, true, false, true, false, true, 0.4f},
+    {"LSTM", 4, 1, true, true, true, true, true, false, false, false, 0},
+    {"LSTM", 4, 2, false, true, true, true, true, false, true, true, 0.5f},
+    {"LSTM", 4, 2, false, false, false, false, false, false, false, false, 0},
+};
+static const int64_t lengths_of[BATCH] = {4, 1, 3};
+
+typedef struct cell_data {
+  float *x, *w, *r, *b, *h, *c, *p;
+} cell_data;
+
+static double clipped(double x, double clip) { return clip > 0 ? fmin(fmax(x, -clip), clip) : x; }
+static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
+
+/* One step of direction d for one sequence, by the formulas of the operators' definitions. */
+static void reference_step(int which, int d, const cell_data *data, const float *x, double *h, double *c) {
+  const int gates = cells[which].gates, rows = gates * HIDDEN;
+  double from_x[MOST_GATES * HIDDEN], from_h[MOST_GATES * HIDDEN], next[HIDDEN], z[HIDDEN], reset[HIDDEN];
+  const double clip = (double)cells[which].clip;
+  for (int g = 0; g < rows; g++) {
+    from_x[g] = data->b ? (double)data->b[d * 2 * rows + g] : 0;
+    from_h[g] = data->b ? (double)data->b[d * 2 * rows + rows + g] : 0;
+    for (int i = 0; i < INPUTS; i++) from_x[g] += (double)data->w[(d * rows + g) * INPUTS + i] * (double)x[i];
+    for (int i = 0; i < HIDDEN; i++) from_h[g] += (double)data->r[(d * rows + g) * HIDDEN + i] * h[i];
+  }
+  for (int k = 0; k < HIDDEN; k++) {
+    double gate[MOST_GATES];
+    for (int g = 0; g < gates; g++) gate[g] = from_x[g * HIDDEN + k] + from_h[g * HIDDEN + k];
+    if (gates == 1) next[k] = tanh(clipped(gate[0], clip));
+    if (gates == 3) {
+      z[k] = sigmoid(clipped(gate[0], clip));
+      reset[k] = sigmoid(clipped(gate[1], clip));
+    }
+    if (gates != 4) continue;
+    const float *p = data->p ? data->p + d * 3 * HIDDEN + k : NULL;
+    const double in = sigmoid(clipped(gate[0] + (p ? (double)p[0] * c[k] : 0), clip));
+    const double forget = sigmoid(clipped(gate[2] + (p ? (double)p[2 * HIDDEN] * c[k] : 0), clip));
+    c[k] = (cells[which].coupled ? 1 - in : forget) * c[k] + in * tanh(clipped(gate[3], clip));
+    next[k] = sigmoid(clipped(gate[1] + (p ? (double)p[HIDDEN] * c[k] : 0), clip)) * tanh(c[k]);
+  }
+  for (int k = 0; k < HIDDEN && gates == 3; k++) {
+    double inner = from_h[2 * HIDDEN + k] * reset[k];
+    if (!cells[which].linear) {
+      inner = data->b ? (double)data->b[d * 2 * rows + rows + 2 * HIDDEN + k] : 0;
+      for (int i = 0; i < HIDDEN; i++)
+        inner += (double)data->r[(d * rows + 2 * HIDDEN + k) * HIDDEN + i] * reset[i] * h[i];
+    }
+    next[k] = (1 - z[k]) * tanh(clipped(from_x[2 * HIDDEN + k] + inner, clip)) + z[k] * h[k];
+  }
+  memcpy(h, next, sizeof next);
+}
+
+/* Y in the layout of the call. */
+static void reference_cell(int which, const cell_data *data, double *y) {
+  const int directions = cells[which].directions;
+  const bool first = cells[which].batch_first;
+  memset(y, 0, sizeof(double) * STEPS * 2 * BATCH * HIDDEN);
+  for (int d = 0; d < directions; d++)
+    for (int b = 0; b < BATCH; b++) {
+      double h[HIDDEN], c[HIDDEN];
+      const int state = (first ? b * directions + d : d * BATCH + b) * HIDDEN;
+      for (int k = 0; k < HIDDEN; k++) {
+        h[k] = data->h ? (double)data->h[state + k] : 0;
+        c[k] = data->c ? (double)data->c[state + k] : 0;
+      }
+      const int steps = cells[which].lengths ? (int)lengths_of[b] : STEPS;
+      for (int i = 0; i < steps; i++) {
+        const int t = cells[which].reverse || d == 1 ? steps - 1 - i : i;
+        reference_step(which, d, data, data->x + (first ? b * STEPS + t : t * BATCH + b) * INPUTS, h, c);
+        double *to = y + (first ? (b * STEPS + t) * directions + d : (t * directions + d) * BATCH + b) * HIDDEN;
+        memcpy(to, h, sizeof h);
+      }
+    }
+}
+
+/* weights: are they constants? */
+static void check_cell(int which, bool weights) {
+  const int gates = cells[which].gates, directions = cells[which].directions, rows = gates * HIDDEN;
+  const bool lstm = gates == 4, first = cells[which].batch_first;
+  const int64_t w_dim[3] = {directions, rows, INPUTS}, r_dim[3] = {directions, rows, HIDDEN};
+  const int64_t x_dim[3] = {first ? BATCH : STEPS, first ? STEPS : BATCH, INPUTS};
+  const int64_t state[3] = {first ? BATCH : directions, first ? directions : BATCH, HIDDEN};
+  const bool has_c = lstm && cells[which].initial;
+  char names[64];
+  snprintf(names, sizeof names, "x w r %s %s %s%s%s", cells[which].bias ? "b" : "-", cells[which].lengths ? "l" : "-",
+           cells[which].initial ? "h" : "-", lstm ? (has_c ? " c" : " -") : "", cells[which].peepholes ? " p" : "");
+  one_node one = begin(17, cells[which].op_type, names, "y");
+  cell_data data = {.x = random_floats(STEPS * BATCH * INPUTS, 1),
+                    .w = random_floats(directions * rows * INPUTS, 2),
+                    .r = random_floats(directions * rows * HIDDEN, 3)};
+  add_input(&one, "x", PARE__ONNX_FLOAT, 3, x_dim, data.x);
+  if (weights) {
+    model_constant(one.onnx, "w", PARE__ONNX_FLOAT, 3, w_dim, data.w);
+    model_constant(one.onnx, "r", PARE__ONNX_FLOAT, 3, r_dim, data.r);
+  } else {
+    add_input(&one, "w", PARE__ONNX_FLOAT, 3, w_dim, data.w);
+    add_input(&one, "r", PARE__ONNX_FLOAT, 3, r_dim, data.r);
+  }
+  if (cells[which].bias) {
+    data.b = random_floats(directions * 2 * rows, 4);
+    add_input(&one, "b", PARE__ONNX_FLOAT, 2, (const int64_t[]){directions, 2 * rows}, data.b);
+  }
+  if (cells[which].lengths) {
+    int32_t lengths[BATCH];
+    for (int b = 0; b < BATCH; b++) lengths[b] = (int32_t)lengths_of[b];
+    add_input(&one, "l", PARE__ONNX_INT32, 1, (const int64_t[]){BATCH}, lengths);
+  }
+  if (cells[which].initial) {
+    data.h = random_floats(directions * BATCH * HIDDEN, 5);
+    add_input(&one, "h", PARE__ONNX_FLOAT, 3, state, data.h);
+  }
+  if (has_c) {
+    data.c = random_floats(directions * BATCH * HIDDEN, 6);
+    add_input(&one, "c", PARE__ONNX_FLOAT, 3, state, data.c);
+  }
+  if (cells[which].peepholes) {
+    data.p = random_floats(directions * 3 * HIDDEN, 7);
+    add_input(&one, "p", PARE__ONNX_FLOAT, 2, (const int64_t[]){directions, 3 * HIDDEN}, data.p);
+  }
+  node_int(one.onnx, one.node, "hidden_size", HIDDEN);
+  if (first) node_int(one.onnx, one.node, "layout", 1);
+  if (cells[which].linear) node_int(one.onnx, one.node, "linear_before_reset", 1);
+  if (cells[which].coupled) node_int(one.onnx, one.node, "input_forget", 1);
+  if (cells[which].clip > 0) node_float(one.onnx, one.node, "clip", cells[which].clip);
+  if (directions == 2 || cells[which].reverse)
+    node_text(&one, "direction", directions == 2 ? "bidirectional" : "reverse");
+  double y[STEPS * 2 * BATCH * HIDDEN];
+  reference_cell(which, &data, y);
+  expect(&one, "y", (int64_t)STEPS * directions * BATCH * HIDDEN, y);
+  float *const all[] = {data.x, data.w, data.r, data.b, data.h, data.c, data.p};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+}
+
+START_TEST(recurrent_cells_follow_their_formulas) {
+  check_cell(_i, false);
+  check_cell(_i, true);
+}
+END_TEST
+
+/* ---- attention ---- */
+
+START_TEST(attention_with_shared_heads_mask_past_and_softcap) {
+  enum { B = 2, Q = 3, PAST = 2, HEADS = 4, KV = 2, SIZE = 5, KEYS = PAST + Q };
+  const double cap = 1.5;
+  const int64_t q_dim[3] = {B, Q, HEADS * SIZE}, kv_dim[3] = {B, Q, KV * SIZE}, past_dim[4] = {B, KV, PAST, SIZE};
+  float *q = random_floats(B * Q * HEADS * SIZE, 1), *k = random_floats(B * Q * KV * SIZE, 2);
+  float *v = random_floats(B * Q * KV * SIZE, 3), *mask = random_floats(Q * KEYS, 4);
+  float *past_k = random_floats(B * KV * PAST * SIZE, 5), *past_v = random_floats(B * KV * PAST * SIZE, 6);
+  one_node one = begin(23, "Attention", "q k v m pk pv", "y");
+  add_input(&one, "q", PARE__ONNX_FLOAT, 3, q_dim, q);
+  add_input(&one, "k", PARE__ONNX_FLOAT, 3, kv_dim, k);
+  add_input(&one, "v", PARE__ONNX_FLOAT, 3, kv_dim, v);
+  add_input(&one, "m", PARE__ONNX_FLOAT, 2, (const int64_t[]){Q, KEYS}, mask);
+  add_input(&one, "pk", PARE__ONNX_FLOAT, 4, past_dim, past_k);
+  add_input(&one, "pv", PARE__ONNX_FLOAT, 4, past_dim, past_v);
+  node_int(one.onnx, one.node, "q_num_heads", HEADS);
+  node_int(one.onnx, one.node, "kv_num_heads", KV);
+  node_int(one.onnx, one.node, "is_causal", 1);
+  node_float(one.onnx, one.node, "softcap", (float)cap);
+  double y[B * Q * HEADS * SIZE];
+  for (int b = 0; b < B; b++)
+    for (int h = 0; h < HEADS; h++)
+      for (int i = 0; i < Q; i++) {
+        const int shared = h / (HEADS / KV);
+        double score[KEYS], sum = 0;
+        for (int j = 0; j < KEYS; j++) {
+          score[j] = 0;
+          for (int s = 0; s < SIZE; s++) {
+            const float key = j < PAST ? past_k[((b * KV + shared) * PAST + j) * SIZE + s]
+                                       : k[(b * Q + j - PAST) * KV * SIZE + shared * SIZE + s];
+            score[j] += (double)q[(b * Q + i) * HEADS * SIZE + h * SIZE + s] * (double)key;
+          }
+          score[j] = cap * tanh(score[j] / sqrt(SIZE) / cap) + (double)mask[i * KEYS + j];
+          score[j] = j <= i + PAST ? exp(score[j]) : 0;
+          sum += score[j];
+        }
+        for (int s = 0; s < SIZE; s++) {
+          double value = 0;
+          for (int j = 0; j < KEYS; j++)
+            value += score[j] / sum *
+                     (double)(j < PAST ? past_v[((b * KV + shared) * PAST + j) * SIZE + s]
+                                       : v[(b * Q + j - PAST) * KV * SIZE + shared * SIZE + s]);
+          y[(b * Q + i) * HEADS * SIZE + h * SIZE + s] = value;
+        }
+      }
+  expect(&one, "y", B * Q * HEADS * SIZE, y);
+  float *const all[] = {q, k, v, mask, past_k, past_v};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+}
+END_TEST
+
+/* com.microsoft Attention: projection, bias, padding mask; the filter value hides all but the first keys. */
+START_TEST(attention_of_onnx_runtime_projects_and_masks) {
+  enum { B = 2, S = 4, IN = 6, HEADS = 2, SIZE = 3, D = HEADS * SIZE };
+  const int32_t mask[B * S] = {1, 1, 1, 1, 1, 1, 0, 0};
+  float *x = random_floats(B * S * IN, 1), *w = random_floats(IN * 3 * D, 2), *bias = random_floats(3 * D, 3);
+  one_node one = begin(17, "Attention", "x w b m", "y");
+  one.node->domain = "com.microsoft";
+  add_input(&one, "x", PARE__ONNX_FLOAT, 3, (const int64_t[]){B, S, IN}, x);
+  model_constant(one.onnx, "w", PARE__ONNX_FLOAT, 2, (const int64_t[]){IN, 3 * D}, w);
+  add_input(&one, "b", PARE__ONNX_FLOAT, 1, (const int64_t[]){3 * D}, bias);
+  add_input(&one, "m", PARE__ONNX_INT32, 2, (const int64_t[]){B, S}, mask);
+  node_int(one.onnx, one.node, "num_heads", HEADS);
+  double all[B * S * 3 * D], y[B * S * D];
+  for (int row = 0; row < B * S; row++)
+    for (int c = 0; c < 3 * D; c++) {
+      all[row * 3 * D + c] = (double)bias[c];
+      for (int i = 0; i < IN; i++) all[row * 3 * D + c] += (double)x[row * IN + i] * (double)w[i * 3 * D + c];
+    }
+  for (int b = 0; b < B; b++)
+    for (int h = 0; h < HEADS; h++)
+      for (int i = 0; i < S; i++) {
+        double score[S], sum = 0;
+        for (int j = 0; j < S; j++) {
+          score[j] = 0;
+          for (int s = 0; s < SIZE; s++)
+            score[j] += all[(b * S + i) * 3 * D + h * SIZE + s] * all[(b * S + j) * 3 * D + D + h * SIZE + s];
+          score[j] = mask[b * S + j] ? exp(score[j] / sqrt(SIZE)) : 0;
+          sum += score[j];
+        }
+        for (int s = 0; s < SIZE; s++) {
+          double value = 0;
+          for (int j = 0; j < S; j++) value += score[j] / sum * all[(b * S + j) * 3 * D + 2 * D + h * SIZE + s];
+          y[(b * S + i) * D + h * SIZE + s] = value;
+        }
+      }
+  expect(&one, "y", B * S * D, y);
+  free(x);
+  free(w);
+  free(bias);
+}
+END_TEST
+
+/* ---- DFT ---- */
+
+static const struct {
+  int64_t have, length; /* length 0: not given */
+  bool complex_input, inverse, onesided;
+} transforms[] = {
+    {8, 0, false, false, false}, {7, 0, true, false, false}, {6, 9, false, false, true}, {9, 5, true, true, false},
+    {5, 0, true, true, true},    {4, 7, true, true, true},   {1, 0, false, false, true},
+};
+
+START_TEST(transforms_follow_their_formula) {
+  enum { OUTER = 2, INNER = 3, MOST = 16 };
+  const int64_t have = transforms[_i].have;
+  const bool inverse = transforms[_i].inverse, onesided = transforms[_i].onesided, to_real = inverse && onesided;
+  const int parts = transforms[_i].complex_input ? 2 : 1, results = to_real ? 1 : 2;
+  const int64_t length = transforms[_i].length ? transforms[_i].length : to_real ? 2 * (have - 1) : have;
+  const int64_t outputs = onesided && !inverse ? length / 2 + 1 : length;
+  const int64_t dim[4] = {OUTER, have, INNER, parts}, axis = 1;
+  float *x = random_floats(OUTER * have * INNER * parts, 1);
+  one_node one = begin(20, "DFT", transforms[_i].length ? "x n a" : "x - a", "y");
+  add_input(&one, "x", PARE__ONNX_FLOAT, 4, dim, x);
+  if (transforms[_i].length) model_constant(one.onnx, "n", PARE__ONNX_INT64, 0, NULL, &length);
+  model_constant(one.onnx, "a", PARE__ONNX_INT64, 0, NULL, &axis);
+  node_int(one.onnx, one.node, "inverse", inverse);
+  node_int(one.onnx, one.node, "onesided", onesided);
+  double y[OUTER * MOST * INNER * 2];
+  for (int64_t o = 0; o < OUTER; o++)
+    for (int64_t i = 0; i < INNER; i++)
+      for (int64_t k = 0; k < outputs; k++) {
+        double sum[2] = {0, 0};
+        for (int64_t n = 0; n < length; n++) {
+          const bool mirrored = to_real && n > length / 2;
+          const int64_t from = mirrored ? length - n : n;
+          if (from >= have) continue;
+          const float *at = x + ((o * have + from) * INNER + i) * parts;
+          const double re = (double)at[0], im = parts == 2 ? (double)at[1] * (mirrored ? -1 : 1) : 0;
+          const double angle = (inverse ? 2 : -2) * 3.14159265358979323846 * (double)(n * k) / (double)length;
+          sum[0] += re * cos(angle) - im * sin(angle);
+          sum[1] += re * sin(angle) + im * cos(angle);
+        }
+        for (int part = 0; part < results; part++)
+          y[((o * outputs + k) * INNER + i) * results + part] = sum[part] / (inverse ? (double)length : 1);
+      }
+  expect(&one, "y", OUTER * outputs * INNER * results, y);
+  free(x);
+}
+END_TEST
+
+/* ---- running sums ---- */
+
+START_TEST(running_sums_keep_infinities_where_they_are) {
+  const float x[7] = {1, 2, -1, INFINITY, 3, NAN, 4};
+  const int64_t dim[1] = {7};
+  const int32_t axis = 0;
+  one_node one = begin(17, "CumSum", "x a", "y");
+  add_input(&one, "x", PARE__ONNX_FLOAT, 1, dim, x);
+  model_constant(one.onnx, "a", PARE__ONNX_INT32, 0, NULL, &axis);
+  pare_tensor *out;
+  OK(finish(&one, "y", true, &out));
+  float *found = floats_of(out);
+  ck_assert(found[0] == 1 && found[1] == 3 && found[2] == 2);
+  ck_assert(isinf(found[3]) && isinf(found[4]) && isnan(found[5]) && isnan(found[6]));
+  free(found);
+  pare_tensor_close(out);
+}
+END_TEST
+
+/* ---- refusals ---- */
+
+START_TEST(what_does_not_fit_is_refused_with_its_shapes) {
+  const float data[64] = {0};
+  const int64_t target[2] = {0, 0};
+  one_node one = begin(17, "NegativeLogLikelihoodLoss", "x t", "y");
+  add_input(&one, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){3, 4}, data);
+  add_input(&one, "t", PARE__ONNX_INT64, 1, (const int64_t[]){2}, target);
+  expect_refused(&one, PARE_ERR_SHAPE, "[2]");
+
+  one = begin(17, "LSTM", "x w r", "y");
+  add_input(&one, "x", PARE__ONNX_FLOAT, 3, (const int64_t[]){1, 1, 2}, data);
+  add_input(&one, "w", PARE__ONNX_FLOAT, 3, (const int64_t[]){1, 8, 3}, data);
+  add_input(&one, "r", PARE__ONNX_FLOAT, 3, (const int64_t[]){1, 8, 2}, data);
+  expect_refused(&one, PARE_ERR_SHAPE, "[1, 8, 3]");
+
+  one = begin(23, "Attention", "x x x", "y");
+  add_input(&one, "x", PARE__ONNX_FLOAT, 3, (const int64_t[]){1, 2, 6}, data);
+  expect_refused(&one, PARE_ERR_SHAPE, "heads");
+
+  one = begin(17, "Trilu", "x", "y");
+  add_input(&one, "x", PARE__ONNX_FLOAT, 1, (const int64_t[]){4}, data);
+  expect_refused(&one, PARE_ERR_SHAPE, "rank 1");
+
+  one = begin(17, "ReverseSequence", "x t", "y");
+  add_input(&one, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){3, 4}, data);
+  add_input(&one, "t", PARE__ONNX_INT64, 1, (const int64_t[]){2}, target);
+  expect_refused(&one, PARE_ERR_SHAPE, "2 lengths");
+}
+END_TEST
+
+int main(void) {
+  if (!mkdtemp(folder)) return EXIT_FAILURE;
+  TCase *tests = tcase_create("operators of sets");
+  tcase_add_unchecked_fixture(tests, open_context, close_context);
+  tcase_add_loop_test(tests, einsum_multiplies_and_sums_by_letters, 0, (int)(sizeof products / sizeof *products));
+  tcase_add_loop_test(tests, equations_that_do_not_fit_are_refused, 0, (int)(sizeof equations / sizeof *equations));
+  tcase_add_loop_test(tests, recurrent_cells_follow_their_formulas, 0, (int)(sizeof cells / sizeof *cells));
+  tcase_add_test(tests, attention_with_shared_heads_mask_past_and_softcap);
+  tcase_add_test(tests, attention_of_onnx_runtime_projects_and_masks);
+  tcase_add_loop_test(tests, transforms_follow_their_formula, 0, (int)(sizeof transforms / sizeof *transforms));
+  tcase_add_test(tests, running_sums_keep_infinities_where_they_are);
+  tcase_add_test(tests, what_does_not_fit_is_refused_with_its_shapes);
+  return remove_folder(folder, run_tests("operators of sets", tests));
+}
