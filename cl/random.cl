@@ -8,8 +8,8 @@
  * Everything in f32 uses + * fma only, which round correctly on every device, so the bits agree between devices. Only
  * the f64 normals use the device's log, sin and cos.
  *
- * DISTRIBUTION: 0 uniform, 1 normal, 2 Bernoulli, 3 integers. WORDS: 4, or 2 for f64 and for i64 and u64 integers. CHUNK:
- * consecutive blocks an item (CPUs), or 1: blocks dealt out to neighbouring items (GPUs). */
+ * DISTRIBUTION: 0 uniform, 1 normal, 2 Bernoulli, 3 integers. WORDS: 4, or 2 for f64 and for i64 and u64 integers.
+ * CHUNK: consecutive blocks an item (CPUs), or 1: blocks dealt out to neighbouring items (GPUs). */
 #include "dtype.cl"
 
 #pragma OPENCL FP_CONTRACT OFF
