@@ -8,7 +8,7 @@
 
 #include "graph/run.h"
 
-pare_status pare__call_fail(const pare__call *call, pare_status status, const char *format, ...) {
+pare_status(pare__call_fail)(const pare__call *call, pare_status status, const char *format, ...) {
   (void)call; /* its name and operator are put before the message where the node is run */
   char message[1024];
   va_list arguments;

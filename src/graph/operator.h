@@ -72,6 +72,8 @@ pare_status pare__call_int(pare__call *call, unsigned i, int64_t *out);
 pare_status pare__call_number(pare__call *call, unsigned i, double *out);
 /* PARE_ERR_TYPE, PARE_ERR_SHAPE, ... with the node's name, its operator and the text. */
 pare_status pare__call_fail(const pare__call *call, pare_status status, const char *format, ...) PARE__PRINTF(3, 4);
+/* Analysers see one file at a time: a failure is never PARE_OK. */
+#define pare__call_fail(call, status, ...) pare__known((status), pare__call_fail((call), (status), __VA_ARGS__))
 /* The number of inputs is between least and most, and the first `least` are given; at least one output is wanted. */
 pare_status pare__call_check(const pare__call *call, unsigned least, unsigned most);
 
