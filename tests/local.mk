@@ -144,6 +144,9 @@ update-operators: tests/test_operators
 	srcdir='$(abs_top_srcdir)' tests/test_operators --update
 .PHONY: update-operators
 
+# Arrays in files and models looked at: what commands for models stand on.
+check_PROGRAMS += tests/test_arrays
+
 # Commands for models.
 TESTS += tests/test_models.sh
 dist_check_SCRIPTS += tests/test_models.sh

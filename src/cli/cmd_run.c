@@ -156,13 +156,20 @@ static void output_json(json_t *list, const pare_array *array, const cli_statist
   json_array_append_new(list, json);
 }
 
+/* Empty where there is no number. */
+static void number_cell(cli_table *table, double number) {
+  char text[CLI_TEXT] = "";
+  if (!isnan(number)) snprintf(text, sizeof text, "%.6g", number);
+  cli_table_cell(table, CLI_PLAIN, "%s", text);
+}
+
 static void output_row(cli_table *table, const pare_array *array, const cli_statistics *found) {
   char shape[CLI_SHAPE];
   cli_table_cell(table, CLI_PLAIN, "%s", array->name);
   cli_table_cell(table, CLI_PLAIN, "%s", cli_array_text(array, shape));
-  cli_table_cell(table, CLI_PLAIN, isnan(found->least) ? "" : "%.6g", found->least);
-  cli_table_cell(table, CLI_PLAIN, isnan(found->most) ? "" : "%.6g", found->most);
-  cli_table_cell(table, CLI_PLAIN, isnan(found->mean) ? "" : "%.6g", found->mean);
+  number_cell(table, found->least);
+  number_cell(table, found->most);
+  number_cell(table, found->mean);
   cli_table_cell(table, found->nan > 0 ? CLI_BAD : CLI_PLAIN, "%zu", found->nan);
 }
 
