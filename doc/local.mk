@@ -37,9 +37,11 @@ dist_doc_DATA += doc/floor-9-cli.md
 # Examples: installed, compiled and run by make check; tests/test_install.sh does so against the installed library.
 examplesdir = $(docdir)/examples
 dist_examples_DATA =
+dist_examples_DATA += doc/examples/classify.c
 dist_examples_DATA += doc/examples/multiply.c
 dist_examples_DATA += doc/examples/normalise.c
 dist_examples_DATA += doc/examples/opencl.c
+dist_examples_DATA += doc/examples/serve.c
 dist_examples_DATA += doc/examples/threads.c
 dist_examples_DATA += doc/examples/wrap.c
 
@@ -65,5 +67,13 @@ EXAMPLES += doc/examples/wrap
 doc_examples_wrap_SOURCES = doc/examples/wrap.c
 doc_examples_wrap_CPPFLAGS = $(EXAMPLE_CPPFLAGS)
 doc_examples_wrap_LDADD = libpare.la
+EXAMPLES += doc/examples/classify
+doc_examples_classify_SOURCES = doc/examples/classify.c
+doc_examples_classify_CPPFLAGS = $(EXAMPLE_CPPFLAGS)
+doc_examples_classify_LDADD = libpare.la
+EXAMPLES += doc/examples/serve
+doc_examples_serve_SOURCES = doc/examples/serve.c
+doc_examples_serve_CPPFLAGS = $(EXAMPLE_CPPFLAGS)
+doc_examples_serve_LDADD = libpare.la
 check_PROGRAMS += $(EXAMPLES)
 EXTRA_DIST += doc/draw-benchmarks.py
