@@ -2,7 +2,6 @@
  *
  * Factors are taken from left to right. An axis that neither the result nor a later factor names is summed as early as
  * possible: in one factor by a reduction, between two by a matrix product. */
-#include <ctype.h>
 #include <pare/elementwise.h>
 #include <pare/gemm.h>
 #include <pare/move.h>
@@ -45,6 +44,9 @@ static bool take(einsum *e, const char *word) {
   return true;
 }
 
+/* In any locale. */
+static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
 /* The letters of one term; an ellipsis stands for as many axes as `rank` leaves (rank -1: e->ellipsis of them). */
 static pare_status parse_term(einsum *e, int rank, uint8_t *label, int *count) {
   int after = 0, at = -1, n = 0; /* at: where the ellipsis is */
@@ -53,7 +55,7 @@ static pare_status parse_term(einsum *e, int rank, uint8_t *label, int *count) {
       at = n;
       continue;
     }
-    if (!isalpha((unsigned char)*e->text)) break;
+    if (!is_letter(*e->text)) break;
     if (n == PARE_MAX_RANK)
       return pare__call_fail(e->call, PARE_ERR_UNSUPPORTED, "a term of its equation has too many axes");
     label[n++] = (uint8_t)*e->text;

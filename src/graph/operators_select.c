@@ -60,7 +60,8 @@ static pare_status compress(pare__call *call) {
 
 /* ---- NonZero ---- */
 
-/* One row a dimension, the indices of elements that are not 0 in row-major order; a scalar counts as [1]. */
+/* One row a dimension, the indices of elements that are not 0 in row-major order; of a scalar [0, count], as ONNX has
+ * it. */
 static pare_status non_zero(pare__call *call) {
   PARE__TRY(pare__call_check(call, 1, 1));
   const pare__content *x;

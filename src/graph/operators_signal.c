@@ -10,6 +10,7 @@
 #include "graph/operator_tables.h"
 
 #define TWO_PI 6.283185307179586476925
+#define MOST_MATRIX (1 << 26) /* elements of a transform's matrix */
 
 /* ---- windows ---- */
 
@@ -137,9 +138,11 @@ static pare_status transform_matrix(pare__call *call, const transform *t, pare_t
   const int64_t dim[2] = {t->inputs * (t->real_input ? 1 : 2), t->outputs * (t->real_output ? 1 : 2)};
   pare__content *content;
   *out = NULL;
-  if (t->length > 1 << 16) /* both factors of n * k, and the matrix, stay far from overflow */
-    return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "a transform of %lld points; %d at most are possible",
-                           (long long)t->length, 1 << 16);
+  if (t->length > MOST_MATRIX || dim[0] * dim[1] > MOST_MATRIX)
+    return pare__call_fail(call, PARE_ERR_UNSUPPORTED,
+                           "a transform from %lld to %lld of %lld points needs a matrix of "
+                           "more than %d elements",
+                           (long long)t->inputs, (long long)t->outputs, (long long)t->length, MOST_MATRIX);
   PARE__TRY(pare__content_create(t->dtype, 2, dim, NULL, &content));
   fill_matrix(t, content->owned);
   const pare_status status = pare__call_constant(call, t->dtype, 2, dim, content->data, out);
@@ -262,9 +265,10 @@ static pare_status frames_of(pare__call *call, const stft_call *s, pare_tensor *
   PARE__TRY(pare__tensor_handle(signal, &view));
   PARE__TRY(pare__call_keep(call, view));
   const pare__shape from = signal->shape;
+  const int64_t step = PARE__MIN(s->step, from.dim[1]); /* one frame has no next one */
   view->shape = (pare__shape){.rank = 4,
                               .dim = {from.dim[0], s->frames, s->length, from.dim[2]},
-                              .stride = {from.stride[0], from.stride[1] * s->step, from.stride[1], from.stride[2]}};
+                              .stride = {from.stride[0], from.stride[1] * step, from.stride[1], from.stride[2]}};
   view->read_only = true;
   *out = view;
   return PARE_OK;
