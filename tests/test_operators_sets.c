@@ -416,6 +416,136 @@ START_TEST(attention_of_onnx_runtime_projects_and_masks) {
 }
 END_TEST
 
+/* com.microsoft MultiHeadAttention without masks: the same as ai.onnx's on queries, keys and values with their bias. */
+START_TEST(attention_with_a_bias_of_three_parts) {
+  enum { B = 2, Q = 3, K = 4, HEADS = 2, SIZE = 4, D = HEADS * SIZE };
+  float *q = random_floats(B * Q * D, 1), *k = random_floats(B * K * D, 2), *v = random_floats(B * K * D, 3);
+  float *bias = random_floats(3 * D, 4), *added = random_floats(HEADS * Q * K, 5);
+  one_node one = begin(17, "MultiHeadAttention", "q k v b - a", "y");
+  one.node->domain = "com.microsoft";
+  add_input(&one, "q", PARE__ONNX_FLOAT, 3, (const int64_t[]){B, Q, D}, q);
+  add_input(&one, "k", PARE__ONNX_FLOAT, 3, (const int64_t[]){B, K, D}, k);
+  add_input(&one, "v", PARE__ONNX_FLOAT, 3, (const int64_t[]){B, K, D}, v);
+  add_input(&one, "b", PARE__ONNX_FLOAT, 1, (const int64_t[]){3 * D}, bias);
+  add_input(&one, "a", PARE__ONNX_FLOAT, 4, (const int64_t[]){1, HEADS, Q, K}, added);
+  node_int(one.onnx, one.node, "num_heads", HEADS);
+  double y[B * Q * D];
+  for (int at = 0; at < B * Q * D; at += SIZE) {
+    const int b = at / (Q * D), i = at / D % Q, h = at % D / SIZE;
+    double score[K], sum = 0;
+    for (int j = 0; j < K; j++) {
+      score[j] = 0;
+      for (int s = h * SIZE; s < (h + 1) * SIZE; s++)
+        score[j] +=
+            ((double)q[(b * Q + i) * D + s] + (double)bias[s]) * ((double)k[(b * K + j) * D + s] + (double)bias[D + s]);
+      score[j] = exp(score[j] / sqrt(SIZE) + (double)added[(h * Q + i) * K + j]);
+      sum += score[j];
+    }
+    for (int s = 0; s < SIZE; s++) {
+      y[at + s] = (double)bias[2 * D + h * SIZE + s];
+      for (int j = 0; j < K; j++) y[at + s] += score[j] / sum * (double)v[(b * K + j) * D + h * SIZE + s];
+    }
+  }
+  expect(&one, "y", B * Q * D, y);
+  float *const all[] = {q, k, v, bias, added};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+}
+END_TEST
+
+static const struct {
+  bool microsoft, joined, interleaved;
+  int64_t rotated; /* 0: all */
+} rotations[] = {{false, true, false, 0}, {false, false, true, 4}, {true, true, true, 0}, {true, false, false, 0}};
+
+START_TEST(rotary_embeddings_rotate_pairs_by_position) {
+  enum { B = 2, S = 3, HEADS = 2, SIZE = 6, ROWS = 8 };
+  const bool joined = rotations[_i].joined, interleaved = rotations[_i].interleaved;
+  const int64_t rotated = rotations[_i].rotated ? rotations[_i].rotated : SIZE, half = rotated / 2;
+  const int64_t together[3] = {B, S, HEADS * SIZE}, apart[4] = {B, HEADS, S, SIZE}, cache[2] = {ROWS, half};
+  const int64_t positions[B * S] = {0, 3, 7, 1, 1, 5};
+  float *x = random_floats(B * S * HEADS * SIZE, 1), *c = random_floats(ROWS * half, 2),
+        *s = random_floats(ROWS * half, 3);
+  one_node one = begin(23, "RotaryEmbedding", rotations[_i].microsoft ? "x p c s" : "x c s p", "y");
+  if (rotations[_i].microsoft) one.node->domain = "com.microsoft";
+  add_input(&one, "x", PARE__ONNX_FLOAT, joined ? 3 : 4, joined ? together : apart, x);
+  add_input(&one, "c", PARE__ONNX_FLOAT, 2, cache, c);
+  add_input(&one, "s", PARE__ONNX_FLOAT, 2, cache, s);
+  add_input(&one, "p", PARE__ONNX_INT64, 2, (const int64_t[]){B, S}, positions);
+  node_int(one.onnx, one.node, "interleaved", interleaved);
+  if (joined) node_int(one.onnx, one.node, "num_heads", HEADS);
+  if (rotations[_i].rotated) node_int(one.onnx, one.node, "rotary_embedding_dim", rotated);
+  double y[B * S * HEADS * SIZE];
+  for (int row = 0; row < B * S * HEADS; row++) {
+    const int b = row / (S * HEADS), t = joined ? row / HEADS % S : row % S;
+    const int64_t at = positions[b * S + t] * half;
+    for (int e = 0; e < SIZE; e++) y[row * SIZE + e] = (double)x[row * SIZE + e];
+    for (int64_t k = 0; k < half; k++) {
+      const int64_t first = interleaved ? 2 * k : k, second = interleaved ? 2 * k + 1 : k + half;
+      const double u = (double)x[row * SIZE + first], v = (double)x[row * SIZE + second];
+      y[row * SIZE + first] = (double)c[at + k] * u - (double)s[at + k] * v;
+      y[row * SIZE + second] = (double)s[at + k] * u + (double)c[at + k] * v;
+    }
+  }
+  expect(&one, "y", B * S * HEADS * SIZE, y);
+  free(x);
+  free(c);
+  free(s);
+}
+END_TEST
+
+START_TEST(a_cache_is_written_in_a_circle) {
+  enum { B = 2, HEADS = 2, LENGTH = 4, NEW = 3, SIZE = 2 };
+  const int64_t first[B] = {2, 0};
+  float *past = random_floats(B * HEADS * LENGTH * SIZE, 1), *update = random_floats(B * HEADS * NEW * SIZE, 2);
+  one_node one = begin(24, "TensorScatter", "x u i", "y");
+  add_input(&one, "x", PARE__ONNX_FLOAT, 4, (const int64_t[]){B, HEADS, LENGTH, SIZE}, past);
+  add_input(&one, "u", PARE__ONNX_FLOAT, 4, (const int64_t[]){B, HEADS, NEW, SIZE}, update);
+  add_input(&one, "i", PARE__ONNX_INT64, 1, (const int64_t[]){B}, first);
+  node_text(&one, "mode", "circular");
+  double y[B * HEADS * LENGTH * SIZE];
+  for (int i = 0; i < B * HEADS * LENGTH * SIZE; i++) y[i] = (double)past[i];
+  for (int row = 0; row < B * HEADS; row++)
+    for (int t = 0; t < NEW; t++)
+      for (int e = 0; e < SIZE; e++)
+        y[(row * LENGTH + (int)(first[row / HEADS] + t) % LENGTH) * SIZE + e] =
+            (double)update[(row * NEW + t) * SIZE + e];
+  expect(&one, "y", B * HEADS * LENGTH * SIZE, y);
+  free(past);
+  free(update);
+}
+END_TEST
+
+START_TEST(embeddings_are_added_and_normalised) {
+  enum { B = 2, S = 3, WORDS = 5, D = 4 };
+  const int32_t ids[B * S] = {0, 4, 2, 3, 3, 1}, segments[B * S] = {0, 0, 1, 0, 1, 1};
+  float *words = random_floats(WORDS * D, 1), *places = random_floats(S * D, 2), *kinds = random_floats(2 * D, 3);
+  float *scale = random_floats(D, 4), *shift = random_floats(D, 5);
+  one_node one = begin(17, "EmbedLayerNormalization", "i s w p k g b", "y m");
+  one.node->domain = "com.microsoft";
+  add_input(&one, "i", PARE__ONNX_INT32, 2, (const int64_t[]){B, S}, ids);
+  add_input(&one, "s", PARE__ONNX_INT32, 2, (const int64_t[]){B, S}, segments);
+  model_constant(one.onnx, "w", PARE__ONNX_FLOAT, 2, (const int64_t[]){WORDS, D}, words);
+  model_constant(one.onnx, "p", PARE__ONNX_FLOAT, 2, (const int64_t[]){S, D}, places);
+  model_constant(one.onnx, "k", PARE__ONNX_FLOAT, 2, (const int64_t[]){2, D}, kinds);
+  model_constant(one.onnx, "g", PARE__ONNX_FLOAT, 1, (const int64_t[]){D}, scale);
+  model_constant(one.onnx, "b", PARE__ONNX_FLOAT, 1, (const int64_t[]){D}, shift);
+  double y[B * S * D];
+  for (int row = 0; row < B * S; row++) {
+    double sum[D], mean = 0, variance = 0;
+    for (int e = 0; e < D; e++) {
+      sum[e] = (double)words[ids[row] * D + e] + (double)places[row % S * D + e] + (double)kinds[segments[row] * D + e];
+      mean += sum[e] / D;
+    }
+    for (int e = 0; e < D; e++) variance += (sum[e] - mean) * (sum[e] - mean) / D;
+    for (int e = 0; e < D; e++)
+      y[row * D + e] = (sum[e] - mean) / sqrt(variance + 1e-12) * (double)scale[e] + (double)shift[e];
+  }
+  expect(&one, "y", B * S * D, y);
+  float *const all[] = {words, places, kinds, scale, shift};
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+}
+END_TEST
+
 /* ---- DFT ---- */
 
 static const struct {
@@ -523,6 +653,11 @@ int main(void) {
   tcase_add_loop_test(tests, recurrent_cells_follow_their_formulas, 0, (int)(sizeof cells / sizeof *cells));
   tcase_add_test(tests, attention_with_shared_heads_mask_past_and_softcap);
   tcase_add_test(tests, attention_of_onnx_runtime_projects_and_masks);
+  tcase_add_test(tests, attention_with_a_bias_of_three_parts);
+  tcase_add_loop_test(tests, rotary_embeddings_rotate_pairs_by_position, 0,
+                      (int)(sizeof rotations / sizeof *rotations));
+  tcase_add_test(tests, a_cache_is_written_in_a_circle);
+  tcase_add_test(tests, embeddings_are_added_and_normalised);
   tcase_add_loop_test(tests, transforms_follow_their_formula, 0, (int)(sizeof transforms / sizeof *transforms));
   tcase_add_test(tests, running_sums_keep_infinities_where_they_are);
   tcase_add_test(tests, what_does_not_fit_is_refused_with_its_shapes);
