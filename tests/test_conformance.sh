@@ -1,6 +1,6 @@
 #!/bin/sh
-# The ONNX backend suite of Debian's libonnx-testdata: every case passes but those that a list names with the reason, and
-# those do not; planned, at once, and without passes. SPDX-License-Identifier: Apache-2.0
+# The ONNX backend suite of Debian's libonnx-testdata: every case passes but those that a list names with the reason,
+# and those do not; planned, at once, and without passes. SPDX-License-Identifier: Apache-2.0
 set -eu
 program=${builddir:?}/pare
 list=${srcdir:?}/tests/conformance/onnx-1.12.tsv

@@ -150,6 +150,113 @@ static pare_status transform_matrix(pare__call *call, const transform *t, pare_t
   return status;
 }
 
+/* ---- long transforms: in two factors (Cooley & Tukey 1965) ---- */
+
+/* The largest factor of a length that is no larger than its root; 1 of a prime. */
+static int64_t factor_of(int64_t length) {
+  int64_t best = 1;
+  for (int64_t i = 2; i * i <= length; i++)
+    if (length % i == 0) best = i;
+  return best;
+}
+
+/* x [rows, inputs, parts] as complex numbers [rows, length, 2]: zeros after them, or their conjugates from the end. */
+static pare_status spelt_out(pare__call *call, const transform *t, pare_tensor *x, pare_tensor **out) {
+  const int64_t parts = x->shape.dim[2], mirror = PARE__MIN(t->inputs - 1, (t->length - 1) / 2);
+  pare_tensor *zero, *from, *to;
+  PARE__TRY(pare__call_scratch(call, t->dtype, 3, (const int64_t[]){x->shape.dim[0], t->length, 2}, out));
+  PARE__TRY(pare__call_scalar(call, t->dtype, 0, &zero));
+  PARE__TRY(pare_copy(zero, *out));
+  PARE__TRY(pare__call_slice(call, *out, 1, 0, t->inputs, 1, &to));
+  PARE__TRY(pare__call_slice(call, to, 2, 0, parts, 1, &to));
+  PARE__TRY(pare_copy(x, to));
+  if (!t->mirrored || mirror < 1) return PARE_OK;
+  for (int64_t part = 0; part < parts; part++) {
+    PARE__TRY(pare__call_slice(call, x, 1, 1, mirror, 1, &from));
+    PARE__TRY(pare__call_slice(call, from, 2, part, 1, 1, &from));
+    PARE__TRY(pare__call_slice(call, *out, 1, t->length - 1, mirror, -1, &to));
+    PARE__TRY(pare__call_slice(call, to, 2, part, 1, 1, &to));
+    PARE__TRY(pare_unary_with(PARE_UNARY_affine, part == 0 ? 1 : -1, 0, from, to));
+  }
+  return PARE_OK;
+}
+
+/* *x [rows, second, first, 2] times e^(sign 2 pi j a b / length) for element [a][b]. */
+static pare_status twiddle(pare__call *call, const transform *t, pare_tensor **x) {
+  const int64_t *dim = (*x)->shape.dim, angles[4] = {1, dim[1], dim[2], 1}, half[4] = {dim[0], dim[1], dim[2], 1};
+  pare_tensor *factor[2], *in[2], *to[2], *left, *right, *out;
+  for (int part = 0; part < 2; part++) {
+    pare__content *content;
+    PARE__TRY(pare__content_create(t->dtype, 4, angles, NULL, &content));
+    for (int64_t i = 0; i < t->length; i++) {
+      const double angle = t->sign * TWO_PI * (double)(i / dim[2] * (i % dim[2])) / (double)t->length;
+      pare__store(t->dtype, content->owned, (size_t)i, part == 0 ? cos(angle) : sin(angle));
+    }
+    const pare_status status = pare__call_constant(call, t->dtype, 4, angles, content->data, &factor[part]);
+    pare__content_release(content);
+    PARE__TRY(status);
+  }
+  PARE__TRY(pare__call_scratch(call, t->dtype, 4, dim, &out));
+  PARE__TRY(pare__call_scratch(call, t->dtype, 4, half, &left));
+  PARE__TRY(pare__call_scratch(call, t->dtype, 4, half, &right));
+  for (int part = 0; part < 2; part++) {
+    PARE__TRY(pare__call_slice(call, *x, 3, part, 1, 1, &in[part]));
+    PARE__TRY(pare__call_slice(call, out, 3, part, 1, 1, &to[part]));
+  }
+  for (int part = 0; part < 2; part++) {
+    PARE__TRY(pare_binary(PARE_BINARY_mul, factor[part], in[0], left));
+    PARE__TRY(pare_binary(PARE_BINARY_mul, factor[!part], in[1], right));
+    PARE__TRY(pare_binary(part == 0 ? PARE_BINARY_sub : PARE_BINARY_add, left, right, to[part]));
+  }
+  *x = out;
+  return PARE_OK;
+}
+
+/* Transforms *x [rows, a, b, 2] along a, and swaps it with b: [rows, b, a, 2]. */
+static pare_status transform_part(pare__call *call, const transform *t, double scale, pare_tensor **x) {
+  const int64_t rows = (*x)->shape.dim[0], a = (*x)->shape.dim[1], b = (*x)->shape.dim[2];
+  const transform part = {.dtype = t->dtype, .length = a, .inputs = a, .outputs = a, .sign = t->sign, .scale = scale};
+  pare_tensor *matrix, *flat, *product;
+  PARE__TRY(transform_matrix(call, &part, &matrix));
+  PARE__TRY(pare__call_permuted(call, *x, (const int[]){0, 2, 1, 3}, x));
+  PARE__TRY(pare__call_reshaped(call, *x, 2, (const int64_t[]){rows * b, 2 * a}, &flat));
+  PARE__TRY(pare__call_scratch(call, t->dtype, 2, (const int64_t[]){rows * b, 2 * a}, &product));
+  PARE__TRY(pare_gemm(flat, matrix, NULL, NULL, product));
+  return pare__call_reshaped(call, product, 4, (const int64_t[]){rows, b, a, 2}, x);
+}
+
+/* Element n = second * n1 + n2 of the input, k = first * k2 + k1 of the output: along n1, times a power of the root of
+ * unity, along n2. */
+static pare_status transform_long(pare__call *call, const transform *t, int64_t first, pare_tensor *x,
+                                  pare_tensor **out) {
+  const int64_t rows = x->shape.dim[0], second = t->length / first;
+  PARE__TRY(spelt_out(call, t, x, &x));
+  PARE__TRY(pare__call_reshaped(call, x, 4, (const int64_t[]){rows, first, second, 2}, &x));
+  PARE__TRY(transform_part(call, t, 1, &x));
+  PARE__TRY(twiddle(call, t, &x));
+  PARE__TRY(transform_part(call, t, t->scale, &x));
+  PARE__TRY(pare__call_permuted(call, x, (const int[]){0, 2, 1, 3}, &x));
+  PARE__TRY(pare__call_reshaped(call, x, 3, (const int64_t[]){rows, t->length, 2}, &x));
+  PARE__TRY(pare__call_slice(call, x, 1, 0, t->outputs, 1, &x));
+  return pare__call_slice(call, x, 2, 0, t->real_output ? 1 : 2, 1, out);
+}
+
+/* x [rows, inputs, parts] to [rows, outputs, parts]. */
+static pare_status transform_rows(pare__call *call, const transform *t, pare_tensor *x, pare_tensor **out) {
+  enum { LONG = 1024, SMALL_FACTOR = 8 };
+  const int64_t rows = x->shape.dim[0], parts = t->real_output ? 1 : 2;
+  const int64_t first = t->length > LONG ? factor_of(t->length) : 1;
+  if (first >= SMALL_FACTOR) return transform_long(call, t, first, x, out);
+  pare_tensor *matrix, *product;
+  PARE__TRY(transform_matrix(call, t, &matrix));
+  PARE__TRY(pare__call_reshaped(call, x, 2, (const int64_t[]){rows, t->inputs * x->shape.dim[2]}, &x));
+  PARE__TRY(pare__call_scratch(call, t->dtype, 2, (const int64_t[]){rows, t->outputs * parts}, &product));
+  PARE__TRY(pare_gemm(x, matrix, NULL, NULL, product));
+  return pare__call_reshaped(call, product, 3, (const int64_t[]){rows, t->outputs, parts}, out);
+}
+
+/* ---- DFT ---- */
+
 static pare_status check_complex(const pare__call *call, int least) {
   const pare__shape *shape = &call->input[0]->shape;
   const int64_t parts = shape->rank > 0 ? shape->dim[shape->rank - 1] : 0;
@@ -189,7 +296,7 @@ static pare_status dft_transform(pare__call *call, int64_t have, bool real, tran
 static pare_status dft(pare__call *call) {
   PARE__TRY(pare__call_check(call, 1, call->node->opset < 20 ? 2 : 3));
   PARE__TRY(check_complex(call, 2));
-  pare_tensor *x, *matrix, *product, *out;
+  pare_tensor *x, *product, *out;
   PARE__TRY(pare__call_tensor(call, 0, &x));
   const int rank = x->shape.rank;
   int64_t given = call->node->opset < 20 ? pare__call_get_int(call, "axis", 1) : -2;
@@ -199,7 +306,6 @@ static pare_status dft(pare__call *call) {
   if (axis == rank - 1) return pare__call_fail(call, PARE_ERR_ARGUMENT, "its axis is the one of the complex parts");
   transform t;
   PARE__TRY(dft_transform(call, x->shape.dim[axis], x->shape.dim[rank - 1] == 1, &t));
-  PARE__TRY(transform_matrix(call, &t, &matrix));
   int64_t dim[PARE_MAX_RANK];
   memcpy(dim, x->shape.dim, sizeof dim);
   dim[axis] = t.outputs;
@@ -209,14 +315,13 @@ static pare_status dft(pare__call *call) {
   for (int d = 0, k = 0; d < rank; d++)
     if (d != axis) order[d == rank - 1 ? rank - 1 : k++] = d;
   order[rank - 2] = axis;
-  int64_t rows[2] = {1, t.inputs * x->shape.dim[rank - 1]};
+  int64_t rows[3] = {1, t.inputs, x->shape.dim[rank - 1]};
   for (int d = 0; d < rank - 1; d++) rows[0] *= d == axis ? 1 : x->shape.dim[d];
   PARE__TRY(pare__call_cast(call, x, t.dtype, &x));
   PARE__TRY(pare__call_slice(call, x, axis, 0, t.inputs, 1, &x));
   PARE__TRY(pare__call_permuted(call, x, order, &x));
-  PARE__TRY(pare__call_reshaped(call, x, 2, rows, &x));
-  PARE__TRY(pare__call_scratch(call, t.dtype, 2, (const int64_t[]){rows[0], matrix->shape.dim[1]}, &product));
-  PARE__TRY(pare_gemm(x, matrix, NULL, NULL, product));
+  PARE__TRY(pare__call_reshaped(call, x, 3, rows, &x));
+  PARE__TRY(transform_rows(call, &t, x, &product));
   PARE__TRY(pare__call_permuted(call, out, order, &out));
   PARE__TRY(pare__call_reshaped(call, product, rank, out->shape.dim, &product));
   return pare_cast(product, out);
