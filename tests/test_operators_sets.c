@@ -144,6 +144,23 @@ START_TEST(einsum_multiplies_and_sums_by_letters) {
 }
 END_TEST
 
+START_TEST(einsum_of_integers_is_exact) {
+  const int64_t a[6] = {1, INT64_C(1) << 60, 3, -4, 5, 6}, b[6] = {7, -8, 3, 2, 1, 9};
+  one_node one = begin(17, "Einsum", "a b", "y");
+  node_text(&one, "equation", "ij,jk->ki");
+  add_input(&one, "a", PARE__ONNX_INT64, 2, (const int64_t[]){2, 3}, a);
+  add_input(&one, "b", PARE__ONNX_INT64, 2, (const int64_t[]){3, 2}, b);
+  pare_tensor *out;
+  OK(finish(&one, "y", false, &out));
+  int64_t found[4];
+  OK(pare_tensor_read(out, found, sizeof found));
+  const int64_t big = (int64_t)(3 * (UINT64_C(1) << 60));
+  ck_assert(found[0] == 7 + big + 3 && found[1] == -28 + 15 + 6);
+  ck_assert(found[2] == -8 + big - (INT64_C(1) << 60) + 27 && found[3] == 32 + 10 + 54);
+  pare_tensor_close(out);
+}
+END_TEST
+
 static const struct {
   const char *equation, *message;
   pare_status status;
@@ -653,6 +670,7 @@ int main(void) {
   TCase *tests = tcase_create("operators of sets");
   tcase_add_unchecked_fixture(tests, open_context, close_context);
   tcase_add_loop_test(tests, einsum_multiplies_and_sums_by_letters, 0, (int)(sizeof products / sizeof *products));
+  tcase_add_test(tests, einsum_of_integers_is_exact);
   tcase_add_loop_test(tests, equations_that_do_not_fit_are_refused, 0, (int)(sizeof equations / sizeof *equations));
   tcase_add_loop_test(tests, recurrent_cells_follow_their_formulas, 0, (int)(sizeof cells / sizeof *cells));
   tcase_add_test(tests, attention_with_shared_heads_mask_past_and_softcap);

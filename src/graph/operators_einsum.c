@@ -237,6 +237,26 @@ static pare_status as_matrices(einsum *e, const factor *f, const plan *p, const 
   return pare__call_reshaped(e->call, *out, 3, dim, out);
 }
 
+/* The same for integers, which have no matrix product: all products, then their sums, modulo 2^bits. */
+static pare_status multiply_integers(einsum *e, const factor *a, const factor *b, const plan *p, const factor *made) {
+  uint8_t label[2 * PARE_MAX_RANK];
+  int64_t dim[PARE_MAX_RANK];
+  int axes[PARE_MAX_RANK];
+  const int rank = made->count + p->nsum;
+  if (rank > PARE_MAX_RANK)
+    return pare__call_fail(e->call, PARE_ERR_UNSUPPORTED, "a product of integers on the way would have rank %d", rank);
+  memcpy(label, made->label, (size_t)made->count);
+  memcpy(label + made->count, p->sum, (size_t)p->nsum);
+  for (int d = 0; d < rank; d++) dim[d] = e->dim[label[d]];
+  for (int d = 0; d < p->nsum; d++) axes[d] = made->count + d;
+  pare_tensor *x, *y, *all;
+  PARE__TRY(arranged(e, a, label, rank, &x));
+  PARE__TRY(arranged(e, b, label, rank, &y));
+  PARE__TRY(pare__call_scratch(e->call, a->tensor->dtype, rank, dim, &all));
+  PARE__TRY(pare_binary(PARE_BINARY_mul, x, y, all));
+  return pare_reduce(all, PARE_REDUCTION_SUM, axes, p->nsum, false, made->tensor);
+}
+
 /* *a = a b, summed over what nothing needs any more. */
 static pare_status multiply(einsum *e, factor *a, const factor *b) {
   plan p;
@@ -255,6 +275,8 @@ static pare_status multiply(einsum *e, factor *a, const factor *b) {
     PARE__TRY(arranged(e, a, made.label, made.count, &x));
     PARE__TRY(arranged(e, b, made.label, made.count, &y));
     PARE__TRY(pare_binary(PARE_BINARY_mul, x, y, made.tensor));
+  } else if (!pare__dtype_is_float(a->tensor->dtype)) {
+    PARE__TRY(multiply_integers(e, a, b, &p, &made));
   } else {
     PARE__TRY(as_matrices(e, a, &p, p.left, p.nleft, p.sum, p.nsum, &x));
     PARE__TRY(as_matrices(e, b, &p, p.sum, p.nsum, p.right, p.nright, &y));
@@ -266,7 +288,7 @@ static pare_status multiply(einsum *e, factor *a, const factor *b) {
   return PARE_OK;
 }
 
-/* The factor of the next term. Integers are computed in f64, exact below 2^53. */
+/* The factor of the next term. */
 static pare_status take_factor(einsum *e, unsigned i, factor *f) {
   if (i > 0 && !take(e, ","))
     return pare__call_fail(e->call, PARE_ERR_FORMAT, "its equation has fewer terms than the %u inputs",
@@ -278,7 +300,6 @@ static pare_status take_factor(einsum *e, unsigned i, factor *f) {
   if (f->tensor->dtype != e->call->input[0]->dtype)
     return pare__call_fail(e->call, PARE_ERR_TYPE, "input %u is %s; the first one is %s", i,
                            pare_dtype_name(f->tensor->dtype), pare_dtype_name(e->call->input[0]->dtype));
-  if (!pare__dtype_is_float(f->tensor->dtype)) PARE__TRY(pare__call_cast(e->call, f->tensor, PARE_F64, &f->tensor));
   PARE__TRY(take_diagonals(e, f));
   return note_dims(e, f);
 }
