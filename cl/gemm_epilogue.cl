@@ -29,9 +29,17 @@ static REAL activate(int activation, REAL x, REAL low, REAL high) {
   case 4: return x * activation_sigmoid(x);
   case 5: return activation_sigmoid(x);
   case 6: return activation_tanh(x);
-  case 7:
-    x = x < low ? low : x;
-    return x > high ? high : x;
+  case 7: x = x < low ? low : x; return x > high ? high : x;
+  case 8: {
+    REAL inside = fma(x, CONSTANT(0.16666666666666667), CONSTANT(0.5));
+    inside = inside < (REAL)(0) ? (REAL)(0) : inside;
+    return x * (inside > (REAL)(1) ? (REAL)(1) : inside);
+  }
+  case 9:
+    x = fma(low, x, high);
+    x = x < (REAL)(0) ? (REAL)(0) : x;
+    return x > (REAL)(1) ? (REAL)(1) : x;
+  case 10: return x < (REAL)(0) ? low * x : x;
   default: return x;
   }
 }

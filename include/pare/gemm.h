@@ -17,7 +17,11 @@ typedef enum pare_activation {
   PARE_ACTIVATION_SILU,      /* x / (1 + e^-x) */
   PARE_ACTIVATION_SIGMOID,   /* 1 / (1 + e^-x) */
   PARE_ACTIVATION_TANH,
-  PARE_ACTIVATION_CLIP /* min(max(x, clip_low), clip_high) */
+  PARE_ACTIVATION_CLIP,         /* min(max(x, clip_low), clip_high) */
+  PARE_ACTIVATION_HARD_SWISH,   /* x min(max(x / 6 + 1/2, 0), 1) */
+  PARE_ACTIVATION_HARD_SIGMOID, /* min(max(clip_low x + clip_high, 0), 1) */
+  PARE_ACTIVATION_LEAKY_RELU,   /* x < 0: clip_low x; else x */
+  PARE_NACTIVATIONS
 } pare_activation;
 
 typedef struct pare_gemm_options {

@@ -70,25 +70,24 @@ static pare_status prepare_conv(pare__call *call, pare__node *node) {
   return PARE_OK;
 }
 
-/* FusedConv's activation: what a convolution does itself, or what follows it. */
+/* FusedConv's activation and its parameters. */
 typedef struct fused_activation {
   const char *name;
-  pare_activation inside;
-  int after; /* a pare_unary_operation; -1: none */
+  pare_activation activation;
   double p, q;
 } fused_activation;
 
 static const fused_activation activations[] = {
-    {"", PARE_ACTIVATION_NONE, -1, 0, 0},
-    {"Relu", PARE_ACTIVATION_RELU, -1, 0, 0},
-    {"Sigmoid", PARE_ACTIVATION_SIGMOID, -1, 0, 0},
-    {"Tanh", PARE_ACTIVATION_TANH, -1, 0, 0},
-    {"Clip", PARE_ACTIVATION_CLIP, -1, -3.402823466e38, 3.402823466e38},
-    {"LeakyRelu", PARE_ACTIVATION_NONE, PARE_UNARY_leaky_relu, 0.01, 0},
-    {"HardSigmoid", PARE_ACTIVATION_NONE, PARE_UNARY_hard_sigmoid, 0.2, 0.5},
-    {"HardSwish", PARE_ACTIVATION_NONE, PARE_UNARY_hard_swish, 0, 0},
-    {"Gelu", PARE_ACTIVATION_GELU, -1, 0, 0},
-    {"Silu", PARE_ACTIVATION_SILU, -1, 0, 0},
+    {"", PARE_ACTIVATION_NONE, 0, 0},
+    {"Relu", PARE_ACTIVATION_RELU, 0, 0},
+    {"Sigmoid", PARE_ACTIVATION_SIGMOID, 0, 0},
+    {"Tanh", PARE_ACTIVATION_TANH, 0, 0},
+    {"Clip", PARE_ACTIVATION_CLIP, -3.402823466e38, 3.402823466e38},
+    {"LeakyRelu", PARE_ACTIVATION_LEAKY_RELU, 0.01, 0},
+    {"HardSigmoid", PARE_ACTIVATION_HARD_SIGMOID, 0.2, 0.5},
+    {"HardSwish", PARE_ACTIVATION_HARD_SWISH, 0, 0},
+    {"Gelu", PARE_ACTIVATION_GELU, 0, 0},
+    {"Silu", PARE_ACTIVATION_SILU, 0, 0},
 };
 
 static pare_status read_activation(const pare__call *call, fused_activation *out) {
@@ -103,6 +102,31 @@ static pare_status read_activation(const pare__call *call, fused_activation *out
     return PARE_OK;
   }
   return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "pare does not have its activation");
+}
+
+/* A summand of another shape than the convolution's broadcasts: it is added by itself, then the activation follows. */
+static pare_status add_broadcast(pare__call *call, const fused_activation *activation, pare_tensor *sums,
+                                 pare_tensor *residual) {
+  static const pare_unary_operation alone[PARE_NACTIVATIONS] = {
+      [PARE_ACTIVATION_RELU] = PARE_UNARY_relu,
+      [PARE_ACTIVATION_GELU] = PARE_UNARY_gelu,
+      [PARE_ACTIVATION_GELU_TANH] = PARE_UNARY_gelu_tanh,
+      [PARE_ACTIVATION_SIGMOID] = PARE_UNARY_sigmoid,
+      [PARE_ACTIVATION_TANH] = PARE_UNARY_tanh,
+      [PARE_ACTIVATION_CLIP] = PARE_UNARY_clip,
+      [PARE_ACTIVATION_HARD_SWISH] = PARE_UNARY_hard_swish,
+      [PARE_ACTIVATION_HARD_SIGMOID] = PARE_UNARY_hard_sigmoid,
+      [PARE_ACTIVATION_LEAKY_RELU] = PARE_UNARY_leaky_relu,
+  };
+  pare__shape shape;
+  pare_tensor *y;
+  PARE__TRY(pare__shape_broadcast(&sums->shape, &residual->shape, &shape));
+  PARE__TRY(pare__call_output(call, 0, sums->dtype, shape.rank, shape.dim, &y));
+  PARE__TRY(pare_binary(PARE_BINARY_add, sums, residual, y));
+  if (activation->activation == PARE_ACTIVATION_SILU) return pare_unary_with(PARE_UNARY_swish, 1, 0, y, y);
+  if (activation->activation != PARE_ACTIVATION_NONE)
+    return pare_unary_with(alone[activation->activation], activation->p, activation->q, y, y);
+  return PARE_OK;
 }
 
 static pare_status conv(pare__call *call) {
@@ -121,14 +145,19 @@ static pare_status conv(pare__call *call) {
   PARE__TRY(read_options(call, w, &plan, &options));
   PARE__TRY(size_result(call, x, w, &plan, &options, dim));
   PARE__TRY(read_activation(call, &activation));
-  options.activation = activation.inside;
-  options.clip_low = activation.p;
-  options.clip_high = activation.q;
-  PARE__TRY(pare__call_output(call, 0, x->dtype, x->shape.rank, dim, &y));
+  const bool broadcast = residual && (residual->shape.rank != x->shape.rank ||
+                                      memcmp(residual->shape.dim, dim, (size_t)x->shape.rank * sizeof *dim) != 0);
+  if (!broadcast) {
+    options.activation = activation.activation;
+    options.clip_low = activation.p;
+    options.clip_high = activation.q;
+    PARE__TRY(pare__call_output(call, 0, x->dtype, x->shape.rank, dim, &y));
+  } else {
+    PARE__TRY(pare__call_scratch(call, x->dtype, x->shape.rank, dim, &y));
+  }
   PARE__TRY(weights_of(call, w, &options, &weights, &made));
-  pare_status status = pare_convolve(x, weights, bias, residual, &options, y);
-  if (status == PARE_OK && activation.after >= 0)
-    status = pare_unary_with((pare_unary_operation)activation.after, activation.p, activation.q, y, y);
+  pare_status status = pare_convolve(x, weights, bias, broadcast ? NULL : residual, &options, y);
+  if (status == PARE_OK && broadcast) status = add_broadcast(call, &activation, y, residual);
   pare_convolution_weights_close(made);
   return status;
 }
@@ -136,7 +165,7 @@ static pare_status conv(pare__call *call) {
 /* ---- ConvInteger, QLinearConv ---- */
 
 /* Input i minus its zero point, input z, as i16. per_channel: zero may have an entry for each index of axis 0. */
-static pare_status centred(pare__call *call, unsigned i, unsigned z, pare_tensor **out) {
+static pare_status centred(pare__call *call, unsigned i, unsigned z, bool per_channel, pare_tensor **out) {
   pare_tensor *x, *zero, *wide, *zeros;
   PARE__TRY(pare__call_tensor(call, i, &x));
   PARE__TRY(pare__call_tensor(call, z, &zero));
@@ -146,7 +175,7 @@ static pare_status centred(pare__call *call, unsigned i, unsigned z, pare_tensor
   *out = wide;
   if (!zero) return PARE_OK;
   const int64_t entries = pare__shape_elements(&zero->shape);
-  if (zero->dtype != x->dtype || (entries != 1 && (z != i + 2 || entries != x->shape.dim[0])))
+  if (zero->dtype != x->dtype || (entries != 1 && (!per_channel || entries != x->shape.dim[0])))
     return pare__call_fail(call, PARE_ERR_SHAPE, "the zero point of input %u has %lld elements of %s", i,
                            (long long)entries, pare_dtype_name(zero->dtype));
   int64_t dim[PARE_MAX_RANK];
@@ -171,7 +200,7 @@ static pare_status prepare_integer(pare__call *call, pare__node *node) {
   pare_convolution_weights *weights;
   const bool zero_is_given = in->w_zero < node->ninputs && node->input[in->w_zero] != PARE__NO_VALUE;
   if (!pare__call_has(call, in->w) || (zero_is_given && !pare__call_has(call, in->w_zero))) return PARE_OK;
-  PARE__TRY(centred(call, in->w, in->w_zero, &w));
+  PARE__TRY(centred(call, in->w, in->w_zero, true, &w));
   PARE__TRY(read_options(call, w, &plan, &options));
   PARE__TRY(pare_convolution_weights_pack(w, &options, &weights));
   node->prepared = weights;
@@ -179,7 +208,7 @@ static pare_status prepare_integer(pare__call *call, pare__node *node) {
   return PARE_OK;
 }
 
-/* The exact sums; *y is made by make_output where `output` is NULL. */
+/* The exact sums, as output 0 or in scratch. */
 static pare_status integer_sums(pare__call *call, const integer_inputs *in, pare_tensor *bias, bool is_output,
                                 pare_tensor **y) {
   pare_tensor *x, *w;
@@ -188,11 +217,11 @@ static pare_status integer_sums(pare__call *call, const integer_inputs *in, pare
   int64_t dim[PARE_MAX_RANK];
   const pare_convolution_weights *weights;
   pare_convolution_weights *made;
-  PARE__TRY(centred(call, in->x, in->x_zero, &x));
+  PARE__TRY(centred(call, in->x, in->x_zero, false, &x));
   if (call->node->prepared)
     PARE__TRY(pare__call_tensor(call, in->w, &w));
   else
-    PARE__TRY(centred(call, in->w, in->w_zero, &w));
+    PARE__TRY(centred(call, in->w, in->w_zero, true, &w));
   PARE__TRY(read_options(call, w, &plan, &options));
   PARE__TRY(size_result(call, x, w, &plan, &options, dim));
   if (is_output)

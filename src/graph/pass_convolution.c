@@ -1,4 +1,4 @@
-/* A convolution takes in what follows it: scales and shifts of its channels, batch norm, an activation.
+/* A convolution takes in what follows it: scales and shifts of its channels, batch norm, a summand, an activation.
  * SPDX-License-Identifier: Apache-2.0
  *
  * scale (W * x + b) + shift = (scale W) * x + (scale b + shift): new constants, computed in double once at load. */
@@ -182,20 +182,51 @@ static const char *activation_of(const pare__rewrite *rewrite, const pare__node 
   return node->op_type;
 }
 
+/* A FusedConv of the convolution, with room for a bias and a summand, that makes node i's output. */
+static pare_status fused_from(pare__rewrite *rewrite, size_t i, const pare__node *conv, pare__node *out) {
+  PARE__TRY(pare__node_create(rewrite->network, "com.microsoft", "FusedConv", 1, 4, 1, out));
+  out->name = conv->name;
+  out->nattributes = conv->nattributes;
+  out->attribute = conv->attribute;
+  for (unsigned k = 0; k < 4 && k < conv->ninputs; k++) out->input[k] = conv->input[k];
+  out->output[0] = rewrite->graph->node[i].output[0];
+  return PARE_OK;
+}
+
+/* Add of the result and something that is computed. */
+static pare_status take_summand(pare__rewrite *rewrite, size_t i, bool *done) {
+  const pare__node *node = &rewrite->graph->node[i];
+  foldable conv;
+  for (unsigned k = 0; pare__node_is(node, "Add") && k < 2; k++) {
+    if (!find_convolution(rewrite, node->input[k], &conv)) continue;
+    pare__node fused;
+    PARE__TRY(fused_from(rewrite, i, conv.node, &fused));
+    fused.input[3] = node->input[1 - k];
+    *done = true;
+    return pare__rewrite_become(rewrite, i, fused);
+  }
+  return PARE_OK;
+}
+
+/* The convolution that makes `value` for one reader, with a summand or without; NULL: none, or it has an activation. */
+static const pare__node *active_convolution(const pare__rewrite *rewrite, int32_t value) {
+  foldable conv;
+  if (find_convolution(rewrite, value, &conv)) return conv.node;
+  if (value < 0 || rewrite->producer[value] < 0 || rewrite->uses[value] != 1) return NULL;
+  const pare__node *node = &rewrite->graph->node[rewrite->producer[value]];
+  const bool fused = node->op && strcmp(node->op_type, "FusedConv") == 0;
+  return fused && !pare__node_attribute(node, "activation") ? node : NULL;
+}
+
 static pare_status take_activation(pare__rewrite *rewrite, size_t i, bool *done) {
   const pare__node *node = &rewrite->graph->node[i];
   double params[2];
   size_t count;
   const char *name = activation_of(rewrite, node, params, &count);
-  foldable conv;
-  if (!name || !find_convolution(rewrite, node->input[0], &conv)) return PARE_OK;
+  const pare__node *conv = name ? active_convolution(rewrite, node->input[0]) : NULL;
+  if (!conv) return PARE_OK;
   pare__node fused;
-  PARE__TRY(pare__node_create(rewrite->network, "com.microsoft", "FusedConv", 1, 3, 1, &fused));
-  fused.name = conv.node->name;
-  fused.nattributes = conv.node->nattributes;
-  fused.attribute = conv.node->attribute;
-  for (unsigned k = 0; k < 3 && k < conv.node->ninputs; k++) fused.input[k] = conv.node->input[k];
-  fused.output[0] = node->output[0];
+  PARE__TRY(fused_from(rewrite, i, conv, &fused));
   PARE__TRY(pare__node_set_text(rewrite->network, &fused, "activation", name));
   if (count > 0) PARE__TRY(pare__node_set_floats(rewrite->network, &fused, "activation_params", count, params));
   *done = true;
@@ -212,6 +243,7 @@ static pare_status run(pare__network *network, pare__graph *graph, bool *changed
     int32_t inputs[2] = {node->input[0], node->ninputs > 1 ? node->input[1] : PARE__NO_VALUE};
     bool done = false;
     status = take_affine(&rewrite, i, &done);
+    if (status == PARE_OK && !done) status = take_summand(&rewrite, i, &done);
     if (status == PARE_OK && !done) status = take_activation(&rewrite, i, &done);
     /* the convolution that was taken over has no reader left */
     for (unsigned k = 0; k < 2 && done && status == PARE_OK; k++)
@@ -224,4 +256,4 @@ static pare_status run(pare__network *network, pare__graph *graph, bool *changed
 }
 
 const pare__pass pare__pass_convolution = {
-    "convolution", "convolutions take in scales, shifts, batch norm and the activation after them", run};
+    "convolution", "convolutions take in scales, shifts, batch norm, a summand and the activation after them", run};

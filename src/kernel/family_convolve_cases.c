@@ -72,7 +72,7 @@ static void make_problem(const pare_device_info *info, const instance *from, par
 static const instance selftests[] = {
     {2, 1, 19, 37, {1, 5, 17}, {1, 3, 3}, {1, 1, 1}, ONES, {0, 1, 1}, {0, 1, 1}, 0, 3, 1, F32},
     {1, 2, 5, 11, {3, 6, 15}, {2, 3, 2}, {1, 2, 2}, {1, 1, 2}, {1, 0, 2}, {1, 1, 0}, 0, 1, 4, F32},
-    {1, 1, 9, 17, {1, 2, 5}, {1, 1, 1}, ONES, ONES, NONE, NONE, 0, 2, 7, F32},
+    {1, 1, 9, 17, {1, 2, 5}, {1, 1, 1}, ONES, ONES, NONE, NONE, 0, 2, 8, F32},
     {1, 1, 19, 37, {1, 5, 17}, {1, 3, 3}, {1, 2, 2}, ONES, {0, 1, 1}, {0, 1, 1}, X_BLOCKED, 3, 1, F32},
     {1, 1, 9, 33, {1, 4, 7}, {1, 1, 1}, ONES, ONES, NONE, NONE, Y_BLOCKED, 3, 2, F32},
     {2, 1, 19, 37, {1, 5, 17}, {1, 3, 3}, ONES, ONES, {0, 1, 1}, {0, 1, 1}, X_BLOCKED | Y_BLOCKED, 3, 1, F32},
@@ -88,7 +88,7 @@ static const instance tests[] = {
     {3, 1, 65, 67, {1, 13, 13}, {1, 3, 3}, ONES, ONES, {0, 1, 1}, {0, 1, 1}, 0, 3, 3, F32},
     {1, 4, 16, 32, {1, 7, 11}, {1, 3, 3}, ONES, {1, 2, 3}, {0, 2, 3}, {0, 2, 3}, 0, 1, 6, F32},
     {2, 3, 4, 5, {4, 5, 6}, {3, 3, 3}, {2, 1, 2}, ONES, ONES, ONES, 0, 1, 5, F32},
-    {1, 1, 257, 31, {1, 1, 49}, {1, 1, 1}, ONES, ONES, NONE, NONE, 0, 0, 0, F32},
+    {1, 1, 257, 31, {1, 1, 49}, {1, 1, 1}, ONES, ONES, NONE, NONE, 0, 0, 9, F32},
     {1, 1, 2, 3, {1, 1, 3}, {1, 1, 2}, ONES, ONES, {0, 0, 5}, {0, 0, 4}, 0, 1, 0, F32},
     {1, 1, 2, 3, {1, 6, 9}, {1, 2, 2}, ONES, ONES, {0, -1, -2}, {0, -1, 2}, 0, 1, 0, F32},
     {1, 1, 0, 3, {1, 2, 2}, ONES, ONES, ONES, NONE, NONE, 0, 1, 1, F32},
@@ -219,6 +219,9 @@ static double activate(int64_t activation, double x, double low, double high) {
   case 5: return 1 / (1 + exp(-x));
   case 6: return tanh(x);
   case 7: return x < low ? low : x > high ? high : x;
+  case 8: return x * fmin(fmax(x / 6 + 0.5, 0), 1);
+  case 9: return fmin(fmax(low * x + high, 0), 1);
+  case 10: return x < 0 ? low * x : x;
   default: return x;
   }
 }

@@ -188,6 +188,9 @@ static double activate(int64_t activation, double x, double low, double high) {
   case 5: return 1 / (1 + exp(-x));
   case 6: return tanh(x);
   case 7: return x < low ? low : x > high ? high : x;
+  case 8: return x * fmin(fmax(x / 6 + 0.5, 0), 1);
+  case 9: return fmin(fmax(low * x + high, 0), 1);
+  case 10: return x < 0 ? low * x : x;
   default: return x;
   }
 }

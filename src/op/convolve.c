@@ -257,9 +257,9 @@ pare_status pare_convolve(pare_tensor *x, const pare_convolution_weights *weight
                          .y = y,
                          .weights = weights,
                          .options = options ? options : &plain};
-  if ((unsigned)c.options->activation > PARE_ACTIVATION_CLIP)
+  if ((unsigned)c.options->activation >= PARE_NACTIVATIONS)
     return pare__fail(PARE_ERR_ARGUMENT, "%s: activation %d; they are 0 to %d", function, (int)c.options->activation,
-                      (int)PARE_ACTIVATION_CLIP);
+                      (int)PARE_NACTIVATIONS - 1);
   c.block = pare_convolution_block(y->context, y->dtype);
   PARE__TRY(pare__window_set(function, weights->rank, c.options, &window));
   if (weights->transformed)

@@ -53,9 +53,9 @@ static pare_status check_floats(const char *function, const pare_tensor *a, cons
 }
 
 static pare_status check_options(const char *function, const pare_gemm_options *options) {
-  if ((unsigned)options->activation > PARE_ACTIVATION_CLIP)
+  if ((unsigned)options->activation >= PARE_NACTIVATIONS)
     return pare__fail(PARE_ERR_ARGUMENT, "%s: activation %d; they are 0 to %d", function, (int)options->activation,
-                      (int)PARE_ACTIVATION_CLIP);
+                      (int)PARE_NACTIVATIONS - 1);
   return PARE_OK;
 }
 

@@ -240,9 +240,9 @@ pare_status pare_gemm_int8(pare_tensor *a, const pare_weights *weights, pare_ten
     PARE__TRY(pare__check_shape(function, "bias", bias, 1, &weights->shape[1]));
   }
   int8_product product = {.weights = weights, .options = options ? *options : plain};
-  if ((unsigned)product.options.activation > PARE_ACTIVATION_CLIP)
+  if ((unsigned)product.options.activation >= PARE_NACTIVATIONS)
     return pare__fail(PARE_ERR_ARGUMENT, "%s: activation %d; they are 0 to %d", function,
-                      (int)product.options.activation, (int)PARE_ACTIVATION_CLIP);
+                      (int)product.options.activation, (int)PARE_NACTIVATIONS - 1);
   return run_contiguous(&product, a, bias, c);
 }
 
