@@ -48,7 +48,7 @@ static pare_status number(work *w, pare_dtype dtype, double value, pare__slot *o
   pare__store(dtype, &element, 0, value);
   *out = (pare__slot){.dtype = dtype};
   if (!w->on_host) return pare__call_constant(w->call, dtype, 0, NULL, &element, &out->tensor);
-  PARE__TRY(pare__array_grow((void **)&w->temporary, &w->capacity, w->ntemporaries, sizeof *w->temporary));
+  PARE__TRY(pare__array_grow((void **)&w->temporary, &w->capacity, w->ntemporaries, sizeof(pare__content *)));
   PARE__TRY(pare__content_create(dtype, 0, NULL, &element, &out->content));
   w->temporary[w->ntemporaries++] = out->content;
   return PARE_OK;
@@ -58,7 +58,7 @@ static pare_status apply_host(work *w, int mode, const double *p, const pare__sl
                               pare__slot *out) {
   const pare__content *inputs[3] = {0};
   for (int t = 0; t < pare__elementwise_get(mode)->arity; t++) inputs[t] = in[t].content;
-  PARE__TRY(pare__array_grow((void **)&w->temporary, &w->capacity, w->ntemporaries, sizeof *w->temporary));
+  PARE__TRY(pare__array_grow((void **)&w->temporary, &w->capacity, w->ntemporaries, sizeof(pare__content *)));
   pare__content *content;
   PARE__TRY(pare__host_elementwise(mode, p, inputs, to, &content));
   *out = (pare__slot){.dtype = content->dtype, .shape = content->shape, .content = content};
@@ -103,7 +103,7 @@ static pare_status apply_device(work *w, int mode, const double *p, const pare__
  * to: the dtype that casts go to. */
 static pare_status apply(work *w, int mode, const double *p, const pare__slot *in, pare_dtype to, int output,
                          pare__slot *out) {
-  pare__slot ignored;
+  pare__slot ignored = {0};
   return (w->on_host ? apply_host : apply_device)(w, mode, p, in, to, output, out ? out : &ignored);
 }
 

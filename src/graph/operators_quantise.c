@@ -247,10 +247,10 @@ static pare_status linear_concat(pare__call *call) {
   enum { MOST = 64 };
   PARE__TRY(pare__call_check(call, 5, UINT32_MAX));
   const unsigned count = (call->ninputs - 2) / 3;
-  if (count > MOST || call->ninputs != 2 + 3 * count)
+  if (count < 1 || count > MOST || call->ninputs != 2 + 3 * count)
     return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "%u inputs; 2 and 3 for each of up to %d tensors are possible",
                            call->ninputs, MOST);
-  pare_tensor *part[MOST], *whole;
+  pare_tensor *part[MOST] = {NULL}, *whole;
   for (unsigned i = 0; i < count; i++) {
     PARE__TRY(check_given(call, 2, (const unsigned[]){2 + 3 * i, 3 + 3 * i}));
     PARE__TRY(dequantised_input(call, 2 + 3 * i, &part[i]));

@@ -146,10 +146,10 @@ static pare_status correct_for_a(pare__call *call, const integer_product *p) {
 static pare_status stacked(pare__call *call, pare_tensor *tensor, const int64_t *batch, int nbatch, bool is_row,
                            pare_tensor **out) {
   const pare__shape *shape = &tensor->shape;
-  int64_t dim[PARE_MAX_RANK], count = 1;
+  int64_t dim[PARE_MAX_RANK + 2], count = 1;
   const int64_t rows = shape->rank > 1 ? shape->dim[shape->rank - 2] : is_row ? 1 : shape->dim[0];
   const int64_t columns = shape->rank > 1 ? shape->dim[shape->rank - 1] : is_row ? shape->dim[0] : 1;
-  if (shape->rank > 1 && nbatch > 0) {
+  if (shape->rank > 1 && nbatch > 0 && nbatch <= PARE_MAX_RANK - 2) {
     memcpy(dim, batch, (size_t)nbatch * sizeof *dim);
     dim[nbatch] = rows;
     dim[nbatch + 1] = columns;
@@ -404,6 +404,7 @@ pare_status pare__call_unpack(pare__call *call, pare_tensor *bytes, int64_t bits
 /* Zero points [N, blocks] of input 3: floats, or packed like B in rows of whole bytes; without them the middle. */
 static pare_status zero_points(pare__call *call, int64_t n, int64_t blocks, int64_t bits, pare_tensor **out) {
   const uint8_t middle = (uint8_t)(1U << (bits - 1));
+  *out = NULL;
   pare_tensor *packed;
   PARE__TRY(pare__call_tensor(call, 3, &packed));
   if (!packed) return pare__call_constant(call, PARE_U8, 0, NULL, &middle, out);
@@ -423,11 +424,12 @@ typedef struct blocked_weights {
 } blocked_weights;
 
 static pare_status read_blocks(const pare__call *call, blocked_weights *w) {
+  const int64_t most = 1 << 30; /* no product below overflows */
   *w = (blocked_weights){.k = pare__call_get_int(call, "K", 0),
                          .n = pare__call_get_int(call, "N", 0),
                          .bits = pare__call_get_int(call, "bits", 4),
                          .size = pare__call_get_int(call, "block_size", 0)};
-  if (w->k <= 0 || w->n <= 0 || w->size <= 0 || w->k > INT32_MAX || w->n > INT32_MAX || w->size > INT32_MAX ||
+  if (w->k <= 0 || w->n <= 0 || w->size <= 0 || w->k > most || w->n > most || w->size > most ||
       (w->bits != 2 && w->bits != 4 && w->bits != 8) || w->size * w->bits % 8 != 0)
     return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "K %lld, N %lld, %lld bits in blocks of %lld", (long long)w->k,
                            (long long)w->n, (long long)w->bits, (long long)w->size);
@@ -440,6 +442,7 @@ static pare_status unpack_weights(pare__call *call, const blocked_weights *w, pa
   const int64_t n = w->n, blocks = w->blocks, row = w->size * w->bits / 8;
   const int64_t packed[3] = {n, blocks, row}, dim[3] = {n, blocks, w->size}, flat[2] = {n, blocks * w->size};
   pare_tensor *b, *scale, *zero, *steps;
+  *out = NULL;
   PARE__TRY(pare__call_tensor(call, 1, &b));
   PARE__TRY(pare__call_tensor(call, 2, &scale));
   if (b->dtype != PARE_U8 || pare__shape_elements(&b->shape) != n * blocks * row ||
@@ -468,7 +471,7 @@ static pare_status prepare_blocks(pare__call *call, pare__node *node) {
   PARE__TRY(read_blocks(call, &w));
   const bool zeros = node->ninputs > 3 && node->input[3] >= 0;
   if (!pare__call_has(call, 1) || !pare__call_has(call, 2) || (zeros && !pare__call_has(call, 3))) return PARE_OK;
-  pare_tensor *b;
+  pare_tensor *b = NULL;
   pare_weights *weights;
   PARE__TRY(unpack_weights(call, &w, &b));
   PARE__TRY(pare_weights_pack(b, true, &weights));
@@ -483,7 +486,7 @@ static pare_status matmul_blocks(pare__call *call) {
   if (pare__call_has(call, 4)) return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "blocks in another order (g_idx)");
   blocked_weights w;
   PARE__TRY(read_blocks(call, &w));
-  pare_tensor *a, *b, *bias, *out;
+  pare_tensor *a, *b = NULL, *bias, *out;
   PARE__TRY(pare__call_tensor(call, 0, &a));
   PARE__TRY(pare__call_tensor(call, 5, &bias));
   const int rank = a->shape.rank;
