@@ -38,8 +38,8 @@ PARE_API bool pare_arrays_find(const pare_arrays *arrays, const char *name, size
 PARE_API pare_status pare_arrays_get(pare_arrays *arrays, size_t index, pare_array *out);
 
 /* Writes an .npz file, beside `path` first and then renamed: there is a whole file or none. bf16 is written as raw
- * two-byte elements. deflates: smaller and slower. PARE_ERR_ARGUMENT: a name that is given twice or is no file name, a
- * dtype that is none, nbytes that do not fit; PARE_ERR_IO. */
+ * two-byte elements. deflates: smaller and slower. PARE_ERR_ARGUMENT: a name that is given twice or has ".." between
+ * slashes, a dtype that is none, nbytes that do not fit; PARE_ERR_IO. */
 PARE_API pare_status pare_arrays_write(const char *path, size_t count, const pare_array *arrays, bool deflates);
 
 /* Element `index` as a number; 64-bit integers beyond 2^53 lose bits. NaN if the array has no such element. */

@@ -184,11 +184,21 @@ pare_status pare__npz_read(pare__npz *npz, size_t index, pare__array *out) {
 
 /* ---- writing ---- */
 
+/* Is ".." one of the parts between slashes? */
+static bool leads_up(const char *name) {
+  for (const char *part = name; part; part = strchr(part, '/')) {
+    part += *part == '/';
+    if (strncmp(part, "..", 2) == 0 && (part[2] == '/' || part[2] == '\0')) return true;
+  }
+  return false;
+}
+
 /* *head has to live as long as `zip`: libzip reads it and the elements when it closes. */
 static pare_status add_array(zip_t *zip, const char *path, const pare__npz_entry *entry, bool deflates, char **head) {
   const pare__array *array = entry->array;
   size_t head_bytes;
-  if (!entry->name[0] || strchr(entry->name, '/'))
+  /* names of tensors hold slashes; whoever unpacks the archive must not be led out of his folder */
+  if (!entry->name[0] || leads_up(entry->name))
     return pare__fail(PARE_ERR_ARGUMENT, "%s: '%s' cannot be the name of an array in an archive", path, entry->name);
   PARE__TRY(pare__npy_head(array, head, &head_bytes));
   char *name = pare__format("%s.npy", entry->name);

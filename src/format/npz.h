@@ -24,7 +24,7 @@ bool pare__npz_find(const pare__npz *npz, const char *name, size_t *index);
 pare_status pare__npz_read(pare__npz *npz, size_t index, pare__array *out);
 
 /* Writes an archive of `count` arrays, stored or deflated, beside `path` and renames. Large ones become zip64.
- * PARE_ERR_ARGUMENT for a name that is given twice or is no plain file name; PARE_ERR_IO. */
+ * PARE_ERR_ARGUMENT for a name that is given twice or has ".." between slashes; PARE_ERR_IO. */
 typedef struct pare__npz_entry {
   const char *name;
   const pare__array *array;
