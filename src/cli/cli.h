@@ -99,6 +99,12 @@ extern const char *const cli_log_levels[4];
 
 /* "pare: ..." on stderr; returns `code`. */
 cli_exit cli_error(cli_exit code, const char *format, ...) CLI_PRINTF(2, 3);
+/* Analysers see one file at a time: an error is never CLI_OK. */
+static inline cli_exit cli_known(cli_exit code, cli_exit returned) {
+  (void)returned;
+  return code;
+}
+#define cli_error(code, ...) cli_known((code), cli_error((code), __VA_ARGS__))
 /* The library's message of a failed call on stderr; returns the exit code of `status`. */
 cli_exit cli_fail(pare_status status);
 /* A remark on stderr that -q silences. */

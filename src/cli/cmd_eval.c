@@ -154,7 +154,7 @@ static cli_exit make_input(const eval_run *eval, size_t input, size_t first, siz
   char *filled = NULL;
   part.dim[0] = (int64_t)rows;
   part.nbytes = rows * sample_bytes;
-  part.data = (const char *)all->data + first * sample_bytes;
+  if (all->data) part.data = (const char *)all->data + first * sample_bytes;
   if (rows > count && all->data) {
     filled = calloc(rows, sample_bytes ? sample_bytes : 1);
     if (!filled) return cli_error(CLI_DEVICE, "out of memory");

@@ -50,7 +50,7 @@ static json_t *value_json(const pare_model_value *value) {
 static json_t *values_json(const inspect_run *run, bool inputs) {
   json_t *list = json_array();
   for (size_t i = 0; i < (inputs ? run->info.ninputs : run->info.noutputs); i++) {
-    pare_model_value value;
+    pare_model_value value = {0};
     if ((inputs ? pare_inspect_input : pare_inspect_output)(run->inspection, i, &value) == PARE_OK)
       json_array_append_new(list, value_json(&value));
   }
@@ -93,7 +93,7 @@ static cli_exit summary_json(const inspect_run *run) {
 
 static void print_values(const inspect_run *run, bool inputs) {
   for (size_t i = 0; i < (inputs ? run->info.ninputs : run->info.noutputs); i++) {
-    pare_model_value value;
+    pare_model_value value = {0};
     char shape[CLI_SHAPE];
     if ((inputs ? pare_inspect_input : pare_inspect_output)(run->inspection, i, &value) != PARE_OK) continue;
     printf("%-10s%s: %s\n", i > 0 ? "" : inputs ? "inputs" : "outputs", value.name, cli_value_text(&value, shape));
@@ -304,7 +304,7 @@ static cli_exit print_memory(const inspect_run *run, const pare_context *context
   char text[CLI_TEXT];
   printf("%s on %s\n", run->path, device);
   for (size_t i = 0; i < inputs->count; i++) {
-    pare_model_value value;
+    pare_model_value value = {0};
     char shape[CLI_SHAPE];
     if (pare_model_input(model, i, &value) != PARE_OK) continue;
     value.rank = pare_tensor_rank(inputs->tensor[i]);

@@ -5,11 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "cli/drawing.h"
 #include "cli/feed.h"
-
-extern char **environ;
 
 /* Inside double quotes. */
 static void print_quoted(FILE *to, const char *text) {

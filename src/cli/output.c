@@ -63,7 +63,7 @@ static void to_stderr(const char *kind, const char *text) {
   fprintf(stderr, "pare: %s%s\n", kind, text);
 }
 
-cli_exit cli_error(cli_exit code, const char *format, ...) {
+cli_exit(cli_error)(cli_exit code, const char *format, ...) {
   char text[4096];
   va_list arguments;
   va_start(arguments, format);

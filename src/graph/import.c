@@ -330,15 +330,21 @@ static pare_status import_inputs(importer *in, pare__scope *scope, const pare__o
   return PARE_OK;
 }
 
+/* The value of that name, and its number; NULL: there is none. */
+static pare__value *find_value(const importer *in, const pare__scope *scope, const char *name, int32_t *id) {
+  *id = pare__scope_find(scope, name);
+  return *id >= 0 && (size_t)*id < in->network->nvalues ? &in->network->value[*id] : NULL;
+}
+
 static pare_status import_outputs(importer *in, pare__scope *scope, const pare__onnx_graph *from, pare__graph *out) {
   void *ids;
   PARE__TRY(pare__onnx_allocate(in->network->onnx->source, (from->output.count + 1) * sizeof *out->output, &ids));
   out->output = ids;
   for (size_t i = 0; i < from->output.count; i++) {
     const pare__onnx_value *output = &from->output.items[i];
-    const int32_t id = pare__scope_find(scope, text(output->name));
-    if (id < 0) return pare__fail(PARE_ERR_FORMAT, "output %zu, '%s', is made by no node", i, text(output->name));
-    pare__value *value = &in->network->value[id];
+    int32_t id;
+    pare__value *value = find_value(in, scope, text(output->name), &id);
+    if (!value) return pare__fail(PARE_ERR_FORMAT, "output %zu, '%s', is made by no node", i, text(output->name));
     if (value->rank < 0 || value->onnx_dtype == 0) note_type(value, output->type);
     out->output[out->noutputs++] = id;
   }
@@ -361,8 +367,9 @@ static pare_status import_body(importer *in, pare__scope *scope, const pare__onn
   out->nnodes = nodes.count;
   PARE__TRY(import_outputs(in, scope, from, out));
   for (size_t i = 0; i < from->value_info.count; i++) {
-    const int32_t id = pare__scope_find(scope, text(from->value_info.items[i].name));
-    if (id >= 0 && in->network->value[id].rank < 0) note_type(&in->network->value[id], from->value_info.items[i].type);
+    int32_t id;
+    pare__value *value = find_value(in, scope, text(from->value_info.items[i].name), &id);
+    if (value && value->rank < 0) note_type(value, from->value_info.items[i].type);
   }
   return PARE_OK;
 }

@@ -40,7 +40,7 @@ static size_t sorted_rows(const pare__operator **rows) {
 
 bool pare_operator_get(size_t index, pare_operator_info *out) {
   static const char *const placement[] = {"device", "host", "view", "control"};
-  const pare__operator *rows[MOST_ROWS];
+  const pare__operator *rows[MOST_ROWS] = {0};
   const size_t count = sorted_rows(rows);
   if (!out || index >= count) return false;
   const pare__operator *row = rows[index];

@@ -37,9 +37,10 @@ static pare_status give_view(pare__call *call, unsigned i, const seen *view) {
 
 /* Is this the call for contents only? Then tensors are left alone. */
 static bool on_host(const pare__call *call) {
-  for (unsigned i = 0; i < call->ninputs; i++)
+  const pare__content *first = call->input[0]->content;
+  for (unsigned i = 1; i < call->ninputs; i++)
     if (call->input[i] && !call->input[i]->content) return false;
-  return call->input[0]->content->count <= 1024;
+  return first && first->count <= 1024;
 }
 
 static pare_status give(pare__call *call, unsigned i, const seen *view) {
@@ -304,7 +305,7 @@ static pare_status split(pare__call *call) {
   enum { MOST_PARTS = 1024 };
   PARE__TRY(pare__call_check(call, 1, 2));
   const pare__shape from = input_shape(call);
-  int64_t part[MOST_PARTS], begin = 0;
+  int64_t part[MOST_PARTS] = {0}, begin = 0;
   int axis;
   if (call->noutputs > MOST_PARTS)
     return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "it has %u outputs; %d at most are possible", call->noutputs,

@@ -210,6 +210,7 @@ static bool matches(const pare__plan *plan, pare_tensor *const *inputs) {
 /* Drops what was recorded, and remembers that these shapes are run at once. */
 static pare_status plan_at_once(pare__plan **plan, pare_model *model, pare_tensor *const *inputs) {
   plan_close(*plan);
+  *plan = NULL;
   PARE__TRY(plan_new(model, inputs, plan));
   (*plan)->at_once = true;
   return PARE_OK;
@@ -236,6 +237,16 @@ static pare_status plan_make(pare_model *model, pare_tensor *const *inputs, pare
   return status;
 }
 
+/* The plan that was not used for the longest time goes. */
+static void drop_last(pare_model *model) {
+  pare__plan **link = &model->plans;
+  if (!*link) return;
+  while ((*link)->next) link = &(*link)->next;
+  plan_close(*link);
+  *link = NULL;
+  model->nplans--;
+}
+
 pare_status pare__plan_find(pare_model *model, pare_tensor *const *inputs, pare__plan **out) {
   pare__plan **link = &model->plans;
   while (*link && !matches(*link, inputs)) link = &(*link)->next;
@@ -245,16 +256,11 @@ pare_status pare__plan_find(pare_model *model, pare_tensor *const *inputs, pare_
     *link = plan->next;
   } else {
     PARE__TRY(plan_make(model, inputs, &plan));
+    if (model->nplans >= MOST_PLANS) drop_last(model);
     model->nplans++;
   }
   plan->next = model->plans;
   model->plans = plan;
-  if (model->nplans > MOST_PLANS) {
-    for (link = &model->plans; (*link)->next;) link = &(*link)->next;
-    plan_close(*link);
-    *link = NULL;
-    model->nplans--;
-  }
   *out = plan->at_once ? NULL : plan;
   return PARE_OK;
 }

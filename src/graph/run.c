@@ -69,8 +69,10 @@ static pare_status at_node(const pare__node *node, pare_status status) {
 static pare_status call_operator(pare__run_state *state, const pare__node *node, pare__slot **input,
                                  pare__slot **output) {
   for (unsigned i = 0; i < node->ninputs; i++) {
-    input[i] = node->input[i] >= 0 ? &state->slot[node->input[i]] : NULL;
-    if (input[i] && is_empty(input[i])) input[i] = NULL;
+    input[i] = NULL;
+    if (node->input[i] < 0) continue;
+    pare__slot *slot = &state->slot[node->input[i]];
+    if (!is_empty(slot)) input[i] = slot;
   }
   for (unsigned i = 0; i < node->noutputs; i++) output[i] = node->output[i] >= 0 ? &state->slot[node->output[i]] : NULL;
   pare__call call = {.state = state,

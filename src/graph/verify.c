@@ -148,7 +148,7 @@ static void run_set(pare_model *model, const char *folder, const pare_verify_opt
   if (status == PARE_OK) status = read_inputs(model, folder, inputs);
   if (status == PARE_OK) status = pare_model_run(model, inputs, NULL, outputs);
   if (status != PARE_OK) conclude_failed(out, status);
-  for (size_t i = 0; i < noutputs && out->status == PARE_CASE_PASS; i++)
+  for (size_t i = 0; i < noutputs && status == PARE_OK && out->status == PARE_CASE_PASS; i++)
     compare_output(model, folder, i, outputs[i], options, out);
   close_all(inputs, ninputs);
   close_all(outputs, noutputs);

@@ -102,10 +102,10 @@ static double bin_value(const pare__problem *p, void *const *data, int64_t r, in
   const int64_t rows = samples_along(bin[0], dim[ROI_RATIO]), columns = samples_along(bin[1], dim[ROI_RATIO]);
   double sum = 0, largest = 0;
   for (int64_t i = 0; i < rows * columns; i++) {
+    const int64_t row = i / columns, column = i % columns;
     double term[4];
-    sample(p, data[0], n * dim[ROI_C] + c,
-           corner[1] + bin[0] * ((double)bin_y + ((double)(i / columns) + 0.5) / (double)rows),
-           corner[0] + bin[1] * ((double)bin_x + ((double)(i % columns) + 0.5) / (double)columns), term);
+    sample(p, data[0], n * dim[ROI_C] + c, corner[1] + bin[0] * ((double)bin_y + ((double)row + 0.5) / (double)rows),
+           corner[0] + bin[1] * ((double)bin_x + ((double)column + 0.5) / (double)columns), term);
     for (int t = 0; t < 4; t++) {
       sum += term[t];
       if (term[t] > largest || (i == 0 && t == 0)) largest = term[t];

@@ -159,7 +159,7 @@ static void generate_state(const pare__problem *p, uint64_t *random, int64_t *st
   int rest = pare__select_key_bits(dtype_of(p)) - (int)(p->dim[PARE__SELECT_SHIFT] + p->dim[PARE__SELECT_BITS]);
   memset(state, 0, PARE__SELECT_STATE * sizeof *state);
   /* the upper half's upper half: small positive numbers */
-  if (s != DECIDE && rest > 0) state[0] = (int64_t)(UINT64_C(3) << (rest - 2));
+  if (s != DECIDE && rest >= 2) state[0] = (int64_t)(UINT64_C(3) << (rest - 2));
   state[1] = 1 + (int64_t)(pare__reference_random(random) % (s == DECIDE ? 400 : 5000));
   state[2] = 17;
   state[3] = s == LISTED;

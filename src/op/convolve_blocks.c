@@ -27,7 +27,7 @@ static pare_status copy_blocks(pare_tensor *plain, pare_tensor *blocked, bool bl
 
 static pare_status check_blocks(const char *function, const pare_tensor *plain, const pare_tensor *blocked) {
   const int64_t length = pare_convolution_block(plain->context, plain->dtype);
-  int64_t dim[PARE_MAX_RANK];
+  int64_t dim[PARE_MAX_RANK] = {0};
   PARE__TRY(pare__check_rank(function, "the tensor without blocks", plain, 2, PARE_MAX_RANK - 1));
   for (int d = 0; d < plain->shape.rank; d++) dim[d] = plain->shape.dim[d];
   dim[1] = pare__div_up(dim[1], length);

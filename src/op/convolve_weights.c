@@ -12,8 +12,8 @@ pare_status pare__window_set(const char *function, int rank, const pare_convolut
                              pare__window *out) {
   const int64_t most = INT32_MAX / 4;
   *out = (pare__window){{1, 1, 1}, {1, 1, 1}, {0, 0, 0}, or_one(options->groups)};
-  for (int d = 0; d < rank; d++) {
-    const int to = PARE_CONVOLUTION_RANK - rank + d;
+  for (int to = PARE_CONVOLUTION_RANK - rank; to < PARE_CONVOLUTION_RANK; to++) {
+    const int d = to - (PARE_CONVOLUTION_RANK - rank);
     out->stride[to] = or_one(options->stride[d]);
     out->dilation[to] = or_one(options->dilation[d]);
     out->pad[to] = options->pad[d];

@@ -1,6 +1,5 @@
 /* Pooling on tensors. SPDX-License-Identifier: Apache-2.0 */
 #include <pare/pool.h>
-#include <string.h>
 
 #include "kernel/family_pool.h"
 #include "op/op.h"
@@ -50,7 +49,6 @@ static pare_status describe_whole(const pare_tensor *x, pare_pooling pooling, co
                                   const pare_tensor *y, const pare_tensor *indices, pare__problem *whole) {
   const int rank = x->shape.rank - 2 - options->blocked;
   int64_t *dim = whole->dim;
-  memset(whole, 0, sizeof *whole);
   PARE__TRY(fill_window(rank, options, dim));
   dim[POOL_PLANES] = x->shape.dim[0] * x->shape.dim[1];
   dim[POOL_LANES] = options->blocked ? x->shape.dim[x->shape.rank - 1] : 1;
@@ -73,7 +71,7 @@ static pare_status submit(pare_tensor *x, pare_tensor *y, pare_tensor *indices, 
   const int64_t planes = whole->dim[POOL_PLANES];
   pare_tensor flat[NACCESSES], *tensors[NACCESSES] = {x, y, indices};
   for (int i = 0; i < NACCESSES; i++) {
-    if (!tensors[i]) continue;
+    if (i == ACCESS_INDICES && !indices) continue;
     flat[i] = *tensors[i];
     const int64_t dim[] = {planes, pare__shape_elements(&tensors[i]->shape) / planes};
     pare__shape_set(&flat[i].shape, 2, dim);
@@ -119,7 +117,7 @@ pare_status pare_pool(pare_tensor *x, pare_pooling pooling, const pare_pool_opti
                       pare_tensor *indices) {
   if (!options) return pare__fail_null("pare_pool", "options");
   PARE__TRY(check(x, pooling, options, y, indices));
-  pare__problem whole;
+  pare__problem whole = {0};
   PARE__TRY(describe_whole(x, pooling, options, y, indices, &whole));
   pare_tensor *input = NULL, *result = NULL, *places = NULL;
   pare_status status = pare__contiguous(x, &input);
