@@ -1,5 +1,5 @@
-/* 3x3 convolution, stride 1, by Winograd's F(4x4, 3x3): a quarter of the multiplications. SPDX-License-Identifier:
- * Apache-2.0
+/* 3x3 convolution, stride 1, by Winograd's F(4x4, 3x3): a quarter of the multiplications.
+ * SPDX-License-Identifier: Apache-2.0
  *
  *   x --B' d B--> V [36][block of c][tile][LANES]        winograd_input: one item a range of tiles of a block of c
  *   U V: 36 products [tiles, C] [C, LANES of o]          winograd_output: one item a range of tiles, sets of NO blocks

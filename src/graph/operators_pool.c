@@ -101,7 +101,7 @@ static pare_status unpool_sizes(const pare__call *call, const pare_tensor *x, in
 static pare_status max_unpool(pare__call *call) {
   static const double zero;
   pare_tensor *x, *indices, *flat_x, *flat_indices, *nothing, *zeros, *filled, *y;
-  int64_t dim[PARE_MAX_RANK], wanted[PARE_MAX_RANK] = {0}, after[PARE_MAX_RANK];
+  int64_t dim[PARE_MAX_RANK] = {0}, wanted[PARE_MAX_RANK] = {0}, after[PARE_MAX_RANK];
   size_t nwanted = 0;
   PARE__TRY(pare__call_check(call, 2, 3));
   PARE__TRY(pare__call_tensor(call, 0, &x));

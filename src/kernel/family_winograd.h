@@ -1,5 +1,5 @@
-/* The problems of 3x3 convolution by Winograd's F(4x4, 3x3), as operations put them. SPDX-License-Identifier:
- * Apache-2.0
+/* The problems of 3x3 convolution by Winograd's F(4x4, 3x3), as operations put them.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * y[n][o][p] = activation(sum over c, k of x[n][c][p - pad + k] w[o][c][k] + bias[o] + residual[n][o][p])
  *
