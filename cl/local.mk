@@ -45,3 +45,4 @@ dist_kernel_DATA += cl/interpolate.cl
 dist_kernel_DATA += cl/grid_sample.cl
 dist_kernel_DATA += cl/roi_align.cl
 dist_kernel_DATA += cl/winograd.cl
+dist_kernel_DATA += cl/convolve_point.cl

@@ -46,6 +46,7 @@ check_PROGRAMS += tests/test_graph
 check_PROGRAMS += tests/test_operators_elementwise
 check_PROGRAMS += tests/test_operators_quantise
 check_PROGRAMS += tests/test_operators_sets
+check_PROGRAMS += tests/test_operators_vision
 
 # Faults of drivers and of the operating system, threads.
 check_PROGRAMS += tests/test_fault_layer

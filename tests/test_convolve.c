@@ -1,17 +1,15 @@
 /* Convolution on tensors: laws of shapes, groups, splitting, blocks. SPDX-License-Identifier: Apache-2.0 */
-#include <check.h>
 #include <pare/convolve.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "run.h"
 #include "tensor/context.h"
 
 static pare_context *context;
 
 static void open_context(void) { ck_assert_msg(pare_context_open(NULL, &context) == PARE_OK, "%s", pare_message()); }
 static void close_context(void) { pare_context_close(context); }
-
-#define OK(call) ck_assert_msg((call) == PARE_OK, "%s", pare_message())
 
 static size_t count_of(int rank, const int64_t *dim) {
   size_t count = 1;
@@ -236,20 +234,12 @@ END_TEST
 
 int main(void) {
   const int nshapes = sizeof shapes / sizeof *shapes;
-  Suite *suite = suite_create("convolve");
   TCase *laws = tcase_create("laws");
-  tcase_set_timeout(laws, 0);
   tcase_add_unchecked_fixture(laws, open_context, close_context);
   tcase_add_loop_test(laws, gives_the_sum_of_the_formula, 0, nshapes);
   tcase_add_loop_test(laws, pieces_have_the_same_bits, 0, nshapes);
   tcase_add_loop_test(laws, strided_results_and_sums_in_place, 0, nshapes);
   tcase_add_loop_test(laws, blocks_change_nothing, 0, nshapes);
   tcase_add_test(laws, what_does_not_fit_is_refused);
-  suite_add_tcase(suite, laws);
-  SRunner *runner = srunner_create(suite);
-  srunner_set_fork_status(runner, CK_NOFORK);
-  srunner_run_all(runner, CK_NORMAL);
-  const int failed = srunner_ntests_failed(runner);
-  srunner_free(runner);
-  return failed == 0 ? 0 : 1;
+  return run_tests("convolve", laws);
 }

@@ -196,6 +196,56 @@ static pare_status direct_launch(const pare__run *run) {
   return pare__run_kernel(run, "convolve_direct", options, 3, global, one, &args);
 }
 
+/* ---- pointwise, channels not in blocks ---- */
+
+static const pare__param point_params[] = {
+    {"MO", (const int[]){4, 2, 8, 0}}, {"NV", (const int[]){3, 2, 0}}, {NULL, NULL}};
+
+static void point_defaults(const pare_device_info *info, const pare__problem *whole, pare__tuning *tuning) {
+  const bool few = info->can.vector_bits == 256; /* 16 registers, or 32 */
+  const bool narrow = whole->dim[CONV_W_LANES] < 8;
+  tuning->value[0] = narrow ? 2 : few ? 4 : 8;
+  tuning->value[1] = 3;
+}
+
+static bool point_accepts(const pare_device_info *info, const pare__problem *whole) {
+  /* more channels: what a tile sees of x, on cache lines far apart, leaves the first level cache before it is used
+   * again */
+  const int64_t most_channels = 512;
+  const int64_t *dim = whole->dim, lanes = dim[CONV_W_LANES], most_vectors = 3;
+  bool fit = dim[CONV_C] <= most_channels && pare__convolve_packs(info) && fits(whole) && lanes >= 4 &&
+             lanes == pare__convolve_lanes(info, whole->dtype[CONV_BUFFER_Y]) && dim[CONV_X_LENGTH] == 1 &&
+             dim[CONV_Y_LENGTH] == 1 && dim[CONV_X_STRIDE + 2] == 1 && dim[CONV_Y_STRIDE + 2] == 1 &&
+             dim[CONV_X] * dim[CONV_X + 1] == 1 && dim[CONV_Y + 2] >= most_vectors * lanes;
+  for (int d = 0; d < 3; d++)
+    fit = fit && dim[CONV_K + d] == 1 && dim[CONV_STRIDE + d] == 1 && dim[CONV_PAD + d] == 0 &&
+          dim[CONV_X + d] == dim[CONV_Y + d];
+  return fit;
+}
+
+static pare_status point_launch(const pare__run *run) {
+  const double least_flops = 1e6; /* of a group: worth its start */
+  const int64_t *dim = run->piece->dim, mo = pare__tuned(run, "MO"),
+                pixels = pare__tuned(run, "NV") * dim[CONV_W_LANES];
+  if (is_empty(run->piece)) return PARE_OK;
+  const int64_t sets = pare__div_up(dim[CONV_O], mo) * dim[CONV_G], tiles = pare__div_up(dim[CONV_Y + 2], pixels);
+  const int64_t wanted = pare__div_up(8 * pare__device_info(run->device)->compute_units, dim[CONV_N]);
+  const double tile_flops = 2.0 * (double)(mo * pixels * dim[CONV_C]) * (double)sets;
+  int64_t chunk = PARE__MAX(tiles / wanted, (int64_t)PARE__MIN(least_flops / (tile_flops + 1), (double)tiles));
+  chunk = PARE__MAX(chunk, 1);
+  const int64_t span =
+      PARE__MAX(pare__div_up(sets, pare__div_up(wanted, pare__div_up(tiles, chunk))), PARE__MIN(sets, 4));
+  char options[160];
+  options_of(run->whole, dim[CONV_W_LANES], options, sizeof options);
+  pare__args args = {0};
+  push_arguments(&args, run);
+  pare__arg_int(&args, (int32_t)chunk);
+  pare__arg_int(&args, (int32_t)span);
+  const size_t global[] = {(size_t)pare__div_up(tiles, chunk), (size_t)pare__div_up(sets, span), (size_t)dim[CONV_N]};
+  const size_t one[] = {1, 1, 1};
+  return pare__run_kernel(run, "convolve_point", options, 3, global, one, &args);
+}
+
 /* ---- depthwise ---- */
 
 enum { MOST_TAPS = 49, BAND_BYTES = 24576 };
@@ -260,6 +310,13 @@ static pare_status depthwise_launch(const pare__run *run) {
 /* ---- the table ---- */
 
 static const pare__variant variants[] = {
+    {.name = "point",
+     .file = "convolve_point.cl",
+     .shaped = PARE__FOR_CPU,
+     .params = point_params,
+     .defaults = point_defaults,
+     .accepts = point_accepts,
+     .launch = point_launch},
     {.name = "direct",
      .file = "convolve_direct.cl",
      .shaped = PARE__FOR_CPU,

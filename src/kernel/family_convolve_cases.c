@@ -80,6 +80,8 @@ static const instance selftests[] = {
     {1, 3, 1, 2, {1, 9, 22}, {1, 5, 3}, {1, 2, 2}, {1, 1, 2}, {0, 2, 1}, {0, 2, 1}, 0, 1, 0, F32},
     {2, 35, 1, 1, {1, 9, 21}, {1, 3, 3}, ONES, ONES, {0, 1, 1}, {0, 1, 1}, X_BLOCKED | Y_BLOCKED, 3, 1, F32},
     {1, 19, 1, 1, {1, 9, 5}, {1, 3, 3}, {1, 2, 2}, ONES, {0, 1, 1}, {0, 1, 1}, X_BLOCKED | Y_BLOCKED, 1, 5, F32},
+    {2, 1, 11, 19, {1, 1, 61}, {1, 1, 1}, ONES, ONES, NONE, NONE, 0, 3, 1, F32},
+    {1, 2, 3, 5, {1, 1, 48}, {1, 1, 1}, ONES, ONES, NONE, NONE, 0, 1, 0, F32},
 };
 
 /* Odd and prime sizes, nothing at all, pads beyond the data and negative ones, other dtypes. */
@@ -88,6 +90,8 @@ static const instance tests[] = {
     {3, 1, 65, 67, {1, 13, 13}, {1, 3, 3}, ONES, ONES, {0, 1, 1}, {0, 1, 1}, 0, 3, 3, F32},
     {1, 4, 16, 32, {1, 7, 11}, {1, 3, 3}, ONES, {1, 2, 3}, {0, 2, 3}, {0, 2, 3}, 0, 1, 6, F32},
     {2, 3, 4, 5, {4, 5, 6}, {3, 3, 3}, {2, 1, 2}, ONES, ONES, ONES, 0, 1, 5, F32},
+    {1, 1, 33, 31, {1, 1, 149}, {1, 1, 1}, ONES, ONES, NONE, NONE, 0, 3, 4, PARE_BF16, PARE_F32, PARE_BF16},
+    {2, 1, 9, 6, {1, 1, 53}, {1, 1, 1}, ONES, ONES, NONE, NONE, 0, 1, 6, PARE_F64, PARE_F64, PARE_F64},
     {1, 1, 257, 31, {1, 1, 49}, {1, 1, 1}, ONES, ONES, NONE, NONE, 0, 0, 9, F32},
     {1, 1, 2, 3, {1, 1, 3}, {1, 1, 2}, ONES, ONES, {0, 0, 5}, {0, 0, 4}, 0, 1, 0, F32},
     {1, 1, 2, 3, {1, 6, 9}, {1, 2, 2}, ONES, ONES, {0, -1, -2}, {0, -1, 2}, 0, 1, 0, F32},
