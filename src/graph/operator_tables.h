@@ -30,7 +30,8 @@
   X(einsum) \
   X(signal) \
   X(attention) \
-  X(transformer)
+  X(transformer) \
+  X(columns)
 /* clang-format on */
 
 #define PARE__OPERATOR_TABLE(family) extern const pare__operator pare__operators_##family[];
