@@ -189,7 +189,8 @@ static pare_status twiddle(pare__call *call, const transform *t, pare_tensor **x
     pare__content *content;
     PARE__TRY(pare__content_create(t->dtype, 4, angles, NULL, &content));
     for (int64_t i = 0; i < t->length; i++) {
-      const double angle = t->sign * TWO_PI * (double)(i / dim[2] * (i % dim[2])) / (double)t->length;
+      const int64_t a = i / dim[2], b = i % dim[2];
+      const double angle = t->sign * TWO_PI * (double)(a * b) / (double)t->length;
       pare__store(t->dtype, content->owned, (size_t)i, part == 0 ? cos(angle) : sin(angle));
     }
     const pare_status status = pare__call_constant(call, t->dtype, 4, angles, content->data, &factor[part]);
