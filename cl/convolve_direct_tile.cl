@@ -65,7 +65,11 @@ static __attribute__((noinline)) void TILE_NAME(const geometry *e, __global cons
         const long right = e->dilation.z * e->pixel;
         for (int kx = 0; kx < e->k_dims.z; kx++, from += right, weights += LANES * LANES) {
           long at = 0;
-          CHANNELS(count)
+          if (count == LANES) {
+            CHANNELS(LANES)
+          } else {
+            CHANNELS(count)
+          }
         }
 #endif
       }

@@ -140,12 +140,13 @@ static const pare__param direct_params[] = {
 static void direct_defaults(const pare_device_info *info, const pare__problem *whole, pare__tuning *tuning) {
   static const int few[][2] = {{2, 6}, {3, 4}}, many[][2] = {{4, 6}, {4, 7}, {3, 7}}; /* 16 registers, 32 */
   const bool wide = info->can.vector_bits != 256;
+  const double crowded = 1.4; /* three blocks leave no register for the addresses of pixels: measured */
   const int64_t lanes = PARE__MAX(whole->dim[CONV_W_LANES], 1), blocks = pare__div_up(whole->dim[CONV_O], lanes);
   double best = 0;
   for (unsigned i = 0; i < (wide ? PARE__COUNT(many) : PARE__COUNT(few)); i++) {
     const int *shape = wide ? many[i] : few[i];
     const double cost = (double)(pare__div_up(blocks, shape[0]) * pare__div_up(whole->dim[CONV_Y + 2], shape[1])) *
-                        (shape[0] * shape[1] + 1);
+                        (shape[0] * shape[1] + 1) * (!wide && shape[0] > 2 ? crowded : 1);
     if (i > 0 && cost >= best) continue;
     best = cost;
     tuning->value[0] = shape[0];
@@ -171,7 +172,10 @@ static void direct_groups(const pare__run *run, int64_t sets, int64_t tiles, int
   const double tile_flops = 2.0 * (double)(no * np * dim[CONV_W_LANES] * dim[CONV_C] * product3(dim + CONV_K));
   const int64_t tile_bytes = np * product3(dim + CONV_STRIDE) * PARE__MAX(dim[CONV_C], 1) * 4;
   const int64_t fewest = PARE__MIN(tiles, 4);
-  *chunk = PARE__MIN(cache_bytes / tile_bytes, pare__div_up(tiles, wanted));
+  /* Weights that leave the cache are read once a chunk: then rather few chunks, and groups of sets. */
+  const double weight_bytes = tile_flops / (double)np * 2 * (double)sets;
+  const bool few_chunks = weight_bytes > 4 * (double)cache_bytes;
+  *chunk = PARE__MIN(cache_bytes / tile_bytes, few_chunks ? tiles : pare__div_up(tiles, wanted));
   *chunk = PARE__MAX(*chunk, (int64_t)PARE__MIN(least_flops / (tile_flops * (double)sets), (double)tiles));
   *chunk = PARE__MAX(PARE__MAX(*chunk, fewest), 1);
   const int64_t ranges = pare__div_up(wanted, pare__div_up(tiles, *chunk));
