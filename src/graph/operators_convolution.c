@@ -8,19 +8,19 @@
 
 static void close_weights(void *prepared) { pare_convolution_weights_close(prepared); }
 
-static pare_status read_groups(const pare__call *call, const pare_tensor *w, int64_t *groups) {
+static pare_status read_groups(const pare__call *call, const pare__shape *w, int64_t *groups) {
   char text[PARE__SHAPE_TEXT];
   *groups = pare__call_get_int(call, "group", 1);
-  if (*groups >= 1 && *groups <= INT32_MAX && w->shape.dim[0] % *groups == 0) return PARE_OK;
+  if (*groups >= 1 && *groups <= INT32_MAX && w->dim[0] % *groups == 0) return PARE_OK;
   return pare__call_fail(call, PARE_ERR_SHAPE, "%lld groups do not divide weights of shape %s", (long long)*groups,
-                         pare__shape_text(w->shape.rank, w->shape.dim, text, sizeof text));
+                         pare__shape_text(w->rank, w->dim, text, sizeof text));
 }
 
 /* What can be known without x. */
-static pare_status read_options(const pare__call *call, const pare_tensor *w, pare__window_plan *plan,
+static pare_status read_options(const pare__call *call, const pare__shape *w, pare__window_plan *plan,
                                 pare_convolution_options *options) {
   *options = (pare_convolution_options)PARE_CONVOLUTION_OPTIONS_INIT;
-  PARE__TRY(pare__call_window(call, w->shape.rank, w->shape.dim + 2, plan));
+  PARE__TRY(pare__call_window(call, w->rank, w->dim + 2, plan));
   PARE__TRY(read_groups(call, w, &options->groups));
   memcpy(options->stride, plan->stride, sizeof options->stride);
   memcpy(options->dilation, plan->dilation, sizeof options->dilation);
@@ -28,16 +28,15 @@ static pare_status read_options(const pare__call *call, const pare_tensor *w, pa
 }
 
 /* The shape of y; the pads go into the options. */
-static pare_status size_result(const pare__call *call, const pare_tensor *x, const pare_tensor *w,
+static pare_status size_result(const pare__call *call, const pare_tensor *x, const pare__shape *w,
                                pare__window_plan *plan, pare_convolution_options *options, int64_t *y) {
   char x_text[PARE__SHAPE_TEXT], w_text[PARE__SHAPE_TEXT];
-  if (x->shape.rank != w->shape.rank || x->shape.dim[1] != w->shape.dim[1] * options->groups)
+  if (x->shape.rank != w->rank || x->shape.dim[1] != w->dim[1] * options->groups)
     return pare__call_fail(call, PARE_ERR_SHAPE, "x has shape %s, the weights %s, in %lld groups: the channels differ",
                            pare__shape_text(x->shape.rank, x->shape.dim, x_text, sizeof x_text),
-                           pare__shape_text(w->shape.rank, w->shape.dim, w_text, sizeof w_text),
-                           (long long)options->groups);
+                           pare__shape_text(w->rank, w->dim, w_text, sizeof w_text), (long long)options->groups);
   y[0] = x->shape.dim[0];
-  y[1] = w->shape.dim[0];
+  y[1] = w->dim[0];
   PARE__TRY(pare__call_window_sizes(call, plan, x->shape.dim + 2, false, y + 2));
   memcpy(options->pad, plan->before, sizeof options->pad);
   return PARE_OK;
@@ -63,7 +62,7 @@ static pare_status prepare_conv(pare__call *call, pare__node *node) {
   pare_convolution_weights *weights;
   if (!pare__call_has(call, 1)) return PARE_OK;
   PARE__TRY(pare__call_tensor(call, 1, &w));
-  PARE__TRY(read_options(call, w, &plan, &options));
+  PARE__TRY(read_options(call, &w->shape, &plan, &options));
   PARE__TRY(pare_convolution_weights_pack(w, &options, &weights));
   node->prepared = weights;
   node->prepared_close = close_weights;
@@ -130,7 +129,7 @@ static pare_status add_broadcast(pare__call *call, const fused_activation *activ
 }
 
 static pare_status conv(pare__call *call) {
-  pare_tensor *x, *w, *bias, *residual, *y;
+  pare_tensor *x, *w = NULL, *bias, *residual, *y;
   pare__window_plan plan;
   pare_convolution_options options;
   fused_activation activation = activations[0];
@@ -139,11 +138,13 @@ static pare_status conv(pare__call *call) {
   pare_convolution_weights *made;
   PARE__TRY(pare__call_check(call, 2, 4));
   PARE__TRY(pare__call_tensor(call, 0, &x));
-  PARE__TRY(pare__call_tensor(call, 1, &w));
+  const pare__shape *w_shape = &call->input[1]->shape;
+  /* packed weights are read no more: they need not be on the device as they were */
+  if (!call->node->prepared) PARE__TRY(pare__call_tensor(call, 1, &w));
   PARE__TRY(pare__call_tensor(call, 2, &bias));
   PARE__TRY(pare__call_tensor(call, 3, &residual));
-  PARE__TRY(read_options(call, w, &plan, &options));
-  PARE__TRY(size_result(call, x, w, &plan, &options, dim));
+  PARE__TRY(read_options(call, w_shape, &plan, &options));
+  PARE__TRY(size_result(call, x, w_shape, &plan, &options, dim));
   PARE__TRY(read_activation(call, &activation));
   const bool broadcast = residual && (residual->shape.rank != x->shape.rank ||
                                       memcmp(residual->shape.dim, dim, (size_t)x->shape.rank * sizeof *dim) != 0);
@@ -201,7 +202,7 @@ static pare_status prepare_integer(pare__call *call, pare__node *node) {
   const bool zero_is_given = in->w_zero < node->ninputs && node->input[in->w_zero] != PARE__NO_VALUE;
   if (!pare__call_has(call, in->w) || (zero_is_given && !pare__call_has(call, in->w_zero))) return PARE_OK;
   PARE__TRY(centred(call, in->w, in->w_zero, true, &w));
-  PARE__TRY(read_options(call, w, &plan, &options));
+  PARE__TRY(read_options(call, &w->shape, &plan, &options));
   PARE__TRY(pare_convolution_weights_pack(w, &options, &weights));
   node->prepared = weights;
   node->prepared_close = close_weights;
@@ -211,19 +212,17 @@ static pare_status prepare_integer(pare__call *call, pare__node *node) {
 /* The exact sums, as output 0 or in scratch. */
 static pare_status integer_sums(pare__call *call, const integer_inputs *in, pare_tensor *bias, bool is_output,
                                 pare_tensor **y) {
-  pare_tensor *x, *w;
+  pare_tensor *x, *w = NULL;
   pare__window_plan plan;
   pare_convolution_options options;
   int64_t dim[PARE_MAX_RANK];
   const pare_convolution_weights *weights;
   pare_convolution_weights *made;
   PARE__TRY(centred(call, in->x, in->x_zero, false, &x));
-  if (call->node->prepared)
-    PARE__TRY(pare__call_tensor(call, in->w, &w));
-  else
-    PARE__TRY(centred(call, in->w, in->w_zero, true, &w));
-  PARE__TRY(read_options(call, w, &plan, &options));
-  PARE__TRY(size_result(call, x, w, &plan, &options, dim));
+  if (!call->node->prepared) PARE__TRY(centred(call, in->w, in->w_zero, true, &w));
+  const pare__shape *w_shape = &call->input[in->w]->shape;
+  PARE__TRY(read_options(call, w_shape, &plan, &options));
+  PARE__TRY(size_result(call, x, w_shape, &plan, &options, dim));
   if (is_output)
     PARE__TRY(pare__call_output(call, 0, PARE_I32, x->shape.rank, dim, y));
   else

@@ -6,6 +6,7 @@
 
 #include "base/dtype.h"
 #include "kernel/family_convolve.h"
+#include "kernel/reference.h"
 
 static int64_t product3(const int64_t *dim) { return dim[0] * dim[1] * dim[2]; }
 
@@ -214,28 +215,6 @@ void pare__convolve_buffer(const pare__problem *problem, unsigned i, pare__buffe
 
 /* ---- the reference ---- */
 
-static double activate(int64_t activation, double x, double low, double high) {
-  switch (activation) {
-  case 1: return x < 0 ? 0 : x;
-  case 2: return 0.5 * x * (1 + erf(x * 0.70710678118654752));
-  case 3: return 0.5 * x * (1 + tanh(0.79788456080286536 * (x + 0.044715 * x * x * x)));
-  case 4: return x / (1 + exp(-x));
-  case 5: return 1 / (1 + exp(-x));
-  case 6: return tanh(x);
-  case 7: return x < low ? low : x > high ? high : x;
-  case 8: return x * fmin(fmax(x / 6 + 0.5, 0), 1);
-  case 9: return fmin(fmax(low * x + high, 0), 1);
-  case 10: return x < 0 ? low * x : x;
-  default: return x;
-  }
-}
-
-static double *as_doubles(pare_dtype dtype, const void *data, int64_t elements) {
-  double *out = malloc(((size_t)elements + 1) * sizeof *out);
-  for (int64_t i = 0; out && i < elements; i++) out[i] = pare__load(dtype, data, (size_t)i);
-  return out;
-}
-
 static int64_t weight_at(const int64_t *dim, int64_t g, int64_t o, int64_t c, int64_t k) {
   const int64_t taps = product3(dim + CONV_K), lanes = dim[CONV_W_LANES];
   if (lanes == 0) return ((g * dim[CONV_O] + o) * dim[CONV_C] + c) * taps + k;
@@ -296,7 +275,7 @@ static void reference_element(const pare__problem *p, double *const *value, int6
   const double epsilon = pare__dtype_epsilon(f64 ? PARE_F64 : PARE_F32);
   const double terms = (double)(dim[CONV_C] * product3(dim + CONV_K) + 4);
   double error = terms * epsilon * magnitude;
-  expected[to] = activate(dim[CONV_ACTIVATION], sum, p->real[CONV_LOW], p->real[CONV_HIGH]);
+  expected[to] = pare__reference_activation(dim[CONV_ACTIVATION], sum, p->real[CONV_LOW], p->real[CONV_HIGH]);
   if (dim[CONV_ACTIVATION] != 0) error = 1.2 * error + (f64 ? 1e-14 : 1e-6) * (1 + fabs(sum));
   tolerance[to] = error + pare__dtype_epsilon(dtype) * fabs(expected[to]) + (dtype == PARE_F16 ? 0x1p-25 : 0);
 }
@@ -310,7 +289,7 @@ bool pare__convolve_reference(const pare__problem *problem, void *const *data, d
     pare__buffer_spec spec;
     pare__convolve_buffer(problem, i, &spec);
     if (spec.role == PARE__ABSENT) continue;
-    value[i] = as_doubles(problem->dtype[i], data[i], data[i] ? spec.elements : 0);
+    value[i] = pare__reference_doubles(problem->dtype[i], data[i], data[i] ? spec.elements : 0);
     fine = fine && value[i];
   }
   const int64_t channels = pare__round_up(dim[CONV_G] * dim[CONV_O], dim[CONV_Y_LENGTH]);

@@ -6,6 +6,7 @@
 
 #include "base/dtype.h"
 #include "kernel/family_gemm.h"
+#include "kernel/reference.h"
 
 /* ---- problems ---- */
 
@@ -179,28 +180,6 @@ void pare__gemm_buffer(const pare__problem *problem, unsigned i, pare__buffer_sp
 
 /* ---- the reference ---- */
 
-static double activate(int64_t activation, double x, double low, double high) {
-  switch (activation) {
-  case 1: return x < 0 ? 0 : x;
-  case 2: return 0.5 * x * (1 + erf(x * 0.70710678118654752));
-  case 3: return 0.5 * x * (1 + tanh(0.79788456080286536 * (x + 0.044715 * x * x * x)));
-  case 4: return x / (1 + exp(-x));
-  case 5: return 1 / (1 + exp(-x));
-  case 6: return tanh(x);
-  case 7: return x < low ? low : x > high ? high : x;
-  case 8: return x * fmin(fmax(x / 6 + 0.5, 0), 1);
-  case 9: return fmin(fmax(low * x + high, 0), 1);
-  case 10: return x < 0 ? low * x : x;
-  default: return x;
-  }
-}
-
-static double *as_doubles(pare_dtype dtype, const void *data, int64_t elements) {
-  double *out = malloc(((size_t)elements + 1) * sizeof *out);
-  for (int64_t i = 0; out && i < elements; i++) out[i] = pare__load(dtype, data, (size_t)i);
-  return out;
-}
-
 typedef struct element {
   double value, tolerance;
 } element;
@@ -223,7 +202,8 @@ static element reference_element(const pare__problem *problem, const double *a, 
   double x = alpha * sum + bias, error = (double)(dim[GEMM_K] + 4) * epsilon * fabs(alpha) * magnitude;
   if (beta != 0) x += beta * before;
   error += 4 * epsilon * (fabs(bias) + fabs(beta * before));
-  const double value = activate(dim[GEMM_ACTIVATION], x, problem->real[GEMM_LOW], problem->real[GEMM_HIGH]);
+  const double value =
+      pare__reference_activation(dim[GEMM_ACTIVATION], x, problem->real[GEMM_LOW], problem->real[GEMM_HIGH]);
   if (dim[GEMM_ACTIVATION] != 0) error = 1.2 * error + (f64 ? 1e-14 : 1e-6) * (1 + fabs(x));
   error += pare__dtype_epsilon(dtype) * fabs(value) + (dtype == PARE_F16 ? 0x1p-25 : 0);
   return (element){value, error};
@@ -238,7 +218,7 @@ bool pare__gemm_reference(const pare__problem *problem, void *const *data, doubl
   for (unsigned i = 0; i < GEMM_NBUFFERS; i++) {
     pare__gemm_buffer(problem, i, &spec[i]);
     if (spec[i].role == PARE__ABSENT) continue;
-    value[i] = as_doubles(problem->dtype[i], data[i], data[i] ? spec[i].elements : 0);
+    value[i] = pare__reference_doubles(problem->dtype[i], data[i], data[i] ? spec[i].elements : 0);
     fine = fine && value[i];
   }
   if (!fine) goto out;

@@ -1,5 +1,6 @@
 /* The family of 3x3 convolution by Winograd's F(4x4, 3x3). SPDX-License-Identifier: Apache-2.0 */
 #include "kernel/family_winograd.h"
+#include "kernel/reference.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -272,18 +273,6 @@ static void input_tile(const pare__problem *p, const void *x, int64_t n, int64_t
   }
 }
 
-static double activate(int64_t activation, double x, double low, double high) {
-  switch (activation) {
-  case 1: return x < 0 ? 0 : x;
-  case 5: return 1 / (1 + exp(-x));
-  case 7: return x < low ? low : x > high ? high : x;
-  case 8: return x * fmin(fmax(x / 6 + 0.5, 0), 1);
-  case 9: return fmin(fmax(low * x + high, 0), 1);
-  case 10: return x < 0 ? low * x : x;
-  default: return x;
-  }
-}
-
 static void finish_pixel(const pare__problem *p, void *const *data, int64_t n, int64_t o, int64_t py, int64_t px,
                          double sum, double magnitude, double *expected, double *tolerance) {
   const int64_t *dim = p->dim, length = dim[WINOGRAD_Y_LENGTH];
@@ -299,7 +288,7 @@ static void finish_pixel(const pare__problem *p, void *const *data, int64_t n, i
     sum += pare__load(p->dtype[WINOGRAD_BUFFER_BIAS], data[WINOGRAD_BUFFER_BIAS], (size_t)o);
   if (p->flags & WINOGRAD_HAS_RESIDUAL)
     sum += pare__load(p->dtype[WINOGRAD_BUFFER_RESIDUAL], data[WINOGRAD_BUFFER_RESIDUAL], (size_t)to);
-  expected[to] = activate(dim[WINOGRAD_ACTIVATION], sum, p->real[0], p->real[1]);
+  expected[to] = pare__reference_activation(dim[WINOGRAD_ACTIVATION], sum, p->real[0], p->real[1]);
   const double error = (double)(dim[WINOGRAD_C] + 30) * epsilon * (magnitude + 2);
   tolerance[to] = 1.2 * error + pare__dtype_epsilon(dtype) * fabs(expected[to]) + (dtype == PARE_F16 ? 0x1p-25 : 0);
 }

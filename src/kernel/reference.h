@@ -15,4 +15,9 @@ double pare__reference_overflow(pare_dtype dtype, double value);
  * denormals lose. */
 double pare__reference_rounding(pare_dtype dtype, double value);
 
+/* The epilogue of products and convolutions: a pare_activation of x with its two numbers. */
+double pare__reference_activation(int64_t activation, double x, double low, double high);
+/* The elements as doubles, to be freed; NULL if out of memory. */
+double *pare__reference_doubles(pare_dtype dtype, const void *data, int64_t elements);
+
 #endif
