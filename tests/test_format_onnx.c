@@ -436,7 +436,7 @@ START_TEST(a_large_model_opens_without_its_weights) {
   ck_assert_int_eq(sum, 0);
   long used = resident_kb();
   pare__onnx_data_close(&data);
-  ck_assert_int_lt(used - before, 128 << 10);
+  ck_assert_int_lt(used - before, 256 << 10); /* 64 MiB were read; ThreadSanitizer keeps as much again beside them */
   ck_assert_int_lt(resident_kb() - before, 8 << 10);
   pare__onnx_close(opened);
   pare__onnx_close(model);
