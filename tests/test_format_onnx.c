@@ -367,7 +367,7 @@ static pare_status produce_weights(void *user, pare_status (*put)(void *, const 
 START_TEST(elements_move_to_an_external_file_and_back) {
   pare__onnx_model *model = build_model();
   size_t nbytes = sizeof weights;
-  pare__onnx_stream stream = {sizeof weights, produce_weights, &nbytes};
+  pare__stream stream = {sizeof weights, produce_weights, &nbytes};
   pare__onnx_tensor *tensor = NEW(model, &model->graph->initializer);
   *tensor = model->graph->initializer.items[0];
   tensor->name = "streamed";

@@ -13,6 +13,7 @@
 #include <pare/tensor.h>
 
 #include "base/base.h"
+#include "format/sink.h"
 
 /* ---- element types ---- */
 
@@ -107,14 +108,6 @@ typedef struct pare__onnx_segment { /* TensorProto.Segment */
 
 enum { PARE__ONNX_LOCATION_DEFAULT = 0, PARE__ONNX_LOCATION_EXTERNAL = 1 };
 
-/* Elements that are produced while the model is written, for tensors that never lie in memory whole. produce() calls
- * put(sink, …) until `nbytes` bytes are through. */
-typedef struct pare__onnx_stream {
-  size_t nbytes;
-  pare_status (*produce)(void *user, pare_status (*put)(void *sink, const void *data, size_t nbytes), void *sink);
-  void *user;
-} pare__onnx_stream;
-
 /* Typed elements stay as the file has them, packed in the wire's encoding: pare__onnx_tensor_data decodes. */
 typedef struct pare__onnx_packed {
   size_t count;
@@ -132,7 +125,7 @@ typedef struct pare__onnx_tensor { /* TensorProto */
   PARE__ONNX_LIST(pare__onnx_bytes) string_data;
   pare__onnx_bytes raw_data;
   pare__onnx_entries external_data, metadata_props;
-  const pare__onnx_stream *stream; /* not of the file: written as raw_data instead of all else; NULL: none */
+  const pare__stream *stream; /* not of the file: written as raw_data instead of all else; NULL: none */
 } pare__onnx_tensor;
 
 typedef struct pare__onnx_sparse_tensor { /* SparseTensorProto */

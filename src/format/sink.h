@@ -18,4 +18,12 @@ void pare__sink_take(pare__sink *sink, void **out, size_t *nbytes);
 /* Closes; a file that was not committed is removed. NULL is allowed. */
 void pare__sink_close(pare__sink *sink);
 
+/* Bytes that are produced while a file is written, for what never lies in memory whole. produce() calls put(sink, …)
+ * until `nbytes` bytes are through. */
+typedef struct pare__stream {
+  size_t nbytes;
+  pare_status (*produce)(void *user, pare_status (*put)(void *sink, const void *data, size_t nbytes), void *sink);
+  void *user;
+} pare__stream;
+
 #endif
