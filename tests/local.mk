@@ -135,6 +135,7 @@ check_PROGRAMS += tests/test_clblast
 endif
 
 # Formats.
+check_PROGRAMS += tests/test_format_safetensors
 check_PROGRAMS += tests/test_format_onnx
 
 # The ONNX reader against the parser that protoc generates.

@@ -51,14 +51,7 @@ static pare_status put_tag(struct writer *writer, const pare__onnx_field *field,
 /* Elements, which may lie in a mapped file: a piece at a time. */
 static pare_status copy_elements(pare__sink *sink, pare__onnx_source *source, pare__onnx_bytes bytes) {
   bool mapped = source && bytes.nbytes >= PIECE_BYTES && pare__onnx_is_mapped(source, bytes.data);
-  for (size_t done = 0; done < bytes.nbytes;) {
-    const uint8_t *piece = (const uint8_t *)bytes.data + done;
-    size_t nbytes = PARE__MIN(bytes.nbytes - done, PIECE_BYTES);
-    PARE__TRY(pare__sink_write(sink, piece, nbytes));
-    if (mapped) pare__mapping_release(piece, nbytes);
-    done += nbytes;
-  }
-  return PARE_OK;
+  return pare__sink_copy(sink, bytes.data, bytes.nbytes, mapped);
 }
 
 static pare_status put_bytes(struct writer *writer, pare__onnx_bytes bytes) {
@@ -67,19 +60,9 @@ static pare_status put_bytes(struct writer *writer, pare__onnx_bytes bytes) {
   return copy_elements(writer->sink, writer->source, bytes);
 }
 
-static pare_status put_in_sink(void *sink, const void *data, size_t nbytes) {
-  return pare__sink_write(sink, data, nbytes);
-}
-
 static pare_status copy_stream(pare__sink *sink, const pare__onnx_tensor *tensor) {
   char label[160];
-  uint64_t begin = pare__sink_offset(sink);
-  PARE__TRY(tensor->stream->produce(tensor->stream->user, put_in_sink, sink));
-  uint64_t nbytes = pare__sink_offset(sink) - begin;
-  if (nbytes == tensor->stream->nbytes) return PARE_OK;
-  return pare__fail(PARE_ERR_ARGUMENT, "%s: its stream made %llu bytes instead of %zu",
-                    pare__onnx_tensor_label(tensor, label, sizeof label), (unsigned long long)nbytes,
-                    tensor->stream->nbytes);
+  return pare__sink_stream(sink, tensor->stream, pare__onnx_tensor_label(tensor, label, sizeof label));
 }
 
 /* ---- tensors that change ---- */

@@ -9,7 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "format/mapping.h"
+
 #define BUFFER_BYTES ((size_t)64 << 10)
+#define PIECE_BYTES ((size_t)4 << 20)
 
 struct pare__sink {
   char *path, *temporary; /* NULL for memory; temporary is NULL once it is renamed */
@@ -94,6 +97,16 @@ pare_status pare__sink_write(pare__sink *sink, const void *data, size_t nbytes) 
   return PARE_OK;
 }
 
+pare_status pare__sink_copy(pare__sink *sink, const void *data, size_t nbytes, bool mapped) {
+  for (size_t done = 0; done < nbytes; done += PIECE_BYTES) {
+    const char *piece = (const char *)data + done;
+    const size_t length = PARE__MIN(nbytes - done, PIECE_BYTES);
+    PARE__TRY(pare__sink_write(sink, piece, length));
+    if (mapped) pare__mapping_release(piece, length);
+  }
+  return PARE_OK;
+}
+
 pare_status pare__sink_align(pare__sink *sink, size_t alignment) {
   static const char zeros[64];
   size_t missing = (size_t)((alignment - pare__sink_offset(sink) % alignment) % alignment);
@@ -103,6 +116,17 @@ pare_status pare__sink_align(pare__sink *sink, size_t alignment) {
     missing -= piece;
   }
   return PARE_OK;
+}
+
+static pare_status put(void *sink, const void *data, size_t nbytes) { return pare__sink_write(sink, data, nbytes); }
+
+pare_status pare__sink_stream(pare__sink *sink, const pare__stream *stream, const char *what) {
+  const uint64_t begin = pare__sink_offset(sink);
+  PARE__TRY(stream->produce(stream->user, put, sink));
+  const uint64_t nbytes = pare__sink_offset(sink) - begin;
+  if (nbytes == stream->nbytes) return PARE_OK;
+  return pare__fail(PARE_ERR_ARGUMENT, "%s: its stream made %llu bytes instead of %zu", what,
+                    (unsigned long long)nbytes, stream->nbytes);
 }
 
 uint64_t pare__sink_offset(const pare__sink *sink) { return sink->flushed + sink->used; }

@@ -9,6 +9,8 @@ typedef struct pare__sink pare__sink;
 /* A new file beside `path`, renamed to it by commit; path NULL: memory. PARE_ERR_IO, PARE_ERR_MEMORY. */
 pare_status pare__sink_open(const char *path, pare__sink **out);
 pare_status pare__sink_write(pare__sink *sink, const void *data, size_t nbytes);
+/* As write, piece by piece; of a file that is mapped (mapping.h) the resident pages are let go as they are through. */
+pare_status pare__sink_copy(pare__sink *sink, const void *data, size_t nbytes, bool mapped);
 /* Zeros up to the next multiple of `alignment`. */
 pare_status pare__sink_align(pare__sink *sink, size_t alignment);
 uint64_t pare__sink_offset(const pare__sink *sink); /* bytes written so far */
@@ -25,5 +27,7 @@ typedef struct pare__stream {
   pare_status (*produce)(void *user, pare_status (*put)(void *sink, const void *data, size_t nbytes), void *sink);
   void *user;
 } pare__stream;
+/* PARE_ERR_ARGUMENT names `what` if the stream makes more or fewer bytes than it said. */
+pare_status pare__sink_stream(pare__sink *sink, const pare__stream *stream, const char *what);
 
 #endif
