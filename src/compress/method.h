@@ -1,0 +1,76 @@
+/* Methods: one short file and one row of the table each. SPDX-License-Identifier: Apache-2.0
+ *
+ * A method plans (is this tensor its business, what will it be stored as), may prepare (one look at all tensors before
+ * the first is changed: a global threshold, factors of SmoothQuant), and applies itself to the rows of one tensor at a
+ * time, on the device. What it knows of the layer's inputs comes from calibration (calibration.h). */
+#ifndef PARE_COMPRESS_METHOD_H
+#define PARE_COMPRESS_METHOD_H
+
+#include "compress/checkpoint.h"
+
+typedef struct pare__compression pare__compression;
+
+/* A weight, or some of its rows, on its way through the methods. */
+typedef struct pare__work {
+  size_t index; /* of the weight */
+  const pare__weight *weight;
+  const pare__treatment *treatment;
+  int64_t first_row, nrows, columns;
+  pare_tensor *w;      /* f32 [nrows, columns], canonical: methods overwrite it */
+  pare_tensor *mask;   /* bool, 1: kept; NULL: all. Kept from the last pruning method, for those after it */
+  pare__result result; /* what a quantising method made; values are taken from w if there are no codes */
+} pare__work;
+
+/* What a method wants to know of a layer's inputs; also a bit set. */
+typedef enum pare__needs { PARE__NEEDS_NOTHING = 0, PARE__NEEDS_RANGES = 1, PARE__NEEDS_HESSIAN = 2 } pare__needs;
+
+typedef struct pare__method {
+  const char *name; /* in recipes */
+  const pare__field *fields;
+  size_t nfields, options_bytes;
+  const void *defaults;               /* options_bytes of them */
+  const char *const *default_targets; /* ends with NULL */
+  pare__needs needs;
+  bool whole_tensor; /* apply() wants all rows at once */
+  /* After the recipe is read: do the fields go together? NULL: always. */
+  pare_status (*check)(pare_recipe *recipe, pare__modifier *modifier);
+  /* A weight that the targets fit: sets storage and grid, or the reason and *takes = false. */
+  pare_status (*plan)(const pare__modifier *modifier, const pare__weight *weight, pare__treatment *treatment,
+                      bool *takes);
+  /* Once, before the first tensor; NULL: nothing to prepare. `step` is the modifier's index. */
+  pare_status (*prepare)(pare__compression *compression, size_t step);
+  pare_status (*apply)(pare__compression *compression, size_t step, pare__work *work);
+} pare__method;
+
+/* One file method_NAME.c each; ends with NULL: method.c. */
+extern const pare__method *const pare__methods[];
+const pare__method *pare__method_find(const char *name); /* NULL: none */
+
+/* ---- one compression ---- */
+
+struct pare__calibration;
+
+struct pare__compression {
+  pare_context *context;
+  const pare_recipe *recipe;
+  pare__checkpoint *checkpoint;
+  pare__treatment *treatments;           /* one a weight; `prepare` may still set factor, smooth and range */
+  struct pare__calibration *calibration; /* NULL: the recipe has none */
+  void **state;                          /* one a modifier, for what prepare() finds */
+  pare__arena arena;                     /* of state, factors */
+  pare_compress_options options;
+  pare_report *report;
+  size_t ndone;
+};
+
+/* Is the modifier one of the weight's steps? */
+bool pare__treats(const pare__treatment *treatment, size_t step);
+/* Rows of a weight as f32 on the device, factors applied, before any method. PARE_ERR_FORMAT: NaN or infinity, with the
+ * tensor and the offset. */
+pare_status pare__load_rows(pare__compression *compression, size_t index, int64_t first_row, int64_t nrows,
+                            pare_tensor **out);
+/* As load_rows, after all steps before `step`: what a method sees in prepare(). */
+pare_status pare__load_before(pare__compression *compression, size_t index, size_t step, int64_t first_row,
+                              int64_t nrows, pare_tensor **out);
+
+#endif

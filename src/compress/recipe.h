@@ -1,0 +1,64 @@
+/* Recipes as data: modifiers in order, each a method, the tensors it is for, and its fields.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef PARE_COMPRESS_RECIPE_H
+#define PARE_COMPRESS_RECIPE_H
+
+#include <pare/compress.h>
+
+#include "base/arena.h"
+
+typedef struct pare__texts {
+  size_t count, capacity;
+  const char **items;
+} pare__texts;
+
+/* A field of a method, as recipes name it. Fields are what a method reads, and nothing else is. */
+typedef enum pare__field_kind {
+  PARE__FIELD_BOOL,   /* bool */
+  PARE__FIELD_INT,    /* int64_t, least to most */
+  PARE__FIELD_NUMBER, /* double, least to most */
+  PARE__FIELD_TEXT,   /* const char * in the recipe's arena; NULL: not given */
+  PARE__FIELD_CHOICE  /* int: the index of the text in `choices` */
+} pare__field_kind;
+
+typedef struct pare__field {
+  const char *name;
+  pare__field_kind kind;
+  size_t offset; /* in the method's options */
+  double least, most;
+  const char *const *choices; /* ends with NULL */
+} pare__field;
+
+/* `line` and `column` count from 1; 0: not from a file. */
+typedef struct pare__place {
+  const char *file;
+  unsigned line, column;
+} pare__place;
+
+struct pare__method;
+typedef struct pare__modifier {
+  const struct pare__method *method;
+  pare__texts targets, ignore; /* no targets: the method's own */
+  void *options;               /* laid out as method->fields say */
+  uint64_t given;              /* bit i: fields[i] was given */
+  pare__place place;
+} pare__modifier;
+
+struct pare_recipe {
+  pare__arena arena; /* of all texts and options */
+  const char *name;
+  const char *calibration; /* a path; NULL: none */
+  size_t nmodifiers, modifiers_capacity;
+  pare__modifier *modifiers;
+};
+
+/* One more modifier, with the method's defaults. */
+pare_status pare__recipe_append(pare_recipe *recipe, const struct pare__method *method, pare__modifier **out);
+pare_status pare__recipe_add_text(pare_recipe *recipe, pare__texts *texts, const char *text);
+/* Sets a field from its text: "4", "true", "group". PARE_ERR_FORMAT at the place. */
+pare_status pare__recipe_set(pare_recipe *recipe, pare__modifier *modifier, const char *name, const char *text,
+                             const pare__place *place);
+/* PARE_ERR_FORMAT: "file:line:column: …". */
+pare_status pare__fail_at(const pare__place *place, const char *format, ...) PARE__PRINTF(2, 3);
+
+#endif
