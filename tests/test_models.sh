@@ -67,6 +67,17 @@ run 0 inspect --show support
 says out "Conv "
 run 0 inspect --show support --json
 json
+run 0 inspect "$digits" --histogram
+says out "deviation"
+run 0 inspect "$digits" --show tensors --histogram --json
+json
+tensors=$srcdir/tests/fuzz/corpus/safetensors/two.safetensors
+run 0 inspect "$tensors"
+says out "2 tensors, 4 parameters"
+run 0 inspect "$tensors" --histogram
+says out "I8"
+mistake 3 "no graph" inspect "$tensors" --show graph
+mistake 3 "overlap" inspect "${tensors%two*}overlap.safetensors"
 peak() { "$pare" inspect "$digits" --show memory --json --shape "batch=$1" | grep -o '"peak_bytes": [0-9]*' | grep -o '[0-9]*'; }
 nchecks=$((nchecks + 1)) shown="pare inspect --show memory" code=0
 [ "$(peak 64)" -gt "$(peak 1)" ] || fail "$shown: 64 images take no more memory than one"

@@ -1,4 +1,4 @@
-/* What is in an ONNX file, and which operators pare has. Needs no device. SPDX-License-Identifier: Apache-2.0 */
+/* What is in a model's file, and which operators pare has. Needs no device. SPDX-License-Identifier: Apache-2.0 */
 #ifndef PARE_INSPECT_H
 #define PARE_INSPECT_H
 
@@ -12,13 +12,15 @@ extern "C" {
 
 typedef struct pare_inspection pare_inspection;
 
-/* Reads the file but no weights. Operators that pare lacks are no error here. All that the functions below give lives
- * until the inspection is closed. PARE_ERR_IO; PARE_ERR_FORMAT: what is wrong and where. */
+/* Reads an ONNX model, or a file of safetensors (tensors and metadata only), but no weights. Operators that pare lacks
+ * are no error here. All that the functions below give lives until the inspection is closed. PARE_ERR_IO;
+ * PARE_ERR_FORMAT: what is wrong and where. */
 PARE_API pare_status pare_inspect_open(const char *path, pare_inspection **out);
 PARE_API void pare_inspect_close(pare_inspection *inspection); /* NULL is allowed */
 
 /* Texts that the file does not give are "". */
 typedef struct pare_model_info {
+  const char *format; /* "onnx", "safetensors"; what the latter does not have is 0 or "" */
   int64_t ir_version, model_version;
   const char *producer_name, *producer_version, *domain, *graph_name, *description;
   size_t ninputs, noutputs;
@@ -64,6 +66,18 @@ typedef struct pare_tensor_info {
   bool sparse;
 } pare_tensor_info;
 PARE_API pare_status pare_inspect_tensor(const pare_inspection *inspection, size_t index, pare_tensor_info *out);
+
+/* How the values of a tensor are spread. NaN and infinities are counted by themselves, and in nothing else. */
+#define PARE_HISTOGRAM_BINS 32
+typedef struct pare_histogram {
+  uint64_t values, zeros, nans, infinities; /* values: all elements */
+  double minimum, maximum;                  /* of the finite ones; 0 if there are none */
+  double mean, deviation;                   /* the latter of the whole population */
+  uint64_t bin[PARE_HISTOGRAM_BINS];        /* of equal width from minimum to maximum, which belongs to the last */
+} pare_histogram;
+/* Reads the tensor, on the host. PARE_ERR_UNSUPPORTED: a dtype that pare has no numbers for, a sparse tensor;
+ * PARE_ERR_FORMAT, PARE_ERR_IO: its elements cannot be found. */
+PARE_API pare_status pare_inspect_histogram(const pare_inspection *inspection, size_t index, pare_histogram *out);
 
 /* ---- the operators that pare has ---- */
 

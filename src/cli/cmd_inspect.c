@@ -7,10 +7,12 @@
 
 #include "cli/drawing.h"
 #include "cli/feed.h"
+#include "cli/tensors.h"
 
-enum { SHOW, SHAPE, SVG, WITHOUT, JSON };
+enum { SHOW, HISTOGRAM, SHAPE, SVG, WITHOUT, JSON };
 static const cli_option options[] = {
     [SHOW] = {"show", "WHAT", "summary (the default), nodes, tensors, memory, support or graph", 0},
+    [HISTOGRAM] = {"histogram", NULL, "with tensors: how their values are spread; reads all of them", 0},
     [SHAPE] = {"shape", "NAME=SHAPE", "for memory: the shape of an input, such as x=1x3x224x224, or batch=8", 0},
     [SVG] = {"svg", "FILE", "draw the graph into this file; needs the program dot of Graphviz", 0},
     [WITHOUT] = CLI_OPTION_WITHOUT,
@@ -81,8 +83,8 @@ static json_t *metadata_json(const inspect_run *run) {
 static cli_exit summary_json(const inspect_run *run) {
   const pare_model_info *info = &run->info;
   return cli_json_print(json_pack(
-      "{s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "model",
-      cli_json_text(run->path), "file_bytes", (json_int_t)file_bytes(run->path), "ir_version",
+      "{s:o, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "model",
+      cli_json_text(run->path), "format", info->format, "file_bytes", (json_int_t)file_bytes(run->path), "ir_version",
       (json_int_t)info->ir_version, "producer", cli_json_text(info->producer_name), "producer_version",
       cli_json_text(info->producer_version), "graph", cli_json_text(info->graph_name), "description",
       cli_json_text(info->description), "nodes", (json_int_t)info->nnodes, "functions", (json_int_t)info->nfunctions,
@@ -100,12 +102,9 @@ static void print_values(const inspect_run *run, bool inputs) {
   }
 }
 
-static cli_exit show_summary(const inspect_run *run) {
+/* Where a graph comes from, and what it is made of. */
+static void print_graph(const inspect_run *run) {
   const pare_model_info *info = &run->info;
-  char text[CLI_TEXT];
-  if (run->json) return summary_json(run);
-  cli_print(CLI_BOLD, "%s", run->path);
-  printf(", %s\n", cli_bytes(file_bytes(run->path), text));
   printf("%-10s%s%s%s%s%s\n", "made by", or_none(info->producer_name), *info->producer_version ? " " : "",
          info->producer_version, *info->graph_name ? "; graph " : "", info->graph_name);
   printf("%-10sIR %" PRId64, "format", info->ir_version);
@@ -119,7 +118,20 @@ static cli_exit show_summary(const inspect_run *run) {
   if (info->nfunctions > 0) printf(", those of %zu functions included", info->nfunctions);
   if (info->nunsupported > 0)
     cli_print(CLI_BAD, "; pare does not have the operators of %zu (--show support)", info->nunsupported);
-  printf("\n%-10s%zu tensors, %" PRIu64 " parameters, %s\n", "weights", info->ntensors, info->parameters,
+  putchar('\n');
+}
+
+static cli_exit show_summary(const inspect_run *run) {
+  const pare_model_info *info = &run->info;
+  char text[CLI_TEXT];
+  if (run->json) return summary_json(run);
+  cli_print(CLI_BOLD, "%s", run->path);
+  printf(", %s\n", cli_bytes(file_bytes(run->path), text));
+  if (strcmp(info->format, "onnx") == 0)
+    print_graph(run);
+  else
+    printf("%-10s%s\n", "format", info->format);
+  printf("%-10s%zu tensors, %" PRIu64 " parameters, %s\n", "weights", info->ntensors, info->parameters,
          cli_bytes(info->tensor_bytes, text));
   print_values(run, true);
   print_values(run, false);
@@ -174,36 +186,8 @@ static cli_exit show_nodes(const inspect_run *run) {
   return run->json ? cli_json_print(list) : cli_table_print(table);
 }
 
-static void dims_text(const pare_tensor_info *tensor, char *text, size_t capacity) {
-  size_t used = 0;
-  for (size_t i = 0; i < tensor->rank && used < capacity; i++)
-    used += (size_t)snprintf(text + used, capacity - used, "%s%" PRId64, i ? ", " : "", tensor->dim[i]);
-}
-
 static cli_exit show_tensors(const inspect_run *run) {
-  json_t *list = run->json ? json_array() : NULL;
-  cli_table *table = run->json ? NULL : cli_table_open("tensor|dtype|shape|>bytes|file");
-  for (size_t i = 0; i < run->info.ntensors; i++) {
-    pare_tensor_info tensor;
-    char shape[CLI_SHAPE] = "";
-    if (pare_inspect_tensor(run->inspection, i, &tensor) != PARE_OK) continue;
-    if (run->json) {
-      json_t *dims = json_array();
-      for (size_t d = 0; d < tensor.rank; d++) json_array_append_new(dims, json_integer(tensor.dim[d]));
-      json_array_append_new(list, json_pack("{s:o, s:s, s:o, s:I, s:I, s:o, s:b}", "name", cli_json_text(tensor.name),
-                                            "dtype", tensor.dtype_name, "shape", dims, "elements",
-                                            (json_int_t)tensor.elements, "bytes", (json_int_t)tensor.nbytes, "file",
-                                            cli_json_text(tensor.file), "sparse", (int)tensor.sparse));
-      continue;
-    }
-    dims_text(&tensor, shape, sizeof shape);
-    cli_table_cell(table, CLI_PLAIN, "%s", tensor.name);
-    cli_table_cell(table, CLI_PLAIN, "%s%s", tensor.dtype_name, tensor.sparse ? ", sparse" : "");
-    cli_table_cell(table, CLI_PLAIN, "[%s]", shape);
-    cli_table_cell(table, CLI_PLAIN, "%" PRIu64, tensor.nbytes);
-    cli_table_cell(table, CLI_DIM, "%s", tensor.file);
-  }
-  return run->json ? cli_json_print(list) : cli_table_print(table);
+  return cli_show_tensors(run->inspection, run->json, cli_value(run->arguments, &options[HISTOGRAM]) != NULL);
 }
 
 /* ---- support ---- */
@@ -364,9 +348,10 @@ static cli_exit show_graph(const inspect_run *run) {
 static const struct {
   const char *name;
   cli_exit (*show)(const inspect_run *run);
+  bool needs_graph; /* a file of tensors has none */
 } shows[] = {
-    {"summary", show_summary}, {"nodes", show_nodes},     {"tensors", show_tensors},
-    {"memory", show_memory},   {"support", show_support}, {"graph", show_graph},
+    {"summary", show_summary, false}, {"nodes", show_nodes, true},     {"tensors", show_tensors, false},
+    {"memory", show_memory, true},    {"support", show_support, true}, {"graph", show_graph, true},
 };
 
 static cli_exit run(const cli_arguments *arguments) {
@@ -374,7 +359,10 @@ static cli_exit run(const cli_arguments *arguments) {
                      .path = arguments->noperands > 0 ? arguments->operands[0] : NULL,
                      .json = cli_value(arguments, &options[JSON]) != NULL};
   const char *what = cli_value(arguments, &options[SHOW]);
-  if (!what) what = cli_value(arguments, &options[SVG]) ? "graph" : "summary";
+  if (!what)
+    what = cli_value(arguments, &options[SVG])         ? "graph"
+           : cli_value(arguments, &options[HISTOGRAM]) ? "tensors"
+                                                       : "summary";
   size_t i = 0;
   while (i < CLI_COUNT(shows) && strcmp(shows[i].name, what) != 0) i++;
   if (i == CLI_COUNT(shows))
@@ -384,7 +372,10 @@ static cli_exit run(const cli_arguments *arguments) {
   if (!run.path) return cli_error(CLI_USAGE, "say which model to look at: pare inspect MODEL.onnx");
   pare_status status = pare_inspect_open(run.path, &run.inspection);
   if (status == PARE_OK) status = pare_inspect_model(run.inspection, &run.info);
-  const cli_exit code = status == PARE_OK ? shows[i].show(&run) : cli_fail(status);
+  cli_exit code = status == PARE_OK ? CLI_OK : cli_fail(status);
+  if (code == CLI_OK && shows[i].needs_graph && strcmp(run.info.format, "onnx") != 0)
+    code = cli_error(CLI_INPUT, "%s is a file of %s: it has tensors, and no %s", run.path, run.info.format, what);
+  if (code == CLI_OK) code = shows[i].show(&run);
   pare_inspect_close(run.inspection);
   return code;
 }
@@ -392,8 +383,10 @@ static cli_exit run(const cli_arguments *arguments) {
 const cli_command cli_cmd_inspect = {
     .name = "inspect",
     .summary = "show what is in a model, and what of it pare supports",
-    .usage = "MODEL [--show summary|nodes|tensors|memory|support|graph] [--shape NAME=SHAPE]... [--svg FILE] [--json]",
-    .about = "Shows an ONNX model as its file has it. Only --show memory needs a device: it tells the peak of device "
+    .usage = "MODEL [--show summary|nodes|tensors|memory|support|graph] [--histogram] [--shape NAME=SHAPE]... [--svg "
+             "FILE] [--json]",
+    .about = "Shows an ONNX model, or a file of safetensors, as it is in its file. Only --show memory needs a device: "
+             "it tells the peak of device "
              "memory before anything runs. --show graph prints the graph in the language of Graphviz, and --svg draws "
              "it. --show support without a model lists all operators that pare has.",
     .options = options,

@@ -1,5 +1,4 @@
 /* Looking at an ONNX file without a device. SPDX-License-Identifier: Apache-2.0 */
-#include <pare/inspect.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,16 +6,6 @@
 #include "graph/operator.h"
 
 #define MOST_DEPTH 64 /* subgraphs in subgraphs: what the reader takes is bounded, too */
-
-struct pare_inspection {
-  pare__onnx_model *onnx;
-  pare_model_info info;
-  size_t nodes_capacity, tensors_capacity, values_capacity, nvalues, ninputs;
-  pare_node_info *node;
-  pare_tensor_info *tensor;
-  const pare__onnx_value **value; /* all that are declared, by name */
-  const pare__onnx_value **input; /* without those that are initialisers */
-};
 
 static const char *text(const char *maybe) { return maybe ? maybe : ""; }
 
@@ -58,26 +47,40 @@ static const char *external_file(const pare__onnx_tensor *tensor) {
   return "";
 }
 
+pare_status pare__inspect_add(pare_inspection *all, const pare_tensor_info *info, size_t nbytes) {
+  PARE__TRY(pare__array_grow((void **)&all->tensor, &all->tensors_capacity, all->info.ntensors, sizeof *all->tensor));
+  pare_tensor_info *added = &all->tensor[all->info.ntensors++];
+  *added = *info;
+  int64_t elements = 1;
+  for (size_t i = 0; i < info->rank; i++)
+    if (info->dim[i] < 0 || !pare__i64_mul(elements, info->dim[i], &elements)) return PARE_OK;
+  added->elements = (uint64_t)elements;
+  added->nbytes = nbytes;
+  if (!__builtin_add_overflow(all->info.parameters, added->elements, &all->info.parameters) &&
+      !__builtin_add_overflow(all->info.tensor_bytes, added->nbytes, &all->info.tensor_bytes))
+    return PARE_OK;
+  return pare__fail(PARE_ERR_FORMAT, "the tensors have more elements than can be counted");
+}
+
 static pare_status add_tensor(pare_inspection *all, const pare__onnx_tensor *tensor, const pare__onnx_ints *dims,
                               bool sparse) {
-  PARE__TRY(pare__array_grow((void **)&all->tensor, &all->tensors_capacity, all->info.ntensors, sizeof *all->tensor));
-  pare_tensor_info *info = &all->tensor[all->info.ntensors++];
-  *info = (pare_tensor_info){.name = text(tensor->name),
-                             .dtype_name = pare__onnx_dtype_name(tensor->data_type),
-                             .rank = dims->count,
-                             .dim = dims->items,
-                             .file = external_file(tensor),
-                             .sparse = sparse};
+  const size_t index = all->info.ntensors;
   int64_t elements = 1;
-  for (size_t i = 0; i < dims->count; i++)
-    if (dims->items[i] < 0 || !pare__i64_mul(elements, dims->items[i], &elements)) return PARE_OK;
-  info->elements = (uint64_t)elements;
   size_t nbytes = 0;
-  if (pare__onnx_dtype_size(tensor->data_type, elements, &nbytes)) info->nbytes = nbytes;
-  if (!__builtin_add_overflow(all->info.parameters, info->elements, &all->info.parameters) &&
-      !__builtin_add_overflow(all->info.tensor_bytes, info->nbytes, &all->info.tensor_bytes))
-    return PARE_OK;
-  return pare__fail(PARE_ERR_FORMAT, "the initialisers have more elements than can be counted");
+  bool counted = true;
+  for (size_t i = 0; i < dims->count; i++)
+    counted = counted && dims->items[i] >= 0 && pare__i64_mul(elements, dims->items[i], &elements);
+  if (!counted || !pare__onnx_dtype_size(tensor->data_type, elements, &nbytes)) nbytes = 0;
+  PARE__TRY(pare__array_grow((void **)&all->source, &all->sources_capacity, index, sizeof *all->source));
+  all->source[index] = sparse ? NULL : tensor;
+  return pare__inspect_add(all,
+                           &(pare_tensor_info){.name = text(tensor->name),
+                                               .dtype_name = pare__onnx_dtype_name(tensor->data_type),
+                                               .rank = dims->count,
+                                               .dim = dims->items,
+                                               .file = external_file(tensor),
+                                               .sparse = sparse},
+                           nbytes);
 }
 
 static pare_status walk_nodes(const walk *at, const pare__onnx_nodes *nodes);
@@ -173,6 +176,7 @@ static pare_status find_inputs(pare_inspection *all) {
 }
 
 static pare_status inspect(pare_inspection *all, const char *path) {
+  if (pare__inspect_is_safetensors(path)) return pare__inspect_safetensors(all, path);
   PARE__TRY(pare__onnx_open(path, &all->onnx));
   const pare__onnx_model *onnx = all->onnx;
   walk at = {.inspection = all, .opsets = &onnx->opset_import, .within = ""};
@@ -186,6 +190,7 @@ static pare_status inspect(pare_inspection *all, const char *path) {
   }
   if (all->nvalues > 0) qsort(all->value, all->nvalues, sizeof *all->value, by_value_name);
   pare_model_info *info = &all->info;
+  info->format = "onnx";
   info->ir_version = onnx->ir_version;
   info->model_version = onnx->model_version;
   info->producer_name = text(onnx->producer_name);
@@ -221,6 +226,8 @@ pare_status pare_inspect_open(const char *path, pare_inspection **out) {
 void pare_inspect_close(pare_inspection *inspection) {
   if (!inspection) return;
   pare__onnx_close(inspection->onnx);
+  pare__safetensors_close(&inspection->safetensors);
+  free(inspection->source);
   free(inspection->node);
   free(inspection->tensor);
   free(inspection->value);
@@ -239,8 +246,8 @@ static pare_status check(const char *function, const pare_inspection *inspection
 
 pare_status pare_inspect_model(const pare_inspection *inspection, pare_model_info *out) {
   if (!out) return pare__fail_null("pare_inspect_model", "out");
-  *out =
-      (pare_model_info){.producer_name = "", .producer_version = "", .domain = "", .graph_name = "", .description = ""};
+  *out = (pare_model_info){
+      .format = "", .producer_name = "", .producer_version = "", .domain = "", .graph_name = "", .description = ""};
   if (!inspection) return pare__fail_null("pare_inspect_model", "inspection");
   *out = inspection->info;
   return PARE_OK;
@@ -258,6 +265,11 @@ pare_status pare_inspect_metadata(const pare_inspection *inspection, size_t inde
                                   const char **value) {
   PARE__TRY(
       check("pare_inspect_metadata", inspection, key && value, index, inspection ? inspection->info.nmetadata : 0));
+  if (!inspection->onnx) {
+    *key = inspection->safetensors.text[index].key;
+    *value = inspection->safetensors.text[index].value;
+    return PARE_OK;
+  }
   *key = text(inspection->onnx->metadata_props.items[index].key);
   *value = text(inspection->onnx->metadata_props.items[index].value);
   return PARE_OK;

@@ -2,7 +2,28 @@
 #ifndef PARE_GRAPH_INSPECT_H
 #define PARE_GRAPH_INSPECT_H
 
+#include <pare/inspect.h>
+
 #include "format/onnx.h"
+#include "format/safetensors.h"
+
+struct pare_inspection {
+  pare__onnx_model *onnx; /* NULL: a file of tensors */
+  pare__safetensors safetensors;
+  pare_model_info info;
+  size_t nodes_capacity, tensors_capacity, sources_capacity, values_capacity, nvalues, ninputs;
+  pare_node_info *node;
+  pare_tensor_info *tensor;
+  const pare__onnx_tensor **source; /* of an ONNX model: what each tensor was made of */
+  const pare__onnx_value **value;   /* all that are declared, by name */
+  const pare__onnx_value **input;   /* without those that are initialisers */
+};
+
+/* One more tensor, whose elements and bytes are counted. PARE_ERR_FORMAT if all have more than can be counted. */
+pare_status pare__inspect_add(pare_inspection *inspection, const pare_tensor_info *info, size_t nbytes);
+/* Is the file one of safetensors? */
+bool pare__inspect_is_safetensors(const char *path);
+pare_status pare__inspect_safetensors(pare_inspection *inspection, const char *path);
 
 /* A node's attributes for people, in memory of the source: "axis=1 perm=[0, 2, 1] mode='linear' value=int64[3]". */
 pare_status pare__attributes_text(pare__onnx_source *source, const pare__onnx_node *node, const char **out);

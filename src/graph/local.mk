@@ -21,6 +21,7 @@ libpare_internal_la_SOURCES += src/graph/host.c
 libpare_internal_la_SOURCES += src/graph/import.c
 libpare_internal_la_SOURCES += src/graph/inspect.c
 libpare_internal_la_SOURCES += src/graph/inspect.h
+libpare_internal_la_SOURCES += src/graph/inspect_tensors.c
 libpare_internal_la_SOURCES += src/graph/memory.c
 libpare_internal_la_SOURCES += src/graph/model.c
 libpare_internal_la_SOURCES += src/graph/network.c
