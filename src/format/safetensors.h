@@ -55,9 +55,8 @@ typedef struct pare__safetensors_tensor {
   const int64_t *dim;
   int64_t count;    /* elements */
   size_t nbytes;    /* follows from dtype and dim */
-  const void *data; /* of a file: a view of the mapping, misaligned in general. To write: its bytes, or NULL and */
-  const pare__stream *stream; /* what makes them while the file is written */
-  bool mapped;                /* data is of a mapped file, and its pages are let go once they are written */
+  const void *data; /* of a file: a view of the mapping, misaligned in general */
+  bool mapped;      /* data is of a mapped file, and its pages are let go once they are written */
 } pare__safetensors_tensor;
 
 typedef struct pare__safetensors_text { /* an entry of __metadata__ */
@@ -88,9 +87,24 @@ bool pare__safetensors_looks_like(const void *data, size_t nbytes);
 /* Fills count and nbytes from dtype and dim. PARE_ERR_SHAPE names the tensor if they overflow, are negative, or do not
  * make whole bytes. */
 pare_status pare__safetensors_measure(pare__safetensors_tensor *tensor);
-/* Writes beside `path` and renames. The header keeps the order given; so do the bytes, unless a tensor would then not
- * lie at a multiple of its element size: then those with larger elements come first. PARE_ERR_ARGUMENT: a name that is
- * given twice, "__metadata__", or no UTF-8; PARE_ERR_LIMIT: a header over the format's limit; PARE_ERR_IO. */
+/* A file under writing: the places of all tensors are known, their bytes come in any order. The header keeps the order
+ * given; so do the bytes, unless a tensor would then not lie at a multiple of its element size: then those with larger
+ * elements come first. */
+typedef struct pare__safetensors_writer pare__safetensors_writer;
+
+/* Writes the header, beside `path`. PARE_ERR_ARGUMENT: a name that is given twice, "__metadata__", or no UTF-8;
+ * PARE_ERR_SHAPE as measure; PARE_ERR_LIMIT: a header over the format's limit; PARE_ERR_IO. */
+pare_status pare__safetensors_begin(const char *path, const pare__safetensors_tensor *tensor, size_t ntensors,
+                                    const pare__safetensors_text *text, size_t ntexts, pare__safetensors_writer **out);
+/* Bytes of a tensor, `offset` from its beginning. */
+pare_status pare__safetensors_put(pare__safetensors_writer *writer, size_t tensor, uint64_t offset, const void *data,
+                                  size_t nbytes);
+/* Renames. PARE_ERR_ARGUMENT if some tensor did not get as many bytes as it has. */
+pare_status pare__safetensors_commit(pare__safetensors_writer *writer);
+/* What was not committed is removed. NULL is allowed. */
+void pare__safetensors_abandon(pare__safetensors_writer *writer);
+
+/* All at once, from the tensors' data. */
 pare_status pare__safetensors_write(const char *path, const pare__safetensors_tensor *tensor, size_t ntensors,
                                     const pare__safetensors_text *text, size_t ntexts);
 

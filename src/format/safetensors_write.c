@@ -4,15 +4,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/mapping.h"
 #include "format/safetensors.h"
 
+#define PIECE_BYTES ((size_t)8 << 20)
 #define ALIGNMENT 8 /* of the first tensor; the header is filled up with spaces */
 
 struct placed {
   pare__safetensors_tensor tensor; /* measured */
   size_t index;                    /* in the header */
   size_t element_bytes;            /* 1 for those of less than a byte */
-  uint64_t offset;
+  uint64_t offset, written;
+};
+
+struct pare__safetensors_writer {
+  pare__sink *sink;
+  uint64_t data_begin; /* in the file */
+  size_t ntensors;
+  struct placed *placed;
 };
 
 /* ---- places ---- */
@@ -39,7 +48,7 @@ static pare_status measure(const pare__safetensors_tensor *tensor, size_t count,
                            struct placed **order) {
   uint64_t total = 0;
   for (size_t i = 0; i < count; i++) {
-    placed[i] = (struct placed){tensor[i], i, 1, 0};
+    placed[i] = (struct placed){.tensor = tensor[i], .index = i, .element_bytes = 1};
     PARE__TRY(pare__safetensors_measure(&placed[i].tensor));
     pare_dtype dtype;
     if (pare__safetensors_dtype_to_pare(tensor[i].dtype, &dtype)) placed[i].element_bytes = pare_dtype_bytes(dtype);
@@ -117,35 +126,85 @@ static pare_status write_header(pare__sink *sink, const char *text) {
 
 /* ---- the file ---- */
 
-static pare_status write_tensor(pare__sink *sink, const pare__safetensors_tensor *tensor) {
-  if (tensor->stream) {
-    if (tensor->stream->nbytes == tensor->nbytes) return pare__sink_stream(sink, tensor->stream, tensor->name);
-    return pare__fail(PARE_ERR_ARGUMENT, "tensor '%.200s': a stream of %zu bytes; its shape and dtype need %zu",
-                      tensor->name, tensor->stream->nbytes, tensor->nbytes);
-  }
-  return pare__sink_copy(sink, tensor->data, tensor->nbytes, tensor->mapped);
+static pare_status begin(pare__safetensors_writer *writer, const char *path, const pare__safetensors_tensor *tensor,
+                         const pare__safetensors_text *text, size_t ntexts) {
+  const size_t count = writer->ntensors;
+  struct placed **order = calloc(count + 1, sizeof *order);
+  char *header = NULL;
+  pare_status status = order ? PARE_OK : pare__fail_memory("a list of tensors", count * sizeof *order);
+  if (status == PARE_OK) status = measure(tensor, count, writer->placed, order);
+  if (status == PARE_OK) status = make_header(writer->placed, count, text, ntexts, &header);
+  if (status == PARE_OK) status = pare__sink_open(path, &writer->sink);
+  if (status == PARE_OK) status = write_header(writer->sink, header);
+  if (status == PARE_OK) writer->data_begin = pare__sink_offset(writer->sink);
+  free(header);
+  free(order);
+  return status;
 }
 
-static pare_status write_file(const char *path, struct placed *const *order, size_t count, const char *header) {
-  pare__sink *sink;
-  PARE__TRY(pare__sink_open(path, &sink));
-  pare_status status = write_header(sink, header);
-  for (size_t i = 0; i < count && status == PARE_OK; i++) status = write_tensor(sink, &order[i]->tensor);
-  if (status == PARE_OK) status = pare__sink_commit(sink);
-  pare__sink_close(sink);
-  return status;
+pare_status pare__safetensors_begin(const char *path, const pare__safetensors_tensor *tensor, size_t ntensors,
+                                    const pare__safetensors_text *text, size_t ntexts, pare__safetensors_writer **out) {
+  *out = NULL;
+  pare__safetensors_writer *writer = calloc(1, sizeof *writer);
+  if (!writer) return pare__fail_memory("a writer", sizeof *writer);
+  writer->ntensors = ntensors;
+  writer->placed = calloc(ntensors + 1, sizeof *writer->placed);
+  pare_status status = writer->placed ? PARE_OK : pare__fail_memory("a list of tensors", ntensors);
+  if (status == PARE_OK) status = begin(writer, path, tensor, text, ntexts);
+  if (status != PARE_OK) {
+    pare__safetensors_abandon(writer);
+    return status;
+  }
+  *out = writer;
+  return PARE_OK;
+}
+
+pare_status pare__safetensors_put(pare__safetensors_writer *writer, size_t tensor, uint64_t offset, const void *data,
+                                  size_t nbytes) {
+  struct placed *placed = &writer->placed[tensor];
+  if (offset > placed->tensor.nbytes || nbytes > placed->tensor.nbytes - offset)
+    return pare__fail(PARE_ERR_ARGUMENT, "tensor '%.200s': %zu bytes at %" PRIu64 " of its %zu", placed->tensor.name,
+                      nbytes, offset, placed->tensor.nbytes);
+  placed->written += nbytes;
+  return pare__sink_place(writer->sink, writer->data_begin + placed->offset + offset, data, nbytes);
+}
+
+pare_status pare__safetensors_commit(pare__safetensors_writer *writer) {
+  for (size_t i = 0; i < writer->ntensors; i++) {
+    const struct placed *placed = &writer->placed[i];
+    if (placed->written != placed->tensor.nbytes)
+      return pare__fail(PARE_ERR_ARGUMENT, "tensor '%.200s': %" PRIu64 " bytes were given; it has %zu",
+                        placed->tensor.name, placed->written, placed->tensor.nbytes);
+  }
+  return pare__sink_commit(writer->sink);
+}
+
+void pare__safetensors_abandon(pare__safetensors_writer *writer) {
+  if (!writer) return;
+  pare__sink_close(writer->sink);
+  free(writer->placed);
+  free(writer);
+}
+
+/* A piece at a time, whose pages are let go if they are of a mapped file. */
+static pare_status put_all(pare__safetensors_writer *writer, size_t index) {
+  const pare__safetensors_tensor *tensor = &writer->placed[index].tensor;
+  for (size_t done = 0; done < tensor->nbytes; done += PIECE_BYTES) {
+    const char *piece = (const char *)tensor->data + done;
+    const size_t nbytes = PARE__MIN(tensor->nbytes - done, PIECE_BYTES);
+    PARE__TRY(pare__safetensors_put(writer, index, done, piece, nbytes));
+    if (tensor->mapped) pare__mapping_release(piece, nbytes);
+  }
+  return PARE_OK;
 }
 
 pare_status pare__safetensors_write(const char *path, const pare__safetensors_tensor *tensor, size_t ntensors,
                                     const pare__safetensors_text *text, size_t ntexts) {
-  struct placed *placed = calloc(ntensors + 1, sizeof *placed), **order = calloc(ntensors + 1, sizeof *order);
-  char *header = NULL;
-  pare_status status = placed && order ? PARE_OK : pare__fail_memory("a list of tensors", ntensors * sizeof *placed);
-  if (status == PARE_OK) status = measure(tensor, ntensors, placed, order);
-  if (status == PARE_OK) status = make_header(placed, ntensors, text, ntexts, &header);
-  if (status == PARE_OK) status = write_file(path, order, ntensors, header);
-  free(header);
-  free(order);
-  free(placed);
+  pare__safetensors_writer *writer;
+  PARE__TRY(pare__safetensors_begin(path, tensor, ntensors, text, ntexts, &writer));
+  pare_status status = PARE_OK;
+  for (size_t i = 0; i < ntensors && status == PARE_OK; i++) status = put_all(writer, i);
+  if (status == PARE_OK) status = pare__safetensors_commit(writer);
+  pare__safetensors_abandon(writer);
   return status;
 }

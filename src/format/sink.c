@@ -107,6 +107,19 @@ pare_status pare__sink_copy(pare__sink *sink, const void *data, size_t nbytes, b
   return PARE_OK;
 }
 
+pare_status pare__sink_place(pare__sink *sink, uint64_t offset, const void *data, size_t nbytes) {
+  const char *from = data;
+  while (nbytes > 0) {
+    const ssize_t put = pwrite(sink->file, from, nbytes, (off_t)offset);
+    if (put < 0 && errno == EINTR) continue;
+    if (put <= 0) return fail_write(sink, put < 0 ? errno : ENOSPC);
+    from += put;
+    offset += (uint64_t)put;
+    nbytes -= (size_t)put;
+  }
+  return PARE_OK;
+}
+
 pare_status pare__sink_align(pare__sink *sink, size_t alignment) {
   static const char zeros[64];
   size_t missing = (size_t)((alignment - pare__sink_offset(sink) % alignment) % alignment);

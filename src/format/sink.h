@@ -11,6 +11,8 @@ pare_status pare__sink_open(const char *path, pare__sink **out);
 pare_status pare__sink_write(pare__sink *sink, const void *data, size_t nbytes);
 /* As write, piece by piece; of a file that is mapped (mapping.h) the resident pages are let go as they are through. */
 pare_status pare__sink_copy(pare__sink *sink, const void *data, size_t nbytes, bool mapped);
+/* Of a file: bytes at some offset, besides those that are written in order; who places fills all that is not. */
+pare_status pare__sink_place(pare__sink *sink, uint64_t offset, const void *data, size_t nbytes);
 /* Zeros up to the next multiple of `alignment`. */
 pare_status pare__sink_align(pare__sink *sink, size_t alignment);
 uint64_t pare__sink_offset(const pare__sink *sink); /* bytes written so far */
