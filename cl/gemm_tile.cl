@@ -11,8 +11,9 @@
  * 2008).
  *
  * An element of C is one chain of fma over k, whatever the tiles. panel > 0: B is in panels of that many columns,
- * panel[k][column]. */
+ * panel[k][column]. -D B_BITS: B is quantised in blocks, see gemm_blocks.cl. */
 #include "dtype.cl"
+#include "gemm_blocks.cl"
 
 #pragma OPENCL FP_CONTRACT OFF
 
@@ -45,7 +46,7 @@ gemm_tile(int m, int n, int k, int batches, __global const STORE(T0) *a, long a_
           long a_row, long a_col, __global const STORE(T1) *b, long b_offset, long b_batch0, long b_batch1, long b_row,
           long b_col, long b_panel, int panel, __global const STORE(T2) *bias, long bias_offset, long bias_row,
           long bias_col, __global STORE(T3) *c, long c_offset, long c_batch0, long c_batch1, long c_row, long c_col,
-          REAL alpha, REAL beta, REAL low, REAL high, int activation) {
+          REAL alpha, REAL beta, REAL low, REAL high, int activation BLOCKS_PARAMETERS) {
   /* one more column: neighbours along k then fall into different banks */
   __local REAL a_tile[TILE_K][TILE_M + 1];
   __local REAL b_tile[TILE_K][TILE_N + 1];
@@ -69,8 +70,12 @@ gemm_tile(int m, int n, int k, int batches, __global const STORE(T0) *a, long a_
       const bool along_n = b_row != 1 || panel != 0;
       const int at = t + item, l = along_n ? at / TILE_N : at % TILE_K, s = along_n ? at % TILE_N : at / TILE_K,
                 j = j0 + s;
+#if B_BITS
+      b_tile[l][s] = j < n && k0 + l < k ? BLOCKS_ELEMENT(k0 + l, j) : (REAL)0;
+#else
       const long column = panel ? j / panel * b_panel + j % panel : j * b_col;
       b_tile[l][s] = j < n && k0 + l < k ? LOAD(T1, b, column + (k0 + l) * b_row) : (REAL)0;
+#endif
     }
     barrier(CLK_LOCAL_MEM_FENCE);
     for (int l = 0; l < TILE_K; l++) {

@@ -17,6 +17,7 @@
  * its rows are contiguous and used directly. -D C_IS_F32: sums of earlier blocks of k wait in C, else in local memory.
  */
 #include "dtype.cl"
+#include "gemm_blocks.cl"
 
 #pragma OPENCL FP_CONTRACT OFF
 
@@ -62,67 +63,11 @@
 #define TILE_NAME tile_small
 #include "gemm_wide_tile.cl"
 
-typedef struct epilogue {
-  float alpha, beta, low, high;
-  int activation, first, last; /* first, last: block of k */
-  long bias_row, bias_col;
-} epilogue;
+#include "gemm_wide_row.cl"
 
-/* Finishes columns [from, to) of one row of a tile: `c` and `bias` point at column 0 of the tile, `partial` at sums of
- * earlier blocks of k where C cannot hold them. */
-static void finish_row(const epilogue *e, const float *sums, int from, int to, __global STORE(T3) *c,
-                       __global const STORE(T2) *bias, __local float *partial) {
-  const int full = from == 0 && to == PANEL;
-  UNROLL for (int v = 0; v < NV; v++) {
-    float before[VW] = {0}, after[VW];
-    LANES x = LOADV(f32, VW, sums, v * VW), base = (LANES)(0.0f);
-    const int begin = max(from - v * VW, 0), end = min(to - v * VW, VW);
-    if (end <= begin) continue;
-    if (!e->first) {
-#if C_IS_F32
-      if (full) {
-        base = LOADV(T3, VW, c, v * VW);
-      } else {
-        for (int l = begin; l < end; l++) before[l] = LOAD(T3, c, v * VW + l);
-        base = LOADV(f32, VW, before, 0);
-      }
-#else
-      base = LOADV(f32, VW, partial, v * VW);
-#endif
-    } else {
-      if (bias) {
-        if (e->bias_col == 0)
-          base = (LANES)(LOAD(T2, bias, 0));
-        else if (full && e->bias_col == 1)
-          base = LOADV(T2, VW, bias, v * VW);
-        else {
-          for (int l = begin; l < end; l++) before[l] = LOAD(T2, bias, (v * VW + l) * e->bias_col);
-          base = LOADV(f32, VW, before, 0);
-        }
-      }
-      if (e->beta != 0.0f) {
-        for (int l = begin; l < end; l++) before[l] = LOAD(T3, c, v * VW + l);
-        base = fma((LANES)(e->beta), LOADV(f32, VW, before, 0), base);
-      }
-    }
-    x = fma((LANES)(e->alpha), x, base);
-#if !C_IS_F32
-    if (!e->last) {
-      SAVEV(f32, VW, partial, v * VW, x);
-      continue;
-    }
-#endif
-    if (e->last && e->activation) x = activate(e->activation, x, (LANES)(e->low), (LANES)(e->high));
-    if (full) {
-      SAVEV(T3, VW, c, v * VW, x);
-    } else {
-      SAVEV(f32, VW, after, 0, x);
-      for (int l = begin; l < end; l++) SAVE(T3, c, v * VW + l, after[l]);
-    }
-  }
-}
-
-#if !B_IN_PLACE
+#if B_BITS
+#include "gemm_blocks_panel.cl"
+#elif !B_IN_PLACE
 /* Columns [0, columns) of kc rows of B into panels of PANEL columns; what is missing of the last panel is zero. */
 static void pack_b(__global const STORE(T1) *b, long b_row, long b_col, int columns, int kc, __local float *panels) {
   const int steps = 8; /* rows at a time, so that B is read along its rows */
@@ -174,7 +119,7 @@ gemm_wide(int m, int n, int k, int batches, __global const STORE(T0) *a, long a_
           long b_col, long b_panel, __global const STORE(T2) *bias, long bias_offset, long bias_row, long bias_col,
           __global STORE(T3) *c, long c_offset, long c_batch0, long c_batch1, long c_row, float alpha, float beta,
           float low, float high, int activation, int mc, int nc, int kc_most, __local float *a_local,
-          __local float *b_local, __local float *partial) {
+          __local float *b_local, __local float *partial BLOCKS_PARAMETERS) {
   const long batch0 = get_global_id(2) / batches, batch1 = get_global_id(2) % batches;
   const int j0 = get_global_id(0) * nc, j1 = min(n, j0 + nc), i0 = get_global_id(1) * mc, i1 = min(m, i0 + mc);
   epilogue e = {alpha, beta, low, high, activation, 1, 1, bias_row, bias_col};
@@ -186,7 +131,10 @@ gemm_wide(int m, int n, int k, int batches, __global const STORE(T0) *a, long a_
     const int kc = min(kc_most, k - k0);
     e.first = k0 == 0;
     e.last = k0 + kc >= k;
-#if !B_IN_PLACE
+#if B_BITS
+    unpack_b(b + j0 / PANEL * b_panel, b_panel, scale + scale_offset, zero ? zero + zero_offset : 0, zero_shift, block,
+             j0 / PANEL, j1 - j0, k, k0, kc, b_local);
+#elif !B_IN_PLACE
     pack_b(b + k0 * b_row + j0 * b_col, b_row, b_col, j1 - j0, kc, b_local);
 #endif
     bool small;

@@ -6,6 +6,7 @@
  * columns are, GROUP_X is 1 and neighbours read along k. Bits depend on GROUP_X and GROUP_Y, which the whole problem
  * decides. */
 #include "dtype.cl"
+#include "gemm_blocks.cl"
 
 #pragma OPENCL FP_CONTRACT OFF
 
@@ -28,18 +29,25 @@ gemv_group(int m, int n, int k, int batches, __global const STORE(T0) *a, long a
            long a_row, long a_col, __global const STORE(T1) *b, long b_offset, long b_batch0, long b_batch1, long b_row,
            long b_col, long b_panel, int panel, __global const STORE(T2) *bias, long bias_offset, long bias_row,
            long bias_col, __global STORE(T3) *c, long c_offset, long c_batch0, long c_batch1, long c_row, long c_col,
-           REAL alpha, REAL beta, REAL low, REAL high, int activation) {
+           REAL alpha, REAL beta, REAL low, REAL high, int activation BLOCKS_PARAMETERS) {
   __local REAL part[ROWS][GROUP_Y][GROUP_X];
   const int x = get_local_id(0), y = get_local_id(1), j = get_group_id(0) * GROUP_X + x;
   const long batch0 = get_group_id(2) / batches, batch1 = get_group_id(2) % batches;
   a += a_offset + batch0 * a_batch0 + batch1 * a_batch1;
-  b += b_offset + batch0 * b_batch0 + batch1 * b_batch1 + (panel ? j / panel * b_panel + j % panel : j * b_col);
+  b += b_offset + batch0 * b_batch0 + batch1 * b_batch1;
+#if !B_BITS
+  b += panel ? j / panel * b_panel + j % panel : j * b_col;
+#endif
   c += c_offset + batch0 * c_batch0 + batch1 * c_batch1 + j * c_col;
   REAL sum[ROWS];
   for (int r = 0; r < ROWS; r++) sum[r] = 0;
   if (j < n)
     for (int l = y; l < k; l += GROUP_Y) {
+#if B_BITS
+      const REAL factor = BLOCKS_ELEMENT(l, j);
+#else
       const REAL factor = LOAD(T1, b, l * b_row);
+#endif
       for (int r = 0; r < ROWS; r++) sum[r] = fma((REAL)LOAD(T0, a, r * a_row + l * a_col), factor, sum[r]);
     }
   for (int r = 0; r < ROWS; r++) part[r][y][x] = sum[r];

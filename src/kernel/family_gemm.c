@@ -65,9 +65,25 @@ void pare__gemm_args_any_strides(pare__args *args, const pare__run *run, int64_t
     else
       pare__arg_float(args, (float)run->piece->real[i]);
   pare__arg_int(args, (int32_t)run->piece->dim[GEMM_ACTIVATION]);
+  pare__gemm_args_blocks(args, run);
 }
 
-static const char *real_option(const pare__run *run) { return is_f64(run->whole) ? "-DREAL_IS_DOUBLE=1" : ""; }
+void pare__gemm_args_blocks(pare__args *args, const pare__run *run) {
+  const int64_t *dim = run->whole->dim;
+  if (!dim[GEMM_BITS]) return;
+  const pare__operand *scale = &run->operand[BLOCKS_BUFFER_SCALE], *zero = &run->operand[BLOCKS_BUFFER_ZERO];
+  pare__arg_mem(args, scale->mem);
+  pare__arg_long(args, scale->offset);
+  pare__arg_mem(args, dim[GEMM_ZEROS] ? zero->mem : NULL);
+  pare__arg_long(args, zero->offset);
+  pare__arg_int(args, (int32_t)dim[GEMM_BLOCK]);
+  pare__arg_float(args, (float)dim[GEMM_SHIFT]);
+}
+
+static const char *real_option(const pare__run *run) {
+  static const char *const bits[] = {[0] = "", [4] = "-DB_BITS=4", [8] = "-DB_BITS=8"};
+  return is_f64(run->whole) ? "-DREAL_IS_DOUBLE=1" : bits[run->whole->dim[GEMM_BITS]];
+}
 
 bool pare__gemm_accepts(const pare__problem *whole) {
   const int64_t *dim = whole->dim;
@@ -98,12 +114,12 @@ pare_status pare__gemm_plain_launch(const pare__run *run) { return pare__gemm_ea
 
 /* ---- tile ---- */
 
-static const pare__param tile_params[] = {
+const pare__param pare__gemm_tile_params[] = {
     {"TILE_M", (const int[]){64, 32, 128, 0}}, {"TILE_N", (const int[]){64, 32, 128, 0}},
     {"TILE_K", (const int[]){16, 8, 32, 0}},   {"WORK_M", (const int[]){4, 8, 0}},
     {"WORK_N", (const int[]){4, 8, 0}},        {NULL, NULL}};
 
-static void tile_defaults(const pare_device_info *info, const pare__problem *whole, pare__tuning *tuning) {
+void pare__gemm_tile_defaults(const pare_device_info *info, const pare__problem *whole, pare__tuning *tuning) {
   (void)info;
   const int64_t *dim = whole->dim;
   /* Large products: eight by eight in registers. Small ones, and double: more groups, fewer registers. */
@@ -114,7 +130,7 @@ static void tile_defaults(const pare_device_info *info, const pare__problem *who
                     : (pare__tuning){{64, 64, 16, 4, 4}};
 }
 
-static bool tile_accepts(const pare_device_info *info, const pare__problem *whole) {
+bool pare__gemm_tile_accepts(const pare_device_info *info, const pare__problem *whole) {
   const uint64_t local_bytes = 16384;
   const int64_t steps_per_k = 4; /* of all loops of an item, if the driver unrolls none that is not marked */
   const uint32_t most = info->can.max_loop_steps;
@@ -135,7 +151,7 @@ static pare_status tile_batch(const pare__run *run, int64_t batch0) {
   return pare__run_kernel(run, "gemm_tile", real_option(run), 3, global, local, &args);
 }
 
-static pare_status tile_launch(const pare__run *run) { return pare__gemm_each_batch(run, tile_batch); }
+pare_status pare__gemm_tile_launch(const pare__run *run) { return pare__gemm_each_batch(run, tile_batch); }
 
 /* ---- the table ---- */
 
@@ -150,10 +166,10 @@ static const pare__variant variants[] = {
     {.name = "tile",
      .file = "gemm_tile.cl",
      .shaped = PARE__FOR_GPU,
-     .params = tile_params,
-     .defaults = tile_defaults,
-     .accepts = tile_accepts,
-     .launch = tile_launch},
+     .params = pare__gemm_tile_params,
+     .defaults = pare__gemm_tile_defaults,
+     .accepts = pare__gemm_tile_accepts,
+     .launch = pare__gemm_tile_launch},
 #ifdef PARE_HAVE_CLBLAST
     /* After `tile`, so that a GPU runs it where the tuner found it faster: untuned results are the same with and
      * without CLBlast, and only `tile` splits, fuses the epilogue and is built once for all processes. Tests compile

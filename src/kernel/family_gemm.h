@@ -41,10 +41,18 @@ enum {
   GEMM_BIAS_ROW,
   GEMM_BIAS_COL,
   GEMM_ACTIVATION,
+  /* of the family gemm_blocks; 0 in others */
+  GEMM_BITS,  /* of a value of B in its panels: 4 or 8 */
+  GEMM_BLOCK, /* steps of k that share a scale */
+  GEMM_ZEROS, /* the zero points have a buffer */
+  GEMM_SHIFT, /* what is added to each of them */
+  GEMM_ROUND, /* A is rounded to 8 bits */
   GEMM_NDIMS
 };
 enum { GEMM_ALPHA, GEMM_BETA, GEMM_LOW, GEMM_HIGH };
 enum { GEMM_BUFFER_A, GEMM_BUFFER_B, GEMM_BUFFER_BIAS, GEMM_BUFFER_C, GEMM_NBUFFERS };
+/* gemm_blocks has two more. */
+enum { BLOCKS_BUFFER_SCALE = GEMM_NBUFFERS, BLOCKS_BUFFER_ZERO, BLOCKS_NBUFFERS };
 
 /* How the operands lie: each is a path through the kernels of its own, trusted by itself. */
 enum {
@@ -98,6 +106,16 @@ bool pare__gemm_plain_accepts(const pare_device_info *info, const pare__problem 
 pare_status pare__gemm_plain_launch(const pare__run *run);
 /* All operands f64 or none; sizes that fit an int. */
 bool pare__gemm_accepts(const pare__problem *whole);
+/* Launches that the family gemm_blocks shares, which adds the arguments of its blocks. */
+bool pare__gemm_tile_accepts(const pare_device_info *info, const pare__problem *whole);
+extern const pare__param pare__gemm_tile_params[];
+void pare__gemm_tile_defaults(const pare_device_info *info, const pare__problem *whole, pare__tuning *tuning);
+pare_status pare__gemm_tile_launch(const pare__run *run);
+extern const pare__param pare__gemv_group_params[];
+bool pare__gemv_group_accepts(const pare_device_info *info, const pare__problem *whole);
+pare_status pare__gemv_group_launch(const pare__run *run);
+/* Scale, zero point and block, if B has blocks: always the last arguments. */
+void pare__gemm_args_blocks(pare__args *args, const pare__run *run);
 
 /* The variant for CPU devices: family_gemm_wide.c. */
 extern const pare__param pare__gemm_wide_params[];

@@ -56,25 +56,29 @@ static bool cpu_accepts(const pare_device_info *info, const pare__problem *whole
          whole->dim[INT8_PANEL] == pare__gemm_panel(info) && info->local_bytes / 2 >= least_rows * row_bytes(whole);
 }
 
-/* Bands of rows, each quantised once, until there are enough groups; their packed activations stay in the second level
- * cache. Strips of columns, which quantise the same rows again, only where there are few rows. */
-static pare_status cpu_run(const pare__run *run, int product) {
-  const pare_device_info *info = pare__device_info(run->device);
-  const int64_t *dim = run->piece->dim, m = dim[INT8_M], n = dim[INT8_N], panel = dim[INT8_PANEL];
-  if (m == 0 || n == 0) return PARE_OK;
-  const int mr = pare__tuned(run, "MR");
+void pare__gemm_int8_cut(const pare_device_info *info, const pare__gemm_int8_shape *shape, int64_t *mc, int64_t *nc) {
+  const int64_t m = shape->m, n = shape->n, panel = shape->panel, mr = shape->tile_rows;
   const int64_t cache_bytes = 196608, units = info->compute_units, least_rows = 16;
-  const size_t bytes = PARE__MAX(row_bytes(run->whole), (size_t)8);
-  const int64_t budget = PARE__MIN(cache_bytes, (int64_t)info->local_bytes / 2) / (int64_t)bytes;
+  const int64_t budget = PARE__MIN(cache_bytes, (int64_t)info->local_bytes / 2) / PARE__MAX(shape->row_bytes, 8);
   const int64_t most_rows = PARE__MAX(budget / mr, 1) * mr;
   const int64_t wanted_bands = PARE__MAX(PARE__MIN(m / least_rows, 4 * units), 1);
   const int64_t bands = PARE__MAX(pare__div_up(m, most_rows), wanted_bands);
-  const double least_ops = 4e6, ops = 2.0 * (double)m * (double)n * (double)dim[INT8_K];
+  const double least_ops = 4e6, ops = 2.0 * (double)m * (double)n * (double)shape->k;
   const int64_t most_strips = PARE__MAX(n / (4 * panel), 1);
   int64_t strips = 1;
   while (bands * strips < 2 * units && strips < most_strips && ops / (double)(bands * strips) > least_ops) strips++;
   while (strips < most_strips && bands * strips < 2 * units && bands * strips % units != 0) strips++;
-  const int64_t mc = pare__round_up(pare__div_up(m, bands), mr), nc = pare__round_up(pare__div_up(n, strips), panel);
+  *mc = pare__round_up(pare__div_up(m, bands), mr);
+  *nc = pare__round_up(pare__div_up(n, strips), panel);
+}
+
+static pare_status cpu_run(const pare__run *run, int product) {
+  const int64_t *dim = run->piece->dim, m = dim[INT8_M], n = dim[INT8_N], panel = dim[INT8_PANEL];
+  if (m == 0 || n == 0) return PARE_OK;
+  const size_t bytes = PARE__MAX(row_bytes(run->whole), (size_t)8);
+  const pare__gemm_int8_shape shape = {m, n, dim[INT8_K], panel, pare__tuned(run, "MR"), (int64_t)bytes};
+  int64_t mc, nc;
+  pare__gemm_int8_cut(pare__device_info(run->device), &shape, &mc, &nc);
   pare__args args = {0};
   push_operands(&args, run);
   pare__arg_int(&args, (int32_t)mc);

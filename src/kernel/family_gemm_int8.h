@@ -30,4 +30,12 @@ enum { INT8_PACK_BUFFER_B, INT8_PACK_BUFFER_PANELS, INT8_PACK_BUFFER_SUMS, INT8_
 
 extern const pare__family pare__family_gemm_int8, pare__family_gemm_int8_pack;
 
+/* How kernels that round rows of A into local memory are cut into groups. Bands of rows, each rounded once, until there
+ * are enough groups; their packed activations stay in the second level cache. Strips of columns, which round the same
+ * rows again, only where there are few rows. */
+typedef struct pare__gemm_int8_shape {
+  int64_t m, n, k, panel, tile_rows, row_bytes; /* row_bytes: of packed activations */
+} pare__gemm_int8_shape;
+void pare__gemm_int8_cut(const pare_device_info *info, const pare__gemm_int8_shape *shape, int64_t *mc, int64_t *nc);
+
 #endif

@@ -71,7 +71,8 @@ static void choose_blocks(const pare__run *run, blocking *b) {
   const int64_t budget = PARE__MIN(cache_bytes, (int64_t)info->local_bytes / 2);
   b->panel = pare__gemm_panel(info);
   b->a_in_place = (run->whole->mode & GEMM_A_ROWS) && dim[GEMM_A_COL] == 1;
-  b->b_in_place = dim[GEMM_PANEL] > 0 || ((run->whole->mode & GEMM_B_ROWS) && dim[GEMM_B_COL] == 1 && n >= b->panel);
+  b->b_in_place = dim[GEMM_BITS] == 0 &&
+                  (dim[GEMM_PANEL] > 0 || ((run->whole->mode & GEMM_B_ROWS) && dim[GEMM_B_COL] == 1 && n >= b->panel));
   b->kc = block_of_k(run);
   const int64_t most_columns = PARE__MAX(budget / (b->kc * (int64_t)sizeof(float)) / b->panel, 1) * b->panel;
   const bool in_c = sums_wait_in_c(run, b);
@@ -102,9 +103,11 @@ static pare_status launch_batch(const pare__run *run, int64_t batch0) {
   pare__arg_local(&args, b.a_bytes);
   pare__arg_local(&args, b.b_bytes);
   pare__arg_local(&args, b.partial_bytes);
+  pare__gemm_args_blocks(&args, run);
   char options[120];
-  snprintf(options, sizeof options, "-DVW=%d -DNV=2 -DA_IN_PLACE=%d -DB_IN_PLACE=%d -DC_IS_F32=%d", (int)(b.panel / 2),
-           b.a_in_place, b.b_in_place, run->whole->dtype[GEMM_BUFFER_C] == PARE_F32);
+  snprintf(options, sizeof options, "-DVW=%d -DNV=2 -DA_IN_PLACE=%d -DB_IN_PLACE=%d -DC_IS_F32=%d -DB_BITS=%d",
+           (int)(b.panel / 2), b.a_in_place, b.b_in_place, run->whole->dtype[GEMM_BUFFER_C] == PARE_F32,
+           (int)dim[GEMM_BITS]);
   const size_t global[] = {(size_t)b.strips, (size_t)b.bands, (size_t)(dim[GEMM_BATCH1] * dim[GEMM_BATCH2])};
   return pare__run_kernel(run, "gemm_wide", options, 3, global, NULL, &args);
 }

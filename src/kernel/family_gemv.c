@@ -47,9 +47,9 @@ static pare_status cpu_launch(const pare__run *run) { return pare__gemm_each_bat
 
 /* ---- for GPUs ---- */
 
-static const pare__param gpu_params[] = {{"GROUP", (const int[]){256, 128, 64, 0}}, {NULL, NULL}};
+const pare__param pare__gemv_group_params[] = {{"GROUP", (const int[]){256, 128, 64, 0}}, {NULL, NULL}};
 
-static bool gpu_accepts(const pare_device_info *info, const pare__problem *whole) {
+bool pare__gemv_group_accepts(const pare_device_info *info, const pare__problem *whole) {
   const uint32_t most = info->can.max_loop_steps;
   const int64_t least_slices = 2; /* of k, with the smallest group */
   return accepts(whole) && info->local_bytes >= 16384 &&
@@ -66,12 +66,12 @@ static pare_status gpu_batch(const pare__run *run, int64_t batch0) {
   pare__args args = {0};
   pare__gemm_args_any_strides(&args, run, batch0);
   char options[100];
-  snprintf(options, sizeof options, "-DGROUP_X=%d -DGROUP_Y=%d -DROWS=%d%s", x, group / x, (int)dim[GEMM_M],
-           f64 ? " -DREAL_IS_DOUBLE=1" : "");
+  snprintf(options, sizeof options, "-DGROUP_X=%d -DGROUP_Y=%d -DROWS=%d -DB_BITS=%d%s", x, group / x, (int)dim[GEMM_M],
+           (int)dim[GEMM_BITS], f64 ? " -DREAL_IS_DOUBLE=1" : "");
   return pare__run_kernel(run, "gemv_group", options, 3, global, local, &args);
 }
 
-static pare_status gpu_launch(const pare__run *run) { return pare__gemm_each_batch(run, gpu_batch); }
+pare_status pare__gemv_group_launch(const pare__run *run) { return pare__gemm_each_batch(run, gpu_batch); }
 
 static const pare__variant variants[] = {
     {.name = "stream",
@@ -83,9 +83,9 @@ static const pare__variant variants[] = {
     {.name = "group",
      .file = "gemv_group.cl",
      .shaped = PARE__FOR_GPU,
-     .params = gpu_params,
-     .accepts = gpu_accepts,
-     .launch = gpu_launch},
+     .params = pare__gemv_group_params,
+     .accepts = pare__gemv_group_accepts,
+     .launch = pare__gemv_group_launch},
     {.name = "plain",
      .file = "gemm_plain.cl",
      .shaped = PARE__FOR_ANY,

@@ -4,6 +4,7 @@
 #include "kernel/elementwise.h"
 #include "kernel/family_convolve.h"
 #include "kernel/family_gemm.h"
+#include "kernel/family_gemm_blocks.h"
 #include "kernel/family_gemm_int8.h"
 #include "kernel/family_gemm_pack.h"
 #include "kernel/family_index.h"
@@ -21,19 +22,34 @@
 #include "kernel/kernel.h"
 
 const pare__family *const pare__families[] = {
-    &pare__family_gemm,        &pare__family_gemm_pack,
-    &pare__family_reduce,      &pare__family_gemv,
-    &pare__family_gemm_int8,   &pare__family_gemm_int8_pack,
-    &pare__family_range,       &pare__family_affine,
-    &pare__family_quantise,    &pare__family_elementwise,
-    &pare__family_transpose,   &pare__family_random,
-    &pare__family_normalise,   &pare__family_softmax,
-    &pare__family_select,      &pare__family_topk,
-    &pare__family_gather,      &pare__family_scatter,
-    &pare__family_pad,         &pare__family_convolve,
-    &pare__family_winograd,    &pare__family_pool,
-    &pare__family_interpolate, &pare__family_grid_sample,
-    &pare__family_roi_align,   NULL,
+    &pare__family_gemm,
+    &pare__family_gemm_pack,
+    &pare__family_reduce,
+    &pare__family_gemv,
+    &pare__family_gemm_int8,
+    &pare__family_gemm_int8_pack,
+    &pare__family_range,
+    &pare__family_affine,
+    &pare__family_quantise,
+    &pare__family_elementwise,
+    &pare__family_transpose,
+    &pare__family_random,
+    &pare__family_normalise,
+    &pare__family_softmax,
+    &pare__family_select,
+    &pare__family_topk,
+    &pare__family_gather,
+    &pare__family_scatter,
+    &pare__family_pad,
+    &pare__family_convolve,
+    &pare__family_winograd,
+    &pare__family_pool,
+    &pare__family_interpolate,
+    &pare__family_grid_sample,
+    &pare__family_roi_align,
+    &pare__family_gemm_blocks,
+    &pare__family_gemm_blocks_pack,
+    NULL,
 };
 
 const pare__family *pare__family_find(const char *name) {

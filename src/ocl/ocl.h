@@ -89,7 +89,7 @@ pare_status pare__note_read(pare__device *device, const char *key, char **out);
 
 /* ---- launches ---- */
 
-#define PARE__MAX_ARGS 40
+#define PARE__MAX_ARGS 48
 /* Arguments in order; a type a push function. */
 typedef struct pare__args {
   unsigned count;
