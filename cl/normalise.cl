@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * Built with -DROW=f32|f64, -DRMS (no mean is taken off), -DSCALED, -DBIASED, -DSAVED (mean and inverse deviation are
- * results too) and -DPER_COLUMN (`given` statistics are those of columns). Element (row, column) uses scale and bias
+ * results too), -DPER_COLUMN (`given` statistics are those of columns) and -DSKIP=0|1|2 (x + skip is normalised; 2: that
+ * sum is a result too, else y holds it on the way). Element (row, column) uses scale and bias
  * number (row % groups * row_length + column) / segment: layer norm has one group and segments of 1, group norm a
  * segment a channel. Variance: a second pass over the row with the first pass's mean, corrected by what that mean was
  * off (Chan, Golub & LeVeque 1983), so that a large mean costs nothing. CPU: one item takes whole rows; GPU: a group
@@ -12,7 +13,8 @@
 #define ARGUMENTS                                                                                                   \
   __global const STORE(T0) *x, long x_from, __global const STORE(T1) *scale, long scale_from,                       \
       __global const STORE(T2) *bias, long bias_from, __global STORE(T3) *y, long y_from, __global STORE(T4) *mean, \
-      long mean_from, __global STORE(T5) *spread, long spread_from, long rows, long length, long x_stride,          \
+      long mean_from, __global STORE(T5) *spread, long spread_from, __global const STORE(T6) *skip, long skip_from, \
+      __global STORE(T7) *sum, long sum_from, long rows, long length, long x_stride,                                \
       long y_stride, long segment, long groups, long first_row, long first_column, long row_length, long period,    \
       float epsilon, float factor
 #define MOVE_TO_START  \
@@ -44,6 +46,12 @@
   BIAS(n, SCALE(n, CENTRE(LOAD_ROW(n, x, c), m) * (inverse), LOAD_SCALE(n, at)), LOAD_BIAS(n, at))
 #define PUT(n, at, v) SAVEV(T3, n, y, at, CONVERTV(ROW, T3, n, v))
 #define INVERSE(variance) (1 / sqrt((variance) + (real)epsilon))
+
+#if SKIP == 2
+#define SUM_OF_ROW(row) (sum + sum_from + (row)*x_stride)
+#else
+#define SUM_OF_ROW(row) (y + (row)*y_stride)
+#endif
 
 #if WIDTH > 1
 typedef struct {
@@ -90,6 +98,15 @@ static moments row_moments(__global const STORE(T0) * x, int n) {
   return m;
 }
 
+#if SKIP
+static void add_rows(__global const STORE(T0) *x, __global const STORE(T6) *skip, __global STORE(T0) *sum, int n) {
+  int i = 0;
+  FOR_VECTORS(i, n)
+  SAVEV(T0, WIDTH, sum, i, CONVERTV(ROW, T0, WIDTH, LOAD_ROW(WIDTH, x, i) + LOAD_ROW(WIDTH, skip, i)));
+  for (; i < n; i++) SAVE(T0, sum, i, CONVERT(ROW, T0, LOAD_ROW(1, x, i) + LOAD_ROW(1, skip, i)));
+}
+#endif
+
 /* Elements [begin, end) of a row that share one scale and bias. */
 static void apply_segment(__global const STORE(T0) *x, __global STORE(T3) *y, long begin, long end, real m, real factor,
                           real add) {
@@ -125,9 +142,14 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void normalise_rows(ARGU
   long row = (long)get_global_id(0) * rows_per_item, end = min(row + rows_per_item, rows);
   stream = stream && STREAMABLE(T3, y, y_stride);
   for (; row < end; row++) {
-    moments m = row_moments(x + row * x_stride, (int)length);
+    __global const STORE(T0) *from = x + row * x_stride;
+#if SKIP
+    add_rows(from, skip + skip_from + row * x_stride, SUM_OF_ROW(row), (int)length);
+    from = SUM_OF_ROW(row);
+#endif
+    moments m = row_moments(from, (int)length);
     real inverse = INVERSE(m.variance);
-    apply_row(x + row * x_stride, scale, bias, y + row * y_stride, length, 0, (first_row + row) % groups * row_length,
+    apply_row(from, scale, bias, y + row * y_stride, length, 0, (first_row + row) % groups * row_length,
               segment, m.mean, inverse, stream);
 #if SAVED
     SAVE(T4, mean, row, m.mean);
@@ -166,6 +188,13 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void normalise_group
   int item = get_local_id(0), lane = item % lanes;
   long row = get_group_id(0) * (GROUP / lanes) + item / lanes, n = row < rows ? length : 0;
   x += row * x_stride;
+#if SKIP
+  skip += skip_from + row * x_stride;
+  __global STORE(T0) *total = SUM_OF_ROW(row);
+  for (long c = lane; c < n; c += lanes)
+    SAVE(T0, total, c, CONVERT(ROW, T0, LOAD_ROW(1, x, c) + LOAD_ROW(1, skip, c))); /* this lane alone reads it */
+  x = total;
+#endif
   y += row * y_stride;
   real m = 0, first = 0, second = 0, off = 0;
 #if !RMS

@@ -1,17 +1,19 @@
 /* y = exp(x - m) / s or x - m - log(s) along the middle axis of [outer][length][inner]; m the maximum, s = sum exp(x -
  * m). SPDX-License-Identifier: Apache-2.0
  *
- * Built with -DROW=f32|f64, -DLOGARITHM=0|1. CPU: one item takes rows (inner = 1), or a strip of columns; the
- * exponentials of a row wait in local memory (one item a group) where they fit. GPU: a group shares rows. `given`
- * entries take m and s ready-made, for rows that are split. A row with +infinity or NaN, or of -infinity alone, gives
- * NaN, as IEEE has it. */
+ * Built with -DROW=f32|f64, -DLOGARITHM=0|1 and -DMASK=0|1|2. CPU: one item takes rows (inner = 1), or a strip of
+ * columns; the exponentials of a row wait in local memory (one item a group) where they fit. GPU: a group shares rows.
+ * `given` entries take m and s ready-made, for rows that are split. With a mask (rows only) m holds it instead: what is
+ * added to x (1), or where x counts and is not `least` (2); row r has its row of the mask where the three strides say,
+ * so that a mask is broadcast. A row with +infinity or NaN, or of -infinity alone, gives NaN, as IEEE has it. */
 #include "row.cl"
 #include "exp.cl"
 
 #define ARGUMENTS                                                                                                      \
   __global const STORE(T0) *x, long x_from, __global const STORE(T1) *m, long m_from, __global const STORE(T2) *s,     \
       long s_from, __global STORE(T3) *y, long y_from, long outer, long length, long inner, long x_outer, long x_axis, \
-      long y_outer, long y_axis
+      long y_outer, long y_axis, long mask_outer, long mask_middle, long mask_inner, long middle_rows, long inner_rows,    \
+      long first_row, float least
 #define MOVE_TO_START \
   x += x_from;        \
   y += y_from;
@@ -25,36 +27,52 @@
 #endif
 #define PUT(n, at, v) SAVEV(T3, n, y, at, CONVERTV(ROW, T3, n, v))
 
+#if MASK == 1
+#define LOAD_X(n, x, mask, i) (LOAD_ROW(n, x, i) + CONVERTV(T1, ROW, n, LOADV(T1, n, mask, i)))
+#elif MASK == 2
+#define LOAD_X(n, x, mask, i) \
+  (CONVERTV(T1, ROW, n, LOADV(T1, n, mask, i)) != 0 ? LOAD_ROW(n, x, i) : (ROWV(n))((real)least))
+#else
+#define LOAD_X(n, x, mask, i) LOAD_ROW(n, x, i)
+#endif
+/* Of a row of x its row of the mask. */
+#define MASK_ROW(row)                                                                             \
+  (MASK ? m + ((first_row + (row)) / (middle_rows * inner_rows) * mask_outer +                    \
+               (first_row + (row)) / inner_rows % middle_rows * mask_middle +                     \
+               (first_row + (row)) % inner_rows * mask_inner)                                     \
+        : m)
+
 #if WIDTH > 1
-static real row_max(__global const STORE(T0) * x, int length) {
+#define ROW_OF_X __global const STORE(T0) *x, __global const STORE(T1) *mask
+static real row_max(ROW_OF_X, float least, int length) {
   int i = 0;
   real largest = -INFINITY;
   if (length >= WIDTH) {
-    realv a = LOAD_ROW(WIDTH, x, 0), b = a;
+    realv a = LOAD_X(WIDTH, x, mask, 0), b = a;
     for (i = WIDTH; i <= length - 2 * WIDTH; i += 2 * WIDTH) {
-      realv v = LOAD_ROW(WIDTH, x, i), w = LOAD_ROW(WIDTH, x, i + WIDTH);
+      realv v = LOAD_X(WIDTH, x, mask, i), w = LOAD_X(WIDTH, x, mask, i + WIDTH);
       a = LARGER(a, v);
       b = LARGER(b, w);
     }
     FOR_VECTORS(i, length) {
-      realv v = LOAD_ROW(WIDTH, x, i);
+      realv v = LOAD_X(WIDTH, x, mask, i);
       a = LARGER(a, v);
     }
     largest = max_lanes(LARGER(a, b));
   }
   for (; i < length; i++) {
-    real v = LOAD_ROW(1, x, i);
+    real v = LOAD_X(1, x, mask, i);
     largest = LARGER(largest, v);
   }
   return largest;
 }
 
-static real row_sum(__global const STORE(T0) * x, int length, real largest) {
+static real row_sum(ROW_OF_X, float least, int length, real largest) {
   realv sums = 0;
   real total = 0;
   int i = 0;
-  FOR_VECTORS(i, length) sums += EXP(ROW, WIDTH, LOAD_ROW(WIDTH, x, i) - largest);
-  for (; i < length; i++) total += EXP(ROW, 1, LOAD_ROW(1, x, i) - largest);
+  FOR_VECTORS(i, length) sums += EXP(ROW, WIDTH, LOAD_X(WIDTH, x, mask, i) - largest);
+  for (; i < length; i++) total += EXP(ROW, 1, LOAD_X(1, x, mask, i) - largest);
   return total + sum_lanes(sums);
 }
 
@@ -74,21 +92,21 @@ static void row_scale(__global STORE(T3) *y, int length, __local const real *kep
 /* One row on its way through: `kept` gets its exponentials, whose sum is returned, and gives those of the row before,
  * scaled, to y_before (NULL: there is none); *next_largest becomes the maximum of the row that follows. So memory is
  * read and written while the arithmetic goes on. */
-static real row_step(__global const STORE(T0) * x, __global const STORE(T0) * next, __global STORE(T3) * y_before,
-                     int length, real largest, real factor_before, int stream, __local real *kept,
-                     real *next_largest) {
+static real row_step(ROW_OF_X, __global const STORE(T0) *next, __global const STORE(T1) *next_mask, float least,
+                     __global STORE(T3) *y_before, int length, real largest, real factor_before, int stream,
+                     __local real *kept, real *next_largest) {
   realv sums = 0, maxima = -INFINITY;
   real total = 0, rest = -INFINITY;
   int i = 0;
   FOR_VECTORS(i, length) {
-    realv e = EXP(ROW, WIDTH, LOAD_ROW(WIDTH, x, i) - largest), v = LOAD_ROW(WIDTH, next, i);
+    realv e = EXP(ROW, WIDTH, LOAD_X(WIDTH, x, mask, i) - largest), v = LOAD_X(WIDTH, next, next_mask, i);
     sums += e;
     maxima = LARGER(maxima, v);
     if (y_before) put_vector(y_before + i, LOADV(ROW, WIDTH, kept, i) * factor_before, stream);
     SAVEV(ROW, WIDTH, kept, i, e);
   }
   for (; i < length; i++) {
-    real e = EXP(ROW, 1, LOAD_ROW(1, x, i) - largest), v = LOAD_ROW(1, next, i);
+    real e = EXP(ROW, 1, LOAD_X(1, x, mask, i) - largest), v = LOAD_X(1, next, next_mask, i);
     total += e;
     rest = LARGER(rest, v);
     if (y_before) SAVE(T3, y_before, i, CONVERT(ROW, T3, kept[i] * factor_before));
@@ -99,35 +117,40 @@ static real row_step(__global const STORE(T0) * x, __global const STORE(T0) * ne
   return total + sum_lanes(sums);
 }
 
-static void rows_kept(__global const STORE(T0) * x, __global STORE(T3) * y, long rows, int length, long x_outer,
-                      long y_outer, int stream, __local real *kept) {
-  real largest = row_max(x, length), factor = 0;
-  for (long row = 0; row < rows; row++) {
-    __global const STORE(T0) *next = row + 1 < rows ? x + x_outer : x;
-    factor = FACTOR(
-        row_step(x, next, row > 0 ? y - y_outer : 0, length, largest, factor, stream, kept, &largest));
-    x = next;
-    y += y_outer;
-  }
-  row_scale(y - y_outer, length, kept, factor, stream);
-}
-
-static void row_again(__global const STORE(T0) * x, __global STORE(T3) * y, int length, int stream) {
-  real largest = row_max(x, length), factor = FACTOR(row_sum(x, length, largest));
+static void row_again(ROW_OF_X, float least, __global STORE(T3) *y, int length, int stream) {
+  real largest = row_max(x, mask, least, length), factor = FACTOR(row_sum(x, mask, least, length, largest));
   int i = 0;
-  FOR_VECTORS(i, length) put_vector(y + i, RESULT(WIDTH, LOAD_ROW(WIDTH, x, i), largest, factor), stream);
-  for (; i < length; i++) PUT(1, i, RESULT(1, LOAD_ROW(1, x, i), largest, factor));
+  FOR_VECTORS(i, length) put_vector(y + i, RESULT(WIDTH, LOAD_X(WIDTH, x, mask, i), largest, factor), stream);
+  for (; i < length; i++) PUT(1, i, RESULT(1, LOAD_X(1, x, mask, i), largest, factor));
 }
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_rows(ARGUMENTS, int rows_per_item, int keep,
                                                                           int stream, __local real *kept) {
   MOVE_TO_START
+#if MASK
+  m += m_from;
+#endif
   long row = (long)get_global_id(0) * rows_per_item, end = min(row + rows_per_item, outer);
   stream = stream && STREAMABLE(T3, y, y_outer);
-  if (keep && row < end)
-    rows_kept(x + row * x_outer, y + row * y_outer, end - row, (int)length, x_outer, y_outer, stream, kept);
-  else
-    for (; row < end; row++) row_again(x + row * x_outer, y + row * y_outer, (int)length, stream);
+  x += row * x_outer;
+  y += row * y_outer;
+  if (!keep || row >= end) {
+    for (; row < end; row++, x += x_outer, y += y_outer) row_again(x, MASK_ROW(row), least, y, (int)length, stream);
+    return;
+  }
+  __global const STORE(T1) *mask = MASK_ROW(row);
+  real largest = row_max(x, mask, least, (int)length), factor = 0;
+  for (long r = row; r < end; r++) {
+    bool last = r + 1 == end;
+    __global const STORE(T0) *next = last ? x : x + x_outer;
+    __global const STORE(T1) *next_mask = last ? mask : MASK_ROW(r + 1);
+    factor = FACTOR(row_step(x, mask, next, next_mask, least, r > row ? y - y_outer : 0, (int)length, largest, factor,
+                             stream, kept, &largest));
+    x = next;
+    mask = next_mask;
+    y += y_outer;
+  }
+  row_scale(y - y_outer, (int)length, kept, factor, stream);
 }
 
 /* `count` columns, all of them full vectors or one single column. */
@@ -163,6 +186,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_columns(ARG
   for (i += vectors * WIDTH; i < end; i++) single_column(x + i, y + i, 1, length, x_axis, y_axis);
 }
 
+#if !MASK
 /* One item takes `per_item` steps of the axis; neighbours along the inner axis if that is longer than 1. */
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_given(ARGUMENTS, int per_item) {
   MOVE_TO_START
@@ -188,6 +212,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_given(ARGUM
     }
   }
 }
+#endif
 #else
 
 /* A group is `columns` x `lanes` items, times as many rows as fit; item = (row * lanes + lane) * columns + column;
@@ -199,19 +224,24 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void softmax_group(A
   long tiles = (inner + columns - 1) / columns, o = get_group_id(0) / tiles * rows + item / (columns * lanes);
   long i = get_group_id(0) % tiles * columns + column;
   long count = i < inner && o < outer ? length : 0;
+#if MASK
+  m += m_from;
+  __global const STORE(T1) *mask = MASK_ROW(count > 0 ? o : 0);
+#endif
   x += o * x_outer + i;
   y += o * y_outer + i;
   real largest = -INFINITY, total = 0;
   for (long r = lane; r < count; r += lanes) {
-    real v = LOAD_ROW(1, x, r * x_axis);
+    real v = LOAD_X(1, x, mask, r * x_axis);
     largest = LARGER(largest, v);
   }
   largest = max_group(shared, largest, item, lane, lanes, columns);
-  for (long r = lane; r < count; r += lanes) total += EXP(ROW, 1, LOAD_ROW(1, x, r * x_axis) - largest);
+  for (long r = lane; r < count; r += lanes) total += EXP(ROW, 1, LOAD_X(1, x, mask, r * x_axis) - largest);
   real factor = FACTOR(sum_group(shared, total, item, lane, lanes, columns));
-  for (long r = lane; r < count; r += lanes) PUT(1, r * y_axis, RESULT(1, LOAD_ROW(1, x, r * x_axis), largest, factor));
+  for (long r = lane; r < count; r += lanes) PUT(1, r * y_axis, RESULT(1, LOAD_X(1, x, mask, r * x_axis), largest, factor));
 }
 
+#if !MASK
 /* One item an element of [length][inner]. */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void softmax_given_group(ARGUMENTS) {
   MOVE_TO_START
@@ -222,4 +252,5 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void softmax_given_g
   real largest = LOAD(T1, m, o * inner + i), factor = FACTOR(LOAD(T2, s, o * inner + i));
   PUT(1, o * y_outer + r * y_axis + i, RESULT(1, LOAD_ROW(1, x, o * x_outer + r * x_axis + i), largest, factor));
 }
+#endif
 #endif

@@ -1,6 +1,7 @@
 /* Softmax and normalisation through the public API: laws, views, pieces, long rows.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
+#include <pare/elementwise.h>
 #include <pare/normalise.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,10 +141,71 @@ START_TEST(norms_agree_with_each_other) {
 }
 END_TEST
 
+/* A mask of floats is added, one of bool picks x or `least`; it broadcasts along any axis, also where its rows cannot
+ * be told by three strides. */
+START_TEST(masks_broadcast_and_give_what_the_steps_give) {
+  static const int64_t shape[5] = {2, 3, 2, 4, 19};
+  static const int64_t masks[][5] = {{2, 1, 1, 1, 19}, {1, 1, 1, 4, 19}, {1, 1, 1, 1, 1},
+                                     {2, 3, 2, 4, 19}, {1, 3, 1, 4, 19}, {2, 1, 2, 1, 19}};
+  float *x = random_floats(count_of(5, shape), 21), *m = random_floats(count_of(5, shape), 22), low = -5;
+  uint8_t kept[2 * 3 * 2 * 4 * 19];
+  for (size_t i = 0; i < sizeof kept; i++) kept[i] = m[i] > -0.3F;
+  pare_tensor *a = tensor_of(PARE_F32, 5, shape, x), *y = like(a), *step = like(a),
+              *least = tensor_of(PARE_F32, 0, NULL, &low);
+  for (size_t i = 0; i < 2 * PARE__COUNT(masks); i++) {
+    const bool of_bool = i % 2;
+    pare_tensor *mask = of_bool ? tensor_of(PARE_BOOL, 5, masks[i / 2], kept) : tensor_of(PARE_F32, 5, masks[i / 2], m);
+    OK(pare_masked_softmax(a, mask, (double)low, y));
+    OK(of_bool ? pare_ternary(PARE_TERNARY_where, mask, a, least, step) : pare_binary(PARE_BINARY_add, a, mask, step));
+    OK(pare_softmax(step, -1, step));
+    float *p = floats_of(y), *q = floats_of(step);
+    for (int64_t k = 0; k < count_of(5, shape); k++) ck_assert_float_eq_tol(p[k], q[k], 1e-6);
+    free(p);
+    free(q);
+    pare_tensor_close(mask);
+  }
+  static const int64_t wide[2] = {3, 19};
+  pare_tensor *other = tensor_of(PARE_F32, 2, wide, m);
+  ck_assert_int_eq(pare_masked_softmax(a, other, 0, y), PARE_ERR_SHAPE);
+  pare_tensor *const all[] = {a, y, step, least, other};
+  for (size_t k = 0; k < PARE__COUNT(all); k++) pare_tensor_close(all[k]);
+  free(x);
+  free(m);
+}
+END_TEST
+
+START_TEST(norms_of_a_sum_are_those_of_its_steps) {
+  static const int64_t shapes[][2] = {{37, 130}, {2, 140001}};
+  for (size_t i = 0; i < 2 * PARE__COUNT(shapes); i++) {
+    const int64_t *shape = shapes[i / 2];
+    const bool rms = i % 2;
+    float *x = random_floats(count_of(2, shape), 31), *s = random_floats(count_of(2, shape), 32);
+    pare_tensor *a = tensor_of(PARE_F32, 2, shape, x), *skip = tensor_of(PARE_F32, 2, shape, s), *y = like(a),
+                *sum = like(a), *step = like(a), *alone = like(a), *scale = tensor_of(PARE_F32, 1, shape + 1, s);
+    OK(pare_binary(PARE_BINARY_add, a, skip, step));
+    OK(rms ? pare_skip_rms_norm(a, skip, 1, scale, 1e-5, y, sum)
+           : pare_skip_layer_norm(a, skip, 1, scale, scale, 1e-5, y, sum));
+    OK(rms ? pare_skip_rms_norm(a, skip, 1, scale, 1e-5, alone, NULL)
+           : pare_skip_layer_norm(a, skip, 1, scale, scale, 1e-5, alone, NULL));
+    float *t = floats_of(step), *u = floats_of(sum);
+    ck_assert_mem_eq(t, u, (size_t)count_of(2, shape) * sizeof(float));
+    OK(rms ? pare_rms_norm(step, 1, scale, 1e-5, step)
+           : pare_layer_norm(step, 1, scale, scale, 1e-5, step, NULL, NULL));
+    float *p = floats_of(y), *q = floats_of(step), *r = floats_of(alone);
+    ck_assert_mem_eq(p, q, (size_t)count_of(2, shape) * sizeof(float));
+    ck_assert_mem_eq(p, r, (size_t)count_of(2, shape) * sizeof(float));
+    pare_tensor *const all[] = {a, skip, y, sum, step, alone, scale};
+    for (size_t k = 0; k < PARE__COUNT(all); k++) pare_tensor_close(all[k]);
+    float *const data[] = {x, s, p, q, r, t, u};
+    for (size_t k = 0; k < PARE__COUNT(data); k++) free(data[k]);
+  }
+}
+END_TEST
+
 START_TEST(pieces_give_the_same_bits) {
   static const int64_t shapes[][2] = {{37, 129}, {3, 140001}};
   for (size_t s = 0; s < PARE__COUNT(shapes); s++)
-    for (int which = 0; which < 4; which++) {
+    for (int which = 0; which < 6; which++) {
       float *x = random_floats(count_of(2, shapes[s]), 9), *first = NULL;
       pare_tensor *a = tensor_of(PARE_F32, 2, shapes[s], x), *y = like(a);
       for (int n = 1; n <= 3; n++) {
@@ -151,6 +213,8 @@ START_TEST(pieces_give_the_same_bits) {
         OK(which == 0   ? pare_softmax(a, 1, y)
            : which == 1 ? pare_softmax(a, 0, y)
            : which == 2 ? pare_layer_norm(a, 1, NULL, NULL, 1e-5, y, NULL, NULL)
+           : which == 3 ? pare_masked_softmax(a, a, 0, y)
+           : which == 4 ? pare_skip_layer_norm(a, a, 1, NULL, NULL, 1e-5, y, NULL)
                         : pare_instance_norm(a, NULL, NULL, 1e-5, y));
         pare__context_split(context, 0);
         float *got = floats_of(y);
@@ -193,6 +257,8 @@ int main(void) {
   tcase_add_test(tests, softmax_along_any_axis);
   tcase_add_test(tests, long_rows_go_in_blocks);
   tcase_add_test(tests, norms_agree_with_each_other);
+  tcase_add_test(tests, masks_broadcast_and_give_what_the_steps_give);
+  tcase_add_test(tests, norms_of_a_sum_are_those_of_its_steps);
   tcase_add_test(tests, pieces_give_the_same_bits);
   tcase_add_test(tests, empty_and_scalar_rows);
   return run_tests("normalise", tests);

@@ -4,6 +4,7 @@
 #include <pare/reduce.h>
 #include <string.h>
 
+#include "graph/compose.h"
 #include "graph/operator_tables.h"
 
 /* x, and scale and bias (inputs 1 and 2, NULL if left out) in x's dtype. */
@@ -47,24 +48,42 @@ static pare_status layer_norm(pare__call *call) {
   return pare_layer_norm(x, axis, scale, bias, pare__call_get_float(call, "epsilon", 1e-5), out, mean, deviation);
 }
 
-/* com.microsoft SkipLayerNormalization: layer norm of input + skip + bias; output 3 is that sum. */
+/* The dimension at that place from the end, 1 for the last; 1 where there is none. */
+static int64_t dim_from_end(const pare__shape *shape, int place) {
+  return place > shape->rank ? 1 : shape->dim[shape->rank - place];
+}
+
+/* com.microsoft SkipLayerNormalization and SkipSimplifiedLayerNormalization (detail 1: without shift): layer norm of
+ * input + skip + bias; output 3 is that sum. */
 static pare_status skip_layer_norm(pare__call *call) {
   PARE__TRY(pare__call_check(call, 3, 5));
-  pare_tensor *x, *skip, *scale, *shift, *bias, *sum, *out;
+  pare_tensor *x, *skip, *scale, *shift = NULL, *bias, *sum = NULL, *out;
+  const bool simplified = call->node->op->detail != 0;
   PARE__TRY(pare__call_tensor(call, 0, &x));
   PARE__TRY(pare__call_tensor(call, 1, &skip));
   PARE__TRY(pare__call_tensor(call, 2, &scale));
-  const bool simplified = strcmp(call->node->op_type, "SkipSimplifiedLayerNormalization") == 0;
-  PARE__TRY(pare__call_tensor(call, simplified ? call->ninputs : 3, &shift));
+  if (!simplified) PARE__TRY(pare__call_tensor(call, 3, &shift));
   PARE__TRY(pare__call_tensor(call, simplified ? 3 : 4, &bias));
-  PARE__TRY(pare__call_output(call, 3, x->dtype, x->shape.rank, x->shape.dim, &sum));
-  PARE__TRY(pare_binary(PARE_BINARY_add, x, skip, sum));
-  if (bias) PARE__TRY(pare_binary(PARE_BINARY_add, sum, bias, sum));
-  PARE__TRY(pare__call_output(call, 0, x->dtype, x->shape.rank, x->shape.dim, &out));
+  const pare__shape *wide = x->shape.rank >= skip->shape.rank ? &x->shape : &skip->shape;
+  int64_t dim[PARE_MAX_RANK];
+  for (int d = 0; d < wide->rank; d++) { /* either may be broadcast to the other */
+    const int64_t a = dim_from_end(&x->shape, wide->rank - d), b = dim_from_end(&skip->shape, wide->rank - d);
+    dim[d] = a == 1 ? b : a;
+  }
+  PARE__TRY(pare__call_broadcast(call, x, wide->rank, dim, &x));
+  PARE__TRY(pare__call_broadcast(call, skip, wide->rank, dim, &skip));
+  if (bias) {
+    pare_tensor *biased;
+    PARE__TRY(pare__call_scratch(call, x->dtype, x->shape.rank, dim, &biased));
+    PARE__TRY(pare_binary(PARE_BINARY_add, x, bias, biased));
+    x = biased;
+  }
+  if (pare__call_wants(call, 3)) PARE__TRY(pare__call_output(call, 3, x->dtype, x->shape.rank, dim, &sum));
+  PARE__TRY(pare__call_output(call, 0, x->dtype, x->shape.rank, dim, &out));
   const double epsilon = pare__call_get_float(call, "epsilon", 1e-12);
   const int axis = x->shape.rank - 1;
-  return simplified ? pare_rms_norm(sum, axis, scale, epsilon, out)
-                    : pare_layer_norm(sum, axis, scale, shift, epsilon, out, NULL, NULL);
+  return simplified ? pare_skip_rms_norm(x, skip, axis, scale, epsilon, out, sum)
+                    : pare_skip_layer_norm(x, skip, axis, scale, shift, epsilon, out, sum);
 }
 
 static pare_status rms_norm(pare__call *call) {
@@ -246,7 +265,8 @@ const pare__operator pare__operators_normalise[] = {
     ROW("", "SimplifiedLayerNormalization", 1, rms_norm),
     ROW("com.microsoft", "SimplifiedLayerNormalization", 1, rms_norm),
     ROW("com.microsoft", "SkipLayerNormalization", 1, skip_layer_norm),
-    ROW("com.microsoft", "SkipSimplifiedLayerNormalization", 1, skip_layer_norm),
+    {"com.microsoft", "SkipSimplifiedLayerNormalization", 1, 0, PARE__ON_DEVICE, skip_layer_norm, NULL, .detail = 1,
+     .types = "floats"},
     ROW("", "BatchNormalization", 7, batch_norm),
     ROW("", "InstanceNormalization", 1, instance_norm),
     ROW("", "GroupNormalization", 18, group_norm),

@@ -26,22 +26,23 @@ static bool group_accepts(const pare_device_info *info, const pare__problem *who
 }
 
 static void push_arguments(pare__args *args, const pare__run *run) {
-  pare__row_args(args, run, 6, PARE__NORMALISE_NDIMS);
+  pare__row_args(args, run, 8, PARE__NORMALISE_NDIMS);
   pare__arg_float(args, (float)run->whole->real[0]);
   pare__arg_float(args, (float)run->whole->real[1]);
 }
 
 static void options_of(const pare__problem *whole, const char *more, char *text, size_t capacity) {
-  snprintf(text, capacity, "-DROW=%s -DRMS=%d -DSCALED=%d -DBIASED=%d -DSAVED=%d -DPER_COLUMN=%d %s",
+  snprintf(text, capacity, "-DROW=%s -DRMS=%d -DSCALED=%d -DBIASED=%d -DSAVED=%d -DPER_COLUMN=%d -DSKIP=%d %s",
            pare_dtype_name(pare__row_dtype(whole)), whole->mode & PARE__NORMALISE_RMS ? 1 : 0,
            whole->mode & PARE__NORMALISE_SCALED ? 1 : 0, whole->mode & PARE__NORMALISE_BIASED ? 1 : 0,
-           whole->mode & PARE__NORMALISE_SAVED ? 1 : 0, whole->mode & PARE__NORMALISE_PER_COLUMN ? 1 : 0, more);
+           whole->mode & PARE__NORMALISE_SAVED ? 1 : 0, whole->mode & PARE__NORMALISE_PER_COLUMN ? 1 : 0,
+           (whole->mode & PARE__NORMALISE_SKIP ? 1 : 0) + (whole->mode & PARE__NORMALISE_SUM ? 1 : 0), more);
 }
 
 static pare_status launch_items(const pare__run *run) {
   int64_t rows = run->piece->dim[PARE__NORMALISE_ROWS], length = run->piece->dim[PARE__NORMALISE_LENGTH];
   const size_t one[3] = {1, 1, 1};
-  char options[120];
+  char options[140];
   options_of(run->whole, "", options, sizeof options);
   pare__args args = {0};
   push_arguments(&args, run);
@@ -63,7 +64,7 @@ static pare_status launch_items(const pare__run *run) {
 static pare_status launch_groups(const pare__run *run) {
   int64_t rows = run->piece->dim[PARE__NORMALISE_ROWS], length = run->piece->dim[PARE__NORMALISE_LENGTH];
   int group = pare__tuned(run, "GROUP"), lanes = 1;
-  char options[120];
+  char options[140];
   options_of(run->whole, "-DWIDTH=1", options, sizeof options);
   pare__args args = {0};
   push_arguments(&args, run);
@@ -103,15 +104,20 @@ static void buffer(const pare__problem *p, unsigned i, pare__buffer_spec *out) {
   int64_t stats = !given                                 ? dim[PARE__NORMALISE_ROWS]
                   : p->mode & PARE__NORMALISE_PER_COLUMN ? dim[PARE__NORMALISE_ROW_LENGTH]
                                                          : dim[PARE__NORMALISE_PERIOD];
-  const bool present[6] = {true,
+  const bool skip = p->mode & PARE__NORMALISE_SKIP, sum = p->mode & PARE__NORMALISE_SUM;
+  const int64_t all = dim[PARE__NORMALISE_ROWS] * dim[PARE__NORMALISE_X_STRIDE];
+  const bool present[8] = {true,
                            p->mode & PARE__NORMALISE_SCALED,
                            p->mode & PARE__NORMALISE_BIASED,
                            true,
                            (given && !(p->mode & PARE__NORMALISE_RMS)) || saved,
-                           given || saved};
-  const int64_t elements[6] = {dim[PARE__NORMALISE_ROWS] * dim[PARE__NORMALISE_X_STRIDE], scales, scales,
-                               dim[PARE__NORMALISE_ROWS] * dim[PARE__NORMALISE_Y_STRIDE], stats,  stats};
-  out->role = !present[i] ? PARE__ABSENT : i == 3 || (i > 3 && saved) ? PARE__OUT : PARE__IN;
+                           given || saved,
+                           skip,
+                           sum};
+  const int64_t elements[8] = {all,   scales, scales, dim[PARE__NORMALISE_ROWS] * dim[PARE__NORMALISE_Y_STRIDE],
+                               stats, stats,  all,    all};
+  const bool result = i == 3 || i == 7 || ((i == 4 || i == 5) && saved);
+  out->role = !present[i] ? PARE__ABSENT : result ? PARE__OUT : PARE__IN;
   out->elements = elements[i];
 }
 
@@ -138,6 +144,15 @@ typedef struct row_result {
   double mean, inverse;
 } row_result;
 
+/* What is normalised: x, or its sum with skip, which is rounded to their dtype. */
+static double element(const pare__problem *p, void *const *data, size_t at) {
+  const double x = pare__load(p->dtype[0], data[0], at);
+  if (!(p->mode & PARE__NORMALISE_SKIP)) return x;
+  uint64_t rounded = 0;
+  pare__store(p->dtype[0], &rounded, 0, x + pare__load(p->dtype[6], data[6], at));
+  return pare__load(p->dtype[0], &rounded, 0);
+}
+
 static row_result statistics(const pare__problem *p, void *const *data, int64_t row, int64_t column) {
   int64_t n = p->dim[PARE__NORMALISE_LENGTH];
   bool rms = p->mode & PARE__NORMALISE_RMS;
@@ -148,9 +163,9 @@ static row_result statistics(const pare__problem *p, void *const *data, int64_t 
   }
   double mean = 0, variance = 0;
   size_t first = (size_t)(row * p->dim[PARE__NORMALISE_X_STRIDE]);
-  for (int64_t c = 0; !rms && c < n; c++) mean += pare__load(p->dtype[0], data[0], first + (size_t)c) / (double)n;
+  for (int64_t c = 0; !rms && c < n; c++) mean += element(p, data, first + (size_t)c) / (double)n;
   for (int64_t c = 0; c < n; c++) {
-    double d = pare__load(p->dtype[0], data[0], first + (size_t)c) - mean;
+    double d = element(p, data, first + (size_t)c) - mean;
     variance += d * d / (double)n;
   }
   return (row_result){mean, 1 / sqrt(variance + (float)p->real[0])};
@@ -166,7 +181,12 @@ static bool reference(const pare__problem *p, void *const *data, double *const *
       if (c == 0 || (p->mode & PARE__NORMALISE_PER_COLUMN)) s = statistics(p, data, row, c);
       size_t number = (size_t)((row % dim[PARE__NORMALISE_GROUPS] * dim[PARE__NORMALISE_ROW_LENGTH] + c) /
                                dim[PARE__NORMALISE_SEGMENT]);
-      double x = pare__load(p->dtype[0], data[0], (size_t)(row * dim[PARE__NORMALISE_X_STRIDE] + c));
+      const size_t from = (size_t)(row * dim[PARE__NORMALISE_X_STRIDE] + c);
+      const double x = element(p, data, from);
+      if (p->mode & PARE__NORMALISE_SUM) {
+        expected[7][from] = x;
+        tolerance[7][from] = pare__reference_rounding(p->dtype[0], x);
+      }
       double scale = p->mode & PARE__NORMALISE_SCALED ? pare__load(p->dtype[1], data[1], number) : 1;
       double bias = p->mode & PARE__NORMALISE_BIASED ? pare__load(p->dtype[2], data[2], number) : 0;
       double normal = (x - s.mean) * s.inverse, result = normal * scale + bias;
@@ -178,6 +198,8 @@ static bool reference(const pare__problem *p, void *const *data, double *const *
                      4 * eps * fabs(bias);
       tolerance[3][at] = isfinite(result) ? error + pare__reference_rounding(p->dtype[3], result) : 0;
     }
+    for (int64_t c = n; (p->mode & PARE__NORMALISE_SUM) && c < dim[PARE__NORMALISE_X_STRIDE]; c++)
+      tolerance[7][row * dim[PARE__NORMALISE_X_STRIDE] + c] = -1; /* between the rows anything may lie */
     if (!(p->mode & PARE__NORMALISE_SAVED)) continue;
     if (n == 0) s = (row_result){NAN, NAN};
     bool finite = isfinite(s.mean) && isfinite(s.inverse);
@@ -192,14 +214,16 @@ static bool reference(const pare__problem *p, void *const *data, double *const *
 static void work(const pare__problem *p, double *flops, double *bytes) {
   double n = (double)p->dim[PARE__NORMALISE_ROWS] * (double)p->dim[PARE__NORMALISE_LENGTH];
   *flops = 8 * n;
-  *bytes = n * (double)(pare_dtype_bytes(p->dtype[0]) + pare_dtype_bytes(p->dtype[3]));
+  const int more = (p->mode & PARE__NORMALISE_SKIP ? 1 : 0) + (p->mode & PARE__NORMALISE_SUM ? 1 : 0);
+  *bytes = n * (double)((size_t)(1 + more) * pare_dtype_bytes(p->dtype[0]) + pare_dtype_bytes(p->dtype[3]));
 }
 
 static void describe(const pare__problem *p, char *text, size_t capacity) {
-  snprintf(text, capacity, "%s%s%s%s%s%s %lldx%lld/%lld %s", p->mode & PARE__NORMALISE_RMS ? "rms" : "mean",
+  snprintf(text, capacity, "%s%s%s%s%s%s%s%s %lldx%lld/%lld %s", p->mode & PARE__NORMALISE_RMS ? "rms" : "mean",
            p->mode & PARE__NORMALISE_SCALED ? " scaled" : "", p->mode & PARE__NORMALISE_BIASED ? " biased" : "",
            p->mode & PARE__NORMALISE_SAVED ? " saved" : "", p->mode & PARE__NORMALISE_GIVEN ? " given" : "",
-           p->mode & PARE__NORMALISE_PER_COLUMN ? " per column" : "", (long long)p->dim[PARE__NORMALISE_ROWS],
+           p->mode & PARE__NORMALISE_PER_COLUMN ? " per column" : "", p->mode & PARE__NORMALISE_SKIP ? " skip" : "",
+           p->mode & PARE__NORMALISE_SUM ? " sum" : "", (long long)p->dim[PARE__NORMALISE_ROWS],
            (long long)p->dim[PARE__NORMALISE_LENGTH], (long long)p->dim[PARE__NORMALISE_SEGMENT],
            pare_dtype_name(p->dtype[0]));
 }
@@ -220,6 +244,8 @@ enum { BOTH = PARE__NORMALISE_SCALED | PARE__NORMALISE_BIASED };
 static const int modes[] = {BOTH,
                             PARE__NORMALISE_RMS | PARE__NORMALISE_SCALED,
                             BOTH | PARE__NORMALISE_GIVEN,
+                            BOTH | PARE__NORMALISE_SKIP,
+                            PARE__NORMALISE_RMS | PARE__NORMALISE_SCALED | PARE__NORMALISE_SKIP | PARE__NORMALISE_SUM,
                             0,
                             BOTH | PARE__NORMALISE_SAVED,
                             BOTH | PARE__NORMALISE_GIVEN | PARE__NORMALISE_PER_COLUMN,
@@ -234,7 +260,7 @@ static void make_problem(int mode, pare_dtype dtype, const shape *s, pare__probl
   out->mode = mode;
   out->real[0] = 1e-5;
   out->real[1] = 0.5;
-  for (unsigned i = 0; i < 4; i++) out->dtype[i] = dtype;
+  for (unsigned i = 0; i < 8; i++) out->dtype[i] = dtype;
   out->dtype[4] = out->dtype[5] = pare__row_dtype(out);
 }
 
@@ -242,7 +268,7 @@ static bool problem(pare__case_set set, const pare_device_info *info, unsigned i
   bool test = set == PARE__CASES_TEST, bench = set == PARE__CASES_BENCH;
   const shape *shapes = test ? test_shapes : bench ? bench_shapes : selftest_shapes;
   unsigned nshapes = test ? PARE__COUNT(test_shapes) : bench ? PARE__COUNT(bench_shapes) : PARE__COUNT(selftest_shapes);
-  unsigned nmodes = test ? PARE__COUNT(modes) : bench ? 2 : 3;
+  unsigned nmodes = test ? PARE__COUNT(modes) : bench ? 2 : 5;
   pare__row_case found;
   if (!pare__row_case_at(set, info, index, nshapes, nmodes, &found)) return false;
   make_problem(modes[found.mode], found.dtype, &shapes[found.shape], out);
@@ -252,7 +278,7 @@ static bool problem(pare__case_set set, const pare_device_info *info, unsigned i
 const pare__family pare__family_normalise = {
     .name = "normalise",
     .what = "layer, RMS, group, instance and batch norm",
-    .nbuffers = 6,
+    .nbuffers = 8,
     .variants = variants,
     .problem = problem,
     .buffer = buffer,

@@ -26,8 +26,14 @@ static bool group_accepts(const pare_device_info *info, const pare__problem *who
 }
 
 static void options_of(const pare__problem *whole, const char *more, char *text, size_t capacity) {
-  snprintf(text, capacity, "-DROW=%s -DLOGARITHM=%d %s", pare_dtype_name(pare__row_dtype(whole)),
-           whole->mode & PARE__SOFTMAX_LOG, more);
+  const int mask = !(whole->mode & PARE__SOFTMAX_MASKED) ? 0 : whole->dtype[1] == PARE_BOOL ? 2 : 1;
+  snprintf(text, capacity, "-DROW=%s -DLOGARITHM=%d -DMASK=%d %s", pare_dtype_name(pare__row_dtype(whole)),
+           whole->mode & PARE__SOFTMAX_LOG, mask, more);
+}
+
+static void push_arguments(pare__args *args, const pare__run *run) {
+  pare__row_args(args, run, 4, PARE__SOFTMAX_NDIMS);
+  pare__arg_float(args, (float)run->whole->real[0]);
 }
 
 static pare_status launch_items(const pare__run *run) {
@@ -37,7 +43,7 @@ static pare_status launch_items(const pare__run *run) {
   char options[80];
   options_of(run->whole, "", options, sizeof options);
   pare__args args = {0};
-  pare__row_args(&args, run, 4, PARE__SOFTMAX_NDIMS);
+  push_arguments(&args, run);
   if (run->whole->mode & PARE__SOFTMAX_GIVEN) {
     int64_t per_item = PARE__MAX(1, 4096 / inner);
     pare__arg_int(&args, (int32_t)per_item);
@@ -73,7 +79,7 @@ static pare_status launch_groups(const pare__run *run) {
   char options[80];
   options_of(run->whole, "-DWIDTH=1", options, sizeof options);
   pare__args args = {0};
-  pare__row_args(&args, run, 4, PARE__SOFTMAX_NDIMS);
+  push_arguments(&args, run);
   if (run->whole->mode & PARE__SOFTMAX_GIVEN) {
     int64_t elements = dim[PARE__SOFTMAX_LENGTH] * dim[PARE__SOFTMAX_INNER];
     const size_t global[2] = {(size_t)pare__round_up(elements, group), (size_t)dim[PARE__SOFTMAX_OUTER]},
@@ -110,13 +116,22 @@ static const pare__variant variants[] = {
 
 /* ---- problems ---- */
 
+/* Where the mask's row for a row of x begins. */
+static int64_t mask_row(const pare__problem *p, int64_t row) {
+  const int64_t *dim = p->dim, middle = dim[PARE__SOFTMAX_MIDDLE_ROWS], inner = dim[PARE__SOFTMAX_INNER_ROWS];
+  return row / (middle * inner) * dim[PARE__SOFTMAX_MASK_OUTER] +
+         row / inner % middle * dim[PARE__SOFTMAX_MASK_MIDDLE] + row % inner * dim[PARE__SOFTMAX_MASK_INNER];
+}
+
 static void buffer(const pare__problem *p, unsigned i, pare__buffer_spec *out) {
   static const pare__role role[4] = {PARE__IN, PARE__IN, PARE__IN, PARE__OUT};
-  bool stats = i == 1 || i == 2;
-  out->role = stats && !(p->mode & PARE__SOFTMAX_GIVEN) ? PARE__ABSENT : role[i];
+  const bool stats = i == 1 || i == 2, masked = (p->mode & PARE__SOFTMAX_MASKED) && i == 1;
+  out->role = stats && !masked && !(p->mode & PARE__SOFTMAX_GIVEN) ? PARE__ABSENT : role[i];
   out->elements =
       p->dim[PARE__SOFTMAX_OUTER] *
       (stats ? p->dim[PARE__SOFTMAX_INNER] : p->dim[i == 0 ? PARE__SOFTMAX_X_OUTER : PARE__SOFTMAX_Y_OUTER]);
+  if (masked) out->elements = mask_row(p, p->dim[PARE__SOFTMAX_OUTER] - 1) + p->dim[PARE__SOFTMAX_LENGTH];
+  if (masked && p->dim[PARE__SOFTMAX_OUTER] == 0) out->elements = 0;
 }
 
 static void generate(const pare__problem *p, unsigned i, uint64_t seed, void *data) {
@@ -124,8 +139,13 @@ static void generate(const pare__problem *p, unsigned i, uint64_t seed, void *da
   pare__buffer_spec spec;
   buffer(p, i, &spec);
   uint64_t state = seed * 4 + i;
+  const bool masks = i == 1 && (p->mode & PARE__SOFTMAX_MASKED);
   for (int64_t k = 0; k < spec.elements; k++) {
     double u = pare__reference_uniform(&state);
+    if (masks) {
+      pare__store(p->dtype[i], data, (size_t)k, p->dtype[i] == PARE_BOOL ? u > -0.5 : u < -0.7 ? -INFINITY : u);
+      continue;
+    }
     pare__store(p->dtype[i], data, (size_t)k, i == 0 ? 10 * u : i == 1 ? 10 + u : 2 + u);
   }
   int64_t rows = p->dim[PARE__SOFTMAX_OUTER], length = p->dim[PARE__SOFTMAX_LENGTH],
@@ -140,6 +160,14 @@ static void generate(const pare__problem *p, unsigned i, uint64_t seed, void *da
   }
 }
 
+/* Element r of the row that begins at x, as the mask leaves it; k is the row's number. */
+static double element(const pare__problem *p, void *const *data, size_t x, int64_t k, int64_t r) {
+  const double v = pare__load(p->dtype[0], data[0], x + (size_t)(r * p->dim[PARE__SOFTMAX_X_AXIS]));
+  if (!(p->mode & PARE__SOFTMAX_MASKED)) return v;
+  const double mask = pare__load(p->dtype[1], data[1], (size_t)(mask_row(p, k) + r));
+  return p->dtype[1] == PARE_BOOL ? (mask != 0 ? v : (float)p->real[0]) : v + mask;
+}
+
 static bool reference(const pare__problem *p, void *const *data, double *const *expected, double *const *tolerance) {
   const int64_t *dim = p->dim;
   int64_t length = dim[PARE__SOFTMAX_LENGTH], inner = dim[PARE__SOFTMAX_INNER];
@@ -149,11 +177,10 @@ static bool reference(const pare__problem *p, void *const *data, double *const *
            y = (size_t)(k / inner * dim[PARE__SOFTMAX_Y_OUTER] + k % inner);
     double m = -INFINITY, s = 0;
     for (int64_t r = 0; r < length; r++) {
-      double v = pare__load(p->dtype[0], data[0], x + (size_t)(r * dim[PARE__SOFTMAX_X_AXIS]));
+      double v = element(p, data, x, k, r);
       m = v > m || isnan(v) ? v : m;
     }
-    for (int64_t r = 0; r < length; r++)
-      s += exp(pare__load(p->dtype[0], data[0], x + (size_t)(r * dim[PARE__SOFTMAX_X_AXIS])) - m);
+    for (int64_t r = 0; r < length; r++) s += exp(element(p, data, x, k, r) - m);
     if (p->mode & PARE__SOFTMAX_GIVEN) {
       m = pare__load(p->dtype[1], data[1], (size_t)k);
       s = pare__load(p->dtype[2], data[2], (size_t)k);
@@ -161,7 +188,7 @@ static bool reference(const pare__problem *p, void *const *data, double *const *
     /* the rounding of x - m, the sum and the exponential */
     double relative = eps * ((double)length / (inner == 1 ? 4 : 1) + 48);
     for (int64_t r = 0; r < length; r++) {
-      double v = pare__load(p->dtype[0], data[0], x + (size_t)(r * dim[PARE__SOFTMAX_X_AXIS])) - m;
+      double v = element(p, data, x, k, r) - m;
       size_t at = y + (size_t)(r * dim[PARE__SOFTMAX_Y_AXIS]);
       double result = p->mode & PARE__SOFTMAX_LOG ? v - log(s) : exp(v) / s;
       expected[3][at] = pare__reference_overflow(p->dtype[3], result);
@@ -185,10 +212,13 @@ static void work(const pare__problem *p, double *flops, double *bytes) {
 }
 
 static void describe(const pare__problem *p, char *text, size_t capacity) {
-  snprintf(text, capacity, "%ssoftmax%s %lldx%lldx%lld %s", p->mode & PARE__SOFTMAX_LOG ? "log-" : "",
-           p->mode & PARE__SOFTMAX_GIVEN ? " given sums" : "", (long long)p->dim[PARE__SOFTMAX_OUTER],
-           (long long)p->dim[PARE__SOFTMAX_LENGTH], (long long)p->dim[PARE__SOFTMAX_INNER],
-           pare_dtype_name(p->dtype[0]));
+  snprintf(text, capacity, "%ssoftmax%s%s %lldx%lldx%lld %s", p->mode & PARE__SOFTMAX_LOG ? "log-" : "",
+           p->mode & PARE__SOFTMAX_GIVEN ? " given sums" : "",
+           !(p->mode & PARE__SOFTMAX_MASKED) ? ""
+           : p->dtype[1] == PARE_BOOL        ? " where a mask is true"
+                                             : " plus a mask",
+           (long long)p->dim[PARE__SOFTMAX_OUTER], (long long)p->dim[PARE__SOFTMAX_LENGTH],
+           (long long)p->dim[PARE__SOFTMAX_INNER], pare_dtype_name(p->dtype[0]));
 }
 
 static void shape_class(const pare__problem *p, char *text, size_t capacity) {
@@ -204,27 +234,38 @@ static const shape test_shapes[] = {{0, 5, 1, 0},     {3, 0, 1, 0},     {1, 1, 1
                                     {2, 131, 257, 2}, {1, 2, 8, 0}};
 static const shape bench_shapes[] = {{4096, 1024, 1, 0}, {65536, 64, 1, 0}, {64, 65536, 1, 0}, {16, 512, 512, 0}};
 
-static void make_problem(int mode, pare_dtype dtype, const shape *s, pare__problem *out) {
-  int64_t axis = s->inner == 1 ? 1 : s->inner + s->gap;
-  const int64_t dims[] = {s->outer, s->length, s->inner, s->length * axis + s->gap, axis, s->length * s->inner,
-                          s->inner};
+enum { LOG = PARE__SOFTMAX_LOG, GIVEN = PARE__SOFTMAX_GIVEN, MASKED = PARE__SOFTMAX_MASKED };
+static const struct kind {
+  int mode;
+  bool of_bool; /* the mask */
+} kinds[] = {{0, false},     {LOG, false},         {GIVEN, false},       {MASKED, false},
+             {MASKED, true}, {LOG | GIVEN, false}, {LOG | MASKED, false}};
+
+/* A mask broadcasts along the middle of three dimensions of rows. */
+static void make_problem(const struct kind *kind, pare_dtype dtype, const shape *s, pare__problem *out) {
+  const bool masked = kind->mode & MASKED;
+  const int64_t inner = masked ? 1 : s->inner, axis = inner == 1 ? 1 : inner + s->gap, mask = s->length + 1;
+  const int64_t dims[] = {
+      s->outer, s->length, inner, s->length * axis + s->gap, axis, s->length * inner, inner, 3 * mask, 0, mask,
+      2,        3,         0};
   for (unsigned i = 0; i < PARE__COUNT(dims); i++) out->dim[i] = dims[i];
-  out->mode = mode;
+  out->mode = kind->mode;
+  out->real[0] = -3;
   out->dtype[0] = out->dtype[3] = dtype;
   out->dtype[1] = out->dtype[2] = pare__row_dtype(out);
+  if (masked) out->dtype[1] = kind->of_bool ? PARE_BOOL : dtype;
 }
 
 static bool problem(pare__case_set set, const pare_device_info *info, unsigned index, pare__problem *out) {
-  const shape *shapes = set == PARE__CASES_TEST    ? test_shapes
-                        : set == PARE__CASES_BENCH ? bench_shapes
-                                                   : selftest_shapes;
-  unsigned nshapes = set == PARE__CASES_TEST    ? PARE__COUNT(test_shapes)
-                     : set == PARE__CASES_BENCH ? PARE__COUNT(bench_shapes)
-                                                : PARE__COUNT(selftest_shapes);
-  unsigned nmodes = set == PARE__CASES_TEST ? 4 : set == PARE__CASES_BENCH ? 1 : 3;
+  const struct {
+    const shape *shapes;
+    unsigned nshapes, nkinds;
+  } sets[] = {[PARE__CASES_SELFTEST] = {selftest_shapes, PARE__COUNT(selftest_shapes), 5},
+              [PARE__CASES_TEST] = {test_shapes, PARE__COUNT(test_shapes), PARE__COUNT(kinds)},
+              [PARE__CASES_BENCH] = {bench_shapes, PARE__COUNT(bench_shapes), 1}};
   pare__row_case found;
-  if (!pare__row_case_at(set, info, index, nshapes, nmodes, &found)) return false;
-  make_problem((int)found.mode, found.dtype, &shapes[found.shape], out);
+  if (!pare__row_case_at(set, info, index, sets[set].nshapes, sets[set].nkinds, &found)) return false;
+  make_problem(&kinds[found.mode], found.dtype, &sets[set].shapes[found.shape], out);
   return true;
 }
 

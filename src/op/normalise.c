@@ -2,6 +2,7 @@
  *
  * Rows that are too long for one item (or for staging) get their mean and their sum of squared distances by reductions
  * in blocks, and a second pass over the elements. */
+#include <pare/elementwise.h>
 #include <pare/normalise.h>
 #include <string.h>
 
@@ -15,7 +16,7 @@ typedef struct normalise_params {
   bool along_rows; /* the split axis is the row's, not the rows' */
 } normalise_params;
 
-enum { X, SCALE, BIAS, Y, MEAN, SPREAD, NBUFFERS };
+enum { X, SCALE, BIAS, Y, MEAN, SPREAD, SKIP, SUM, NBUFFERS };
 
 /* What is to be done to contiguous x, seen as rows. */
 typedef struct job {
@@ -72,7 +73,8 @@ static pare_status submit(const job *j) {
   for (int i = 0; i < NBUFFERS; i++) {
     if (!j->tensor[i]) continue;
     params.whole.dtype[i] = j->tensor[i]->dtype;
-    bool rows = i == X || i == Y, result = i == Y || (i >= MEAN && saved);
+    const bool rows = i == X || i == Y || i >= SKIP;
+    const bool result = i == Y || i == SUM || ((i == MEAN || i == SPREAD) && saved);
     seen[i] = rows ? seen_as_rows(j->tensor[i], j->rows, j->length)
                    : seen_as_rows(j->tensor[i], pare__shape_elements(&j->tensor[i]->shape), 1);
     task.access[i] = (pare__access){&seen[i], result ? PARE__WRITE : PARE__READ,
@@ -110,41 +112,55 @@ static pare_status submit_long(job j) {
   return status;
 }
 
+/* Where the results of a job go; NULL: not wanted. */
+typedef struct results {
+  pare_tensor *out, *mean, *inverse, *sum;
+} results;
+
+/* A result that is written whether it is wanted or not. */
+static pare_status begin_statistics(const job *j, pare_tensor *wanted, const char *what, pare_tensor **out) {
+  if (wanted) return pare__result_begin(wanted, out);
+  const pare_tensor *x = j->tensor[X];
+  return pare__tensor_scratch(x->context, pare__reduce_partial(PARE__REDUCE_SUM, x->dtype), 1, &j->rows, what, out);
+}
+
+static pare_status end(pare_status status, pare_tensor *wanted, pare_tensor *result) {
+  if (wanted) return pare__result_end(status, wanted, result);
+  pare_tensor_close(result);
+  return status;
+}
+
 /* Makes what is read contiguous and what is written too, runs the job, and lets go of the copies. */
-static pare_status run_job(job j, pare_tensor *out, pare_tensor *mean_out, pare_tensor *inverse_out) {
-  pare_tensor *held[NBUFFERS] = {NULL}, *result = NULL, *mean = NULL, *inverse = NULL;
-  bool given = j.mode & PARE__NORMALISE_GIVEN;
+static pare_status run_job(job j, const results *to) {
+  pare_tensor *held[NBUFFERS] = {NULL}, *result = NULL, *mean = NULL, *inverse = NULL, *sum = NULL;
+  const bool given = j.mode & PARE__NORMALISE_GIVEN, saved = !given && (to->mean || to->inverse);
+  /* saved statistics come of whole rows only */
+  const bool is_long = !given && j.length > LONGEST_ROW && !saved;
   pare_status status = PARE_OK;
   for (int i = 0; status == PARE_OK && i < NBUFFERS; i++)
     if (j.tensor[i]) {
       status = pare__contiguous(j.tensor[i], &held[i]);
       j.tensor[i] = held[i];
     }
-  if (status == PARE_OK) status = pare__result_begin(out, &result);
-  if (status == PARE_OK && mean_out) status = pare__result_begin(mean_out, &mean);
-  if (status == PARE_OK && inverse_out) status = pare__result_begin(inverse_out, &inverse);
+  if (status == PARE_OK) status = pare__result_begin(to->out, &result);
+  if (status == PARE_OK && saved) status = begin_statistics(&j, to->mean, "means of a norm", &mean);
+  if (status == PARE_OK && saved) status = begin_statistics(&j, to->inverse, "deviations of a norm", &inverse);
+  if (status == PARE_OK && to->sum) status = pare__result_begin(to->sum, &sum);
   j.tensor[Y] = result;
-  bool is_long =
-      !given && j.length > LONGEST_ROW && !mean_out && !inverse_out; /* saved statistics come of whole rows only */
-  if (status == PARE_OK && !given && !is_long && (mean_out || inverse_out)) {
+  if (sum) {
+    j.mode |= PARE__NORMALISE_SUM;
+    j.tensor[SUM] = sum;
+  }
+  if (saved) {
     j.mode |= PARE__NORMALISE_SAVED;
-    pare_dtype partial = pare__reduce_partial(PARE__REDUCE_SUM, j.tensor[X]->dtype);
-    if (!mean) status = pare__tensor_scratch(out->context, partial, 1, &j.rows, "means of a norm", &mean);
-    if (status == PARE_OK && !inverse)
-      status = pare__tensor_scratch(out->context, partial, 1, &j.rows, "deviations of a norm", &inverse);
     j.tensor[MEAN] = mean;
     j.tensor[SPREAD] = inverse;
   }
   if (status == PARE_OK) status = is_long ? submit_long(j) : submit(&j);
-  status = pare__result_end(status, out, result);
-  if (mean_out)
-    status = pare__result_end(status, mean_out, mean);
-  else
-    pare_tensor_close(mean);
-  if (inverse_out)
-    status = pare__result_end(status, inverse_out, inverse);
-  else
-    pare_tensor_close(inverse);
+  status = pare__result_end(status, to->out, result);
+  status = end(status, to->mean, mean);
+  status = end(status, to->inverse, inverse);
+  status = end(status, to->sum, sum);
   for (int i = 0; i < NBUFFERS; i++) pare_tensor_close(held[i]);
   return status;
 }
@@ -183,29 +199,69 @@ static pare_status check_statistics(const char *function, const char *name, pare
   return pare__check_shape(function, name, statistics, x->shape.rank, dim);
 }
 
-static pare_status norm_from(const char *function, int mode, pare_tensor *x, int axis, pare_tensor *scale,
-                             pare_tensor *bias, double epsilon, pare_tensor *out, pare_tensor *mean,
-                             pare_tensor *inverse) {
-  PARE__TRY(pare__check_call(function, out, PARE__NAMED(x), PARE__OPTIONAL(scale), PARE__OPTIONAL(bias)));
-  PARE__TRY(check_x(function, x, out));
+static pare_status check_sum(const char *function, pare_tensor *sum, const pare_tensor *x) {
+  if (!sum) return PARE_OK;
+  PARE__TRY(pare__check_output(function, "sum", sum, x));
+  PARE__TRY(pare__check_same_dtype(function, "x", x, "sum", sum));
+  return pare__check_shape(function, "sum", sum, x->shape.rank, x->shape.dim);
+}
+
+static pare_status norm_from(const char *function, int mode, pare_tensor *x, pare_tensor *skip, int axis,
+                             pare_tensor *scale, pare_tensor *bias, double epsilon, const results *to) {
+  PARE__TRY(check_x(function, x, to->out));
   PARE__TRY(pare__axis(function, axis, x->shape.rank, &axis));
   int64_t rows = 1, length = 1;
   for (int d = 0; d < x->shape.rank; d++) *(d < axis ? &rows : &length) *= x->shape.dim[d];
   PARE__TRY(check_parameter(function, "scale", scale, x, length));
   PARE__TRY(check_parameter(function, "bias", bias, x, length));
-  PARE__TRY(check_statistics(function, "mean", mean, x, axis));
-  PARE__TRY(check_statistics(function, "inverse_deviation", inverse, x, axis));
+  PARE__TRY(check_statistics(function, "mean", to->mean, x, axis));
+  PARE__TRY(check_statistics(function, "inverse_deviation", to->inverse, x, axis));
   job j = {mode | mode_of(scale, bias), rows, length, 1, 1, PARE__MAX(rows, 1), epsilon, 1, {x, scale, bias}};
-  return run_job(j, out, mean, inverse);
+  if (!skip) return run_job(j, to);
+  PARE__TRY(pare__check_same_dtype(function, "x", x, "skip", skip));
+  PARE__TRY(pare__check_shape(function, "skip", skip, x->shape.rank, x->shape.dim));
+  j.mode |= PARE__NORMALISE_SKIP;
+  j.tensor[SKIP] = skip;
+  if (length <= LONGEST_ROW) return run_job(j, to);
+  pare_tensor *sum = NULL;
+  PARE__TRY(to->sum ? pare__tensor_handle(to->sum, &sum)
+                    : pare__tensor_scratch(x->context, x->dtype, x->shape.rank, x->shape.dim, "a sum", &sum));
+  pare_status status = pare_binary(PARE_BINARY_add, x, skip, sum);
+  if (status == PARE_OK)
+    status = norm_from(function, mode, sum, NULL, axis, scale, bias, epsilon, &(results){.out = to->out});
+  pare_tensor_close(sum);
+  return status;
 }
 
 pare_status pare_layer_norm(pare_tensor *x, int axis, pare_tensor *scale, pare_tensor *bias, double epsilon,
                             pare_tensor *out, pare_tensor *mean, pare_tensor *inverse_deviation) {
-  return norm_from("pare_layer_norm", 0, x, axis, scale, bias, epsilon, out, mean, inverse_deviation);
+  static const char function[] = "pare_layer_norm";
+  PARE__TRY(pare__check_call(function, out, PARE__NAMED(x), PARE__OPTIONAL(scale), PARE__OPTIONAL(bias)));
+  return norm_from(function, 0, x, NULL, axis, scale, bias, epsilon, &(results){out, mean, inverse_deviation, NULL});
 }
 
 pare_status pare_rms_norm(pare_tensor *x, int axis, pare_tensor *scale, double epsilon, pare_tensor *out) {
-  return norm_from("pare_rms_norm", PARE__NORMALISE_RMS, x, axis, scale, NULL, epsilon, out, NULL, NULL);
+  static const char function[] = "pare_rms_norm";
+  PARE__TRY(pare__check_call(function, out, PARE__NAMED(x), PARE__OPTIONAL(scale)));
+  return norm_from(function, PARE__NORMALISE_RMS, x, NULL, axis, scale, NULL, epsilon, &(results){.out = out});
+}
+
+pare_status pare_skip_layer_norm(pare_tensor *x, pare_tensor *skip, int axis, pare_tensor *scale, pare_tensor *bias,
+                                 double epsilon, pare_tensor *out, pare_tensor *sum) {
+  static const char function[] = "pare_skip_layer_norm";
+  PARE__TRY(
+      pare__check_call(function, out, PARE__NAMED(x), PARE__NAMED(skip), PARE__OPTIONAL(scale), PARE__OPTIONAL(bias)));
+  PARE__TRY(check_sum(function, sum, x));
+  return norm_from(function, 0, x, skip, axis, scale, bias, epsilon, &(results){out, NULL, NULL, sum});
+}
+
+pare_status pare_skip_rms_norm(pare_tensor *x, pare_tensor *skip, int axis, pare_tensor *scale, double epsilon,
+                               pare_tensor *out, pare_tensor *sum) {
+  static const char function[] = "pare_skip_rms_norm";
+  PARE__TRY(pare__check_call(function, out, PARE__NAMED(x), PARE__NAMED(skip), PARE__OPTIONAL(scale)));
+  PARE__TRY(check_sum(function, sum, x));
+  return norm_from(function, PARE__NORMALISE_RMS, x, skip, axis, scale, NULL, epsilon,
+                   &(results){out, NULL, NULL, sum});
 }
 
 /* [N, C, ...]: what stands behind a channel. */
@@ -231,7 +287,7 @@ static pare_status group_norm(const char *function, pare_tensor *x, int64_t grou
   int64_t rows = x->shape.dim[0] * groups;
   job j = {mode_of(scale, bias), rows, channels / groups * spatial, spatial, groups, rows, epsilon, 1,
            {x, scale, bias}};
-  return run_job(j, out, NULL, NULL);
+  return run_job(j, &(results){.out = out});
 }
 
 pare_status pare_group_norm(pare_tensor *x, int64_t groups, pare_tensor *scale, pare_tensor *bias, double epsilon,
@@ -264,5 +320,5 @@ pare_status pare_batch_norm(pare_tensor *x, pare_tensor *scale, pare_tensor *bia
   if (spatial == 1)
     j = (job){mode | PARE__NORMALISE_PER_COLUMN,     batch, channels, 1, 1, 1, epsilon, 1,
               {x, scale, bias, NULL, mean, variance}};
-  return run_job(j, out, NULL, NULL);
+  return run_job(j, &(results){.out = out});
 }
