@@ -173,11 +173,32 @@ static int step_length(long left, ulong address) {
   return (int)min(left, (long)N);
 }
 
+#define LINE(T, p, o, step) ((step)[0] == 0 ? (VALUEV(T, N))(LOAD(T, p, o)) : LOADV(T, N, p, o))
+
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void rows(PARAMETERS) {
   UNPACK
   long begin = (long)get_global_id(0) * chunk, end = min(begin + chunk, count);
   LOCATE(begin);
   while (begin < end) {
+#if STREAM != 2
+    if (dim[0] == N && rank > 1 && position[0] == 0 && end - begin >= N) { /* rows of one vector: the next dimension */
+      const long lines = min(dim[1] - position[1], (end - begin) / N);
+      for (long l = 0; l < lines; l++) {
+        VALUEV(T0, N) va = LINE(T0, a, oa + l * step_a[1], step_a);
+        IF_B(VALUEV(T1, N) vb = LINE(T1, b, ob + l * step_b[1], step_b);)
+        IF_C(VALUEV(T2, N) vc = LINE(T2, c, oc + l * step_c[1], step_c);)
+        SAVEV(T3, N, y, oy + l * step_y[1], COMPUTE(va, vb, vc));
+      }
+      begin += lines * N;
+      position[1] += lines - 1;
+      oa += (lines - 1) * step_a[1];
+      IF_B(ob += (lines - 1) * step_b[1];)
+      IF_C(oc += (lines - 1) * step_c[1];)
+      oy += (lines - 1) * step_y[1];
+      ADVANCE(1)
+      continue;
+    }
+#endif
     long run = min(dim[0] - position[0], end - begin);
     int used;
     for (long k = 0; k < run; k += used) {

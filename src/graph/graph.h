@@ -88,6 +88,7 @@ struct pare__network {
   size_t nvalues, values_capacity;
   pare__value *value;
   pare__graph graph;
+  int64_t channel_block; /* channels of a block that the device's convolutions want; 0: none */
 };
 
 /* Takes the model over, also when it fails. Local functions are inlined. Every operator that pare does not have is
@@ -98,6 +99,8 @@ void pare__network_close(pare__network *network);
 /* ---- for import and passes ---- */
 
 pare_status pare__network_add_value(pare__network *network, const char *name, int32_t *out);
+/* A value without a name that is constant; takes the reference over, also if it fails. */
+pare_status pare__network_add_constant(pare__network *network, pare__content *content, int32_t *out);
 /* A node with room for so many inputs and outputs, all PARE__NO_VALUE; not yet in a graph. */
 pare_status pare__node_create(pare__network *network, const char *domain, const char *op_type, int64_t opset,
                               unsigned ninputs, unsigned noutputs, pare__node *out);

@@ -5,6 +5,7 @@
 
 #include "graph/pass.h"
 #include "graph/run.h"
+#include "op/convolve.h"
 
 static void close_prepared(pare__graph *graph) {
   for (size_t i = 0; i < graph->nnodes; i++) {
@@ -30,6 +31,7 @@ static pare_status load(pare_model *model, const char *path) {
   pare__onnx_model *onnx;
   PARE__TRY(pare__onnx_open(path, &onnx));
   PARE__TRY(pare__network_open(onnx, &model->network));
+  model->network->channel_block = pare__convolution_prefers_blocks(model->context);
   size_t had = 0;
   PARE__TRY(grow_constants(model, &had));
   PARE__TRY(pare__model_fold(model));

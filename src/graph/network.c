@@ -22,6 +22,20 @@ pare_status pare__network_add_value(pare__network *network, const char *name, in
   return PARE_OK;
 }
 
+pare_status pare__network_add_constant(pare__network *network, pare__content *content, int32_t *out) {
+  const pare_status status = pare__network_add_value(network, "", out);
+  if (status != PARE_OK) {
+    pare__content_release(content);
+    return status;
+  }
+  pare__value *value = &network->value[*out];
+  value->constant = content;
+  value->onnx_dtype = pare__onnx_dtype_from_pare(content->dtype);
+  value->rank = content->shape.rank;
+  memcpy(value->dim, content->shape.dim, sizeof value->dim);
+  return PARE_OK;
+}
+
 static pare_status allocate_ids(pare__network *network, unsigned count, int32_t **out) {
   void *ids;
   PARE__TRY(pare__onnx_allocate(network->onnx->source, PARE__MAX(count, 1U) * sizeof **out, &ids));

@@ -19,6 +19,7 @@
   X(index) \
   X(control) \
   X(convolution) \
+  X(layout) \
   X(transposed) \
   X(pool) \
   X(resample) \

@@ -31,7 +31,9 @@ static pare_status read_options(const pare__call *call, const pare__shape *w, pa
 static pare_status size_result(const pare__call *call, const pare_tensor *x, const pare__shape *w,
                                pare__window_plan *plan, pare_convolution_options *options, int64_t *y) {
   char x_text[PARE__SHAPE_TEXT], w_text[PARE__SHAPE_TEXT];
-  if (x->shape.rank != w->rank || x->shape.dim[1] != w->dim[1] * options->groups)
+  const int64_t channels = w->dim[1] * options->groups,
+                block = options->x_blocked ? x->shape.dim[x->shape.rank - 1] : 1;
+  if (x->shape.rank != w->rank + options->x_blocked || x->shape.dim[1] != pare__div_up(channels, block))
     return pare__call_fail(call, PARE_ERR_SHAPE, "x has shape %s, the weights %s, in %lld groups: the channels differ",
                            pare__shape_text(x->shape.rank, x->shape.dim, x_text, sizeof x_text),
                            pare__shape_text(w->rank, w->dim, w_text, sizeof w_text), (long long)options->groups);
@@ -144,17 +146,24 @@ static pare_status conv(pare__call *call) {
   PARE__TRY(pare__call_tensor(call, 2, &bias));
   PARE__TRY(pare__call_tensor(call, 3, &residual));
   PARE__TRY(read_options(call, w_shape, &plan, &options));
+  options.x_blocked = pare__call_get_int(call, "x_blocked", 0) != 0;
+  options.y_blocked = pare__call_get_int(call, "y_blocked", 0) != 0;
   PARE__TRY(size_result(call, x, w_shape, &plan, &options, dim));
   PARE__TRY(read_activation(call, &activation));
-  const bool broadcast = residual && (residual->shape.rank != x->shape.rank ||
-                                      memcmp(residual->shape.dim, dim, (size_t)x->shape.rank * sizeof *dim) != 0);
+  const int rank = w_shape->rank + options.y_blocked;
+  if (options.y_blocked) {
+    dim[rank - 1] = pare_convolution_block(call->context, x->dtype);
+    dim[1] = pare__div_up(dim[1], dim[rank - 1]);
+  }
+  const bool broadcast =
+      residual && (residual->shape.rank != rank || memcmp(residual->shape.dim, dim, (size_t)rank * sizeof *dim) != 0);
   if (!broadcast) {
     options.activation = activation.activation;
     options.clip_low = activation.p;
     options.clip_high = activation.q;
-    PARE__TRY(pare__call_output(call, 0, x->dtype, x->shape.rank, dim, &y));
+    PARE__TRY(pare__call_output(call, 0, x->dtype, rank, dim, &y));
   } else {
-    PARE__TRY(pare__call_scratch(call, x->dtype, x->shape.rank, dim, &y));
+    PARE__TRY(pare__call_scratch(call, x->dtype, rank, dim, &y));
   }
   PARE__TRY(weights_of(call, w, &options, &weights, &made));
   pare_status status = pare_convolve(x, weights, bias, broadcast ? NULL : residual, &options, y);

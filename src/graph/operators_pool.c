@@ -28,10 +28,13 @@ static pare_status pool(pare__call *call) {
   int64_t dim[PARE_MAX_RANK];
   PARE__TRY(pare__call_check(call, 1, 1));
   PARE__TRY(pare__call_tensor(call, 0, &x));
-  PARE__TRY(pare__call_window(call, x->shape.rank, NULL, &plan));
+  const bool blocked = pare__call_get_int(call, "blocked", 0) != 0;
+  PARE__TRY(pare__call_window(call, x->shape.rank - blocked, NULL, &plan));
   PARE__TRY(
       pare__call_window_sizes(call, &plan, x->shape.dim + 2, pare__call_get_int(call, "ceil_mode", 0) != 0, dim + 2));
   set_options(&plan, &options);
+  options.blocked = blocked;
+  if (blocked) dim[x->shape.rank - 1] = x->shape.dim[x->shape.rank - 1];
   options.p = (double)pare__call_get_int(call, "p", 2);
   options.count_padding = pare__call_get_int(call, "count_include_pad", 0) != 0;
   options.column_major = pare__call_get_int(call, "storage_order", 0) != 0;
@@ -54,8 +57,9 @@ static pare_status global_pool(pare__call *call) {
   PARE__TRY(pare__call_tensor(call, 0, &x));
   if (x->shape.rank < 2)
     return pare__call_fail(call, PARE_ERR_SHAPE, "its input has rank %d; it needs batch and channels", x->shape.rank);
-  for (int d = 0; d < x->shape.rank; d++) dim[d] = d < 2 ? x->shape.dim[d] : 1;
-  for (int d = 2; d < x->shape.rank; d++) axes[d - 2] = d;
+  const int spatial = x->shape.rank - 2 - (pare__call_get_int(call, "blocked", 0) != 0);
+  for (int d = 0; d < x->shape.rank; d++) dim[d] = d < 2 || d >= 2 + spatial ? x->shape.dim[d] : 1;
+  for (int d = 0; d < spatial; d++) axes[d] = 2 + d;
   if (x->shape.rank == 2) return pare__call_pass(call, 0, 0);
   const int64_t p = pare__call_get_int(call, "p", 2);
   PARE__TRY(pare__call_output(call, 0, x->dtype, x->shape.rank, dim, &y));
@@ -64,7 +68,7 @@ static pare_status global_pool(pare__call *call) {
                                      : pooling == PARE_POOLING_AVERAGE ? PARE_REDUCTION_MEAN
                                      : p == 1                          ? PARE_REDUCTION_L1
                                                                        : PARE_REDUCTION_L2;
-    return pare_reduce(x, reduction, axes, x->shape.rank - 2, true, y);
+    return pare_reduce(x, reduction, axes, spatial, true, y);
   }
   int64_t area = 1;
   for (int d = 2; d < x->shape.rank; d++) area *= x->shape.dim[d];

@@ -46,21 +46,6 @@ static bool vector_of(const pare__rewrite *rewrite, int32_t value, int64_t chann
   return true;
 }
 
-static pare_status add_constant(pare__rewrite *rewrite, const pare__content *like, pare__content *content,
-                                int32_t *id) {
-  const pare_status status = pare__network_add_value(rewrite->network, "", id);
-  if (status != PARE_OK) {
-    pare__content_release(content);
-    return status;
-  }
-  pare__value *value = &rewrite->network->value[*id];
-  value->constant = content;
-  value->onnx_dtype = pare__onnx_dtype_from_pare(like->dtype);
-  value->rank = content->shape.rank;
-  memcpy(value->dim, content->shape.dim, sizeof value->dim);
-  return PARE_OK;
-}
-
 /* Node i becomes the convolution with its weights scaled and its bias scaled and shifted. */
 static pare_status fold(pare__rewrite *rewrite, size_t i, const foldable *conv, const double *scale,
                         const double *shift) {
@@ -81,12 +66,12 @@ static pare_status fold(pare__rewrite *rewrite, size_t i, const foldable *conv, 
   }
   pare__node folded;
   int32_t ids[2];
-  pare_status status = add_constant(rewrite, old, weights, &ids[0]);
+  pare_status status = pare__network_add_constant(rewrite->network, weights, &ids[0]);
   if (status != PARE_OK) {
     pare__content_release(bias);
     return status;
   }
-  PARE__TRY(add_constant(rewrite, old, bias, &ids[1]));
+  PARE__TRY(pare__network_add_constant(rewrite->network, bias, &ids[1]));
   PARE__TRY(pare__rewrite_grow(rewrite));
   PARE__TRY(pare__node_create(rewrite->network, "", "Conv", conv->node->opset, 3, 1, &folded));
   folded.name = conv->node->name;

@@ -117,6 +117,11 @@ static void chunks_defaults(const pare_device_info *info, const pare__problem *w
   int width = info->can.vector_bits >= 256 ? 16 : info->can.vector_bits >= 128 ? 8 : 4;
   if (info->can.max_loop_steps) width = 4; /* a driver that compiles wide vectors lane by lane */
   tuning->value[0] = wide_values ? PARE__MAX(width / 2, 2) : width;
+  /* Rows of fewer elements, such as blocks of channels times a number for each: a vector is a row. */
+  pare__walk walk;
+  walk_problem(whole, pare__elementwise_get(whole->mode)->arity, &walk);
+  const bool short_rows = walk.rank > 1 && walk.dim[0] < tuning->value[0] && (walk.dim[0] == 8 || walk.dim[0] == 4);
+  if (short_rows) tuning->value[0] = (int)walk.dim[0];
   bool large = elements(whole) * (int64_t)pare_dtype_bytes(whole->dtype[OUT]) >= STREAM_BYTES;
   tuning->value[1] = large && info->can.nontemporal_store ? 2 : 1;
 }
@@ -166,6 +171,7 @@ static const layout layouts[] = {
     {{1, 1, 1, 1, 1, 3, 0, 5}, {0}, {0}, {1, 1, 1, 1}},
     {{2, 3, 2, 3, 2, 2, 3, 2}, {1u << 3, 1u << 1 | 1u << 6, 0}, {false, true}, {1, 1, 1, 1}},
     {{1, 1, 1, 1, 1, 1, 1, 70001}, {0, 1u << 7}, {0}, {1, 1, 1, 1}},
+    {{1, 1, 1, 1, 1, 7, 59, 8}, {0, 1u << 6, 1u << 7}, {0}, {1, 1, 1, 1}},
 };
 enum { SELFTEST_LAYOUTS = 4, TEST_LAYOUTS = PARE__COUNT(layouts) };
 

@@ -33,6 +33,10 @@ pare_status pare__winograd_pack(pare_tensor *w, int64_t lanes, pare_tensor **out
 /* [g][o][c][taps] with o and c padded to whole lanes by zeros; *out is to be closed. */
 pare_status pare__convolve_pad_lanes(pare_tensor *w, const int64_t dim[4], int64_t lanes, pare_tensor **out);
 
+/* Channels of a block in which the context's device wants the f32 tensors of chains of convolutions; 0: it wants none.
+ */
+int64_t pare__convolution_prefers_blocks(pare_context *context);
+
 /* The options with defaults put in, checked; dimensions right-aligned in three. */
 struct pare__window {
   int64_t stride[3], dilation[3], pad[3], groups;

@@ -9,6 +9,11 @@ int64_t pare_convolution_block(pare_context *context, pare_dtype dtype) {
   return pare__convolve_lanes(pare__device_info(pare__context_device(context)), dtype);
 }
 
+int64_t pare__convolution_prefers_blocks(pare_context *context) {
+  const pare_device_info *info = pare__device_info(pare__context_device(context));
+  return pare__convolve_packs(info) ? pare__convolve_lanes(info, PARE_F32) : 0;
+}
+
 /* `count` channels from `first` on, both tensors as [N, blocks, lanes, area], the plain one cut out of [N, C, area]. */
 static pare_status copy_blocks(pare_tensor *plain, pare_tensor *blocked, bool block, int64_t first, int64_t blocks,
                                int64_t lanes) {
