@@ -12,6 +12,7 @@ typedef struct convolve_params {
   int axis;           /* of y that is split: 0 batch, 1 channels (blocks of them) */
   int64_t y_per_step; /* indices of axis 1 a step */
   int64_t o_per_step; /* channels a step; of a group where there is one, else of all */
+  int dropped;        /* last axes that the problem leaves out, see drop_unit_axes */
 } convolve_params;
 
 static pare_status run_convolve(const pare__piece *piece) {
@@ -38,9 +39,9 @@ static pare_status run_convolve(const pare__piece *piece) {
   dim[CONV_X_BLOCK] = x->stride[1];
   dim[CONV_Y_BATCH] = y->stride[0];
   dim[CONV_Y_BLOCK] = y->stride[1];
-  for (int d = 0; d < rank; d++) {
-    dim[CONV_X_STRIDE + 3 - rank + d] = x->stride[2 + d];
-    dim[CONV_Y_STRIDE + 3 - rank + d] = y->stride[2 + d];
+  for (int d = 0; d < rank - params->dropped; d++) {
+    dim[CONV_X_STRIDE + 3 - rank + params->dropped + d] = x->stride[2 + d];
+    dim[CONV_Y_STRIDE + 3 - rank + params->dropped + d] = y->stride[2 + d];
   }
   pare__operand operand[CONV_NBUFFERS];
   for (int i = 0; i < NACCESSES; i++) operand[i] = (pare__operand){binding[i].mem, binding[i].offset};
@@ -60,7 +61,27 @@ static void spatial(const pare_tensor *tensor, bool blocked, int64_t *dim, int64
   }
 }
 
-static void describe_whole(const pare__convolution *c, pare__problem *whole) {
+/* Last axes of one pixel: convolutions along time often come as images one pixel wide, but kernels have their vectors
+ * along the last axis. Tells how many it left out, the others moved up. */
+static int drop_unit_axes(int64_t *dim) {
+  static const struct {
+    int first, neutral;
+  } fields[] = {{CONV_X, 1},        {CONV_Y, 1},   {CONV_K, 1},        {CONV_STRIDE, 1},
+                {CONV_DILATION, 1}, {CONV_PAD, 0}, {CONV_X_STRIDE, 0}, {CONV_Y_STRIDE, 0}};
+  int dropped = 0;
+  while (dropped < 2 && dim[CONV_X + 2] == 1 && dim[CONV_Y + 2] == 1 && dim[CONV_K + 2] == 1 &&
+         dim[CONV_PAD + 2] == 0) {
+    for (size_t i = 0; i < PARE__COUNT(fields); i++) {
+      int64_t *field = dim + fields[i].first;
+      memmove(field + 1, field, 2 * sizeof *field);
+      field[0] = fields[i].neutral;
+    }
+    dropped++;
+  }
+  return dropped;
+}
+
+static int describe_whole(const pare__convolution *c, pare__problem *whole) {
   memset(whole, 0, sizeof *whole);
   int64_t *dim = whole->dim;
   const pare_convolution_options *options = c->options;
@@ -92,7 +113,9 @@ static void describe_whole(const pare__convolution *c, pare__problem *whole) {
   whole->dtype[CONV_BUFFER_W] = c->weights->dtype;
   whole->dtype[CONV_BUFFER_BIAS] = c->bias ? c->bias->dtype : c->y->dtype;
   whole->dtype[CONV_BUFFER_RESIDUAL] = whole->dtype[CONV_BUFFER_Y] = c->y->dtype;
+  const int dropped = drop_unit_axes(dim);
   whole->mode = pare__convolve_mode(whole);
+  return dropped;
 }
 
 /* Neighbouring pixels of a pointwise convolution are one long row. */
@@ -117,7 +140,7 @@ static pare_status submit(const pare__convolution *c) {
   if (c->weights->transformed) return pare__winograd_submit(c);
   convolve_params params;
   memset(&params, 0, sizeof params);
-  describe_whole(c, &params.whole);
+  params.dropped = describe_whole(c, &params.whole);
   flatten_pointwise(&params.whole);
   const int64_t *dim = params.whole.dim;
   const int64_t lanes = PARE__MAX(dim[CONV_W_LANES], 1), channels = dim[CONV_G] * dim[CONV_O];
