@@ -33,6 +33,7 @@ check_PROGRAMS += tests/test_tensor
 check_PROGRAMS += tests/test_convolve
 check_PROGRAMS += tests/test_elementwise
 check_PROGRAMS += tests/test_gemm
+check_PROGRAMS += tests/test_gemm_blocks
 check_PROGRAMS += tests/test_index
 check_PROGRAMS += tests/test_move
 check_PROGRAMS += tests/test_normalise

@@ -56,8 +56,9 @@ PARE_API void pare_weights_close(pare_weights *weights);
 /* Device memory that they hold. */
 PARE_API uint64_t pare_weights_bytes(const pare_weights *weights);
 
-/* As pare_gemm, with packed B; transpose_b is ignored. The bits are those of pare_gemm wherever that packs on the way.
- */
+/* As pare_gemm, with packed B of any kind; transpose_b is ignored. Quantised weights are not expanded in memory:
+ * kernels turn them into floats in registers or in a block that stays in the cache. The bits are those of pare_gemm
+ * wherever that packs on the way. PARE_ERR_ARGUMENT for int8 weights without a scale. */
 PARE_API pare_status pare_gemm_packed(pare_tensor *a, const pare_weights *weights, pare_tensor *bias,
                                       const pare_gemm_options *options, pare_tensor *c);
 
@@ -66,11 +67,35 @@ PARE_API pare_status pare_gemm_packed(pare_tensor *a, const pare_weights *weight
  * PARE_ERR_UNSUPPORTED for K over 65,000, whose sums could overflow. */
 PARE_API pare_status pare_weights_pack_int8(pare_tensor *b, bool transposed, pare_tensor *scale, pare_weights **out);
 
+/* Weights quantised in blocks along K, as ONNX's MatMulNBits and blocked DequantizeLinear have them. */
+typedef struct pare_blocks_options {
+  int bits;        /* of a value: 2, 4 or 8 */
+  int64_t block;   /* steps of k that share a scale and a zero point; 0: all of them */
+  bool transposed; /* B is [N K]; scale and zero are [N blocks] */
+  bool packed;     /* B holds 8 / bits values a byte, low bits first, in rows of whole blocks; it is transposed */
+  int64_t k;       /* of packed B, whose rows may be longer */
+  int zero;        /* the zero point where no zero points are given */
+} pare_blocks_options;
+#define PARE_BLOCKS_OPTIONS_INIT \
+  { 4, 32, false, false, 0, 0 }
+
+/* A weight is (B[k][n] - zero[k / block][n]) * scale[k / block][n]. B u8 or i8 [K N] with a value of `bits` bits in
+ * each byte ([N K] if transposed), or packed: u8 [N, blocks * block * bits / 8], of any rank that has so many elements.
+ * scale f32, f16 or bf16 [blocks N], or of one element; zero (NULL: options->zero) u8, i8, f32, f16 or bf16, likewise.
+ * They are kept in 4 bits (2 and 4) or 8, in a layout of the device's kernels. PARE_ERR_SHAPE, PARE_ERR_TYPE;
+ * PARE_ERR_ARGUMENT for other bits. */
+PARE_API pare_status pare_weights_pack_blocks(pare_tensor *b, pare_tensor *scale, pare_tensor *zero,
+                                              const pare_blocks_options *options, pare_weights **out);
+
 /* C[…][m][n] = activation((sum over k of (q[…][m][k] - zero) * B[k][n]) * a_scale * scale[n] + bias[n])
  *
  * A [… K] f32, f16 or bf16 is quantised on the way, with one scale and zero point for all of it, as
  * pare_dynamic_quantize does; the sum is exact. bias f32 [N] or NULL; C [… N] f32, f16 or bf16. Of the options only the
- * activation counts. This is ONNX's DynamicQuantizeLinear, MatMulInteger, Cast, Mul and Add in one. */
+ * activation counts. This is ONNX's DynamicQuantizeLinear, MatMulInteger, Cast, Mul and Add in one.
+ *
+ * With weights of pare_weights_pack_blocks it is pare_gemm_packed (all options count) with A rounded to 8 bits, a row
+ * and a block of it at a time: a_scale = max |A| / 127, a = round(A / a_scale), as MatMulNBits of accuracy level 4.
+ * Weights of 8 bits in blocks get A as it is. */
 PARE_API pare_status pare_gemm_int8(pare_tensor *a, const pare_weights *weights, pare_tensor *bias,
                                     const pare_gemm_options *options, pare_tensor *c);
 

@@ -401,13 +401,11 @@ pare_status pare__call_unpack(pare__call *call, pare_tensor *bytes, int64_t bits
   return pare__call_reshaped(call, parts, rank, dim, out);
 }
 
-/* Zero points [N, blocks] of input 3: floats, or packed like B in rows of whole bytes; without them the middle. */
+/* Zero points [N, blocks] of input 3: floats, or packed like B in rows of whole bytes. */
 static pare_status zero_points(pare__call *call, int64_t n, int64_t blocks, int64_t bits, pare_tensor **out) {
-  const uint8_t middle = (uint8_t)(1U << (bits - 1));
   *out = NULL;
   pare_tensor *packed;
   PARE__TRY(pare__call_tensor(call, 3, &packed));
-  if (!packed) return pare__call_constant(call, PARE_U8, 0, NULL, &middle, out);
   const int64_t row = packed->dtype == PARE_U8 ? pare__div_up(blocks * bits, 8) : blocks;
   if (pare__shape_elements(&packed->shape) != n * row)
     return pare__call_fail(call, PARE_ERR_SHAPE, "%lld zero points' bytes; %lld x %lld are needed",
@@ -415,8 +413,7 @@ static pare_status zero_points(pare__call *call, int64_t n, int64_t blocks, int6
   PARE__TRY(pare__call_reshaped(call, packed, 2, (const int64_t[]){n, row}, out));
   if (packed->dtype == PARE_U8) PARE__TRY(pare__call_unpack(call, *out, bits, out));
   PARE__TRY(pare_tensor_slice(*out, 1, 0, blocks, 1, out));
-  PARE__TRY(pare__call_keep(call, *out));
-  return pare__call_reshaped(call, *out, 3, (const int64_t[]){n, blocks, 1}, out);
+  return pare__call_keep(call, *out);
 }
 
 typedef struct blocked_weights {
@@ -437,33 +434,28 @@ static pare_status read_blocks(const pare__call *call, blocked_weights *w) {
   return PARE_OK;
 }
 
-/* B as f32 [N K]. */
-static pare_status unpack_weights(pare__call *call, const blocked_weights *w, pare_tensor **out) {
-  const int64_t n = w->n, blocks = w->blocks, row = w->size * w->bits / 8;
-  const int64_t packed[3] = {n, blocks, row}, dim[3] = {n, blocks, w->size}, flat[2] = {n, blocks * w->size};
-  pare_tensor *b, *scale, *zero, *steps;
-  *out = NULL;
+static pare_status check_blocks(const pare__call *call, const blocked_weights *w, const pare_tensor *b,
+                                const pare_tensor *scale) {
+  const int64_t row = w->size * w->bits / 8;
+  if (b->dtype == PARE_U8 && pare__shape_elements(&b->shape) == w->n * w->blocks * row &&
+      pare__shape_elements(&scale->shape) == w->n * w->blocks)
+    return PARE_OK;
+  return pare__call_fail(call, PARE_ERR_SHAPE, "B of %lld %s and %lld scales do not fit %lld x %lld blocks of %lld",
+                         (long long)pare__shape_elements(&b->shape), pare_dtype_name(b->dtype),
+                         (long long)pare__shape_elements(&scale->shape), (long long)w->n, (long long)w->blocks,
+                         (long long)w->size);
+}
+
+/* B in the layout of the kernels, in as many bits as it has. */
+static pare_status pack_blocks(pare__call *call, const blocked_weights *w, pare_weights **out) {
+  pare_tensor *b, *scale, *zero = NULL;
   PARE__TRY(pare__call_tensor(call, 1, &b));
   PARE__TRY(pare__call_tensor(call, 2, &scale));
-  if (b->dtype != PARE_U8 || pare__shape_elements(&b->shape) != n * blocks * row ||
-      pare__shape_elements(&scale->shape) != n * blocks)
-    return pare__call_fail(call, PARE_ERR_SHAPE, "B of %lld %s and %lld scales do not fit %lld x %lld blocks of %lld",
-                           (long long)pare__shape_elements(&b->shape), pare_dtype_name(b->dtype),
-                           (long long)pare__shape_elements(&scale->shape), (long long)n, (long long)blocks,
-                           (long long)w->size);
-  PARE__TRY(pare__call_reshaped(call, b, 3, packed, &b));
-  PARE__TRY(pare__call_unpack(call, b, w->bits, &b));
-  PARE__TRY(pare__call_reshaped(call, scale, 3, (const int64_t[]){n, blocks, 1}, &scale));
-  PARE__TRY(pare__call_cast(call, scale, PARE_F32, &scale));
-  PARE__TRY(zero_points(call, n, blocks, w->bits, &zero));
-  PARE__TRY(pare__call_cast(call, zero, PARE_F32, &zero));
-  PARE__TRY(pare__call_scratch(call, PARE_F32, 3, dim, &steps));
-  PARE__TRY(pare_cast(b, steps));
-  PARE__TRY(pare_binary(PARE_BINARY_sub, steps, zero, steps));
-  PARE__TRY(pare_binary(PARE_BINARY_mul, steps, scale, steps));
-  PARE__TRY(pare__call_reshaped(call, steps, 2, flat, &steps));
-  PARE__TRY(pare_tensor_slice(steps, 1, 0, w->k, 1, out));
-  return pare__call_keep(call, *out);
+  PARE__TRY(check_blocks(call, w, b, scale));
+  if (pare__call_has(call, 3)) PARE__TRY(zero_points(call, w->n, w->blocks, w->bits, &zero));
+  const pare_blocks_options options = {
+      .bits = (int)w->bits, .block = w->size, .packed = true, .k = w->k, .zero = 1 << (w->bits - 1)};
+  return pare_weights_pack_blocks(b, scale, zero, &options, out);
 }
 
 static pare_status prepare_blocks(pare__call *call, pare__node *node) {
@@ -471,22 +463,21 @@ static pare_status prepare_blocks(pare__call *call, pare__node *node) {
   PARE__TRY(read_blocks(call, &w));
   const bool zeros = node->ninputs > 3 && node->input[3] >= 0;
   if (!pare__call_has(call, 1) || !pare__call_has(call, 2) || (zeros && !pare__call_has(call, 3))) return PARE_OK;
-  pare_tensor *b = NULL;
   pare_weights *weights;
-  PARE__TRY(unpack_weights(call, &w, &b));
-  PARE__TRY(pare_weights_pack(b, true, &weights));
+  PARE__TRY(pack_blocks(call, &w, &weights));
   node->prepared = weights;
   node->prepared_close = weights_close;
   return PARE_OK;
 }
 
-/* A, B, scales, zero_points, g_idx, bias */
+/* A, B, scales, zero_points, g_idx, bias. Of accuracy level 4 A is rounded to 8 bits, where the weights are of 4. */
 static pare_status matmul_blocks(pare__call *call) {
+  const int64_t rounded_level = 4;
   PARE__TRY(pare__call_check(call, 3, 6));
   if (pare__call_has(call, 4)) return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "blocks in another order (g_idx)");
   blocked_weights w;
   PARE__TRY(read_blocks(call, &w));
-  pare_tensor *a, *b = NULL, *bias, *out;
+  pare_tensor *a, *bias, *out;
   PARE__TRY(pare__call_tensor(call, 0, &a));
   PARE__TRY(pare__call_tensor(call, 5, &bias));
   const int rank = a->shape.rank;
@@ -498,11 +489,18 @@ static pare_status matmul_blocks(pare__call *call) {
   memcpy(dim, a->shape.dim, sizeof dim);
   dim[rank - 1] = w.n;
   PARE__TRY(pare__call_output(call, 0, a->dtype, rank, dim, &out));
-  if (call->node->prepared) return pare_gemm_packed(a, call->node->prepared, bias, NULL, out);
   pare_gemm_options options = PARE_GEMM_OPTIONS_INIT;
-  options.transpose_b = true;
-  PARE__TRY(unpack_weights(call, &w, &b));
-  return pare_gemm(a, b, bias, &options, out);
+  options.alpha = pare__call_get_float(call, "alpha", 1);
+  options.activation = (pare_activation)pare__call_get_int(call, "activation", PARE_ACTIVATION_NONE);
+  const bool rounded = pare__call_get_int(call, "accuracy_level", 0) == rounded_level;
+  const pare_weights *weights = call->node->prepared;
+  pare_weights *packed = NULL;
+  if (!weights) PARE__TRY(pack_blocks(call, &w, &packed));
+  if (packed) weights = packed;
+  const pare_status status =
+      rounded ? pare_gemm_int8(a, weights, bias, &options, out) : pare_gemm_packed(a, weights, bias, &options, out);
+  pare_weights_close(packed);
+  return status;
 }
 
 /* ---- the table ---- */
@@ -515,6 +513,8 @@ const pare__operator pare__operators_quantised_matrix[] = {
     {"com.microsoft", "MatMulIntegerToFloat", 1, 0, PARE__ON_DEVICE, matmul_integer_to_float, NULL, prepare_1,
      .types = "u8, i8"},
     {"com.microsoft", "MatMulNBits", 1, 0, PARE__ON_DEVICE, matmul_blocks, NULL, prepare_blocks,
+     .types = "small floats with 2, 4 and 8 bits"},
+    {"pare", "MatMulNBits", 1, 0, PARE__ON_DEVICE, matmul_blocks, NULL, prepare_blocks,
      .types = "small floats with 2, 4 and 8 bits"},
     {"com.microsoft", "QGemm", 1, 0, PARE__ON_DEVICE, qgemm, NULL, prepare_3, .types = "u8, i8"},
     {0},

@@ -68,6 +68,7 @@ static const pack_case selftest_cases[] = {
 static const pack_case test_cases[] = {
     {131, 97, 1, 16, false, PARE_F32, PARE_F32}, {131, 97, 3, 32, true, PARE_F32, PARE_F32},
     {61, 130, 2, 64, false, PARE_F16, PARE_F16}, {61, 130, 1, 8, true, PARE_BF16, PARE_BF16},
+    {7, 37, 1, 16, true, PARE_U8, PARE_U8},      {7, 37, 1, 16, false, PARE_I8, PARE_I8},
     {1, 1, 1, 16, false, PARE_F32, PARE_F32},    {0, 9, 1, 16, false, PARE_F32, PARE_F32},
     {9, 0, 1, 16, false, PARE_F32, PARE_F32},
 };

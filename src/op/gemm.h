@@ -7,11 +7,20 @@
 #include "kernel/family_gemm.h"
 #include "op/op.h"
 
+/* What B quantised in blocks has beside its panels; bits 0: it is no such. */
+typedef struct pare__blocks {
+  int bits, shift;           /* of a value in the panels; shift: added to each zero point */
+  int64_t size;              /* steps of k */
+  bool round;                /* A to 8 bits */
+  pare_tensor *scale, *zero; /* [panels][blocks][panel]; zero may be NULL */
+} pare__blocks;
+
 /* A product whose operands are views of one rank, at least 2: A [… M K], B [… K N], C [… M N], batch dimensions 1 or as
  * in C; bias [M or 1][N or 1] or NULL. With panel > 0, B is packed: […][panels][K][panel], one rank more. */
 typedef struct pare__product {
   pare_tensor *a, *b, *bias, *c;
   int64_t panel, n; /* n: columns, as packed B only has whole panels */
+  pare__blocks blocks;
   pare_gemm_options options;
 } pare__product;
 
@@ -29,17 +38,38 @@ typedef struct pare__weights_block {
   int64_t begin, n;    /* columns */
 } pare__weights_block;
 
+/* How packed weights lie. */
+typedef enum pare__weights_kind {
+  PARE__WEIGHTS_FLOATS, /* panels of dtype */
+  PARE__WEIGHTS_INT8,   /* i32 panels of four steps of k: the family gemm_int8; the sums of the columns */
+  PARE__WEIGHTS_BLOCKS  /* i32 panels of the family gemm_blocks */
+} pare__weights_kind;
+
 struct pare_weights {
   pare_context *context;
-  pare_dtype dtype;
+  pare__weights_kind kind;
+  pare_dtype dtype;             /* of floats */
   int rank;                     /* of B */
   int64_t shape[PARE_MAX_RANK]; /* of B: … K N */
   int64_t panel;
   size_t nblocks;
   pare__weights_block *block;
-  pare_tensor *sums,
-      *scale; /* of int8 weights: of the columns; scale may be NULL. They have one block, of ints of four steps of k. */
+  /* of quantised weights, which have one block: sums of the columns (int8); scale (int8: NULL if it has none) */
+  pare_tensor *sums;
+  pare__blocks blocks;
 };
+
+/* Packs [batch][K][N] of any strides and dtype into [batch][panels][K][panel]. */
+pare_status pare__pack_panels(pare_tensor *b, pare_tensor *panels, int64_t panel);
+/* Weights of a 2-D B: the common fields. */
+pare_status pare__weights_create(pare_context *context, pare__weights_kind kind, int64_t k, int64_t n,
+                                 pare_weights **out);
+/* scale or zero [blocks N], or one element for all, as panels. */
+pare_status pare__weights_parameters(const char *function, const char *name, pare_tensor *from, bool transposed,
+                                     const pare_weights *weights, pare_tensor **out);
+/* pare_gemm_packed; round: see pare_gemm_int8. */
+pare_status pare__gemm_packed(const char *function, pare_tensor *a, const pare_weights *weights, bool round,
+                              pare_tensor *bias, const pare_gemm_options *options, pare_tensor *c);
 
 /* Checks A, bias and C against B of this shape, and makes the views of one rank; all but B. */
 pare_status pare__product_open(const char *function, pare_tensor *a, bool transpose_a, int b_rank,

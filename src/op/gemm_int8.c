@@ -34,10 +34,6 @@ static const pare__codelet pack_codelet = {"gemm_int8_pack", run_pack};
 /* B is [K][N], of any strides. */
 static pare_status pack(pare_tensor *b, pare_weights *weights) {
   const int64_t k = weights->shape[0], n = weights->shape[1], panel = weights->panel, npanels = pare__div_up(n, panel);
-  weights->block = calloc(1, sizeof *weights->block);
-  if (!weights->block) return pare__fail_memory("packed weights", sizeof *weights->block);
-  weights->nblocks = 1;
-  weights->block[0].n = n;
   pare_tensor **panels = &weights->block[0].panels;
   PARE__TRY(pare__tensor_scratch(b->context, PARE_I32, 3, (const int64_t[]){npanels, pare__div_up(k, 4), panel},
                                  "packed weights", panels));
@@ -52,24 +48,6 @@ static pare_status pack(pare_tensor *b, pare_weights *weights) {
       .naccesses = INT8_PACK_NBUFFERS,
       .access = {{b, PARE__READ, 1, panel}, {*panels, PARE__WRITE, 0, 1}, {weights->sums, PARE__WRITE, 0, 1}}};
   return pare__submit(&task);
-}
-
-/* scale as [N] of its own memory: broadcast from one element if need be. */
-static pare_status keep_scale(const char *function, pare_tensor *scale, int64_t n, pare_tensor **out) {
-  PARE__TRY(pare__check_dtype(function, "scale", scale, PARE__DTYPE(PARE_F32)));
-  const int64_t elements = pare__shape_elements(&scale->shape);
-  char text[PARE__SHAPE_TEXT];
-  if (elements != 1 && elements != n)
-    return pare__fail(PARE_ERR_SHAPE, "%s: scale is %s; it must have one element or %lld", function,
-                      pare__shape_text(scale->shape.rank, scale->shape.dim, text, sizeof text), (long long)n);
-  pare_tensor *flat = NULL, *all = NULL;
-  pare_status status = pare_tensor_reshape(scale, 1, &elements, &flat);
-  if (status == PARE_OK) status = pare_tensor_broadcast(flat, 1, &n, &all);
-  if (status == PARE_OK) status = pare__tensor_scratch(scale->context, PARE_F32, 1, &n, "scales of weights", out);
-  if (status == PARE_OK) status = pare__copy(all, *out);
-  pare_tensor_close(flat);
-  pare_tensor_close(all);
-  return status;
 }
 
 pare_status pare_weights_pack_int8(pare_tensor *b, bool transposed, pare_tensor *scale, pare_weights **out) {
@@ -87,14 +65,16 @@ pare_status pare_weights_pack_int8(pare_tensor *b, bool transposed, pare_tensor 
     return pare__fail(PARE_ERR_UNSUPPORTED,
                       "%s: K is %lld; sums of 8-bit products are exact in 32 bits up to K = %d only", function,
                       (long long)k, MOST_K);
-  pare_weights *weights = calloc(1, sizeof *weights);
-  if (!weights) return pare__fail_memory("packed weights", sizeof *weights);
-  *weights = (pare_weights){.context = b->context, .dtype = PARE_I8, .rank = 2, .shape = {k, n}};
-  weights->panel = pare__gemm_panel(pare__device_info(pare__context_device(b->context)));
-  pare__context_retain(b->context);
+  pare_weights *weights;
+  PARE__TRY(pare__weights_create(b->context, PARE__WEIGHTS_INT8, k, n, &weights));
+  weights->blocks = (pare__blocks){.bits = 8, .size = PARE__MAX(k, 1)};
   pare_tensor *view = NULL;
   pare_status status = PARE_OK;
-  if (scale) status = keep_scale(function, scale, n, &weights->scale);
+  if (scale) {
+    status = pare__check_dtype(function, "scale", scale, PARE__DTYPE(PARE_F32));
+    if (status == PARE_OK)
+      status = pare__weights_parameters(function, "scale", scale, false, weights, &weights->blocks.scale);
+  }
   if (status == PARE_OK) status = pare_tensor_permute(b, transposed ? (const int[]){1, 0} : (const int[]){0, 1}, &view);
   if (status == PARE_OK) status = pack(view, weights);
   pare_tensor_close(view);
@@ -166,7 +146,7 @@ static pare_status submit_product(const int8_product *p) {
       .access = {[INT8_BUFFER_A] = {a, PARE__READ, 0, 1},
                  [INT8_BUFFER_B] = {weights->block[0].panels, PARE__READ, PARE__WHOLE, 0},
                  [INT8_BUFFER_SUMS] = {weights->sums, PARE__READ, PARE__WHOLE, 0},
-                 [INT8_BUFFER_B_SCALE] = {scaled ? weights->scale : NULL, PARE__READ, PARE__WHOLE, 0},
+                 [INT8_BUFFER_B_SCALE] = {scaled ? weights->blocks.scale : NULL, PARE__READ, PARE__WHOLE, 0},
                  [INT8_BUFFER_A_SCALE] = {p->a_scale, PARE__READ, PARE__WHOLE, 0},
                  [INT8_BUFFER_A_ZERO] = {p->a_zero, PARE__READ, PARE__WHOLE, 0},
                  [INT8_BUFFER_BIAS] = {p->bias, PARE__READ, PARE__WHOLE, 0},
@@ -182,9 +162,9 @@ static pare_status check_product(const char *function, const pare_tensor *a, con
                                  const pare_tensor *c) {
   if (weights->context != c->context)
     return pare__fail(PARE_ERR_ARGUMENT, "%s: the weights belong to another context", function);
-  if (weights->dtype != PARE_I8)
-    return pare__fail(PARE_ERR_TYPE, "%s: the weights are %s; pack int8 weights with pare_weights_pack_int8", function,
-                      pare_dtype_name(weights->dtype));
+  if (weights->kind != PARE__WEIGHTS_INT8)
+    return pare__fail(PARE_ERR_TYPE, "%s: the weights are not int8; pack int8 weights with pare_weights_pack_int8",
+                      function);
   PARE__TRY(pare__check_rank(function, "a", a, 1, PARE_MAX_RANK));
   int64_t want[PARE_MAX_RANK];
   const int rank = a->shape.rank;
@@ -228,11 +208,12 @@ pare_status pare_gemm_int8(pare_tensor *a, const pare_weights *weights, pare_ten
   static const char function[] = "pare_gemm_int8";
   const pare_gemm_options plain = PARE_GEMM_OPTIONS_INIT;
   if (!weights) return pare__fail_null(function, "weights");
+  if (weights->kind == PARE__WEIGHTS_BLOCKS) return pare__gemm_packed(function, a, weights, true, bias, options, c);
   PARE__TRY(pare__check_call(function, c, PARE__NAMED(a), PARE__OPTIONAL(bias)));
   PARE__TRY(pare__check_dtype(function, "a", a, PARE__SMALL_FLOATS));
   PARE__TRY(pare__check_dtype(function, "c", c, PARE__SMALL_FLOATS));
   PARE__TRY(check_product(function, a, weights, c));
-  if (!weights->scale)
+  if (!weights->blocks.scale)
     return pare__fail(PARE_ERR_ARGUMENT,
                       "%s: the weights were packed without a scale; they serve pare_gemm_integer only", function);
   if (bias) {

@@ -1,15 +1,17 @@
 /* A matrix product as tasks: its problem, its codelet, and how it is cut. SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "kernel/family_gemm_blocks.h"
 #include "op/gemm.h"
 
-enum { ACCESS_A, ACCESS_B, ACCESS_BIAS, ACCESS_C, NACCESSES };
+enum { ACCESS_A, ACCESS_B, ACCESS_BIAS, ACCESS_C, ACCESS_SCALE, ACCESS_ZERO, NACCESSES };
 
 typedef struct product_params {
   pare__problem whole; /* as it is run: transposed if it is a column times a matrix */
   const pare__family *family;
   pare_gemm_options options;
   int64_t panel, n;
+  pare__blocks blocks; /* without its tensors */
   bool transposed;
 } product_params;
 
@@ -70,6 +72,8 @@ static bool build_problem(const pare__shape *a, const pare__shape *b, const pare
     dim[GEMM_PANEL] = dim[GEMM_B_ROW] = params->panel;
     dim[GEMM_B_COL] = 1;
     dim[GEMM_B_PANEL] = dim[GEMM_K] * params->panel;
+    if (params->blocks.bits)
+      dim[GEMM_B_PANEL] = pare__blocks_words(dim[GEMM_K], params->blocks.size, params->blocks.bits) * params->panel;
   } else {
     dim[GEMM_B_COL] = b->dim[col] <= 1 ? 1 : b->stride[col];
     dim[GEMM_B_ROW] = b->dim[row] <= 1 ? dim[GEMM_N] : b->stride[row];
@@ -82,6 +86,10 @@ static bool build_problem(const pare__shape *a, const pare__shape *b, const pare
     dim[GEMM_BIAS_COL] = stride_or_zero(bias, 1);
   }
   dim[GEMM_ACTIVATION] = params->options.activation;
+  dim[GEMM_BITS] = params->blocks.bits;
+  dim[GEMM_BLOCK] = params->blocks.size;
+  dim[GEMM_SHIFT] = params->blocks.shift;
+  dim[GEMM_ROUND] = params->blocks.round;
   problem->real[GEMM_ALPHA] = params->options.alpha;
   problem->real[GEMM_BETA] = params->options.beta;
   problem->real[GEMM_LOW] = params->options.clip_low;
@@ -127,10 +135,10 @@ static pare_status run_product(const pare__piece *piece) {
   const pare__binding *bound = piece->binding;
   pare__problem problem;
   memset(&problem, 0, sizeof problem);
-  pare__operand operand[GEMM_NBUFFERS];
-  for (int i = 0; i < GEMM_NBUFFERS; i++) {
+  pare__operand operand[BLOCKS_NBUFFERS];
+  for (int i = 0; i < BLOCKS_NBUFFERS; i++) {
     operand[i] = (pare__operand){bound[i].mem, bound[i].offset};
-    problem.dtype[i] = bound[i].mem ? bound[i].dtype : bound[ACCESS_C].dtype;
+    problem.dtype[i] = bound[i].mem ? bound[i].dtype : params->whole.dtype[i];
   }
   build_problem(&bound[ACCESS_A].shape, &bound[ACCESS_B].shape,
                 bound[ACCESS_BIAS].mem ? &bound[ACCESS_BIAS].shape : NULL, &bound[ACCESS_C].shape, params, &problem);
@@ -140,6 +148,7 @@ static pare_status run_product(const pare__piece *piece) {
     operand[GEMM_BUFFER_A] = operand[GEMM_BUFFER_B];
     operand[GEMM_BUFFER_B] = a;
   }
+  problem.dim[GEMM_ZEROS] = params->whole.dim[GEMM_ZEROS];
   problem.mode = params->whole.mode;
   pare__choice choice;
   PARE__TRY(pare__choose(piece->device, params->family, &params->whole, &choice));
@@ -156,6 +165,8 @@ static bool describe_whole(const pare__product *p, product_params *params) {
   params->options = p->options;
   params->panel = p->panel;
   params->n = p->n;
+  params->blocks = p->blocks;
+  params->blocks.scale = params->blocks.zero = NULL;
   pare__problem *whole = &params->whole;
   whole->dtype[GEMM_BUFFER_A] = p->a->dtype;
   whole->dtype[GEMM_BUFFER_B] = p->b->dtype;
@@ -163,11 +174,14 @@ static bool describe_whole(const pare__product *p, product_params *params) {
   whole->dtype[GEMM_BUFFER_C] = p->c->dtype;
   const bool fits =
       build_problem(&p->a->shape, &p->b->shape, p->bias ? &p->bias->shape : NULL, &p->c->shape, params, whole);
+  whole->dtype[BLOCKS_BUFFER_SCALE] = p->blocks.scale ? p->blocks.scale->dtype : p->c->dtype;
+  whole->dtype[BLOCKS_BUFFER_ZERO] = p->blocks.zero ? p->blocks.zero->dtype : PARE_U8;
+  whole->dim[GEMM_ZEROS] = p->blocks.zero != NULL;
   params->transposed = p->panel == 0 && whole->dim[GEMM_N] == 1 && whole->dim[GEMM_M] > 1;
   if (params->transposed) transpose_problem(whole);
   const bool few_rows = whole->dim[GEMM_M] <= GEMV_MOST_ROWS;
-  params->family = few_rows ? &pare__family_gemv : &pare__family_gemm;
-  whole->mode = few_rows ? pare__gemv_mode(whole) : pare__gemm_mode(whole);
+  params->family = p->blocks.bits ? &pare__family_gemm_blocks : few_rows ? &pare__family_gemv : &pare__family_gemm;
+  whole->mode = few_rows && !p->blocks.bits ? pare__gemv_mode(whole) : pare__gemm_mode(whole);
   if (is_staged(p->a) || is_staged(p->b) || is_staged(p->bias) || is_staged(p->c)) whole->flags = PARE__IN_PIECES;
   return fits;
 }
@@ -215,7 +229,9 @@ static pare_status submit_task(const pare__product *p, const product_params *par
                                       [ACCESS_B] = {p->b, PARE__READ, b_axis, 1},
                                       [ACCESS_BIAS] = {p->bias, PARE__READ, bias_axis, 1},
                                       [ACCESS_C] = {p->c, p->options.beta != 0 ? PARE__READ_WRITE : PARE__WRITE,
-                                                    whole ? PARE__WHOLE : axis, 1}}};
+                                                    whole ? PARE__WHOLE : axis, 1},
+                                      [ACCESS_SCALE] = {p->blocks.scale, PARE__READ, PARE__WHOLE, 1},
+                                      [ACCESS_ZERO] = {p->blocks.zero, PARE__READ, PARE__WHOLE, 1}}};
   return pare__submit(&task);
 }
 
@@ -225,7 +241,7 @@ static pare_status submit_cut(const pare__product *p, const product_params *para
 static pare_status submit_part(const pare__product *p, const product_params *params, int axis, int64_t start,
                                int64_t count) {
   const bool columns = axis == p->c->shape.rank - 1;
-  pare__product part = {.panel = p->panel, .n = columns ? count : p->n, .options = p->options};
+  pare__product part = {.panel = p->panel, .n = columns ? count : p->n, .blocks = p->blocks, .options = p->options};
   product_params anew;
   pare_status status = columns ? PARE_OK : pare__product_slice(p->a, axis, start, count, &part.a);
   if (status == PARE_OK) status = pare__product_slice(p->b, axis, start, count, &part.b);

@@ -35,7 +35,7 @@ static pare_status run_pack(const pare__piece *piece) {
 
 static const pare__codelet pack_codelet = {"gemm_pack", run_pack};
 
-static pare_status submit_pack(pare_tensor *b, pare_tensor *panels, int64_t panel) {
+pare_status pare__pack_panels(pare_tensor *b, pare_tensor *panels, int64_t panel) {
   const bool by_batch = b->shape.dim[0] > 1;
   const pack_params params = {panel};
   const pare__task task = {.codelet = &pack_codelet,
@@ -61,7 +61,7 @@ static pare_status pack_block(pare_tensor *b, const pare_weights *weights, pare_
   pare_tensor *columns = NULL, *panels = NULL;
   pare_status status = pare__product_slice(b, 2, block->begin, block->n, &columns);
   if (status == PARE_OK) status = pare__tensor_scratch(b->context, b->dtype, 4, flat, "packed weights", &panels);
-  if (status == PARE_OK) status = submit_pack(columns, panels, weights->panel);
+  if (status == PARE_OK) status = pare__pack_panels(columns, panels, weights->panel);
   if (status == PARE_OK) status = pare_tensor_reshape(panels, batches + 3, shape, &block->panels);
   pare_tensor_close(columns);
   pare_tensor_close(panels);
@@ -146,17 +146,22 @@ void pare_weights_close(pare_weights *weights) {
   if (!weights) return;
   for (size_t i = 0; weights->block && i < weights->nblocks; i++) pare_tensor_close(weights->block[i].panels);
   pare_tensor_close(weights->sums);
-  pare_tensor_close(weights->scale);
+  pare_tensor_close(weights->blocks.scale);
+  pare_tensor_close(weights->blocks.zero);
   free(weights->block);
   pare__context_release(weights->context);
   free(weights);
 }
 
+static uint64_t tensor_bytes(const pare_tensor *tensor) {
+  return tensor ? (uint64_t)pare__shape_elements(&tensor->shape) * pare_dtype_bytes(tensor->dtype) : 0;
+}
+
 uint64_t pare_weights_bytes(const pare_weights *weights) {
-  uint64_t nbytes = 0;
-  for (size_t i = 0; weights && i < weights->nblocks; i++)
-    nbytes += (uint64_t)pare__shape_elements(&weights->block[i].panels->shape) *
-              pare_dtype_bytes(weights->block[i].panels->dtype);
+  if (!weights) return 0;
+  uint64_t nbytes =
+      tensor_bytes(weights->sums) + tensor_bytes(weights->blocks.scale) + tensor_bytes(weights->blocks.zero);
+  for (size_t i = 0; i < weights->nblocks; i++) nbytes += tensor_bytes(weights->block[i].panels);
   return nbytes;
 }
 
@@ -167,7 +172,8 @@ static pare_status run_block(const pare__product *product, const pare_weights *w
   int64_t shape[PARE_MAX_RANK];
   for (int i = 0; i < missing; i++) shape[i] = 1;
   memcpy(shape + missing, block->panels->shape.dim, (size_t)block->panels->shape.rank * sizeof *shape);
-  pare__product part = {.a = product->a, .panel = weights->panel, .n = block->n, .options = product->options};
+  pare__product part = {
+      .a = product->a, .panel = weights->panel, .n = block->n, .blocks = product->blocks, .options = product->options};
   pare_status status = pare_tensor_reshape(block->panels, rank + 1, shape, &part.b);
   if (status == PARE_OK) status = pare__product_slice(product->bias, 1, block->begin, block->n, &part.bias);
   if (status == PARE_OK) status = pare_tensor_slice(product->c, rank - 1, block->begin, block->n, 1, &part.c);
@@ -178,27 +184,42 @@ static pare_status run_block(const pare__product *product, const pare_weights *w
   return status;
 }
 
-pare_status pare_gemm_packed(pare_tensor *a, const pare_weights *weights, pare_tensor *bias,
-                             const pare_gemm_options *options, pare_tensor *c) {
-  static const char function[] = "pare_gemm_packed";
+/* Rounding A is possible where the weights are of 4 bits and a kernel of the device does it. */
+static bool can_round(const pare_weights *weights) {
+  return weights->kind == PARE__WEIGHTS_BLOCKS && weights->blocks.bits == 4;
+}
+
+pare_status pare__gemm_packed(const char *function, pare_tensor *a, const pare_weights *weights, bool round,
+                              pare_tensor *bias, const pare_gemm_options *options, pare_tensor *c) {
   const pare_gemm_options plain = PARE_GEMM_OPTIONS_INIT;
   if (!options) options = &plain;
   if (!weights) return pare__fail_null(function, "weights");
   PARE__TRY(pare__check_call(function, c, PARE__NAMED(a), PARE__OPTIONAL(bias)));
   if (weights->context != c->context)
     return pare__fail(PARE_ERR_ARGUMENT, "%s: the weights belong to another context", function);
-  if (weights->dtype == PARE_I8)
-    return pare__fail(PARE_ERR_TYPE, "%s: the weights are int8; use pare_gemm_int8 or pare_gemm_integer", function);
-  if ((weights->dtype == PARE_F64) != (c->dtype == PARE_F64))
+  const bool quantised = weights->kind != PARE__WEIGHTS_FLOATS;
+  if (quantised && !weights->blocks.scale)
+    return pare__fail(PARE_ERR_ARGUMENT,
+                      "%s: the weights were packed without a scale; they serve pare_gemm_integer only", function);
+  if (quantised)
+    PARE__TRY(pare__check_dtype(function, "c", c, PARE__SMALL_FLOATS));
+  else if ((weights->dtype == PARE_F64) != (c->dtype == PARE_F64))
     return pare__fail(PARE_ERR_TYPE, "%s: f64 does not mix with other dtypes; the weights are %s, c is %s: cast one",
                       function, pare_dtype_name(weights->dtype), pare_dtype_name(c->dtype));
   PARE__TRY(pare__check_rank(function, "a", a, 1, PARE_MAX_RANK - 1));
   pare__product product;
   PARE__TRY(
       pare__product_open(function, a, options->transpose_a, weights->rank, weights->shape, bias, options, c, &product));
+  product.blocks = weights->blocks;
+  product.blocks.round = round && can_round(weights);
   pare_status status = PARE_OK;
   for (size_t i = 0; status == PARE_OK && i < weights->nblocks; i++)
     status = run_block(&product, weights, &weights->block[i]);
   pare__product_close(&product);
   return status;
+}
+
+pare_status pare_gemm_packed(pare_tensor *a, const pare_weights *weights, pare_tensor *bias,
+                             const pare_gemm_options *options, pare_tensor *c) {
+  return pare__gemm_packed("pare_gemm_packed", a, weights, false, bias, options, c);
 }

@@ -16,6 +16,7 @@ libpare_internal_la_SOURCES += src/op/softmax.c
 libpare_internal_la_SOURCES += src/op/move.c
 libpare_internal_la_SOURCES += src/op/select.c
 libpare_internal_la_SOURCES += src/op/topk.c
+libpare_internal_la_SOURCES += src/op/gemm_blocks.c
 libpare_internal_la_SOURCES += src/op/gemm_int8.c
 libpare_internal_la_SOURCES += src/op/quantise.c
 libpare_internal_la_SOURCES += src/op/quantise.h
