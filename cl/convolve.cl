@@ -28,7 +28,8 @@
 #define REAL_IS_DOUBLE 1
 #endif
 #include "gemm_epilogue.cl"
-#define EPILOGUE(x) (activation ? activate(activation, x, (SUMS)(low), (SUMS)(high)) : (x))
+#define ACTIVATED(x) (activation ? activate(activation, x, (SUMS)(ends.s0), (SUMS)(ends.s1)) : (x))
+#define EPILOGUE(x) fma((SUMS)(ends.s2), ACTIVATED(x), (SUMS)(ends.s3))
 #endif
 
 /* Triples are of dimensions D H W: those of x and y, of k and strides, of dilations and pads. */
@@ -36,12 +37,14 @@
   __global const STORE(T0) *restrict x, __global const STORE(T1) *restrict w, __global const STORE(T2) *restrict bias, \
       __global const STORE(T3) *residual, __global STORE(T4) *y, long8 offsets, int batches, int groups, int channels, \
       int outputs, long8 dims, long8 kernel_steps, long8 dilation_pads, long8 x_steps, long8 y_steps, int x_length,    \
-      int y_length, int w_lanes, int activation, LIMIT low, LIMIT high
+      int y_length, int w_lanes, int activation, LIMIT low, LIMIT high, LIMIT scale, LIMIT shift
 #if SUM_IS_DOUBLE
 #define LIMIT double
 #else
 #define LIMIT float
 #endif
+/* The numbers of the epilogue: scale activation(x; low, high) + shift. */
+#define ENDS JOIN(LIMIT, 4)
 
 /* Elements from the start of x to channel c, batch n. x_steps: batch, block, channel, D, H, W. */
 #define X_AT(n, c) ((n)*x_steps.s0 + (c) / x_length * x_steps.s1 + (c) % x_length * x_steps.s2)
@@ -51,6 +54,7 @@
   const int4 x_dims = convert_int4(dims.s0123), y_dims = convert_int4(dims.s3456);                  \
   const int4 k_dims = convert_int4(kernel_steps.s0123), stride = convert_int4(kernel_steps.s3456);  \
   const int4 dilation = convert_int4(dilation_pads.s0123), pad = convert_int4(dilation_pads.s3456); \
+  const ENDS ends = (ENDS)(low, high, scale, shift);                                                \
   x += offsets.s0;                                                                                  \
   w += offsets.s1;                                                                                  \
   if (bias) bias += offsets.s2;                                                                     \

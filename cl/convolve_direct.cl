@@ -51,7 +51,7 @@ typedef struct geometry {
 /* Stores pixels [first, last) of one block of channels, of which `lanes` are there. */
 static void finish(const SUM *sums, int first, int last, int lanes, __global const STORE(T2) *bias,
                    __global const STORE(T3) *residual, __global STORE(T4) *y, long channel, long pixel, int activation,
-                   LIMIT low, LIMIT high) {
+                   ENDS ends) {
   SUMS base = (SUMS)(0);
   if (bias && lanes == LANES) {
     base = LOADV(T2, LANES, bias, 0);
@@ -126,7 +126,7 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void convolve_direct(CON
         const int o = (block0 + b) * LANES, channel = g * outputs + o;
         const long to = Y_AT((long)n, channel) + pz * y_steps.s3 + py * y_steps.s4 + px * y_steps.s5;
         finish(sums + b * NP * LANES, first, last, min(LANES, outputs - o), bias ? bias + channel : 0,
-               residual ? residual + to : 0, y + to, y_steps.s1, y_steps.s5, activation, low, high);
+               residual ? residual + to : 0, y + to, y_steps.s1, y_steps.s5, activation, ends);
       }
     }
   }

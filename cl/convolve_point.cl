@@ -38,7 +38,7 @@ static __attribute__((noinline)) void multiply(__global const STORE(T0) *x, long
 
 /* Pixels [first, PIXELS) of one channel. */
 static void finish(const SUM *sums, int first, SUM base, __global const STORE(T3) *residual, __global STORE(T4) *y,
-                   int activation, LIMIT low, LIMIT high) {
+                   int activation, ENDS ends) {
   for (int v = first / LANES; v < NV; v++) {
     SUMS value = LOADV(TS, LANES, sums, v * LANES) + (SUMS)(base);
     if (v * LANES >= first) {
@@ -73,7 +73,7 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void convolve_point(CONV
         const int channel = g * outputs + o + m;
         const long to = Y_AT((long)n, (long)channel) + at;
         finish(sums + m * PIXELS, first, bias ? (SUM)LOAD(T2, bias, channel) : (SUM)0, residual ? residual + to : 0,
-               y + to, activation, low, high);
+               y + to, activation, ends);
       }
     }
   }

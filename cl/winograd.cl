@@ -63,7 +63,7 @@ static void transform_output(const REAL *m, int step, REAL *out) {
 __kernel void winograd_plain(WINOGRAD_X, __global const STORE(T1) *restrict u, long u_from,
                              __global const STORE(T2) *restrict bias, long bias_from,
                              __global const STORE(T3) *residual, long residual_from, __global STORE(T5) *y, long y_from,
-                             long8 y_steps, int outputs, int y_length, int activation, float low, float high,
+                             long8 y_steps, int outputs, int y_length, int activation, float low, float high, float scale, float shift,
                              int across, int tiles, int lanes) {
   const int t = get_global_id(0), o = get_global_id(1), n = get_global_id(2);
   if (t >= tiles || o >= outputs) return;
@@ -91,7 +91,7 @@ __kernel void winograd_plain(WINOGRAD_X, __global const STORE(T1) *restrict u, l
     const long to = n * y_steps.s0 + o / y_length * y_steps.s1 + o % y_length + py * y_steps.s2 + px * y_steps.s3;
     float value = d[i / 4 * 6 + i % 4] + base;
     if (residual) value += LOAD(T3, residual, residual_from + to);
-    SAVE(T5, y, y_from + to, activation ? activate(activation, value, low, high) : value);
+    SAVE(T5, y, y_from + to, fma(scale, activation ? activate(activation, value, low, high) : value, shift));
   }
 }
 #else
@@ -161,10 +161,11 @@ static __attribute__((noinline)) void multiply(__global const float *v, long v_b
 
 /* One pixel of LANES channels, of which `count` are there. */
 static void store_pixel(VECTOR value, __global const STORE(T3) *residual, __global STORE(T5) *y, long channel,
-                        int count, int activation, float low, float high) {
+                        int count, int activation, float4 ends) {
 #if Y_IS_BLOCKED
   if (residual) value += LOADV(T3, LANES, residual, 0);
-  if (activation) value = activate(activation, value, (VECTOR)(low), (VECTOR)(high));
+  if (activation) value = activate(activation, value, (VECTOR)(ends.s0), (VECTOR)(ends.s1));
+  value = fma((VECTOR)(ends.s2), value, (VECTOR)(ends.s3));
   SAVEV(T5, LANES, y, 0, value);
 #else
   float lanes[LANES] = {0};
@@ -172,7 +173,8 @@ static void store_pixel(VECTOR value, __global const STORE(T3) *residual, __glob
     for (int l = 0; l < count; l++) lanes[l] = LOAD(T3, residual, l * channel);
     value += LOADV(f32, LANES, lanes, 0);
   }
-  if (activation) value = activate(activation, value, (VECTOR)(low), (VECTOR)(high));
+  if (activation) value = activate(activation, value, (VECTOR)(ends.s0), (VECTOR)(ends.s1));
+  value = fma((VECTOR)(ends.s2), value, (VECTOR)(ends.s3));
   SAVEV(f32, LANES, lanes, 0, value);
   for (int l = 0; l < count; l++) SAVE(T5, y, l * channel, lanes[l]);
 #endif
@@ -184,7 +186,7 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void
 winograd_output(__global const float *restrict v, long v_from, __global const float *restrict u, long u_from,
                 __global const STORE(T2) *restrict bias, long bias_from, __global const STORE(T3) *residual,
                 long residual_from, __global STORE(T5) *y, long y_from, long8 x_dims, long8 y_steps, int channels,
-                int outputs, int y_length, int activation, float low, float high, int across, int tiles, int pitch,
+                int outputs, int y_length, int activation, float low, float high, float scale, float shift, int across, int tiles, int pitch,
                 int chunk, int span, __local float *sums) {
   const int n = get_global_id(2), first = get_global_id(0) * chunk, count = min(chunk, tiles - first);
   const int blocks = (outputs + LANES - 1) / LANES, sets = (blocks + NO - 1) / NO;
@@ -218,7 +220,7 @@ winograd_output(__global const float *restrict v, long v_from, __global const fl
           const long at = to + i / 4 * y_steps.s2 + i % 4 * y_steps.s3;
           if (py + i / 4 < OUT_HEIGHT && px + i % 4 < OUT_WIDTH)
             store_pixel(m[i / 4 * 6 + i % 4] + base, residual ? residual + residual_from + at : 0, y + y_from + at,
-                        y_steps.s1, there, activation, low, high);
+                        y_steps.s1, there, activation, (float4)(low, high, scale, shift));
         }
       }
   }

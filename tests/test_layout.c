@@ -83,7 +83,7 @@ static void add_step(network *net, uint32_t step) {
   snprintf(x, sizeof x, "v%u", a);
   snprintf(y, sizeof y, "v%u", step);
   net->channels[step] = c;
-  switch (next_random(&net->state) % 9) {
+  switch (next_random(&net->state) % 10) {
   case 0:
   case 1:
   case 2:
@@ -116,6 +116,17 @@ static void add_step(network *net, uint32_t step) {
     pare__onnx_node *node = model_node(net->onnx, kind ? "MaxPool" : "AveragePool", x, y);
     node_ints(net->onnx, node, "kernel_shape", 2, (const int64_t[]){3, 3});
     node_ints(net->onnx, node, "pads", 4, (const int64_t[]){1, 1, 1, 1});
+    break;
+  }
+  case 8: { /* swish, and numbers after an activation, written out */
+    char between[2][16];
+    for (int i = 0; i < 2; i++) snprintf(between[i], sizeof between[i], "%c%u", "st"[i], step);
+    const bool gates = next_random(&net->state) % 2;
+    add_convolution(net->onnx, x, between[0], c, c, 1, 1);
+    model_node(net->onnx, gates ? "Sigmoid" : "HardSwish", between[0], between[1]);
+    snprintf(text, sizeof text, "%s %s", between[1],
+             gates ? between[0] : random_constant(net->onnx, 1, (const int64_t[]){1}, 1));
+    model_node(net->onnx, gates ? "Mul" : next_random(&net->state) % 2 ? "Mul" : "Sub", text, y);
     break;
   }
   default:

@@ -17,10 +17,11 @@ typedef struct pare_convolution_options {
   int64_t groups;
   pare_activation activation;
   double clip_low, clip_high;
+  double scale, shift;       /* of what the activation gives; a scale of 0 counts as 1 */
   bool x_blocked, y_blocked; /* channels lie in blocks: see below */
 } pare_convolution_options;
 #define PARE_CONVOLUTION_OPTIONS_INIT \
-  { {0}, {0}, {0}, 1, PARE_ACTIVATION_NONE, 0, 0, false, false }
+  { {0}, {0}, {0}, 1, PARE_ACTIVATION_NONE, 0, 0, 1, 0, false, false }
 
 /* Weights [O, C / groups, K…] in the layout that the device's kernels read fastest. options: those of the calls (stride
  * and dilation decide whether transformed weights serve); NULL: the defaults. w may be closed afterwards.
@@ -33,8 +34,8 @@ PARE_API void pare_convolution_weights_close(pare_convolution_weights *weights);
 /* Device memory that they hold. */
 PARE_API uint64_t pare_convolution_weights_bytes(const pare_convolution_weights *weights);
 
-/* y[n][o][p…] = activation(sum over c, k… of x[n][c][p stride - pad + k dilation …] w[o][c][k…] + bias[o] +
- * residual[n][o][p…])
+/* y[n][o][p…] = shift + scale activation(sum over c, k… of x[n][c][p stride - pad + k dilation …] w[o][c][k…] + bias[o]
+ * + residual[n][o][p…])
  *
  * x [N, C, X…], bias [O] or NULL, residual as y or NULL, y [N, O, Y…]. What lies outside x is zero, and Y is as long as
  * the caller made it: padding behind x follows from it. Output channels of a group see the input channels of that group

@@ -76,19 +76,20 @@ typedef struct fused_activation {
   const char *name;
   pare_activation activation;
   double p, q;
+  double scale, shift; /* of what it gives */
 } fused_activation;
 
 static const fused_activation activations[] = {
-    {"", PARE_ACTIVATION_NONE, 0, 0},
-    {"Relu", PARE_ACTIVATION_RELU, 0, 0},
-    {"Sigmoid", PARE_ACTIVATION_SIGMOID, 0, 0},
-    {"Tanh", PARE_ACTIVATION_TANH, 0, 0},
-    {"Clip", PARE_ACTIVATION_CLIP, -3.402823466e38, 3.402823466e38},
-    {"LeakyRelu", PARE_ACTIVATION_LEAKY_RELU, 0.01, 0},
-    {"HardSigmoid", PARE_ACTIVATION_HARD_SIGMOID, 0.2, 0.5},
-    {"HardSwish", PARE_ACTIVATION_HARD_SWISH, 0, 0},
-    {"Gelu", PARE_ACTIVATION_GELU, 0, 0},
-    {"Silu", PARE_ACTIVATION_SILU, 0, 0},
+    {"", PARE_ACTIVATION_NONE, 0, 0, 1, 0},
+    {"Relu", PARE_ACTIVATION_RELU, 0, 0, 1, 0},
+    {"Sigmoid", PARE_ACTIVATION_SIGMOID, 0, 0, 1, 0},
+    {"Tanh", PARE_ACTIVATION_TANH, 0, 0, 1, 0},
+    {"Clip", PARE_ACTIVATION_CLIP, -3.402823466e38, 3.402823466e38, 1, 0},
+    {"LeakyRelu", PARE_ACTIVATION_LEAKY_RELU, 0.01, 0, 1, 0},
+    {"HardSigmoid", PARE_ACTIVATION_HARD_SIGMOID, 0.2, 0.5, 1, 0},
+    {"HardSwish", PARE_ACTIVATION_HARD_SWISH, 0, 0, 1, 0},
+    {"Gelu", PARE_ACTIVATION_GELU, 0, 0, 1, 0},
+    {"Silu", PARE_ACTIVATION_SILU, 0, 0, 1, 0},
 };
 
 static pare_status read_activation(const pare__call *call, fused_activation *out) {
@@ -100,6 +101,8 @@ static pare_status read_activation(const pare__call *call, fused_activation *out
     PARE__TRY(pare__call_get_floats(call, "activation_params", params, 2, &count));
     if (count > 0) out->p = params[0];
     if (count > 1) out->q = params[1];
+    out->scale = pare__call_get_float(call, "activation_scale", 1);
+    out->shift = pare__call_get_float(call, "activation_shift", 0);
     return PARE_OK;
   }
   return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "pare does not have its activation");
@@ -124,10 +127,12 @@ static pare_status add_broadcast(pare__call *call, const fused_activation *activ
   PARE__TRY(pare__shape_broadcast(&sums->shape, &residual->shape, &shape));
   PARE__TRY(pare__call_output(call, 0, sums->dtype, shape.rank, shape.dim, &y));
   PARE__TRY(pare_binary(PARE_BINARY_add, sums, residual, y));
-  if (activation->activation == PARE_ACTIVATION_SILU) return pare_unary_with(PARE_UNARY_swish, 1, 0, y, y);
-  if (activation->activation != PARE_ACTIVATION_NONE)
-    return pare_unary_with(alone[activation->activation], activation->p, activation->q, y, y);
-  return PARE_OK;
+  if (activation->activation == PARE_ACTIVATION_SILU)
+    PARE__TRY(pare_unary_with(PARE_UNARY_swish, 1, 0, y, y));
+  else if (activation->activation != PARE_ACTIVATION_NONE)
+    PARE__TRY(pare_unary_with(alone[activation->activation], activation->p, activation->q, y, y));
+  if (activation->scale == 1 && activation->shift == 0) return PARE_OK;
+  return pare_unary_with(PARE_UNARY_affine, activation->scale, activation->shift, y, y);
 }
 
 static pare_status conv(pare__call *call) {
@@ -161,6 +166,8 @@ static pare_status conv(pare__call *call) {
     options.activation = activation.activation;
     options.clip_low = activation.p;
     options.clip_high = activation.q;
+    options.scale = activation.scale;
+    options.shift = activation.shift;
     PARE__TRY(pare__call_output(call, 0, x->dtype, rank, dim, &y));
   } else {
     PARE__TRY(pare__call_scratch(call, x->dtype, rank, dim, &y));

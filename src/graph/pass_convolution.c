@@ -151,6 +151,7 @@ static const char *activation_of(const pare__rewrite *rewrite, const pare__node 
   *count = 0;
   for (size_t i = 0; i < PARE__COUNT(plain); i++)
     if (pare__node_is(node, plain[i])) return plain[i];
+  if (pare__node_is(node, "Swish") && !pare__node_attribute(node, "alpha")) return "Silu";
   const bool clips = pare__node_is(node, "Clip"), gates = pare__node_is(node, "HardSigmoid");
   if (!clips && !gates) return NULL;
   static const char *const name[2][2] = {{"min", "max"}, {"alpha", "beta"}};
@@ -218,6 +219,46 @@ static pare_status take_activation(pare__rewrite *rewrite, size_t i, bool *done)
   return pare__rewrite_become(rewrite, i, fused);
 }
 
+/* A constant that does not make the convolution's result of a higher rank, nor of another dtype. */
+static bool fits_rank(const pare__rewrite *rewrite, int32_t number, const pare__node *conv) {
+  const pare__content *content = rewrite->network->value[number].constant;
+  const pare__content *weights = rewrite->network->value[conv->input[1]].constant;
+  return weights && weights->dtype == PARE_F32 && content->dtype == PARE_F32 &&
+         content->shape.rank <= weights->shape.rank;
+}
+
+/* Mul, Add, Sub or Div by one number of what an activation gave. */
+static pare_status take_number(pare__rewrite *rewrite, size_t i, bool *done) {
+  const pare__node *node = &rewrite->graph->node[i];
+  const bool divides = pare__node_is(node, "Div"), subtracts = pare__node_is(node, "Sub");
+  const bool scales = divides || pare__node_is(node, "Mul");
+  if (node->ninputs != 2 || (!scales && !subtracts && !pare__node_is(node, "Add"))) return PARE_OK;
+  for (unsigned k = 0; k < (divides || subtracts ? 1U : 2U); k++) {
+    const int32_t x = node->input[k];
+    double number;
+    if (x < 0 || rewrite->producer[x] < 0 || rewrite->uses[x] != 1) continue;
+    const pare__node *conv = &rewrite->graph->node[rewrite->producer[x]];
+    if (!conv->op || strcmp(conv->op_type, "FusedConv") != 0 || !pare__node_attribute(conv, "activation")) continue;
+    if (!pare__value_number(rewrite->network, node->input[1 - k], &number) ||
+        !fits_rank(rewrite, node->input[1 - k], conv))
+      continue;
+    const pare__onnx_attribute *scale = pare__node_attribute(conv, "activation_scale");
+    const pare__onnx_attribute *shift = pare__node_attribute(conv, "activation_shift");
+    if (divides) number = 1 / number;
+    if (subtracts) number = -number;
+    const double new_scale = (scale ? (double)scale->f : 1) * (scales ? number : 1);
+    const double new_shift = (shift ? (double)shift->f : 0) * (scales ? number : 1) + (scales ? 0 : number);
+    if (!isfinite(new_scale) || !isfinite(new_shift) || new_scale == 0) continue;
+    pare__node fused;
+    PARE__TRY(fused_from(rewrite, i, conv, &fused));
+    PARE__TRY(pare__node_set_float(rewrite->network, &fused, "activation_scale", (float)new_scale));
+    PARE__TRY(pare__node_set_float(rewrite->network, &fused, "activation_shift", (float)new_shift));
+    *done = true;
+    return pare__rewrite_become(rewrite, i, fused);
+  }
+  return PARE_OK;
+}
+
 static pare_status run(pare__network *network, pare__graph *graph, bool *changed) {
   pare__rewrite rewrite;
   PARE__TRY(pare__rewrite_begin(network, graph, &rewrite));
@@ -230,6 +271,7 @@ static pare_status run(pare__network *network, pare__graph *graph, bool *changed
     status = take_affine(&rewrite, i, &done);
     if (status == PARE_OK && !done) status = take_summand(&rewrite, i, &done);
     if (status == PARE_OK && !done) status = take_activation(&rewrite, i, &done);
+    if (status == PARE_OK && !done) status = take_number(&rewrite, i, &done);
     /* the convolution that was taken over has no reader left */
     for (unsigned k = 0; k < 2 && done && status == PARE_OK; k++)
       if (inputs[k] >= 0 && rewrite.uses[inputs[k]] == 0 && rewrite.producer[inputs[k]] >= 0)
@@ -241,4 +283,6 @@ static pare_status run(pare__network *network, pare__graph *graph, bool *changed
 }
 
 const pare__pass pare__pass_convolution = {
-    "convolution", "convolutions take in scales, shifts, batch norm, a summand and the activation after them", run};
+    "convolution",
+    "convolutions take in scales, shifts, batch norm, a summand, the activation after them and numbers after that",
+    run};

@@ -1,5 +1,5 @@
-/* Hard swish written out, in one node: x min(max(x + 3, 0), 6) / 6, and the same without x, hard sigmoid.
- * SPDX-License-Identifier: Apache-2.0
+/* Swish and hard swish written out, in one node: x sigmoid(x); x min(max(x + 3, 0), 6) / 6, and the same without x,
+ * hard sigmoid. SPDX-License-Identifier: Apache-2.0
  *
  * Howard et al., "Searching for MobileNetV3" (2019). */
 #include <string.h>
@@ -17,6 +17,16 @@ static bool is_gate(const pare__rewrite *rewrite, int32_t value, int32_t *x) {
   if (clip->ninputs > 1) (void)pare__value_number(rewrite->network, clip->input[1], &low);
   if (clip->ninputs > 2) (void)pare__value_number(rewrite->network, clip->input[2], &high);
   return low == 0 && high == 6 && pare__sum_with(rewrite, clip->input[0], 3, x);
+}
+
+/* x sigmoid(x), the gate for one reader alone? */
+static bool is_swish(const pare__rewrite *rewrite, const pare__node *node, int32_t *x) {
+  for (unsigned k = 0; pare__node_is(node, "Mul") && node->ninputs == 2 && k < 2; k++) {
+    const pare__node *gate = pare__rewrite_only(rewrite, node->input[k], "Sigmoid");
+    *x = node->input[1 - k];
+    if (gate && gate->input[0] == *x) return true;
+  }
+  return false;
 }
 
 /* The operator that the product is; NULL: neither. */
@@ -39,10 +49,10 @@ static pare_status run(pare__network *network, pare__graph *graph, bool *changed
     if (!pare__rewrite_alive(&rewrite, i) || node->noutputs < 1 || node->output[0] < 0) continue;
     if (!pare__node_is(node, "Mul") && !pare__node_is(node, "Div")) continue;
     int32_t x;
-    const char *op_type = recognise(&rewrite, node->output[0], &x);
+    const char *op_type = is_swish(&rewrite, node, &x) ? "Swish" : recognise(&rewrite, node->output[0], &x);
     if (!op_type) continue;
     pare__node one;
-    status = pare__node_create(network, "", op_type, 14, 1, 1, &one);
+    status = pare__node_create(network, "", op_type, 24, 1, 1, &one);
     if (status == PARE_OK && strcmp(op_type, "HardSigmoid") == 0)
       status = pare__node_set_float(network, &one, "alpha", 1.0F / 6);
     if (status != PARE_OK) break;
@@ -56,4 +66,5 @@ static pare_status run(pare__network *network, pare__graph *graph, bool *changed
   return status;
 }
 
-const pare__pass pare__pass_hard_swish = {"hard-swish", "hard swish and hard sigmoid written out become one node", run};
+const pare__pass pare__pass_hard_swish = {"hard-swish",
+                                          "swish, hard swish and hard sigmoid written out become one node", run};

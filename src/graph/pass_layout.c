@@ -218,6 +218,7 @@ static const struct handler {
     {"Tanh", "", handle_elementwise},
     {"HardSigmoid", "", handle_elementwise},
     {"HardSwish", "", handle_elementwise},
+    {"Swish", "", handle_elementwise},
     {"Elu", "", handle_elementwise},
     {"Selu", "", handle_elementwise},
     {"Softplus", "", handle_elementwise},

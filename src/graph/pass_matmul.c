@@ -105,9 +105,10 @@ static pare_activation activation_of(const pare__node *node) {
   } known[] = {{"Relu", PARE_ACTIVATION_RELU},
                {"Tanh", PARE_ACTIVATION_TANH},
                {"Sigmoid", PARE_ACTIVATION_SIGMOID},
+               {"Swish", PARE_ACTIVATION_SILU},
                {"Gelu", PARE_ACTIVATION_GELU}};
   for (size_t i = 0; i < PARE__COUNT(known); i++) {
-    if (!pare__node_is(node, known[i].op_type)) continue;
+    if (!pare__node_is(node, known[i].op_type) || pare__node_attribute(node, "alpha")) continue;
     const pare__onnx_attribute *form = pare__node_attribute(node, "approximate");
     const bool with_tanh = form && form->s.nbytes == 4 && memcmp(form->s.data, "tanh", 4) == 0;
     return with_tanh ? PARE_ACTIVATION_GELU_TANH : known[i].activation;

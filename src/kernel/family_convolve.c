@@ -49,7 +49,7 @@ static void push_arguments(pare__args *args, const pare__run *run) {
   pare__arg_long8(args, steps[0]);
   pare__arg_long8(args, steps[1]);
   for (int i = CONV_X_LENGTH; i <= CONV_ACTIVATION; i++) pare__arg_int(args, (int32_t)dim[i]);
-  for (int i = CONV_LOW; i <= CONV_HIGH; i++)
+  for (int i = CONV_LOW; i <= CONV_SHIFT; i++)
     if (is_f64(p))
       pare__arg_double(args, p->real[i]);
     else

@@ -1,6 +1,7 @@
 /* The problems of convolution, as operations put them. SPDX-License-Identifier: Apache-2.0
  *
- * y[n][g O + o][p] = activation(sum over c, k of x[n][g C + c][p stride - pad + k dilation] w[g O + o][c][k]
+ * y[n][g O + o][p] = shift + scale activation(sum over c, k of x[n][g C + c][p stride - pad + k dilation] w[g O +
+ * o][c][k]
  *                               + bias[g O + o] + residual[n][g O + o][p])
  *
  * p and k have three dimensions (those not needed are 1). Channel c of x lies at block c / X_LENGTH, channel
@@ -38,8 +39,8 @@ enum {
   CONV_NDIMS
 };
 enum { CONV_BUFFER_X, CONV_BUFFER_W, CONV_BUFFER_BIAS, CONV_BUFFER_RESIDUAL, CONV_BUFFER_Y, CONV_NBUFFERS };
-enum { CONV_HAS_BIAS = 1, CONV_HAS_RESIDUAL = 2 }; /* problem.flags */
-enum { CONV_LOW, CONV_HIGH };                      /* problem.real */
+enum { CONV_HAS_BIAS = 1, CONV_HAS_RESIDUAL = 2 };    /* problem.flags */
+enum { CONV_LOW, CONV_HIGH, CONV_SCALE, CONV_SHIFT }; /* problem.real: what clips, and what follows it */
 
 /* problem.mode: paths trusted by themselves. */
 enum { CONV_W_BLOCKED = 1, CONV_X_BLOCKED = 2, CONV_Y_BLOCKED = 4, CONV_DEPTHWISE = 8 };

@@ -56,6 +56,9 @@ static void make_problem(const pare_device_info *info, const instance *from, par
   out->flags = (unsigned)from->flags;
   out->real[CONV_LOW] = -0.5;
   out->real[CONV_HIGH] = 0.75;
+  const bool follows = from->activation != 0 && (from->activation + from->layout) % 2 == 0;
+  out->real[CONV_SCALE] = follows ? -1.5 : 1;
+  out->real[CONV_SHIFT] = follows ? 0.25 : 0;
   out->dtype[CONV_BUFFER_X] = from->x_dtype;
   out->dtype[CONV_BUFFER_W] = from->w_dtype;
   out->dtype[CONV_BUFFER_BIAS] = out->dtype[CONV_BUFFER_RESIDUAL] = out->dtype[CONV_BUFFER_Y] = from->y_dtype;
@@ -275,8 +278,10 @@ static void reference_element(const pare__problem *p, double *const *value, int6
   const double epsilon = pare__dtype_epsilon(f64 ? PARE_F64 : PARE_F32);
   const double terms = (double)(dim[CONV_C] * product3(dim + CONV_K) + 4);
   double error = terms * epsilon * magnitude;
-  expected[to] = pare__reference_activation(dim[CONV_ACTIVATION], sum, p->real[CONV_LOW], p->real[CONV_HIGH]);
-  if (dim[CONV_ACTIVATION] != 0) error = 1.2 * error + (f64 ? 1e-14 : 1e-6) * (1 + fabs(sum));
+  const double scale = p->real[CONV_SCALE];
+  const double active = pare__reference_activation(dim[CONV_ACTIVATION], sum, p->real[CONV_LOW], p->real[CONV_HIGH]);
+  expected[to] = scale * active + p->real[CONV_SHIFT];
+  if (dim[CONV_ACTIVATION] != 0) error = (1.2 * error + (f64 ? 1e-14 : 1e-6) * (1 + fabs(sum))) * fmax(1, fabs(scale));
   tolerance[to] = error + pare__dtype_epsilon(dtype) * fabs(expected[to]) + (dtype == PARE_F16 ? 0x1p-25 : 0);
 }
 

@@ -70,8 +70,7 @@ static void push_epilogue(pare__args *args, const pare__problem *p) {
   pare__arg_int(args, (int32_t)p->dim[WINOGRAD_O]);
   pare__arg_int(args, (int32_t)p->dim[WINOGRAD_Y_LENGTH]);
   pare__arg_int(args, (int32_t)p->dim[WINOGRAD_ACTIVATION]);
-  pare__arg_float(args, (float)p->real[0]);
-  pare__arg_float(args, (float)p->real[1]);
+  for (int i = 0; i < 4; i++) pare__arg_float(args, (float)p->real[i]);
   pare__arg_int(args, (int32_t)pare__div_up(p->dim[WINOGRAD_Y_W], 4));
   pare__arg_int(args, (int32_t)pare__winograd_tiles(p->dim));
 }
@@ -288,8 +287,9 @@ static void finish_pixel(const pare__problem *p, void *const *data, int64_t n, i
     sum += pare__load(p->dtype[WINOGRAD_BUFFER_BIAS], data[WINOGRAD_BUFFER_BIAS], (size_t)o);
   if (p->flags & WINOGRAD_HAS_RESIDUAL)
     sum += pare__load(p->dtype[WINOGRAD_BUFFER_RESIDUAL], data[WINOGRAD_BUFFER_RESIDUAL], (size_t)to);
-  expected[to] = pare__reference_activation(dim[WINOGRAD_ACTIVATION], sum, p->real[0], p->real[1]);
-  const double error = (double)(dim[WINOGRAD_C] + 30) * epsilon * (magnitude + 2);
+  const double active = pare__reference_activation(dim[WINOGRAD_ACTIVATION], sum, p->real[0], p->real[1]);
+  expected[to] = p->real[2] * active + p->real[3];
+  const double error = fmax(1, fabs(p->real[2])) * (double)(dim[WINOGRAD_C] + 30) * epsilon * (magnitude + 2);
   tolerance[to] = 1.2 * error + pare__dtype_epsilon(dtype) * fabs(expected[to]) + (dtype == PARE_F16 ? 0x1p-25 : 0);
 }
 
@@ -398,6 +398,8 @@ static void make_problem(const pare_device_info *info, const instance *from, par
   out->flags = from->flags;
   out->real[0] = -0.5;
   out->real[1] = 0.75;
+  out->real[2] = from->activation == 5 ? -1.5 : 1;
+  out->real[3] = from->activation == 5 ? 0.25 : 0;
   for (int i = 0; i < WINOGRAD_NBUFFERS; i++) out->dtype[i] = from->dtype;
   out->dtype[WINOGRAD_BUFFER_U] = out->dtype[WINOGRAD_BUFFER_V] = PARE_F32;
 }

@@ -1,13 +1,13 @@
 /* The problems of 3x3 convolution by Winograd's F(4x4, 3x3), as operations put them.
  * SPDX-License-Identifier: Apache-2.0
  *
- * y[n][o][p] = activation(sum over c, k of x[n][c][p - pad + k] w[o][c][k] + bias[o] + residual[n][o][p])
+ * y[n][o][p] = shift + scale activation(sum over c, k of x[n][c][p - pad + k] w[o][c][k] + bias[o] + residual[n][o][p])
  *
  * in tiles of 4x4 pixels: with d the 6x6 pixels of x that a tile sees, V = B' d B and the transformed weights U = G w
  * G' of each pair of channels, a tile is A' (sum over c of U V) A (Lavin & Gray 2016). U is [ceil(O / L)][36][ceil(C /
  * L) L][L], zero past O and C, L = WINOGRAD_LANES. x, y and residual have channels in blocks or not, as in
  * family_convolve.h. V is scratch: [N][36][ceil(C / L)][pitch][L], pitch = pare__winograd_pitch. Buffers: x, U, bias,
- * residual, V, y. real: the ends of clip. */
+ * residual, V, y. real: the ends of clip, scale, shift. */
 #ifndef PARE_KERNEL_FAMILY_WINOGRAD_H
 #define PARE_KERNEL_FAMILY_WINOGRAD_H
 

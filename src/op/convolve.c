@@ -108,6 +108,8 @@ static int describe_whole(const pare__convolution *c, pare__problem *whole) {
   dim[CONV_ACTIVATION] = options->activation;
   whole->real[CONV_LOW] = options->clip_low;
   whole->real[CONV_HIGH] = options->clip_high;
+  whole->real[CONV_SCALE] = options->scale == 0 ? 1 : options->scale;
+  whole->real[CONV_SHIFT] = options->shift;
   whole->flags = (c->bias ? CONV_HAS_BIAS : 0) | (c->residual ? CONV_HAS_RESIDUAL : 0);
   whole->dtype[CONV_BUFFER_X] = c->x->dtype;
   whole->dtype[CONV_BUFFER_W] = c->weights->dtype;

@@ -88,6 +88,8 @@ static void describe_whole(const pare__convolution *c, pare__problem *whole) {
   dim[WINOGRAD_ACTIVATION] = c->options->activation;
   whole->real[0] = c->options->clip_low;
   whole->real[1] = c->options->clip_high;
+  whole->real[2] = c->options->scale == 0 ? 1 : c->options->scale;
+  whole->real[3] = c->options->shift;
   whole->mode = (c->options->x_blocked ? WINOGRAD_X_BLOCKED : 0) | (c->options->y_blocked ? WINOGRAD_Y_BLOCKED : 0);
   whole->flags = (c->bias ? WINOGRAD_HAS_BIAS : 0) | (c->residual ? WINOGRAD_HAS_RESIDUAL : 0);
   for (int i = 0; i < WINOGRAD_NBUFFERS; i++) whole->dtype[i] = c->y->dtype;
