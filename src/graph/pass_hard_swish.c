@@ -1,5 +1,5 @@
-/* Swish and hard swish written out, in one node: x sigmoid(x); x min(max(x + 3, 0), 6) / 6, and the same without x,
- * hard sigmoid. SPDX-License-Identifier: Apache-2.0
+/* Swish and hard swish written out, in one node: x sigmoid(alpha x); x min(max(x + 3, 0), 6) / 6, and the same without
+ * x, hard sigmoid. SPDX-License-Identifier: Apache-2.0
  *
  * Howard et al., "Searching for MobileNetV3" (2019). */
 #include <string.h>
@@ -19,12 +19,16 @@ static bool is_gate(const pare__rewrite *rewrite, int32_t value, int32_t *x) {
   return low == 0 && high == 6 && pare__sum_with(rewrite, clip->input[0], 3, x);
 }
 
-/* x sigmoid(x), the gate for one reader alone? */
-static bool is_swish(const pare__rewrite *rewrite, const pare__node *node, int32_t *x) {
+/* x sigmoid(alpha x), the gate for one reader alone? */
+static bool is_swish(const pare__rewrite *rewrite, const pare__node *node, int32_t *x, double *alpha) {
   for (unsigned k = 0; pare__node_is(node, "Mul") && node->ninputs == 2 && k < 2; k++) {
     const pare__node *gate = pare__rewrite_only(rewrite, node->input[k], "Sigmoid");
     *x = node->input[1 - k];
+    const pare__node *scaled = gate ? pare__rewrite_only(rewrite, gate->input[0], "Mul") : NULL;
+    *alpha = 1;
     if (gate && gate->input[0] == *x) return true;
+    for (unsigned i = 0; scaled && scaled->ninputs == 2 && i < 2; i++)
+      if (scaled->input[i] == *x && pare__value_number(rewrite->network, scaled->input[1 - i], alpha)) return true;
   }
   return false;
 }
@@ -49,12 +53,14 @@ static pare_status run(pare__network *network, pare__graph *graph, bool *changed
     if (!pare__rewrite_alive(&rewrite, i) || node->noutputs < 1 || node->output[0] < 0) continue;
     if (!pare__node_is(node, "Mul") && !pare__node_is(node, "Div")) continue;
     int32_t x;
-    const char *op_type = is_swish(&rewrite, node, &x) ? "Swish" : recognise(&rewrite, node->output[0], &x);
+    double alpha = 1;
+    const char *op_type = is_swish(&rewrite, node, &x, &alpha) ? "Swish" : recognise(&rewrite, node->output[0], &x);
     if (!op_type) continue;
     pare__node one;
     status = pare__node_create(network, "", op_type, 24, 1, 1, &one);
     if (status == PARE_OK && strcmp(op_type, "HardSigmoid") == 0)
       status = pare__node_set_float(network, &one, "alpha", 1.0F / 6);
+    if (status == PARE_OK && alpha != 1) status = pare__node_set_float(network, &one, "alpha", (float)alpha);
     if (status != PARE_OK) break;
     one.name = node->name;
     one.input[0] = x;
