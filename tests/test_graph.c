@@ -493,6 +493,45 @@ START_TEST(what_a_plan_foretells_is_what_is_taken) {
 }
 END_TEST
 
+/* ---- edits ---- */
+
+START_TEST(an_edited_model_gives_inner_values_and_takes_other_constants) {
+  static const float weight[] = {1, 2, 3}, other[] = {4, 5, 6}, x[] = {1, -1, 2, 0, 1, 3};
+  pare__onnx_model *onnx = with_input();
+  model_constant(onnx, "w", PARE__ONNX_FLOAT, 1, (const int64_t[]){3}, weight);
+  model_node(onnx, "Mul", "x w", "inner");
+  model_node(onnx, "Relu", "inner", "y");
+  model_output(onnx, "y");
+  model_write(onnx, path_of("edited.onnx"));
+  pare__content *content;
+  OK(pare__content_create(PARE_F32, 1, (const int64_t[]){3}, other, &content));
+  static const char *const inner = "inner", *const w = "w", *const missing = "missing";
+  const pare__edits edits = {.noutputs = 1, .output = &inner, .nconstants = 1, .constant = &w, .content = &content};
+  pare_model *model;
+  OK(pare__model_open_edited(context, path_of("edited.onnx"), NULL, &edits, &model));
+  ck_assert_uint_eq(pare_model_outputs(model), 1);
+  pare_tensor *in = tensor_of(PARE_F32, 2, (const int64_t[]){2, 3}, x), *out;
+  OK(pare_model_run(model, &in, NULL, &out));
+  float *values = floats_of(out);
+  for (size_t i = 0; i < 6; i++) ck_assert_float_eq(values[i], x[i] * other[i % 3]);
+  free(values);
+  pare_tensor_close(out);
+  pare_tensor_close(in);
+  pare_model_close(model);
+  pare__content_release(content);
+
+  const pare__edits wrong_output = {.noutputs = 1, .output = &missing};
+  ck_assert_int_eq(pare__model_open_edited(context, path_of("edited.onnx"), NULL, &wrong_output, &model),
+                   PARE_ERR_ARGUMENT);
+  ck_assert_ptr_nonnull(strstr(pare_message(), "'missing'"));
+  OK(pare__content_create(PARE_F32, 1, (const int64_t[]){2}, other, &content));
+  const pare__edits wrong_shape = {.nconstants = 1, .constant = &w, .content = &content};
+  ck_assert_int_eq(pare__model_open_edited(context, path_of("edited.onnx"), NULL, &wrong_shape, &model),
+                   PARE_ERR_SHAPE);
+  pare__content_release(content);
+}
+END_TEST
+
 int main(void) {
   if (!mkdtemp(folder)) return EXIT_FAILURE;
   TCase *tests = tcase_create("graph");
@@ -510,5 +549,6 @@ int main(void) {
   tcase_add_test(tests, threads_share_a_model_with_batches_of_any_size);
   tcase_add_test(tests, a_product_with_bias_and_written_out_gelu_is_one_node);
   tcase_add_test(tests, what_a_plan_foretells_is_what_is_taken);
+  tcase_add_test(tests, an_edited_model_gives_inner_values_and_takes_other_constants);
   return remove_folder(folder, run_tests("graph", tests));
 }

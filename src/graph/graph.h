@@ -96,6 +96,22 @@ struct pare__network {
 pare_status pare__network_open(pare__onnx_model *onnx, pare__network **out);
 void pare__network_close(pare__network *network);
 
+/* ---- other outputs, other constants ---- */
+
+/* What a model computes instead of what its file says: layers are looked into, and weights are exchanged, this way. */
+typedef struct pare__edits {
+  /* Values of the main graph, by name, that are its outputs instead of the file's; what they do not need is left out by
+   * the passes. 0: the file's. */
+  size_t noutputs;
+  const char *const *output;
+  /* Initialisers and results of Constant nodes, by name, with other elements of the same dtype and shape. */
+  size_t nconstants;
+  const char *const *constant;
+  pare__content *const *content;
+} pare__edits;
+/* Before any pass. PARE_ERR_ARGUMENT: a name that the main graph does not have; PARE_ERR_SHAPE, PARE_ERR_TYPE. */
+pare_status pare__network_edit(pare__network *network, const pare__edits *edits);
+
 /* ---- for import and passes ---- */
 
 pare_status pare__network_add_value(pare__network *network, const char *name, int32_t *out);

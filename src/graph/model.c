@@ -27,11 +27,12 @@ static pare_status grow_constants(pare_model *model, size_t *had) {
   return PARE_OK;
 }
 
-static pare_status load(pare_model *model, const char *path) {
+static pare_status load(pare_model *model, const char *path, const pare__edits *edits) {
   pare__onnx_model *onnx;
   PARE__TRY(pare__onnx_open(path, &onnx));
   PARE__TRY(pare__network_open(onnx, &model->network));
   model->network->channel_block = pare__convolution_prefers_blocks(model->context);
+  if (edits) PARE__TRY(pare__network_edit(model->network, edits));
   size_t had = 0;
   PARE__TRY(grow_constants(model, &had));
   PARE__TRY(pare__model_fold(model));
@@ -44,6 +45,11 @@ static pare_status load(pare_model *model, const char *path) {
 
 pare_status pare_model_open(pare_context *context, const char *path, const pare_model_options *options,
                             pare_model **out) {
+  return pare__model_open_edited(context, path, options, NULL, out);
+}
+
+pare_status pare__model_open_edited(pare_context *context, const char *path, const pare_model_options *options,
+                                    const pare__edits *edits, pare_model **out) {
   if (!out) return pare__fail_null("pare_model_open", "out");
   *out = NULL;
   if (!path) return pare__fail_null("pare_model_open", "path");
@@ -60,7 +66,7 @@ pare_status pare_model_open(pare_context *context, const char *path, const pare_
     model->without = options->without ? pare__strdup(options->without) : NULL;
     if (options->without && !model->without) status = pare__fail_memory("a model", strlen(options->without));
   }
-  if (status == PARE_OK) status = load(model, path);
+  if (status == PARE_OK) status = load(model, path, edits);
   if (status != PARE_OK) {
     pare_model_close(model);
     return status;

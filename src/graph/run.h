@@ -25,6 +25,10 @@ struct pare_model {
   pare__buffer **arena;
 };
 
+/* As pare_model_open, of the model that the edits make of the file; they are used only meanwhile. */
+pare_status pare__model_open_edited(pare_context *context, const char *path, const pare_model_options *options,
+                                    const pare__edits *edits, pare_model **out);
+
 /* Sees every node after it has run. */
 typedef pare_status (*pare__observe)(void *user, pare__run_state *state, const pare__node *node, unsigned depth,
                                      double begun);
