@@ -124,6 +124,8 @@ const pare__onnx_attribute *pare__node_attribute(const pare__node *node, const c
 /* Sets (adds or replaces) attributes in the arena. */
 pare_status pare__node_set_int(pare__network *network, pare__node *node, const char *name, int64_t value);
 pare_status pare__node_set_float(pare__network *network, pare__node *node, const char *name, float value);
+pare_status pare__node_set_ints(pare__network *network, pare__node *node, const char *name, size_t count,
+                                const int64_t *values);
 pare_status pare__node_set_floats(pare__network *network, pare__node *node, const char *name, size_t count,
                                   const double *values);
 pare_status pare__node_set_text(pare__network *network, pare__node *node, const char *name, const char *value);

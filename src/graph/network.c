@@ -89,6 +89,18 @@ pare_status pare__node_set_float(pare__network *network, pare__node *node, const
   return PARE_OK;
 }
 
+pare_status pare__node_set_ints(pare__network *network, pare__node *node, const char *name, size_t count,
+                                const int64_t *values) {
+  pare__onnx_attribute *attribute;
+  PARE__TRY(attribute_to_set(network, node, name, PARE__ONNX_ATTRIBUTE_INTS, &attribute));
+  for (size_t i = 0; i < count; i++) {
+    int64_t *item;
+    PARE__TRY(PARE__ONNX_APPEND(network->onnx->source, &attribute->ints, &item));
+    *item = values[i];
+  }
+  return PARE_OK;
+}
+
 pare_status pare__node_set_floats(pare__network *network, pare__node *node, const char *name, size_t count,
                                   const double *values) {
   pare__onnx_attribute *attribute;

@@ -12,6 +12,7 @@
 #include "graph/attention.h"
 #include "graph/compose.h"
 #include "graph/operator_tables.h"
+#include "graph/quantised.h"
 
 /* Output i: the past (input `past`, may be left out) and *now after it, which becomes the result. */
 static pare_status extend(pare__call *call, unsigned past, unsigned i, pare_tensor **now) {
@@ -289,11 +290,73 @@ static pare_status multi_head_attention(pare__call *call) {
   return run_runtime_attention(&a, 4, 5, past);
 }
 
+/* ---- what the attention pass makes ---- */
+
+/* The shape that two broadcast to, aligned at the right; what does not fit is told by who uses it. */
+static void broadcast_shape(const pare__shape *a, const pare__shape *b, int *rank, int64_t *dim) {
+  *rank = PARE__MAX(a->rank, b->rank);
+  for (int d = 0; d < *rank; d++) {
+    const int in_a = d - (*rank - a->rank), in_b = d - (*rank - b->rank);
+    const int64_t left = in_a < 0 ? 1 : a->dim[in_a];
+    dim[d] = left == 1 && in_b >= 0 ? b->dim[in_b] : left;
+  }
+}
+
+/* *scores = softmax of what the mask leaves of it; the mask may have dimensions that the scores lack. */
+static pare_status masked_softmax(pare__call *call, pare_tensor *mask, pare_tensor **scores) {
+  if (!mask) return pare_softmax(*scores, -1, *scores);
+  int rank;
+  int64_t dim[PARE_MAX_RANK];
+  if (mask->dtype == PARE_BOOL && pare__call_get_int(call, "inverted", 0) != 0) {
+    pare_tensor *kept;
+    PARE__TRY(pare__call_scratch(call, PARE_BOOL, mask->shape.rank, mask->shape.dim, &kept));
+    PARE__TRY(pare_unary(PARE_UNARY_not, mask, kept));
+    mask = kept;
+  }
+  pare_tensor *out = *scores, *wide;
+  broadcast_shape(&(*scores)->shape, &mask->shape, &rank, dim);
+  PARE__TRY(pare__call_broadcast(call, *scores, rank, dim, &wide));
+  if (pare__shape_elements(&wide->shape) != pare__shape_elements(&(*scores)->shape) || rank != (*scores)->shape.rank)
+    PARE__TRY(pare__call_scratch(call, (*scores)->dtype, rank, dim, &out));
+  *scores = out;
+  return pare_masked_softmax(wide, mask, pare__call_get_float(call, "least", 0), out);
+}
+
+/* Queries [..., L, D], keys [..., D, S] (transposed) or [..., S, D], values [..., S, E], a mask that broadcasts to
+ * [..., L, S]: added, or of bool. */
+static pare_status plain_attention(pare__call *call) {
+  PARE__TRY(pare__call_check(call, 3, 4));
+  pare_gemm_options options = PARE_GEMM_OPTIONS_INIT;
+  options.alpha = pare__call_get_float(call, "scale", 1);
+  pare_tensor *query, *key, *value, *mask, *scores, *out;
+  PARE__TRY(pare__call_tensor(call, 0, &query));
+  PARE__TRY(pare__call_tensor(call, 1, &key));
+  PARE__TRY(pare__call_tensor(call, 2, &value));
+  PARE__TRY(pare__call_tensor(call, 3, &mask));
+  if (pare__call_get_int(call, "transposed", 1) == 0 && key->shape.rank > 1) {
+    int axes[PARE_MAX_RANK];
+    for (int d = 0; d < key->shape.rank; d++) axes[d] = d;
+    axes[key->shape.rank - 2]++;
+    axes[key->shape.rank - 1]--;
+    PARE__TRY(pare__call_permuted(call, key, axes, &key));
+  }
+  int rank;
+  int64_t dim[PARE_MAX_RANK + 2];
+  PARE__TRY(pare__call_product_shape(call, &query->shape, &key->shape, &rank, dim));
+  PARE__TRY(pare__call_scratch(call, query->dtype, rank, dim, &scores));
+  PARE__TRY(pare_gemm(query, key, NULL, &options, scores));
+  PARE__TRY(masked_softmax(call, mask, &scores));
+  PARE__TRY(pare__call_product_shape(call, &scores->shape, &value->shape, &rank, dim));
+  PARE__TRY(pare__call_output(call, 0, query->dtype, rank, dim, &out));
+  return pare_gemm(scores, value, NULL, NULL, out);
+}
+
 #define MICROSOFT(op, function, prepare) \
   { "com.microsoft", op, 1, 0, PARE__ON_DEVICE, function, NULL, prepare, .types = "floats" }
 const pare__operator pare__operators_attention[] = {
     {"", "Attention", 23, 0, PARE__ON_DEVICE, attention, NULL, .types = "floats"},
     MICROSOFT("Attention", runtime_attention, runtime_attention_prepare),
     MICROSOFT("MultiHeadAttention", multi_head_attention, NULL),
+    {"pare", "Attention", 1, 0, PARE__ON_DEVICE, plain_attention, NULL, .types = "floats"},
     {0},
 };

@@ -9,18 +9,34 @@
 
 #define MOST_ROUNDS 20 /* a pass that never comes to rest is a mistake in it, and must not hang */
 
-extern const pare__pass pare__pass_dead;
-extern const pare__pass pare__pass_identity;
+extern const pare__pass pare__pass_attention;
 extern const pare__pass pare__pass_convolution;
+extern const pare__pass pare__pass_dead;
+extern const pare__pass pare__pass_duplicate;
 extern const pare__pass pare__pass_gelu;
 extern const pare__pass pare__pass_hard_swish;
+extern const pare__pass pare__pass_identity;
 extern const pare__pass pare__pass_layer_norm;
 extern const pare__pass pare__pass_layout;
 extern const pare__pass pare__pass_matmul;
+extern const pare__pass pare__pass_skip_norm;
+extern const pare__pass pare__pass_softmax;
+extern const pare__pass pare__pass_transpose;
 
-static const pare__pass *const passes[] = {
-    &pare__pass_identity, &pare__pass_layer_norm,  &pare__pass_gelu, &pare__pass_hard_swish,
-    &pare__pass_matmul,   &pare__pass_convolution, &pare__pass_dead, NULL};
+/* Products take in scalars and biases before attention and the norms of sums look at what is left. */
+static const pare__pass *const passes[] = {&pare__pass_identity,
+                                           &pare__pass_duplicate,
+                                           &pare__pass_transpose,
+                                           &pare__pass_layer_norm,
+                                           &pare__pass_softmax,
+                                           &pare__pass_gelu,
+                                           &pare__pass_hard_swish,
+                                           &pare__pass_matmul,
+                                           &pare__pass_attention,
+                                           &pare__pass_skip_norm,
+                                           &pare__pass_convolution,
+                                           &pare__pass_dead,
+                                           NULL};
 /* Once, when the others have come to rest: what they look for is written out no more afterwards. */
 static const pare__pass *const last_pass = &pare__pass_layout;
 
@@ -146,6 +162,78 @@ bool pare__value_number(const pare__network *network, int32_t value, double *out
   *out = pare__content_number(content, 0);
   return true;
 }
+
+/* ---- what nodes say ---- */
+
+int64_t pare__node_int(const pare__node *node, const char *name, int64_t otherwise) {
+  const pare__onnx_attribute *attribute = pare__node_attribute(node, name);
+  return attribute ? attribute->i : otherwise;
+}
+
+float pare__node_float(const pare__node *node, const char *name, float otherwise) {
+  const pare__onnx_attribute *attribute = pare__node_attribute(node, name);
+  return attribute ? attribute->f : otherwise;
+}
+
+bool pare__reduces_axis(const pare__network *network, const pare__node *node, int64_t *axis) {
+  size_t count = 0;
+  const pare__onnx_attribute *axes = pare__node_attribute(node, "axes");
+  if (axes) {
+    count = axes->ints.count;
+    if (count == 1) *axis = axes->ints.items[0];
+  } else if (node->ninputs > 1 && node->input[1] >= 0) {
+    const pare__content *content = network->value[node->input[1]].constant;
+    count = content ? content->count : 0;
+    if (count == 1) *axis = pare__content_int(content, 0);
+  }
+  return count == 1 && pare__node_int(node, "keepdims", 1) == 1;
+}
+
+bool pare__is_output(const pare__graph *graph, int32_t value) {
+  for (unsigned k = 0; k < graph->noutputs; k++)
+    if (graph->output[k] == value) return true;
+  return false;
+}
+
+static bool is_product(const pare__node *node) {
+  return pare__node_is(node, "MatMul") ||
+         (strcmp(node->op_type, "FusedMatMul") == 0 && strcmp(node->domain, "pare") == 0);
+}
+
+bool pare__plain_product(const pare__node *node, pare__product_node *out) {
+  if (!is_product(node) || (node->ninputs > 2 && node->input[2] >= 0)) return false;
+  *out = (pare__product_node){(double)pare__node_float(node, "alpha", 1), pare__node_int(node, "transB", 0) != 0};
+  return pare__node_int(node, "activation", 0) == 0 && pare__node_int(node, "transA", 0) == 0;
+}
+
+static int rank_within(const pare__rewrite *rewrite, int32_t value, int steps) {
+  if (value < 0 || steps == 0) return -1;
+  const pare__value *known = &rewrite->network->value[value];
+  if (known->rank >= 0) return known->rank;
+  const pare__node *node = rewrite->producer[value] >= 0 ? &rewrite->graph->node[rewrite->producer[value]] : NULL;
+  if (!node || !node->op || node->ninputs < 1) return -1;
+  const pare__onnx_attribute *perm = pare__node_attribute(node, "perm");
+  if (pare__node_is(node, "Transpose") && perm) return (int)perm->ints.count;
+  if (pare__node_is(node, "Reshape") && node->ninputs > 1 && node->input[1] >= 0) {
+    const pare__value *shape = &rewrite->network->value[node->input[1]];
+    return shape->rank == 1 && shape->dim[0] > 0 ? (int)shape->dim[0] : -1;
+  }
+  static const char *const broadcasting[] = {"MatMul", "FusedMatMul", "Add", "Sub", "Mul", "Div", "Where"};
+  for (size_t i = 0; i < PARE__COUNT(broadcasting); i++) {
+    if (strcmp(node->op_type, broadcasting[i]) != 0) continue;
+    const unsigned products = 2, ninputs = i < products ? 2 : node->ninputs;
+    int most = -1;
+    for (unsigned k = 0; k < ninputs; k++) {
+      const int rank = rank_within(rewrite, node->input[k], steps - 1);
+      if (rank < (i < products ? 2 : 0)) return -1;
+      most = PARE__MAX(most, rank);
+    }
+    return most;
+  }
+  return -1;
+}
+
+int pare__value_rank(const pare__rewrite *rewrite, int32_t value) { return rank_within(rewrite, value, 6); }
 
 /* ---- products and sums ---- */
 

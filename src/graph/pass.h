@@ -58,6 +58,22 @@ void pare__rewrite_replace(pare__rewrite *rewrite, int32_t from, int32_t to);
  * anew. */
 pare_status pare__rewrite_become(pare__rewrite *rewrite, size_t node, pare__node replacement);
 bool pare__node_is(const pare__node *node, const char *op_type);
+/* Attributes of a node, or what they are where they are not given. */
+int64_t pare__node_int(const pare__node *node, const char *name, int64_t otherwise);
+float pare__node_float(const pare__node *node, const char *name, float otherwise);
+/* A reduction over one known axis that stays as a dimension of 1: the axis as it is written. */
+bool pare__reduces_axis(const pare__network *network, const pare__node *node, int64_t *axis);
+/* The rank of a value as it is declared or as the nodes that make it tell; -1: unknown. */
+int pare__value_rank(const pare__rewrite *rewrite, int32_t value);
+/* Is it an output of the graph? Such a value keeps its name. */
+bool pare__is_output(const pare__graph *graph, int32_t value);
+/* MatMul or FusedMatMul with these attributes. */
+typedef struct pare__product_node {
+  double alpha;
+  bool transpose_b;
+} pare__product_node;
+/* Is the node a product without bias and activation, of an A that is not transposed? */
+bool pare__plain_product(const pare__node *node, pare__product_node *out);
 /* Is the value a constant of one element, and which? */
 bool pare__value_number(const pare__network *network, int32_t value, double *out);
 

@@ -10,19 +10,13 @@ static bool passes_on(const pare__rewrite *rewrite, const pare__node *node) {
   return pare__node_is(node, "Dropout") && !masked && !training;
 }
 
-static bool is_output(const pare__graph *graph, int32_t value) {
-  for (unsigned k = 0; k < graph->noutputs; k++)
-    if (graph->output[k] == value) return true;
-  return false;
-}
-
 static pare_status run(pare__network *network, pare__graph *graph, bool *changed) {
   pare__rewrite rewrite;
   PARE__TRY(pare__rewrite_begin(network, graph, &rewrite));
   for (size_t i = 0; i < graph->nnodes; i++) {
     const pare__node *node = &graph->node[i];
     /* an output keeps its own name */
-    if (!passes_on(&rewrite, node) || is_output(graph, node->output[0])) continue;
+    if (!passes_on(&rewrite, node) || pare__is_output(graph, node->output[0])) continue;
     pare__rewrite_replace(&rewrite, node->output[0], node->input[0]);
     pare__rewrite_remove(&rewrite, i);
   }

@@ -6,26 +6,12 @@
 
 #include "graph/pass.h"
 
-static bool over_last_axis(const pare__rewrite *rewrite, const pare__node *node) {
-  int64_t axis = 0, keep = 1;
-  size_t count = 0;
-  const pare__onnx_attribute *axes = pare__node_attribute(node, "axes"), *kept = pare__node_attribute(node, "keepdims");
-  if (kept) keep = kept->i;
-  if (axes) {
-    count = axes->ints.count;
-    if (count == 1) axis = axes->ints.items[0];
-  } else if (node->ninputs > 1 && node->input[1] >= 0) {
-    const pare__content *content = rewrite->network->value[node->input[1]].constant;
-    count = content ? content->count : 0;
-    if (count == 1) axis = pare__content_int(content, 0);
-  }
-  return count == 1 && keep == 1 && axis == -1;
-}
-
 /* mean over the last axis of which value? */
 static bool mean_of(const pare__rewrite *rewrite, int32_t value, int32_t *x) {
   const pare__node *node = pare__rewrite_made_by(rewrite, value, "ReduceMean");
-  if (!node || !over_last_axis(rewrite, node)) return false;
+  int64_t axis;
+  if (!node || !pare__reduces_axis(rewrite->network, node, &axis)) return false;
+  if (axis != -1 && axis != pare__value_rank(rewrite, node->input[0]) - 1) return false;
   *x = node->input[0];
   return true;
 }

@@ -1,4 +1,5 @@
-/* A product takes in the scalar, the bias and the activation that follow it. SPDX-License-Identifier: Apache-2.0 */
+/* A product takes in scalars before it, and the scalar, the bias and the activation that follow it.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <pare/gemm.h>
 #include <string.h>
 
@@ -16,18 +17,8 @@ static const pare__node *product_of(const pare__rewrite *rewrite, int32_t value)
   return node->op && is_product(node) ? node : NULL;
 }
 
-static int64_t int_attribute(const pare__node *node, const char *name, int64_t otherwise) {
-  const pare__onnx_attribute *attribute = pare__node_attribute(node, name);
-  return attribute ? attribute->i : otherwise;
-}
-
-static float float_attribute(const pare__node *node, const char *name, float otherwise) {
-  const pare__onnx_attribute *attribute = pare__node_attribute(node, name);
-  return attribute ? attribute->f : otherwise;
-}
-
 static bool has_bias(const pare__node *node) { return node->ninputs > 2 && node->input[2] >= 0; }
-static bool has_activation(const pare__node *node) { return int_attribute(node, "activation", 0) != 0; }
+static bool has_activation(const pare__node *node) { return pare__node_int(node, "activation", 0) != 0; }
 
 /* Node i becomes the product `from`, with room for a bias, that makes node i's output. */
 static pare_status take_over(pare__rewrite *rewrite, size_t i, const pare__node *from, pare__node *out) {
@@ -41,11 +32,14 @@ static pare_status take_over(pare__rewrite *rewrite, size_t i, const pare__node 
   return PARE_OK;
 }
 
-/* Integer products have no epilogue: the type of a factor must be known to be a float. */
-static bool is_float(const pare__rewrite *rewrite, const pare__node *product) {
-  for (unsigned k = 0; k < 2; k++) {
+/* Integer products have no epilogue: the type of a factor, or of what they are to take in, must be known to be a
+ * float. */
+static bool is_float(const pare__rewrite *rewrite, const pare__node *product, int32_t other) {
+  const int32_t values[3] = {product->input[0], product->input[1], other};
+  for (unsigned k = 0; k < 3; k++) {
+    if (values[k] < 0) continue;
     pare_dtype dtype;
-    const int32_t type = rewrite->network->value[product->input[k]].onnx_dtype;
+    const int32_t type = rewrite->network->value[values[k]].onnx_dtype;
     if (pare__onnx_dtype_to_pare(type, &dtype)) return pare__dtype_is_float(dtype);
   }
   return false;
@@ -60,11 +54,11 @@ static pare_status take_scalar(pare__rewrite *rewrite, size_t i, bool *done) {
   for (unsigned k = 0; k < (divides ? 1U : 2U); k++) {
     const pare__node *product = product_of(rewrite, node->input[k]);
     const int32_t other = node->input[1 - k];
-    if (!product || has_bias(product) || has_activation(product) || !is_float(rewrite, product)) continue;
+    if (!product || has_bias(product) || has_activation(product) || !is_float(rewrite, product, other)) continue;
     if (!pare__value_number(rewrite->network, other, &scalar) || (divides && scalar == 0)) continue;
     if (rewrite->network->value[other].rank > 1) continue; /* it could give the product one more dimension */
     pare__node fused;
-    const double alpha = (double)float_attribute(product, "alpha", 1) * (divides ? 1 / scalar : scalar);
+    const double alpha = (double)pare__node_float(product, "alpha", 1) * (divides ? 1 / scalar : scalar);
     PARE__TRY(take_over(rewrite, i, product, &fused));
     PARE__TRY(pare__node_set_float(rewrite->network, &fused, "alpha", (float)alpha));
     *done = true;
@@ -77,7 +71,7 @@ static pare_status take_scalar(pare__rewrite *rewrite, size_t i, bool *done) {
 static bool is_row(const pare__rewrite *rewrite, const pare__node *product, int32_t bias) {
   if (bias < 0) return false;
   const pare__value *row = &rewrite->network->value[bias], *b = &rewrite->network->value[product->input[1]];
-  const bool transposed = int_attribute(product, "transB", 0) != 0;
+  const bool transposed = pare__node_int(product, "transB", 0) != 0;
   return row->rank == 1 && b->rank >= 2 && row->dim[0] > 0 && row->dim[0] == b->dim[b->rank - (transposed ? 2 : 1)];
 }
 
@@ -88,7 +82,7 @@ static pare_status take_bias(pare__rewrite *rewrite, size_t i, bool *done) {
     const int32_t bias = node->input[1 - k];
     if (!product || has_bias(product) || has_activation(product) || !is_row(rewrite, product, bias)) continue;
     if (rewrite->producer[bias] > rewrite->producer[node->input[k]]) continue; /* it is made after the product */
-    if (!is_float(rewrite, product)) continue;
+    if (!is_float(rewrite, product, bias)) continue;
     pare__node fused;
     PARE__TRY(take_over(rewrite, i, product, &fused));
     fused.input[2] = bias;
@@ -120,7 +114,8 @@ static pare_status take_activation(pare__rewrite *rewrite, size_t i, bool *done)
   const pare__node *node = &rewrite->graph->node[i];
   const pare_activation activation = activation_of(node);
   const pare__node *product = activation ? product_of(rewrite, node->input[0]) : NULL;
-  if (!product || has_activation(product) || !is_float(rewrite, product)) return PARE_OK;
+  const bool of_floats = activation != PARE_ACTIVATION_RELU; /* the others have no integers */
+  if (!product || has_activation(product) || !(of_floats || is_float(rewrite, product, PARE__NO_VALUE))) return PARE_OK;
   pare__node fused;
   PARE__TRY(take_over(rewrite, i, product, &fused));
   PARE__TRY(pare__node_set_int(rewrite->network, &fused, "activation", activation));
@@ -128,10 +123,53 @@ static pare_status take_activation(pare__rewrite *rewrite, size_t i, bool *done)
   return pare__rewrite_become(rewrite, i, fused);
 }
 
+/* value = x times a scalar, for one reader alone? */
+static bool is_scaled(const pare__rewrite *rewrite, int32_t value, int32_t *x, int32_t *scalar, double *factor) {
+  const pare__node *product = pare__rewrite_only(rewrite, value, "Mul");
+  const pare__node *quotient = pare__rewrite_only(rewrite, value, "Div");
+  const pare__node *node = product ? product : quotient;
+  for (unsigned k = product ? 0 : 1; node && node->ninputs == 2 && k < 2; k++) {
+    if (!pare__value_number(rewrite->network, node->input[k], factor) || (quotient && *factor == 0)) continue;
+    if (rewrite->network->value[node->input[k]].rank > 1) continue;
+    *x = node->input[1 - k];
+    *scalar = node->input[k];
+    if (quotient) *factor = 1 / *factor;
+    return true;
+  }
+  return false;
+}
+
+/* Scalars that the factors of product i are multiplied by become a part of it, also those behind a transpose. */
+static pare_status take_factors(pare__rewrite *rewrite, size_t i, bool *done) {
+  for (unsigned k = 0; k < 2; k++) {
+    const pare__node *product = &rewrite->graph->node[i];
+    pare__node *transpose = pare__rewrite_only(rewrite, product->input[k], "Transpose");
+    int32_t x, scalar;
+    double factor;
+    if (!is_scaled(rewrite, transpose ? transpose->input[0] : product->input[k], &x, &scalar, &factor)) continue;
+    if (!is_float(rewrite, product, scalar)) continue;
+    pare__node fused;
+    const double alpha = (double)pare__node_float(product, "alpha", 1) * factor;
+    PARE__TRY(take_over(rewrite, i, product, &fused));
+    PARE__TRY(pare__node_set_float(rewrite->network, &fused, "alpha", (float)alpha));
+    if (transpose) {
+      rewrite->uses[transpose->input[0]]--;
+      rewrite->uses[x]++;
+      transpose->input[0] = x;
+    } else {
+      fused.input[k] = x;
+    }
+    *done = true;
+    PARE__TRY(pare__rewrite_become(rewrite, i, fused));
+  }
+  return PARE_OK;
+}
+
 static pare_status fuse(pare__rewrite *rewrite, size_t i, bool *done) {
   const pare__node *node = &rewrite->graph->node[i];
   *done = false;
   if (node->noutputs < 1 || node->output[0] < 0 || node->ninputs < 1) return PARE_OK;
+  if (is_product(node)) return take_factors(rewrite, i, done);
   if (node->ninputs == 2 && (pare__node_is(node, "Mul") || pare__node_is(node, "Div")))
     return take_scalar(rewrite, i, done);
   if (node->ninputs == 2 && pare__node_is(node, "Add")) return take_bias(rewrite, i, done);
@@ -159,4 +197,5 @@ static pare_status run(pare__network *network, pare__graph *graph, bool *changed
   return status;
 }
 
-const pare__pass pare__pass_matmul = {"matmul", "products take in the scalar, bias and activation after them", run};
+const pare__pass pare__pass_matmul = {
+    "matmul", "products take in scalars before them, and the scalar, bias and activation after them", run};

@@ -1,0 +1,346 @@
+/* Passes: what exporters write becomes few nodes, and every result stays what it was. SPDX-License-Identifier:
+ * Apache-2.0 */
+#include <math.h>
+#include <pare/model.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fixture.h"
+#include "graph/run.h"
+#include "onnx_builder.h"
+
+static char folder[] = "/tmp/pare-test-passes-XXXXXX";
+static char path[128];
+
+static uint32_t random_state;
+/* One of `count`. */
+static uint32_t pick(uint32_t count) {
+  random_state = random_state * 1664525U + 1013904223U;
+  return (random_state >> 8) % count;
+}
+
+static size_t nodes_of(const pare_model *model, const char *op_type) {
+  size_t count = 0;
+  for (size_t i = 0; i < model->network->graph.nnodes; i++)
+    count += strcmp(model->network->graph.node[i].op_type, op_type) == 0;
+  return count;
+}
+
+/* The model with passes; its outputs are those without. x: for every input, random. */
+static pare_model *checked(pare__onnx_model *onnx, uint32_t seed) {
+  model_write(onnx, path);
+  pare_model *models[2];
+  const pare_model_options without = {.without = "all"};
+  OK(pare_model_open(context, path, NULL, &models[0]));
+  OK(pare_model_open(context, path, &without, &models[1]));
+  pare_tensor *in[4] = {NULL}, *out[2][4] = {{NULL}};
+  for (size_t i = 0; i < pare_model_inputs(models[0]); i++) {
+    pare_model_value value;
+    OK(pare_model_input(models[0], i, &value));
+    float *data = random_floats(count_of(value.rank, value.dim), seed + (uint32_t)i);
+    uint8_t *bits = malloc((size_t)count_of(value.rank, value.dim) + 1);
+    for (int64_t k = 0; k < count_of(value.rank, value.dim); k++) bits[k] = data[k] > -0.5F;
+    in[i] = tensor_of(value.dtype, value.rank, value.dim, value.dtype == PARE_BOOL ? (void *)bits : (void *)data);
+    free(bits);
+    free(data);
+  }
+  for (int m = 0; m < 2; m++) OK(pare_model_run(models[m], in, NULL, out[m]));
+  for (size_t i = 0; i < pare_model_outputs(models[0]); i++) {
+    ck_assert_int_eq(out[0][i]->shape.rank, out[1][i]->shape.rank);
+    for (int d = 0; d < out[0][i]->shape.rank; d++) ck_assert_int_eq(out[0][i]->shape.dim[d], out[1][i]->shape.dim[d]);
+    float *a = floats_of(out[0][i]), *r = floats_of(out[1][i]);
+    for (int64_t k = 0; k < pare__shape_elements(&out[0][i]->shape); k++)
+      ck_assert_msg(fabsf(a[k] - r[k]) <= 2e-5F * (1 + fabsf(r[k])) || (isnan(a[k]) && isnan(r[k])),
+                    "seed %u: element %d of output %d: %g with passes, %g without", seed, (int)k, (int)i, (double)a[k],
+                    (double)r[k]);
+    free(a);
+    free(r);
+    for (int m = 0; m < 2; m++) pare_tensor_close(out[m][i]);
+  }
+  for (int i = 0; i < 4; i++) pare_tensor_close(in[i]);
+  pare_model_close(models[1]);
+  return models[0];
+}
+
+static void number(pare__onnx_model *onnx, const char *name, float value) {
+  model_constant(onnx, name, PARE__ONNX_FLOAT, 0, NULL, &value);
+}
+
+/* ---- attention ---- */
+
+enum { BATCH = 2, HEADS = 3, QUERIES = 5, KEYS = 7, SIZE = 8 };
+
+static void transpose(pare__onnx_model *onnx, const char *from, const char *to, size_t rank, const int64_t *perm) {
+  node_ints(onnx, model_node(onnx, "Transpose", from, to), "perm", rank, perm);
+}
+
+/* Name of what is `name` scaled, by Mul or Div, or itself. */
+static const char *scaled(pare__onnx_model *onnx, const char *name, const char *to, bool divide) {
+  char inputs[64];
+  snprintf(inputs, sizeof inputs, divide ? "%s root" : pick(2) ? "%s scale" : "scale %s", name);
+  model_node(onnx, divide ? "Div" : "Mul", inputs, to);
+  return to;
+}
+
+static const char *softmax(pare__onnx_model *onnx, const char *from, int64_t rank) {
+  char inputs[64];
+  if (pick(3) > 0) {
+    node_int(onnx, model_node(onnx, "Softmax", from, "weights"), "axis", pick(2) ? -1 : rank - 1);
+    return "weights";
+  }
+  node_ints(onnx, model_node(onnx, "ReduceMax", from, "largest"), "axes", 1, (const int64_t[]){-1});
+  snprintf(inputs, sizeof inputs, "%s largest", from);
+  model_node(onnx, "Sub", inputs, "shifted");
+  model_node(onnx, "Exp", "shifted", "powers");
+  model_node(onnx, "ReduceSum", "powers axis", "total");
+  model_node(onnx, "Div", "powers total", "weights");
+  return "weights";
+}
+
+/* Queries, keys and values [batch, length, heads, size] as views with heads first, as exporters write them. */
+static pare__onnx_model *attention(uint32_t seed) {
+  random_state = seed * 2654435761U + 3;
+  pare__onnx_model *onnx = model_new(13);
+  const bool apart = pick(4) > 0; /* else heads are in the batch, and everything has rank 3 */
+  const int rank = apart ? 4 : 3;
+  const int64_t q4[4] = {BATCH, QUERIES, HEADS, SIZE}, k4[4] = {BATCH, KEYS, HEADS, SIZE};
+  const int64_t q3[3] = {BATCH, QUERIES, SIZE}, k3[3] = {BATCH, KEYS, SIZE}, minus_one = -1;
+  model_input(onnx, "q", PARE__ONNX_FLOAT, rank, apart ? q4 : q3);
+  model_input(onnx, "k", PARE__ONNX_FLOAT, rank, apart ? k4 : k3);
+  model_input(onnx, "v", PARE__ONNX_FLOAT, rank, apart ? k4 : k3);
+  number(onnx, "scale", 0.6F);
+  number(onnx, "root", 1.7F);
+  number(onnx, "low", -10000);
+  model_constant(onnx, "axis", PARE__ONNX_INT64, 1, (const int64_t[]){1}, &minus_one);
+  static const int64_t heads[4] = {0, 2, 1, 3}, keys[4] = {0, 2, 3, 1}, last[4] = {0, 1, 3, 2}, last3[3] = {0, 2, 1};
+  const char *query = "q", *key = "k", *value = "v";
+  const uint32_t where = pick(5); /* is the scale: query, both, keys after the transpose, scores, nowhere */
+  if (where < 2 && pick(2)) query = scaled(onnx, query, "q.scaled", where == 0);
+  if (where == 1) key = scaled(onnx, key, "k.scaled", false);
+  if (apart) {
+    transpose(onnx, query, "q.heads", 4, heads);
+    transpose(onnx, value, "v.heads", 4, heads);
+    query = "q.heads";
+    value = "v.heads";
+  }
+  if (apart && pick(2)) {
+    transpose(onnx, key, "k.heads", 4, heads);
+    transpose(onnx, "k.heads", "k.turned", 4, last);
+  } else {
+    transpose(onnx, key, "k.turned", (size_t)rank, apart ? keys : last3);
+  }
+  key = where == 2 ? scaled(onnx, "k.turned", "k.turned.scaled", false) : "k.turned";
+  char inputs[64];
+  snprintf(inputs, sizeof inputs, "%s %s", query, key);
+  model_node(onnx, "MatMul", inputs, "scores");
+  const char *scores = where == 3 ? scaled(onnx, "scores", "scores.scaled", pick(2)) : "scores";
+  const uint32_t kind = pick(4);
+  if (kind > 0) {
+    const int64_t masks[][4] = {{BATCH, 1, 1, KEYS}, {1, 1, QUERIES, KEYS}, {BATCH, HEADS, QUERIES, KEYS}};
+    const int64_t *mask = masks[pick(3)];
+    const int64_t mask3[3] = {mask[0], mask[2], mask[3]};
+    model_input(onnx, "mask", kind == 1 ? PARE__ONNX_FLOAT : PARE__ONNX_BOOL, rank, apart ? mask : mask3);
+    if (kind == 1) snprintf(inputs, sizeof inputs, pick(2) ? "%s mask" : "mask %s", scores);
+    if (kind == 2) snprintf(inputs, sizeof inputs, "mask %s low", scores);
+    if (kind == 3) snprintf(inputs, sizeof inputs, "mask low %s", scores);
+    model_node(onnx, kind == 1 ? "Add" : "Where", inputs, "masked");
+    scores = "masked";
+  }
+  snprintf(inputs, sizeof inputs, "%s %s", softmax(onnx, scores, rank), value);
+  model_node(onnx, "MatMul", inputs, apart ? "context" : "y");
+  if (apart) transpose(onnx, "context", "y", 4, heads);
+  model_output(onnx, "y");
+  return onnx;
+}
+
+START_TEST(attention_as_it_is_written_out_becomes_one_node) {
+  pare_model *model = checked(attention((uint32_t)_i), (uint32_t)_i);
+  ck_assert_msg(nodes_of(model, "Attention") == 1, "seed %d: no attention was found", _i);
+  ck_assert_uint_eq(nodes_of(model, "Softmax"), 0);
+  ck_assert_uint_eq(nodes_of(model, "Mul"), 0);
+  ck_assert_uint_eq(nodes_of(model, "Div"), 0);
+  pare_model_close(model);
+}
+END_TEST
+
+/* ---- norms of sums ---- */
+
+enum { WIDTH = 24 };
+
+/* Blocks that each add to what goes on beside them, with the norm before or after the sum; sums that others read too.
+ */
+static pare__onnx_model *blocks(uint32_t seed, unsigned *sums) {
+  random_state = seed * 2654435761U + 11;
+  pare__onnx_model *onnx = model_new(17);
+  model_input(onnx, "v0", PARE__ONNX_FLOAT, 3, (const int64_t[]){2, 3, WIDTH});
+  float *weights = random_floats(WIDTH * WIDTH, seed);
+  model_constant(onnx, "w", PARE__ONNX_FLOAT, 2, (const int64_t[]){WIDTH, WIDTH}, weights);
+  model_constant(onnx, "b", PARE__ONNX_FLOAT, 1, (const int64_t[]){WIDTH}, weights);
+  free(weights);
+  char inputs[64], norm[32], sum[32], product[32], last[32] = "v0";
+  *sums = 0;
+  for (int i = 1; i <= 4; i++) {
+    snprintf(product, sizeof product, "p%d", i);
+    snprintf(sum, sizeof sum, "s%d", i);
+    snprintf(norm, sizeof norm, "v%d", i);
+    snprintf(inputs, sizeof inputs, "%s w", last);
+    model_node(onnx, "MatMul", inputs, product);
+    snprintf(inputs, sizeof inputs, pick(2) ? "%s %s" : "%2$s %1$s", product, last);
+    model_node(onnx, "Add", inputs, sum);
+    const bool other = pick(3) == 0; /* somebody reads the sum before the norm's place comes */
+    if (other) {
+      snprintf(inputs, sizeof inputs, "t%d", i);
+      model_node(onnx, "Tanh", sum, inputs);
+    }
+    snprintf(inputs, sizeof inputs, pick(2) ? "%s b b" : "%s b", sum);
+    model_node(onnx, "LayerNormalization", inputs, norm);
+    ++*sums;
+    if (other) {
+      snprintf(inputs, sizeof inputs, "t%d v%d", i, i);
+      snprintf(last, sizeof last, "u%d", i);
+      model_node(onnx, "Mul", inputs, last);
+    } else {
+      snprintf(last, sizeof last, "%s", norm);
+    }
+  }
+  model_output(onnx, last);
+  if (pick(2)) model_output(onnx, "s2");
+  return onnx;
+}
+
+START_TEST(a_sum_and_its_norm_become_one_node) {
+  unsigned sums;
+  pare_model *model = checked(blocks((uint32_t)_i, &sums), (uint32_t)_i);
+  ck_assert_uint_eq(nodes_of(model, "SkipLayerNormalization"), sums);
+  ck_assert_uint_eq(nodes_of(model, "Add"), 0);
+  pare_model_close(model);
+}
+END_TEST
+
+/* ---- softmax ---- */
+
+START_TEST(softmax_as_it_is_written_out_becomes_one_node) {
+  static const struct {
+    const char *result;
+    bool shifted, reciprocal, logarithm;
+  } forms[] = {{"Softmax", true, false, false},
+               {"Softmax", false, false, false},
+               {"Softmax", true, true, false},
+               {"LogSoftmax", true, false, true},
+               {"LogSoftmax", false, false, true}};
+  const int64_t axis = _i % 2 ? 1 : -1;
+  for (size_t i = 0; i < PARE__COUNT(forms); i++) {
+    pare__onnx_model *onnx = model_new(13);
+    model_input(onnx, "x", PARE__ONNX_FLOAT, 3, (const int64_t[]){3, 5, 4});
+    model_constant(onnx, "axis", PARE__ONNX_INT64, 1, (const int64_t[]){1}, &axis);
+    node_ints(onnx, model_node(onnx, "ReduceMax", "x", "largest"), "axes", 1, &axis);
+    model_node(onnx, "Sub", "x largest", "shifted");
+    model_node(onnx, "Exp", forms[i].shifted ? "shifted" : "x", "powers");
+    model_node(onnx, "ReduceSum", "powers axis", "total");
+    model_node(onnx, "Reciprocal", "total", "inverse");
+    model_node(onnx, "Log", "total", "logarithm");
+    if (forms[i].logarithm)
+      model_node(onnx, "Sub", forms[i].shifted ? "shifted logarithm" : "x logarithm", "y");
+    else
+      model_node(onnx, forms[i].reciprocal ? "Mul" : "Div", forms[i].reciprocal ? "inverse powers" : "powers total",
+                 "y");
+    model_output(onnx, "y");
+    pare_model *model = checked(onnx, (uint32_t)i);
+    ck_assert_uint_eq(model->network->graph.nnodes, 1);
+    ck_assert_uint_eq(nodes_of(model, forms[i].result), 1);
+    pare_model_close(model);
+  }
+}
+END_TEST
+
+/* ---- transposes and duplicates ---- */
+
+START_TEST(transposes_that_undo_each_other_go) {
+  pare__onnx_model *onnx = model_new(13);
+  model_input(onnx, "x", PARE__ONNX_FLOAT, 4, (const int64_t[]){2, 3, 4, 5});
+  transpose(onnx, "x", "a", 4, (const int64_t[]){0, 2, 3, 1});
+  model_node(onnx, "Relu", "a", "b");
+  transpose(onnx, "b", "c", 4, (const int64_t[]){0, 3, 1, 2});
+  model_node(onnx, "Tanh", "c", "y");
+  model_output(onnx, "y");
+  pare_model *model = checked(onnx, 1);
+  ck_assert_uint_eq(nodes_of(model, "Transpose"), 0);
+  ck_assert_uint_eq(model->network->graph.nnodes, 2);
+  pare_model_close(model);
+}
+END_TEST
+
+/* Random transposes, elementwise nodes and sums of what has the same shape, everything written twice at times. */
+static pare__onnx_model *turns(uint32_t seed) {
+  random_state = seed * 2654435761U + 29;
+  pare__onnx_model *onnx = model_new(13);
+  enum { STEPS = 16 };
+  int64_t dim[STEPS + 1][3] = {{3, 4, 5}};
+  static const int64_t perms[][3] = {{0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}, {0, 1, 2}};
+  static const char *const unary[] = {"Relu", "Tanh", "Sigmoid", "Exp"};
+  model_input(onnx, "v0", PARE__ONNX_FLOAT, 3, dim[0]);
+  for (uint32_t i = 1; i <= STEPS; i++) {
+    char from[32], to[16];
+    const uint32_t a = pick(3) ? i - 1 : pick(i), kind = pick(4);
+    snprintf(from, sizeof from, "v%u", a);
+    snprintf(to, sizeof to, "v%u", i);
+    memcpy(dim[i], dim[a], sizeof dim[i]);
+    if (kind < 2) {
+      const int64_t *perm = perms[pick(PARE__COUNT(perms))];
+      for (int d = 0; d < 3; d++) dim[i][d] = dim[a][perm[d]];
+      transpose(onnx, from, to, 3, perm);
+    } else if (kind == 2) {
+      model_node(onnx, unary[pick(PARE__COUNT(unary))], from, to);
+    } else {
+      uint32_t b = pick(i);
+      if (memcmp(dim[a], dim[b], sizeof dim[a]) != 0) b = a;
+      snprintf(from, sizeof from, "v%u v%u", a, b);
+      model_node(onnx, pick(2) ? "Sub" : "Mul", from, to);
+    }
+  }
+  model_output(onnx, "v16");
+  model_output(onnx, "v9");
+  return onnx;
+}
+
+START_TEST(random_turns_keep_their_results) { pare_model_close(checked(turns((uint32_t)_i), (uint32_t)_i)); }
+END_TEST
+
+START_TEST(what_is_computed_twice_is_computed_once) {
+  pare__onnx_model *onnx = model_new(13);
+  model_input(onnx, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){3, 4});
+  number(onnx, "half", 0.5F);
+  number(onnx, "again", 0.5F);
+  number(onnx, "other", 0.25F);
+  model_node(onnx, "Mul", "x half", "a");
+  model_node(onnx, "Mul", "x again", "b");
+  model_node(onnx, "Mul", "x other", "c");
+  node_int(onnx, model_node(onnx, "Softmax", "a", "d"), "axis", 1);
+  node_int(onnx, model_node(onnx, "Softmax", "b", "e"), "axis", 1);
+  node_int(onnx, model_node(onnx, "Softmax", "a", "f"), "axis", 0);
+  model_node(onnx, "Sub", "d f", "g");
+  model_node(onnx, "Sub", "e c", "h");
+  model_node(onnx, "Mul", "g h", "y");
+  model_output(onnx, "y");
+  pare_model *model = checked(onnx, 5);
+  ck_assert_uint_eq(nodes_of(model, "Softmax"), 2);
+  ck_assert_uint_eq(nodes_of(model, "Mul"), 3);
+  pare_model_close(model);
+}
+END_TEST
+
+int main(void) {
+  if (!mkdtemp(folder)) return EXIT_FAILURE;
+  snprintf(path, sizeof path, "%s/model.onnx", folder);
+  TCase *tests = tcase_create("passes");
+  tcase_add_unchecked_fixture(tests, open_context, close_context);
+  tcase_add_loop_test(tests, attention_as_it_is_written_out_becomes_one_node, 0, 48);
+  tcase_add_loop_test(tests, a_sum_and_its_norm_become_one_node, 0, 12);
+  tcase_add_loop_test(tests, softmax_as_it_is_written_out_becomes_one_node, 0, 2);
+  tcase_add_test(tests, transposes_that_undo_each_other_go);
+  tcase_add_loop_test(tests, random_turns_keep_their_results, 0, 30);
+  tcase_add_test(tests, what_is_computed_twice_is_computed_once);
+  return remove_folder(folder, run_tests("passes", tests));
+}
