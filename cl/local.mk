@@ -53,3 +53,7 @@ dist_kernel_DATA += cl/grid_sample.cl
 dist_kernel_DATA += cl/roi_align.cl
 dist_kernel_DATA += cl/winograd.cl
 dist_kernel_DATA += cl/convolve_point.cl
+dist_kernel_DATA += cl/n_of_m.cl
+dist_kernel_DATA += cl/mask.cl
+dist_kernel_DATA += cl/rank.cl
+dist_kernel_DATA += cl/row_select.cl

@@ -20,6 +20,7 @@ pareinclude_HEADERS += include/pare/normalise.h
 pareinclude_HEADERS += include/pare/reduce.h
 pareinclude_HEADERS += include/pare/move.h
 pareinclude_HEADERS += include/pare/select.h
+pareinclude_HEADERS += include/pare/prune.h
 pareinclude_HEADERS += include/pare/index.h
 pareinclude_HEADERS += include/pare/inspect.h
 pareinclude_HEADERS += include/pare/model.h

@@ -15,6 +15,7 @@
 #include <pare/move.h>
 #include <pare/normalise.h>
 #include <pare/pool.h>
+#include <pare/prune.h>
 #include <pare/quantise.h>
 #include <pare/random.h>
 #include <pare/reduce.h>

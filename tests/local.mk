@@ -37,6 +37,7 @@ check_PROGRAMS += tests/test_gemm_blocks
 check_PROGRAMS += tests/test_index
 check_PROGRAMS += tests/test_move
 check_PROGRAMS += tests/test_normalise
+check_PROGRAMS += tests/test_prune
 check_PROGRAMS += tests/test_quantise
 check_PROGRAMS += tests/test_random
 check_PROGRAMS += tests/test_reduce

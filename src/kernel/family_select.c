@@ -206,7 +206,7 @@ static void generate(const pare__problem *p, unsigned i, uint64_t seed, void *da
     else if (i == 0 && !steps[s].blocks)
       numbers[k] = k < 1 << p->dim[PARE__SELECT_BITS] ? (int64_t)(pare__reference_random(&random) % 9) : 0;
     else
-      generate_element(dtype_of(p), &random, data, (size_t)k);
+      generate_element(p->dtype[s == DECIDE ? 3 : i], &random, data, (size_t)k);
   }
 }
 
@@ -235,10 +235,13 @@ static void reference_histogram(const pare__problem *p, void *const *data, doubl
   }
 }
 
+/* The bounds may be of another dtype than x, if both have keys of the same size. */
 static void bounds_of(const pare__problem *p, const void *bounds, uint64_t *high, uint64_t *low) {
   int open = (int)p->dim[PARE__SELECT_OPEN];
-  *high = open & 1 ? UINT64_MAX >> (64 - pare__select_key_bits(dtype_of(p))) : key_at(p, bounds, 0);
-  *low = open & 2 ? 0 : key_at(p, bounds, 1);
+  pare__problem of_bounds = *p;
+  if (step_of(p) == BRACKET) of_bounds.dtype[0] = p->dtype[1];
+  *high = open & 1 ? UINT64_MAX >> (64 - pare__select_key_bits(dtype_of(p))) : key_at(&of_bounds, bounds, 0);
+  *low = open & 2 ? 0 : key_at(&of_bounds, bounds, 1);
 }
 
 /* The order within a list is free, so that only its length is told. */

@@ -71,3 +71,6 @@ libpare_internal_la_SOURCES += src/kernel/family_grid_sample.c
 libpare_internal_la_SOURCES += src/kernel/family_roi_align.c
 libpare_internal_la_SOURCES += src/kernel/family_winograd.c
 libpare_internal_la_SOURCES += src/kernel/family_winograd.h
+libpare_internal_la_SOURCES += src/kernel/family_prune.c
+libpare_internal_la_SOURCES += src/kernel/family_prune.h
+libpare_internal_la_SOURCES += src/kernel/family_row_select.c

@@ -11,6 +11,7 @@
 #include "kernel/family_normalise.h"
 #include "kernel/family_pad.h"
 #include "kernel/family_pool.h"
+#include "kernel/family_prune.h"
 #include "kernel/family_quantise.h"
 #include "kernel/family_random.h"
 #include "kernel/family_reduce.h"
@@ -49,6 +50,9 @@ const pare__family *const pare__families[] = {
     &pare__family_roi_align,
     &pare__family_gemm_blocks,
     &pare__family_gemm_blocks_pack,
+    &pare__family_n_of_m,
+    &pare__family_mask,
+    &pare__family_row_select,
     NULL,
 };
 

@@ -32,3 +32,7 @@ libpare_internal_la_SOURCES += src/op/convolve_weights.c
 libpare_internal_la_SOURCES += src/op/pool.c
 libpare_internal_la_SOURCES += src/op/resample.c
 libpare_internal_la_SOURCES += src/op/convolve_winograd.c
+libpare_internal_la_SOURCES += src/op/select.h
+libpare_internal_la_SOURCES += src/op/prune.c
+libpare_internal_la_SOURCES += src/op/prune.h
+libpare_internal_la_SOURCES += src/op/selection.c

@@ -1,5 +1,6 @@
 /* Random fill. SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
+#include <pare/prune.h>
 #include <pare/random.h>
 #include <string.h>
 
@@ -10,7 +11,7 @@ static pare_status random_run(const pare__piece *piece) {
   const pare__problem *whole = piece->params;
   const pare__binding *y = &piece->binding[0];
   pare__problem part = *whole;
-  part.dim[RANDOM_BEGIN] = piece->begin;
+  part.dim[RANDOM_BEGIN] += piece->begin;
   part.dim[RANDOM_N] = y->shape.dim[0];
   pare__operand operand = {y->mem, y->offset};
   pare__choice choice;
@@ -32,7 +33,7 @@ static pare_status fill_flat(pare__problem *problem, pare_tensor *flat) {
   return pare__submit(&task);
 }
 
-/* Fills out with elements 0, 1, … of the stream; mode, reals, low and range are set. */
+/* Fills out with neighbouring elements of the stream; where they begin, mode, reals, low and range are set. */
 static pare_status fill(pare__problem *problem, uint64_t seed, uint64_t stream, pare_tensor *out) {
   problem->dim[RANDOM_SEED] = (int64_t)seed;
   problem->dim[RANDOM_STREAM] = (int64_t)stream;
@@ -67,14 +68,41 @@ pare_status pare_random_normal(uint64_t seed, uint64_t stream, double mean, doub
   return fill(&problem, seed, stream, out);
 }
 
+static pare_status check_begin(const char *function, int64_t begin) {
+  if (begin >= 0) return PARE_OK;
+  return pare__fail(PARE_ERR_ARGUMENT, "%s: begin is %lld; it must not be negative", function, (long long)begin);
+}
+
+static pare_status fill_bernoulli(const char *function, uint64_t seed, uint64_t stream, int64_t begin,
+                                  double probability, pare_tensor *out) {
+  if (!(probability >= 0 && probability <= 1))
+    return pare__fail(PARE_ERR_ARGUMENT, "%s: the probability %g is not in [0, 1]", function, probability);
+  pare__problem problem = {.mode = RANDOM_BERNOULLI, .dim[RANDOM_BEGIN] = begin};
+  problem.dim[RANDOM_RANGE] = (int64_t)rint(probability * 0x1p32);
+  return fill(&problem, seed, stream, out);
+}
+
 pare_status pare_random_bernoulli(uint64_t seed, uint64_t stream, double probability, pare_tensor *out) {
   const char *function = "pare_random_bernoulli";
   PARE__TRY(pare__check_output(function, "out", out, NULL));
-  if (!(probability >= 0 && probability <= 1))
-    return pare__fail(PARE_ERR_ARGUMENT, "%s: the probability %g is not in [0, 1]", function, probability);
-  pare__problem problem = {.mode = RANDOM_BERNOULLI};
-  problem.dim[RANDOM_RANGE] = (int64_t)rint(probability * 0x1p32);
-  return fill(&problem, seed, stream, out);
+  return fill_bernoulli(function, seed, stream, 0, probability, out);
+}
+
+pare_status pare_mask_random(uint64_t seed, uint64_t stream, int64_t begin, double probability, pare_tensor *mask) {
+  const char *function = "pare_mask_random";
+  PARE__TRY(pare__check_output(function, "mask", mask, NULL));
+  PARE__TRY(pare__check_dtype(function, "mask", mask, PARE__DTYPE(PARE_BOOL)));
+  PARE__TRY(check_begin(function, begin));
+  return fill_bernoulli(function, seed, stream, begin, probability, mask);
+}
+
+pare_status pare_random_scores(uint64_t seed, uint64_t stream, int64_t begin, pare_tensor *scores) {
+  const char *function = "pare_random_scores";
+  PARE__TRY(pare__check_output(function, "scores", scores, NULL));
+  PARE__TRY(pare__check_dtype(function, "scores", scores, PARE__DTYPE(PARE_F32)));
+  PARE__TRY(check_begin(function, begin));
+  pare__problem problem = {.mode = RANDOM_UNIFORM, .real = {0, 1}, .dim[RANDOM_BEGIN] = begin};
+  return fill(&problem, seed, stream, scores);
 }
 
 /* The least and greatest integer of a dtype. */

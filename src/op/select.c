@@ -4,8 +4,8 @@
 #include <pare/select.h>
 #include <string.h>
 
-#include "kernel/family_select.h"
 #include "op/reduce.h"
+#include "op/select.h"
 
 #define MAX_ACCESSES 5
 
@@ -30,10 +30,8 @@ static pare_status run_select(const pare__piece *piece) {
 
 static const pare__codelet select_codelet = {"select", run_select};
 
-/* The tensors in the order of the family's buffers; `written` has a bit for each that is. In blocks: all but the second
- * are cut. */
-static pare_status submit(const pare__problem *whole, pare_tensor *const *tensor, unsigned ntensors, unsigned written,
-                          int64_t blocks) {
+pare_status pare__select_submit(const pare__problem *whole, pare_tensor *const *tensor, unsigned ntensors,
+                                unsigned written, int64_t blocks) {
   select_params params = {*whole};
   bool in_blocks = !(whole->mode & (PARE__SELECT_NARROW | PARE__SELECT_DECIDE));
   pare__task task = {.codelet = &select_codelet,
@@ -75,8 +73,7 @@ static pare_status scratch(const selection *s, pare_dtype dtype, int64_t rows, i
                               "figures of a selection", out);
 }
 
-/* totals (i64) = the sums of the blocks' counts. */
-static pare_status add_blocks(pare_tensor *counts, int64_t blocks, int64_t columns, pare_tensor *totals) {
+pare_status pare__select_add_blocks(pare_tensor *counts, int64_t blocks, int64_t columns, pare_tensor *totals) {
   pare__reduce_view view = {1, blocks, columns, 0, columns};
   return pare__reduce_axis(PARE__REDUCE_SUM | PARE__REDUCE_FIRST | PARE__REDUCE_FINAL, counts, NULL, &view, blocks,
                            totals, NULL);
@@ -93,13 +90,13 @@ static pare_status select_digit(selection *s, int shift, int bits) {
   if (status == PARE_OK) status = scratch(s, PARE_I64, 1, PARE__SELECT_BINS, &totals);
   if (status == PARE_OK) status = scratch(s, PARE_I64, 1, PARE__SELECT_STATE, &next);
   pare_tensor *const looked_at[5] = {s->x, s->state, histogram, s->lists, s->tallies};
-  if (status == PARE_OK) status = submit(&problem, looked_at, s->lists ? 5 : 3, 1U << 2, s->blocks);
-  if (status == PARE_OK) status = add_blocks(histogram, s->blocks, PARE__SELECT_BINS, totals);
+  if (status == PARE_OK) status = pare__select_submit(&problem, looked_at, s->lists ? 5 : 3, 1U << 2, s->blocks);
+  if (status == PARE_OK) status = pare__select_add_blocks(histogram, s->blocks, PARE__SELECT_BINS, totals);
   bool final = shift == 0;
   problem = problem_of(s, PARE__SELECT_NARROW | (final ? PARE__SELECT_FINAL : 0));
   problem.dim[PARE__SELECT_BITS] = bits;
   pare_tensor *const narrowed[5] = {totals, s->state, next, s->threshold, s->counts};
-  if (status == PARE_OK) status = submit(&problem, narrowed, final ? 5 : 3, 7U << 2, 1);
+  if (status == PARE_OK) status = pare__select_submit(&problem, narrowed, final ? 5 : 3, 7U << 2, 1);
   pare_tensor_close(s->state);
   s->state = next;
   pare_tensor_close(histogram);
@@ -149,8 +146,7 @@ static pare_status take_sample(const selection *s, pare_tensor **out) {
   return status;
 }
 
-/* *bound, element `at` of bounds = the element of this rank in the sample; counts is not needed. */
-static pare_status select_bound(pare_tensor *sample, int64_t rank, int mode, pare_tensor *bounds, int64_t at) {
+pare_status pare__select_bound(pare_tensor *sample, int64_t rank, int mode, pare_tensor *bounds, int64_t at) {
   pare_tensor flat, bound = *bounds, *counts = NULL;
   const int64_t two = 2;
   selection s;
@@ -175,8 +171,8 @@ static pare_status bound_sample(const selection *s, int64_t k, pare_tensor *boun
   pare_tensor *sample = NULL;
   *open = (high < 1 ? 1 : 0) | (low > SAMPLE ? 2 : 0);
   pare_status status = take_sample(s, &sample);
-  if (status == PARE_OK) status = select_bound(sample, PARE__MAX(high, 1), s->mode, bounds, 0);
-  if (status == PARE_OK) status = select_bound(sample, PARE__MIN(low, SAMPLE), s->mode, bounds, 1);
+  if (status == PARE_OK) status = pare__select_bound(sample, PARE__MAX(high, 1), s->mode, bounds, 0);
+  if (status == PARE_OK) status = pare__select_bound(sample, PARE__MIN(low, SAMPLE), s->mode, bounds, 1);
   pare_tensor_close(sample);
   return status;
 }
@@ -195,11 +191,11 @@ static pare_status select_bracket(selection *s, int64_t k) {
   pare__problem problem = problem_of(s, PARE__SELECT_BRACKET);
   problem.dim[PARE__SELECT_OPEN] = open;
   pare_tensor *const counted[4] = {s->x, bounds, s->lists, s->tallies};
-  if (status == PARE_OK) status = submit(&problem, counted, 4, 3U << 2, s->blocks);
-  if (status == PARE_OK) status = add_blocks(s->tallies, s->blocks, PARE__SELECT_TALLIES, totals);
+  if (status == PARE_OK) status = pare__select_submit(&problem, counted, 4, 3U << 2, s->blocks);
+  if (status == PARE_OK) status = pare__select_add_blocks(s->tallies, s->blocks, PARE__SELECT_TALLIES, totals);
   problem.mode = s->mode | PARE__SELECT_DECIDE;
   pare_tensor *const decided[4] = {totals, s->state, next, bounds};
-  if (status == PARE_OK) status = submit(&problem, decided, 4, 1U << 2, 1);
+  if (status == PARE_OK) status = pare__select_submit(&problem, decided, 4, 1U << 2, 1);
   pare_tensor_close(s->state);
   s->state = next;
   pare_tensor_close(totals);
