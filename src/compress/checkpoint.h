@@ -11,13 +11,13 @@
 
 #include "compress/recipe.h"
 
-typedef enum pare__role {
-  PARE__ROLE_OTHER,    /* biases, norms, what no method touches */
-  PARE__ROLE_LINEAR,   /* the constant factor of MatMul or Gemm */
-  PARE__ROLE_CONV,     /* the weight of Conv */
-  PARE__ROLE_EMBEDDING /* the constant table of Gather */
-} pare__role;
-const char *pare__role_name(pare__role role); /* "Linear"; "" for other */
+typedef enum pare__weight_role {
+  PARE__WEIGHT_OTHER,    /* biases, norms, what no method touches */
+  PARE__WEIGHT_LINEAR,   /* the constant factor of MatMul or Gemm */
+  PARE__WEIGHT_CONV,     /* the weight of Conv */
+  PARE__WEIGHT_EMBEDDING /* the constant table of Gather */
+} pare__weight_role;
+const char *pare__role_name(pare__weight_role role); /* "Linear"; "" for other */
 
 /* A tensor of the file. */
 typedef struct pare__weight {
@@ -29,7 +29,7 @@ typedef struct pare__weight {
   int64_t dim[PARE_MAX_RANK]; /* all zero if the rank is larger: role is OTHER then */
   int64_t elements;
   uint64_t nbytes;
-  pare__role role;
+  pare__weight_role role;
   int row_axis, input_axis; /* of dim; role not OTHER */
   unsigned nuses;           /* nodes that read it; 2 and more: tied */
   bool head;                /* the last Linear before an output */
@@ -43,13 +43,13 @@ void pare__weight_axes(const pare__weight *weight, int axes[PARE_MAX_RANK]);
 
 /* ---- what happens to a tensor ---- */
 
-typedef enum pare__storage {
+typedef enum pare__stored_as {
   PARE__STORE_AS_IS,  /* its bytes stay */
   PARE__STORE_VALUES, /* new values in the old dtype */
   PARE__STORE_F16,
   PARE__STORE_BF16,
   PARE__STORE_INTEGER /* codes, scales and zero points: `grid` */
-} pare__storage;
+} pare__stored_as;
 
 typedef enum pare__strategy { PARE__PER_TENSOR, PARE__PER_CHANNEL, PARE__PER_GROUP } pare__strategy;
 typedef enum pare__observer { PARE__OBSERVE_MINMAX, PARE__OBSERVE_PERCENTILE, PARE__OBSERVE_MSE } pare__observer;
@@ -76,7 +76,7 @@ typedef struct pare__grid {
 typedef struct pare__treatment {
   unsigned nsteps;
   size_t step[PARE__MAX_STEPS]; /* modifiers of the recipe, in order */
-  pare__storage storage;
+  pare__stored_as storage;
   pare__grid grid;
   unsigned keep, of;        /* N:M pruned; 0: not */
   bool pruned;              /* by any method */
@@ -127,6 +127,14 @@ typedef struct pare__checkpoint {
   pare__weight *weights; /* in the file's order */
 } pare__checkpoint;
 
+typedef struct pare__write_request {
+  const char *path;       /* to write: beside it first, then renamed */
+  const char *final_path; /* what `path` will be renamed to; files that belong to it are named after it */
+  const char *recipe;     /* for the metadata */
+  bool outside;           /* weights go to a file of their own whatever their size */
+  char **companion;       /* out: the path of that file, to free; it was not there before */
+} pare__write_request;
+
 typedef struct pare__checkpoint_format {
   const char *name;
   /* Is the file of this format, by its first bytes or its path's end? */
@@ -138,9 +146,9 @@ typedef struct pare__checkpoint_format {
   /* Makes the treatment one that the format can hold: weakens storage and grid, gives the reason, and sets stored_bytes
    * of every treatment. `treatments` has one for each weight. */
   pare_status (*settle)(pare__checkpoint *checkpoint, pare__treatment *treatments);
-  /* Writes beside `path` and renames. `recipe` goes to the metadata. Once a checkpoint. */
+  /* Once a checkpoint: it may be changed on the way. */
   pare_status (*write)(pare__checkpoint *checkpoint, const pare__treatment *treatments, const pare__producer *producer,
-                       const char *recipe, const char *path);
+                       const pare__write_request *request);
 } pare__checkpoint_format;
 
 /* The formats that there are, ends with NULL: checkpoint.c. */

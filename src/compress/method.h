@@ -31,7 +31,8 @@ typedef struct pare__method {
   const void *defaults;               /* options_bytes of them */
   const char *const *default_targets; /* ends with NULL */
   pare__needs needs;
-  bool whole_tensor; /* apply() wants all rows at once */
+  /* Does apply() want all rows at once? NULL: never. */
+  bool (*whole_tensor)(const pare__modifier *modifier);
   /* After the recipe is read: do the fields go together? NULL: always. */
   pare_status (*check)(pare_recipe *recipe, pare__modifier *modifier);
   /* A weight that the targets fit: sets storage and grid, or the reason and *takes = false. */
@@ -45,6 +46,8 @@ typedef struct pare__method {
 /* One file method_NAME.c each; ends with NULL: method.c. */
 extern const pare__method *const pare__methods[];
 const pare__method *pare__method_find(const char *name); /* NULL: none */
+/* "prune, quantize, …" for messages; the buffer is returned. */
+const char *pare__method_names(char *buffer, size_t capacity);
 
 /* ---- one compression ---- */
 
@@ -60,8 +63,11 @@ struct pare__compression {
   pare__arena arena;                     /* of state, factors */
   pare_compress_options options;
   pare_report *report;
-  size_t ndone;
+  uint64_t done, total; /* elements, for progress */
 };
+
+/* So many elements more are through. */
+void pare__compression_advance(pare__compression *compression, uint64_t elements, const char *what);
 
 /* Is the modifier one of the weight's steps? */
 bool pare__treats(const pare__treatment *treatment, size_t step);
@@ -69,6 +75,8 @@ bool pare__treats(const pare__treatment *treatment, size_t step);
  * tensor and the offset. */
 pare_status pare__load_rows(pare__compression *compression, size_t index, int64_t first_row, int64_t nrows,
                             pare_tensor **out);
+/* How many rows go through the methods at a time. */
+int64_t pare__most_rows(const pare__compression *compression, size_t index);
 /* As load_rows, after all steps before `step`: what a method sees in prepare(). */
 pare_status pare__load_before(pare__compression *compression, size_t index, size_t step, int64_t first_row,
                               int64_t nrows, pare_tensor **out);

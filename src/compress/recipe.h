@@ -58,7 +58,11 @@ pare_status pare__recipe_add_text(pare_recipe *recipe, pare__texts *texts, const
 /* Sets a field from its text: "4", "true", "group". PARE_ERR_FORMAT at the place. */
 pare_status pare__recipe_set(pare_recipe *recipe, pare__modifier *modifier, const char *name, const char *text,
                              const pare__place *place);
-/* PARE_ERR_FORMAT: "file:line:column: …". */
+/* A field's default (NULL: every field's) is written out with the recipe as if it had been given. */
+void pare__recipe_show(pare__modifier *modifier, const char *name);
+/* Was the field given, rather than a default? */
+bool pare__recipe_gave(const pare__modifier *modifier, const char *name);
+/* PARE_ERR_FORMAT: "file:line:column: …"; PARE_ERR_ARGUMENT without a line. */
 pare_status pare__fail_at(const pare__place *place, const char *format, ...) PARE__PRINTF(2, 3);
 
 #endif

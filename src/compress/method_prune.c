@@ -1,0 +1,263 @@
+/* prune: by threshold, at random, by magnitude with exactly k kept, N:M along the inputs. SPDX-License-Identifier:
+ * Apache-2.0
+ *
+ * The mask of a global selection is known when all weights have been looked at; until they are written it is kept on
+ * the host, a bit an element. */
+#include <math.h>
+#include <pare/elementwise.h>
+#include <pare/prune.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "compress/method.h"
+
+typedef enum prune_score { BY_MAGNITUDE, BY_CHANCE } prune_score;
+typedef enum prune_scope { OVER_TENSOR, OVER_ROW, OVER_ALL } prune_scope;
+
+typedef struct prune_options {
+  const char *mask_structure; /* "2:4"; "unstructured" or NULL: none */
+  double sparsity;            /* fraction pruned */
+  double threshold;           /* |w| below it are pruned */
+  int score, scope;
+  int64_t seed;
+  /* found by check(): */
+  unsigned keep, of; /* 0: unstructured */
+  bool by_threshold;
+} prune_options;
+
+static const char *const score_names[] = {"magnitude", "random", NULL};
+static const char *const scope_names[] = {"tensor", "row", "global", NULL};
+static const char *const targets[] = {"Linear", "Conv", NULL};
+
+#define FIELD(name, kind, least, most, choices) \
+  { #name, kind, offsetof(prune_options, name), least, most, choices }
+static const pare__field fields[] = {
+    FIELD(mask_structure, PARE__FIELD_TEXT, 0, 0, NULL), FIELD(sparsity, PARE__FIELD_NUMBER, 0, 1, NULL),
+    FIELD(threshold, PARE__FIELD_NUMBER, 0, 3e38, NULL), FIELD(score, PARE__FIELD_CHOICE, 0, 0, score_names),
+    FIELD(scope, PARE__FIELD_CHOICE, 0, 0, scope_names), FIELD(seed, PARE__FIELD_INT, 0, 9007199254740992.0, NULL),
+};
+
+/* ---- the recipe ---- */
+
+/* "2:4", and "0:0" as other tools say unstructured. */
+static bool parse_structure(const char *text, unsigned *keep, unsigned *of) {
+  char after;
+  if (strcmp(text, "unstructured") == 0) return true;
+  if (strlen(text) > 5 || sscanf(text, "%u:%u%c", keep, of, &after) != 2) return false;
+  return (*keep == 0 && *of == 0) || (*keep > 0 && *keep < *of && *of <= 16);
+}
+
+static pare_status check(pare_recipe *recipe, pare__modifier *modifier) {
+  (void)recipe;
+  prune_options *options = modifier->options;
+  const bool sparsity = pare__recipe_gave(modifier, "sparsity");
+  options->by_threshold = pare__recipe_gave(modifier, "threshold");
+  if (options->mask_structure && !parse_structure(options->mask_structure, &options->keep, &options->of))
+    return pare__fail_at(&modifier->place, "mask_structure: '%.50s' is neither N:M with N < M <= 16 nor unstructured",
+                         options->mask_structure);
+  if (options->by_threshold && (sparsity || options->of > 0 || options->score == BY_CHANCE))
+    return pare__fail_at(&modifier->place, "prune: a threshold goes with no sparsity, N:M or random score");
+  /* The sparsity of N:M may be said as well, as long as it is the same. */
+  if (options->of > 0 && sparsity && fabs(options->sparsity - 1 + (double)options->keep / options->of) > 1e-9)
+    return pare__fail_at(&modifier->place, "prune: %u:%u prunes %g of all, not %g", options->keep, options->of,
+                         1 - (double)options->keep / options->of, options->sparsity);
+  if (!options->by_threshold && options->of == 0 && !sparsity)
+    return pare__fail_at(&modifier->place, "prune needs mask_structure: N:M, a sparsity, or a threshold");
+  pare__recipe_show(modifier, "score");
+  pare__recipe_show(modifier, "scope");
+  pare__recipe_show(modifier, "seed");
+  return PARE_OK;
+}
+
+static pare_status plan(const pare__modifier *modifier, const pare__weight *weight, pare__treatment *treatment,
+                        bool *takes) {
+  const prune_options *options = modifier->options;
+  *takes = treatment->storage <= PARE__STORE_VALUES;
+  if (!*takes) {
+    treatment->reason = "it is quantised before it is pruned: order the modifiers the other way";
+    return PARE_OK;
+  }
+  if (options->of > 0 && pare__weight_inputs(weight) % options->of != 0) {
+    *takes = false;
+    treatment->reason = "its inputs are no multiple of M: it stays dense";
+    return PARE_OK;
+  }
+  if (treatment->storage == PARE__STORE_AS_IS) treatment->storage = PARE__STORE_VALUES;
+  treatment->pruned = true;
+  if (options->of > 0) {
+    treatment->keep = options->keep;
+    treatment->of = options->of;
+  }
+  return PARE_OK;
+}
+
+/* Exactly k of a tensor are found with all of it there. */
+static bool whole_tensor(const pare__modifier *modifier) {
+  const prune_options *options = modifier->options;
+  return options->of == 0 && !options->by_threshold && options->score == BY_MAGNITUDE && options->scope == OVER_TENSOR;
+}
+
+static bool is_global(const prune_options *options) {
+  return options->of == 0 && !options->by_threshold && options->score == BY_MAGNITUDE && options->scope == OVER_ALL;
+}
+
+/* ---- over all weights ---- */
+
+/* One bit an element of each weight, in canonical order. */
+struct global_masks {
+  uint8_t **bits; /* one a weight; NULL: not pruned */
+};
+
+typedef pare_status (*visit_rows)(pare__compression *compression, size_t index, int64_t first, pare_tensor *w,
+                                  void *user);
+
+/* Every weight that the step prunes, some rows at a time. */
+static pare_status visit_all(pare__compression *compression, size_t step, visit_rows visit, void *user) {
+  for (size_t i = 0; i < compression->checkpoint->nweights; i++) {
+    if (!pare__treats(&compression->treatments[i], step)) continue;
+    const pare__weight *weight = &compression->checkpoint->weights[i];
+    const int64_t rows = pare__weight_rows(weight), most = pare__most_rows(compression, i);
+    for (int64_t row = 0; row < rows; row += most) {
+      pare_tensor *w;
+      PARE__TRY(pare__load_before(compression, i, step, row, PARE__MIN(most, rows - row), &w));
+      const pare_status status = visit(compression, i, row * (weight->elements / rows), w, user);
+      pare_tensor_close(w);
+      PARE__TRY(status);
+    }
+  }
+  return PARE_OK;
+}
+
+static pare_status feed(pare__compression *compression, size_t index, int64_t first, pare_tensor *w, void *selection) {
+  (void)compression;
+  (void)index;
+  (void)first;
+  return pare_selection_feed(selection, w);
+}
+
+struct masking {
+  pare_selection *selection;
+  struct global_masks *masks;
+};
+
+static void pack_bits(const uint8_t *bytes, int64_t count, uint8_t *bits, int64_t first) {
+  for (int64_t i = 0; i < count; i++)
+    if (bytes[i]) bits[(first + i) / 8] |= (uint8_t)(1U << ((first + i) % 8));
+}
+
+static pare_status take_mask(pare__compression *compression, size_t index, int64_t first, pare_tensor *w, void *user) {
+  struct masking *masking = user;
+  uint8_t **bits = &masking->masks->bits[index];
+  const int64_t count = pare_tensor_elements(w);
+  void *memory;
+  if (!*bits) {
+    PARE__TRY(pare__arena_allocate(&compression->arena,
+                                   (size_t)(compression->checkpoint->weights[index].elements / 8 + 1), &memory));
+    *bits = memory;
+  }
+  uint8_t *bytes = malloc((size_t)count + 1);
+  pare_tensor *mask = NULL;
+  pare_status status = bytes ? PARE_OK : pare__fail_memory("a mask", (size_t)count);
+  if (status == PARE_OK) status = pare_tensor_create(compression->context, PARE_BOOL, 2, pare_tensor_shape(w), &mask);
+  if (status == PARE_OK) status = pare_selection_mask(masking->selection, w, mask);
+  if (status == PARE_OK) status = pare_tensor_read(mask, bytes, (size_t)count);
+  if (status == PARE_OK) pack_bits(bytes, count, *bits, first);
+  pare_tensor_close(mask);
+  free(bytes);
+  return status;
+}
+
+static pare_status prepare(pare__compression *compression, size_t step) {
+  const prune_options *options = compression->recipe->modifiers[step].options;
+  const size_t nweights = compression->checkpoint->nweights;
+  int64_t total = 0;
+  void *memory;
+  if (!is_global(options)) return PARE_OK;
+  for (size_t i = 0; i < nweights; i++)
+    if (pare__treats(&compression->treatments[i], step)) total += compression->checkpoint->weights[i].elements;
+  PARE__TRY(pare__arena_allocate(&compression->arena, sizeof(struct global_masks), &memory));
+  struct global_masks *masks = memory;
+  PARE__TRY(pare__arena_allocate(&compression->arena, nweights * sizeof(uint8_t *), &memory));
+  masks->bits = memory;
+  struct masking masking = {.masks = masks};
+  const int64_t k = llround((1 - options->sparsity) * (double)total);
+  PARE__TRY(pare_selection_open(compression->context, total, k, true, &masking.selection));
+  pare_status status = PARE_OK;
+  for (bool done = false; !done && status == PARE_OK;) {
+    status = visit_all(compression, step, feed, masking.selection);
+    if (status == PARE_OK) status = pare_selection_step(masking.selection, &done);
+  }
+  if (status == PARE_OK) status = visit_all(compression, step, take_mask, &masking);
+  pare_selection_close(masking.selection);
+  compression->state[step] = masks;
+  return status;
+}
+
+static pare_status kept_mask(const struct global_masks *masks, const pare__work *work, pare_tensor *mask) {
+  const int64_t first = work->first_row * work->columns, count = work->nrows * work->columns;
+  const uint8_t *bits = masks->bits[work->index];
+  uint8_t *bytes = malloc((size_t)count + 1);
+  if (!bytes) return pare__fail_memory("a mask", (size_t)count);
+  for (int64_t i = 0; i < count; i++) bytes[i] = bits[(first + i) / 8] >> ((first + i) % 8) & 1;
+  const pare_status status = pare_tensor_write(mask, bytes, (size_t)count);
+  free(bytes);
+  return status;
+}
+
+/* ---- one weight ---- */
+
+static pare_status random_mask(const prune_options *options, const pare__work *work, pare_tensor *mask) {
+  const int64_t begin = work->first_row * work->columns;
+  if (options->of == 0)
+    return pare_mask_random((uint64_t)options->seed, work->index, begin, 1 - options->sparsity, mask);
+  pare_tensor *scores;
+  PARE__TRY(pare_tensor_create(pare_tensor_context(mask), PARE_F32, 2, pare_tensor_shape(mask), &scores));
+  pare_status status = pare_random_scores((uint64_t)options->seed, work->index, begin, scores);
+  if (status == PARE_OK) status = pare_mask_n_of_m(scores, false, 1, (int)options->keep, (int)options->of, mask);
+  pare_tensor_close(scores);
+  return status;
+}
+
+static pare_status make_mask(pare__compression *compression, size_t step, const pare__work *work, pare_tensor *mask) {
+  const prune_options *options = compression->recipe->modifiers[step].options;
+  if (options->score == BY_CHANCE) return random_mask(options, work, mask);
+  if (options->of > 0) return pare_mask_n_of_m(work->w, true, 1, (int)options->keep, (int)options->of, mask);
+  if (options->by_threshold) return pare_mask_threshold(work->w, true, options->threshold, mask);
+  if (options->scope == OVER_ALL) return kept_mask(compression->state[step], work, mask);
+  if (options->scope == OVER_ROW)
+    return pare_mask_largest_rows(work->w, true, 1, llround((1 - options->sparsity) * (double)work->columns), mask);
+  return pare_mask_largest(work->w, true, llround((1 - options->sparsity) * (double)(work->nrows * work->columns)),
+                           mask);
+}
+
+static pare_status apply(pare__compression *compression, size_t step, pare__work *work) {
+  pare_tensor *mask;
+  PARE__TRY(pare_tensor_create(compression->context, PARE_BOOL, 2, pare_tensor_shape(work->w), &mask));
+  pare_status status = make_mask(compression, step, work, mask);
+  if (status == PARE_OK) status = pare_mask_apply(work->w, mask, work->w);
+  if (status == PARE_OK && work->mask) status = pare_binary(PARE_BINARY_and, mask, work->mask, mask);
+  if (status != PARE_OK) {
+    pare_tensor_close(mask);
+    return status;
+  }
+  pare_tensor_close(work->mask);
+  work->mask = mask;
+  return PARE_OK;
+}
+
+static const prune_options defaults = {.scope = OVER_TENSOR};
+
+const pare__method pare__method_prune = {
+    .name = "prune",
+    .fields = fields,
+    .nfields = PARE__COUNT(fields),
+    .options_bytes = sizeof(prune_options),
+    .defaults = &defaults,
+    .default_targets = targets,
+    .whole_tensor = whole_tensor,
+    .check = check,
+    .plan = plan,
+    .prepare = prepare,
+    .apply = apply,
+};

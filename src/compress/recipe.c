@@ -1,0 +1,208 @@
+/* Recipes: making them, setting their fields, writing them out. SPDX-License-Identifier: Apache-2.0 */
+#include "compress/recipe.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "compress/method.h"
+
+#define MOST_MODIFIERS 64
+#define MOST_TEXTS 10000
+
+pare_status pare__fail_at(const pare__place *place, const char *format, ...) {
+  char text[1024];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  if (place->line == 0) return pare__fail(PARE_ERR_ARGUMENT, "%s", text);
+  return pare__fail(PARE_ERR_FORMAT, "%s:%u:%u: %s", place->file, place->line, place->column, text);
+}
+
+pare_status pare_recipe_create(pare_recipe **out) {
+  if (!out) return pare__fail_null("pare_recipe_create", "out");
+  *out = calloc(1, sizeof **out);
+  if (!*out) return pare__fail_memory("a recipe", sizeof **out);
+  (*out)->arena.limit_bytes = (size_t)64 << 20;
+  (*out)->name = "";
+  return PARE_OK;
+}
+
+void pare_recipe_close(pare_recipe *recipe) {
+  if (!recipe) return;
+  pare__arena_clear(&recipe->arena);
+  free(recipe->modifiers);
+  free(recipe);
+}
+
+pare_status pare__recipe_append(pare_recipe *recipe, const pare__method *method, pare__modifier **out) {
+  *out = NULL;
+  if (recipe->nmodifiers == MOST_MODIFIERS)
+    return pare__fail(PARE_ERR_ARGUMENT, "a recipe has at most %d modifiers", MOST_MODIFIERS);
+  PARE__TRY(pare__array_grow((void **)&recipe->modifiers, &recipe->modifiers_capacity, recipe->nmodifiers,
+                             sizeof *recipe->modifiers));
+  pare__modifier made = {.method = method};
+  PARE__TRY(pare__arena_allocate(&recipe->arena, method->options_bytes, &made.options));
+  if (method->defaults) memcpy(made.options, method->defaults, method->options_bytes);
+  recipe->modifiers[recipe->nmodifiers] = made;
+  *out = &recipe->modifiers[recipe->nmodifiers++];
+  return PARE_OK;
+}
+
+pare_status pare__recipe_add_text(pare_recipe *recipe, pare__texts *texts, const char *text) {
+  if (texts->count >= MOST_TEXTS) return pare__fail(PARE_ERR_ARGUMENT, "more than %d names in one list", MOST_TEXTS);
+  if (texts->count == texts->capacity) {
+    const size_t capacity = texts->capacity ? 2 * texts->capacity : 8;
+    void *larger;
+    PARE__TRY(pare__arena_allocate(&recipe->arena, capacity * sizeof(char *), &larger));
+    if (texts->count > 0) memcpy(larger, texts->items, texts->count * sizeof(char *));
+    texts->items = larger;
+    texts->capacity = capacity;
+  }
+  const char *copy;
+  PARE__TRY(pare__arena_text(&recipe->arena, text, strlen(text), &copy));
+  texts->items[texts->count++] = copy;
+  return PARE_OK;
+}
+
+/* ---- fields ---- */
+
+/* "a, b, c" of all names, for messages. */
+static const char *join_fields(const pare__method *method, char *buffer, size_t capacity) {
+  size_t used = 0;
+  buffer[0] = '\0';
+  for (size_t i = 0; i < method->nfields && used < capacity; i++)
+    used += (size_t)snprintf(buffer + used, capacity - used, "%s, ", method->fields[i].name);
+  if (used < capacity) snprintf(buffer + used, capacity - used, "targets, ignore");
+  return buffer;
+}
+
+static const char *join_choices(const pare__field *field, char *buffer, size_t capacity) {
+  size_t used = 0;
+  buffer[0] = '\0';
+  for (size_t i = 0; field->choices[i] && used < capacity; i++)
+    used += (size_t)snprintf(buffer + used, capacity - used, "%s%s", i ? ", " : "", field->choices[i]);
+  return buffer;
+}
+
+/* A number as JSON writes it: strtod would follow the locale, and take "inf" and hexadecimal. */
+static bool parse_number(const char *text, double *out) {
+  json_t *json = json_loads(text, JSON_DECODE_ANY, NULL);
+  const bool is_number = json_is_number(json);
+  *out = json_number_value(json);
+  json_decref(json);
+  return is_number;
+}
+
+static pare_status set_number(const pare__field *field, void *member, const char *text, const pare__place *place) {
+  const bool whole = field->kind == PARE__FIELD_INT;
+  double number;
+  if (!parse_number(text, &number) || (whole && number != floor(number)))
+    return pare__fail_at(place, "%s: '%.100s' is no %s", field->name, text, whole ? "whole number" : "number");
+  if (!(number >= field->least && number <= field->most))
+    return pare__fail_at(place, "%s is %.100s; it must be from %g to %g", field->name, text, field->least, field->most);
+  if (whole)
+    *(int64_t *)member = (int64_t)number;
+  else
+    *(double *)member = number;
+  return PARE_OK;
+}
+
+static pare_status set_field(pare_recipe *recipe, const pare__field *field, void *member, const char *text,
+                             const pare__place *place) {
+  char list[512];
+  switch (field->kind) {
+  case PARE__FIELD_INT:
+  case PARE__FIELD_NUMBER: return set_number(field, member, text, place);
+  case PARE__FIELD_TEXT: return pare__arena_text(&recipe->arena, text, strlen(text), member);
+  case PARE__FIELD_BOOL:
+    if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
+      return pare__fail_at(place, "%s: '%.100s' is neither true nor false", field->name, text);
+    *(bool *)member = text[0] == 't';
+    return PARE_OK;
+  case PARE__FIELD_CHOICE: break;
+  }
+  for (int i = 0; field->choices[i]; i++) {
+    if (strcmp(field->choices[i], text) != 0) continue;
+    *(int *)member = i;
+    return PARE_OK;
+  }
+  return pare__fail_at(place, "%s: there is no '%.100s'; there are %s", field->name, text,
+                       join_choices(field, list, sizeof list));
+}
+
+pare_status pare__recipe_set(pare_recipe *recipe, pare__modifier *modifier, const char *name, const char *text,
+                             const pare__place *place) {
+  const pare__method *method = modifier->method;
+  char list[1024];
+  for (size_t i = 0; i < method->nfields; i++) {
+    const pare__field *field = &method->fields[i];
+    if (strcmp(field->name, name) != 0) continue;
+    modifier->given |= UINT64_C(1) << i;
+    return set_field(recipe, field, (char *)modifier->options + field->offset, text, place);
+  }
+  return pare__fail_at(place, "%s has no field '%.100s'; it has %s", method->name, name,
+                       join_fields(method, list, sizeof list));
+}
+
+void pare__recipe_show(pare__modifier *modifier, const char *name) {
+  for (size_t i = 0; i < modifier->method->nfields; i++)
+    if (!name || strcmp(modifier->method->fields[i].name, name) == 0) modifier->given |= UINT64_C(1) << i;
+}
+
+bool pare__recipe_gave(const pare__modifier *modifier, const char *name) {
+  for (size_t i = 0; i < modifier->method->nfields; i++)
+    if (strcmp(modifier->method->fields[i].name, name) == 0) return modifier->given >> i & 1;
+  return false;
+}
+
+/* ---- written out ---- */
+
+static json_t *field_json(const pare__field *field, const void *member) {
+  switch (field->kind) {
+  case PARE__FIELD_BOOL: return json_boolean(*(const bool *)member);
+  case PARE__FIELD_INT: return json_integer(*(const int64_t *)member);
+  case PARE__FIELD_NUMBER: return json_real(*(const double *)member);
+  case PARE__FIELD_CHOICE: return json_string(field->choices[*(const int *)member]);
+  case PARE__FIELD_TEXT: break;
+  }
+  const char *text = *(const char *const *)member;
+  return text ? json_string(text) : NULL;
+}
+
+static json_t *texts_json(const pare__texts *texts) {
+  json_t *json = json_array();
+  for (size_t i = 0; i < texts->count; i++) json_array_append_new(json, json_string(texts->items[i]));
+  return json;
+}
+
+static json_t *modifier_json(const pare__modifier *modifier) {
+  const pare__method *method = modifier->method;
+  json_t *fields = json_object();
+  if (modifier->targets.count > 0) json_object_set_new(fields, "targets", texts_json(&modifier->targets));
+  if (modifier->ignore.count > 0) json_object_set_new(fields, "ignore", texts_json(&modifier->ignore));
+  for (size_t i = 0; i < method->nfields; i++) {
+    const pare__field *field = &method->fields[i];
+    if (!(modifier->given >> i & 1)) continue;
+    json_t *value = field_json(field, (const char *)modifier->options + field->offset);
+    if (value) json_object_set_new(fields, field->name, value);
+  }
+  return json_pack("{s:o}", method->name, fields);
+}
+
+pare_status pare_recipe_text(const pare_recipe *recipe, char **out) {
+  if (!out) return pare__fail_null("pare_recipe_text", "out");
+  *out = NULL;
+  if (!recipe) return pare__fail_null("pare_recipe_text", "recipe");
+  json_t *modifiers = json_array(), *json = json_pack("{s:i}", "pare", 1);
+  if (recipe->calibration) json_object_set_new(json, "calibration", json_string(recipe->calibration));
+  for (size_t i = 0; i < recipe->nmodifiers; i++)
+    json_array_append_new(modifiers, modifier_json(&recipe->modifiers[i]));
+  json_object_set_new(json, "modifiers", modifiers);
+  *out = json_dumps(json, JSON_PRESERVE_ORDER | JSON_COMPACT);
+  json_decref(json);
+  return *out ? PARE_OK : pare__fail_memory("a recipe's text", 1024);
+}

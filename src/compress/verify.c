@@ -1,0 +1,187 @@
+/* Running an export beside the model that it was made of. SPDX-License-Identifier: Apache-2.0 */
+#include "compress/verify.h"
+
+#include <math.h>
+#include <pare/arrays.h>
+#include <pare/model.h>
+#include <pare/random.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/dtype.h"
+
+#define SEED 5
+#define MOST_SAMPLES 8 /* of calibration inputs */
+
+struct run {
+  pare_context *context;
+  pare_model *model;
+  size_t ninputs, noutputs;
+  pare_tensor **inputs, **outputs;
+};
+
+static void close_tensors(size_t count, pare_tensor **tensors) {
+  for (size_t i = 0; tensors && i < count; i++) {
+    pare_tensor_close(tensors[i]);
+    tensors[i] = NULL;
+  }
+}
+
+static void close_run(struct run *run) {
+  close_tensors(run->ninputs, run->inputs);
+  close_tensors(run->noutputs, run->outputs);
+  free(run->inputs);
+  free(run->outputs);
+  pare_model_close(run->model);
+}
+
+/* ---- inputs ---- */
+
+static pare_status random_input(struct run *run, size_t index, int64_t batch, int64_t size) {
+  pare_model_value value;
+  int64_t dim[PARE_MAX_RANK];
+  PARE__TRY(pare_model_input(run->model, index, &value));
+  if (value.rank < 0 || value.dtype == PARE_NDTYPES)
+    return pare__fail(PARE_ERR_UNSUPPORTED, "input '%.100s' has no known %s", value.name,
+                      value.rank < 0 ? "rank" : "dtype");
+  for (int d = 0; d < value.rank; d++) dim[d] = value.dim[d] >= 0 ? value.dim[d] : d == 0 ? batch : size;
+  PARE__TRY(pare_tensor_create(run->context, value.dtype, value.rank, dim, &run->inputs[index]));
+  if (pare__dtype_is_float(value.dtype)) return pare_random_normal(SEED, index, 0, 1, run->inputs[index]);
+  return pare_random_integer(SEED, index, 0, 2, run->inputs[index]); /* small enough for every table */
+}
+
+static pare_status array_input(struct run *run, pare_arrays *arrays, size_t index) {
+  pare_model_value value;
+  pare_array array;
+  size_t found;
+  PARE__TRY(pare_model_input(run->model, index, &value));
+  if (!pare_arrays_find(arrays, value.name, &found))
+    return pare__fail(PARE_ERR_ARGUMENT, "the calibration inputs have no array '%.100s'", value.name);
+  PARE__TRY(pare_arrays_get(arrays, found, &array));
+  if (array.rank < 1 || array.dtype == PARE_NDTYPES || array.dim[0] < 1)
+    return pare__fail(PARE_ERR_ARGUMENT, "the calibration inputs '%.100s' hold no samples", value.name);
+  int64_t dim[PARE_MAX_RANK];
+  memcpy(dim, array.dim, sizeof dim);
+  dim[0] = PARE__MIN(dim[0], value.rank > 0 && value.dim[0] > 0 ? value.dim[0] : MOST_SAMPLES);
+  const size_t nbytes = array.nbytes / (size_t)array.dim[0] * (size_t)dim[0];
+  return pare_tensor_from(run->context, array.dtype, array.rank, dim, array.data, nbytes, &run->inputs[index]);
+}
+
+static pare_status run_once(struct run *run) {
+  close_tensors(run->noutputs, run->outputs);
+  PARE__TRY(pare_model_run(run->model, run->inputs, NULL, run->outputs));
+  return pare_context_wait(run->context);
+}
+
+/* Random inputs in sizes that the model takes: those that it leaves open are tried out. */
+static pare_status try_sizes(struct run *run) {
+  static const int64_t sizes[][2] = {{2, 8}, {1, 32}, {1, 64}, {1, 224}, {1, 1}, {1, 512}};
+  pare_status status = PARE_OK;
+  for (size_t s = 0; s < PARE__COUNT(sizes); s++) {
+    status = PARE_OK;
+    close_tensors(run->ninputs, run->inputs);
+    for (size_t i = 0; i < run->ninputs && status == PARE_OK; i++)
+      status = random_input(run, i, sizes[s][0], sizes[s][1]);
+    if (status == PARE_OK) status = run_once(run);
+    if (status != PARE_ERR_SHAPE && status != PARE_ERR_ARGUMENT) return status;
+  }
+  return status;
+}
+
+static pare_status run_old(struct run *run, const char *calibration) {
+  if (!calibration) return try_sizes(run);
+  pare_arrays *arrays;
+  PARE__TRY(pare_arrays_open(calibration, &arrays));
+  pare_status status = PARE_OK;
+  for (size_t i = 0; i < run->ninputs && status == PARE_OK; i++) status = array_input(run, arrays, i);
+  pare_arrays_close(arrays);
+  return status == PARE_OK ? run_once(run) : status;
+}
+
+static pare_status open_run(pare_context *context, const char *path, struct run *out) {
+  *out = (struct run){.context = context};
+  PARE__TRY(pare_model_open(context, path, NULL, &out->model));
+  out->ninputs = pare_model_inputs(out->model);
+  out->noutputs = pare_model_outputs(out->model);
+  out->inputs = calloc(out->ninputs + 1, sizeof(pare_tensor *));
+  out->outputs = calloc(out->noutputs + 1, sizeof(pare_tensor *));
+  return out->inputs && out->outputs ? PARE_OK : pare__fail_memory("a run", 64);
+}
+
+/* ---- outputs ---- */
+
+/* All elements on the host; free them. */
+static pare_status read_output(pare_tensor *tensor, void **data) {
+  const size_t nbytes = (size_t)pare_tensor_elements(tensor) * pare_dtype_bytes(pare_tensor_dtype(tensor));
+  *data = malloc(nbytes + 1);
+  if (!*data) return pare__fail_memory("an output", nbytes);
+  return pare_tensor_read(tensor, *data, nbytes);
+}
+
+static bool same_shape(pare_tensor *a, pare_tensor *b) {
+  return pare_tensor_dtype(a) == pare_tensor_dtype(b) && pare_tensor_rank(a) == pare_tensor_rank(b) &&
+         memcmp(pare_tensor_shape(a), pare_tensor_shape(b), (size_t)pare_tensor_rank(a) * sizeof(int64_t)) == 0;
+}
+
+static pare_status compare(pare_tensor *before, pare_tensor *after, const char *output, const char *name,
+                           pare__distance_sums *out) {
+  void *a = NULL, *b = NULL;
+  size_t broken = 0;
+  *out = (pare__distance_sums){0};
+  if (!same_shape(before, after))
+    return pare__fail(PARE_ERR_FORMAT,
+                      "verifying %s: output '%.100s' has another shape or dtype than before; nothing "
+                      "was put in its place",
+                      name, output);
+  pare_status status = read_output(before, &a);
+  if (status == PARE_OK) status = read_output(after, &b);
+  const pare_dtype dtype = pare_tensor_dtype(before);
+  for (int64_t i = 0; status == PARE_OK && i < pare_tensor_elements(before); i++) {
+    const double x = pare__load(dtype, a, (size_t)i), y = pare__load(dtype, b, (size_t)i);
+    if (!isfinite(x)) continue;
+    broken += !isfinite(y);
+    if (!isfinite(y)) continue;
+    const pare__distance_sums one = {1, x * x, y * y, x * y, (x - y) * (x - y), fabs(x - y)};
+    pare__distance_join(out, &one);
+  }
+  free(a);
+  free(b);
+  if (status == PARE_OK && broken > 0)
+    return pare__fail(PARE_ERR_FORMAT,
+                      "verifying %s: output '%.100s' has %zu NaN or infinities that the original's "
+                      "has not; nothing was put in its place",
+                      name, output, broken);
+  return status;
+}
+
+/* The old model goes before the new one comes: their weights are never in memory together. */
+pare_status pare__verify(pare_context *context, const char *old_path, const char *new_path, const char *name,
+                         const char *calibration, pare_report *report) {
+  struct run before, after = {0};
+  pare_status status = open_run(context, old_path, &before);
+  if (status == PARE_OK) status = run_old(&before, calibration);
+  if (status == PARE_OK) {
+    pare_model_close(before.model);
+    before.model = NULL;
+    status = open_run(context, new_path, &after);
+  }
+  if (status == PARE_OK && (after.ninputs != before.ninputs || after.noutputs != before.noutputs))
+    status = pare__fail(PARE_ERR_FORMAT, "verifying %s: it has other inputs or outputs than the original", name);
+  if (status == PARE_OK) {
+    memcpy(after.inputs, before.inputs, before.ninputs * sizeof(pare_tensor *));
+    status = run_once(&after);
+    memset(after.inputs, 0, after.ninputs * sizeof(pare_tensor *));
+  }
+  for (size_t i = 0; i < after.noutputs && status == PARE_OK; i++) {
+    pare_model_value value;
+    pare__distance_sums sums;
+    status = pare_model_output(after.model, i, &value);
+    if (status == PARE_OK) status = compare(before.outputs[i], after.outputs[i], value.name, name, &sums);
+    if (status == PARE_OK) status = pare__report_output(report, value.name, &sums);
+  }
+  close_run(&after);
+  close_run(&before);
+  report->summary.verified = status == PARE_OK;
+  report->summary.calibrated_inputs = calibration != NULL;
+  return status;
+}
