@@ -5,6 +5,7 @@
 #include "format/mapping.h"
 
 const pare__checkpoint_format *const pare__checkpoint_formats[] = {
+    &pare__safetensors_checkpoint_format,
     &pare__onnx_checkpoint_format,
     NULL,
 };

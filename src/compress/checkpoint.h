@@ -151,6 +151,7 @@ typedef struct pare__checkpoint_format {
                        const pare__write_request *request);
 } pare__checkpoint_format;
 
+extern const pare__checkpoint_format pare__safetensors_checkpoint_format;
 /* The formats that there are, ends with NULL: checkpoint.c. */
 extern const pare__checkpoint_format *const pare__checkpoint_formats[];
 

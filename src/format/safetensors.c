@@ -236,6 +236,8 @@ static pare_status open_mapping(pare__mapping mapping, const char *name, pare__s
     return pare__fail_memory("a file", sizeof *out->file);
   }
   out->file->mapping = mapping;
+  out->begin = mapping.data;
+  out->nbytes = mapping.nbytes;
   out->file->path = pare__strdup(name);
   const pare_status status = out->file->path ? read_header(out) : pare__fail_memory("a path", strlen(name));
   if (status != PARE_OK) pare__safetensors_close(out);

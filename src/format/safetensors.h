@@ -69,6 +69,8 @@ typedef struct pare__safetensors {
   size_t ntensors, ntexts;
   pare__safetensors_tensor *tensor; /* in the order of the header */
   pare__safetensors_text *text;
+  const uint8_t *begin; /* of the file */
+  size_t nbytes;
   struct pare__safetensors_file *file; /* what they point to */
 } pare__safetensors;
 

@@ -1,0 +1,174 @@
+/* safetensors as a checkpoint. SPDX-License-Identifier: Apache-2.0
+ *
+ * There is no graph: roles follow from ranks and names, as model libraries give them. Quantised tensors are written as
+ * compressed-tensors has them (https://github.com/neuralmagic/compressed-tensors): 8 bits per tensor or channel
+ * "int-quantized", everything else "pack-quantized". */
+#include <stdlib.h>
+#include <string.h>
+
+#include "compress/checkpoint.h"
+#include "compress/compressed_tensors.h"
+#include "format/mapping.h"
+#include "format/safetensors.h"
+
+typedef struct tensors_checkpoint {
+  pare__checkpoint base;
+  pare__safetensors file;
+  char *path;
+  char **layers; /* one a weight: its name without ".weight" */
+} tensors_checkpoint;
+
+/* ---- opening ---- */
+
+static bool ends_with(const char *text, const char *ending) {
+  const size_t length = strlen(text), tail = strlen(ending);
+  return length >= tail && strcmp(text + length - tail, ending) == 0;
+}
+
+static bool recognise(const char *path, const uint8_t *head, size_t nbytes) {
+  return pare__safetensors_looks_like(head, nbytes) || ends_with(path, ".safetensors");
+}
+
+/* What libraries call tables of embeddings, and the last layer of language models. */
+static bool is_embedding(const char *name) {
+  static const char *const words[] = {"embed", "wte", "wpe", "shared.weight"};
+  for (size_t i = 0; i < PARE__COUNT(words); i++)
+    if (strstr(name, words[i])) return true;
+  return false;
+}
+
+static bool is_head(const char *name) {
+  static const char *const endings[] = {"lm_head.weight", "embed_out.weight", "classifier.weight", "score.weight"};
+  for (size_t i = 0; i < PARE__COUNT(endings); i++)
+    if (ends_with(name, endings[i])) return true;
+  return strcmp(name, "output.weight") == 0;
+}
+
+/* [O, I] and [O, I, k…] with the output channels first, as all libraries that write this format have them. */
+static void find_role(pare__weight *weight) {
+  const bool is_float = weight->dtype == PARE_F32 || weight->dtype == PARE_F16 || weight->dtype == PARE_BF16;
+  if (!is_float || weight->rank < 2 || weight->elements == 0 || ends_with(weight->name, "_scale")) return;
+  weight->row_axis = 0;
+  weight->input_axis = 1;
+  if (weight->rank == 2) {
+    weight->head = is_head(weight->name);
+    weight->role = is_embedding(weight->name) && !weight->head ? PARE__WEIGHT_EMBEDDING : PARE__WEIGHT_LINEAR;
+  } else if (weight->rank <= 5 && ends_with(weight->name, "weight")) {
+    weight->role = PARE__WEIGHT_CONV;
+  }
+}
+
+static pare_status fill_weight(tensors_checkpoint *checkpoint, size_t index) {
+  const pare__safetensors_tensor *tensor = &checkpoint->file.tensor[index];
+  pare__weight *weight = &checkpoint->base.weights[index];
+  const size_t length = strlen(tensor->name) - (ends_with(tensor->name, ".weight") ? strlen(".weight") : 0);
+  checkpoint->layers[index] = strndup(tensor->name, length);
+  if (!checkpoint->layers[index]) return pare__fail_memory("a name", length);
+  *weight = (pare__weight){.name = tensor->name,
+                           .layer = checkpoint->layers[index],
+                           .dtype_name = pare__safetensors_dtype_name(tensor->dtype),
+                           .dtype = PARE_NDTYPES,
+                           .elements = tensor->count,
+                           .nbytes = tensor->nbytes,
+                           .nuses = 1};
+  pare_dtype dtype;
+  if (pare__safetensors_dtype_to_pare(tensor->dtype, &dtype)) weight->dtype = dtype;
+  if (tensor->rank > PARE_MAX_RANK) return PARE_OK;
+  weight->rank = (int)tensor->rank;
+  for (size_t d = 0; d < tensor->rank; d++) weight->dim[d] = tensor->dim[d];
+  find_role(weight);
+  return PARE_OK;
+}
+
+static void close_checkpoint(pare__checkpoint *base) {
+  tensors_checkpoint *checkpoint = (tensors_checkpoint *)base;
+  for (size_t i = 0; checkpoint->layers && i < checkpoint->file.ntensors; i++) free(checkpoint->layers[i]);
+  free(checkpoint->layers);
+  free(base->weights);
+  pare__safetensors_close(&checkpoint->file);
+  free(checkpoint->path);
+  free(checkpoint);
+}
+
+static pare_status open_file(tensors_checkpoint *checkpoint, const char *path) {
+  checkpoint->path = pare__strdup(path);
+  if (!checkpoint->path) return pare__fail_memory("a path", strlen(path));
+  checkpoint->base.path = checkpoint->path;
+  PARE__TRY(pare__safetensors_open(path, &checkpoint->file));
+  const size_t count = checkpoint->file.ntensors;
+  checkpoint->base.nweights = count;
+  checkpoint->base.weights = calloc(count + 1, sizeof *checkpoint->base.weights);
+  checkpoint->layers = calloc(count + 1, sizeof *checkpoint->layers);
+  if (!checkpoint->base.weights || !checkpoint->layers) return pare__fail_memory("a list of tensors", count);
+  for (size_t i = 0; i < count; i++) PARE__TRY(fill_weight(checkpoint, i));
+  checkpoint->base.file_bytes = checkpoint->file.nbytes;
+  return PARE_OK;
+}
+
+static pare_status open_checkpoint(const char *path, pare__checkpoint **out) {
+  *out = NULL;
+  tensors_checkpoint *checkpoint = calloc(1, sizeof *checkpoint);
+  if (!checkpoint) return pare__fail_memory("a checkpoint", sizeof *checkpoint);
+  checkpoint->base.format = &pare__safetensors_checkpoint_format;
+  const pare_status status = open_file(checkpoint, path);
+  if (status != PARE_OK) {
+    close_checkpoint(&checkpoint->base);
+    return status;
+  }
+  *out = &checkpoint->base;
+  return PARE_OK;
+}
+
+/* ---- elements ---- */
+
+static pare_status view(pare__checkpoint *base, size_t weight, pare__view *out) {
+  const pare__safetensors *file = &((tensors_checkpoint *)base)->file;
+  const pare__safetensors_tensor *tensor = &file->tensor[weight];
+  *out = (pare__view){.data = tensor->data,
+                      .nbytes = tensor->nbytes,
+                      .file_offset = (uint64_t)((const uint8_t *)tensor->data - file->begin)};
+  return PARE_OK;
+}
+
+static void release(pare__checkpoint *base, pare__view *view) {
+  (void)base;
+  pare__mapping_release(view->data, view->nbytes);
+  *view = (pare__view){0};
+}
+
+/* ---- what the format can hold ---- */
+
+static pare_status settle(pare__checkpoint *base, pare__treatment *treatments) {
+  for (size_t i = 0; i < base->nweights; i++) {
+    const pare__weight *weight = &base->weights[i];
+    pare__treatment *treatment = &treatments[i];
+    if (treatment->storage == PARE__STORE_INTEGER && weight->rank != 2) {
+      treatment->storage = treatment->pruned ? PARE__STORE_VALUES : PARE__STORE_AS_IS;
+      treatment->reason = "compressed-tensors holds quantised matrices only";
+    }
+    switch (treatment->storage) {
+    case PARE__STORE_INTEGER: treatment->stored_bytes = pare__compressed_bytes(weight, &treatment->grid); break;
+    case PARE__STORE_F16:
+    case PARE__STORE_BF16: treatment->stored_bytes = 2 * (uint64_t)weight->elements; break;
+    default: treatment->stored_bytes = weight->nbytes;
+    }
+  }
+  return PARE_OK;
+}
+
+/* ---- writing ---- */
+
+static pare_status write(pare__checkpoint *base, const pare__treatment *treatments, const pare__producer *producer,
+                         const pare__write_request *request) {
+  tensors_checkpoint *checkpoint = (tensors_checkpoint *)base;
+  return pare__compressed_tensors_write(base, &checkpoint->file, treatments, producer, request->recipe, request->path);
+}
+
+const pare__checkpoint_format pare__safetensors_checkpoint_format = {.name = "safetensors",
+                                                                     .recognise = recognise,
+                                                                     .open = open_checkpoint,
+                                                                     .close = close_checkpoint,
+                                                                     .view = view,
+                                                                     .release = release,
+                                                                     .settle = settle,
+                                                                     .write = write};
