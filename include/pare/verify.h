@@ -31,6 +31,7 @@ typedef struct pare_verify_result {
   pare_case_status status;
   char reason[512]; /* "" for a pass; else what differs, where, by how much; or the message */
   unsigned nsets;   /* data sets that were run */
+  size_t nlayers;   /* values between nodes that were compared */
 } pare_verify_result;
 
 /* Runs all data sets of the case in `folder`, up to the first that does not pass. NaN must meet NaN, an infinity the
@@ -38,6 +39,24 @@ typedef struct pare_verify_result {
  * unless its arguments are wrong (PARE_ERR_ARGUMENT). options NULL: the defaults. */
 PARE_API pare_status pare_verify_case(pare_context *context, const char *folder, const pare_verify_options *options,
                                       pare_verify_result *out);
+/* ---- layer by layer ---- */
+
+/* Values that nodes make, by name. Of a value that a loop makes several times there is the first. */
+typedef struct pare_layers pare_layers;
+/* Runs data set 0 of a case node after node and keeps all values on the host. */
+PARE_API pare_status pare_layers_record(pare_context *context, const char *folder, const pare_verify_options *options,
+                                        pare_layers **out);
+/* Those of a file of arrays (pare/arrays.h), e.g. what another runtime gave. Values that a pass takes away are not
+ * there in a run: options.model.without "all" keeps the model's own nodes. */
+PARE_API pare_status pare_layers_open(const char *path, pare_layers **out);
+PARE_API size_t pare_layers_count(const pare_layers *layers);
+PARE_API void pare_layers_close(pare_layers *layers); /* NULL is allowed */
+/* Runs data set 0 of the case node after node, and compares what each one makes with the reference, where that has a
+ * value of the name. The first that differs is in out->reason: node, operator, value, how many elements; out->nlayers
+ * are the values that were compared. Returned as by pare_verify_case. */
+PARE_API pare_status pare_verify_layers(pare_context *context, const char *folder, const pare_layers *reference,
+                                        const pare_verify_options *options, pare_verify_result *out);
+
 /* Is there a model.onnx in it? */
 PARE_API bool pare_verify_is_case(const char *folder);
 

@@ -7,13 +7,16 @@
 #include <sys/stat.h>
 
 #include "cli/cli.h"
+#include "cli/feed.h"
 
 #define MOST_DEPTH 16 /* of folders in folders */
 
-enum { RTOL, ATOL, ALLOW, AT_ONCE, WITHOUT, FAILURES, JSON };
+enum { RTOL, ATOL, LAYERS, AGAINST, ALLOW, AT_ONCE, WITHOUT, FAILURES, JSON };
 static const cli_option options[] = {
     [RTOL] = {"rtol", "NUMBER", "relative tolerance of floats (1e-3)", 0},
     [ATOL] = {"atol", "NUMBER", "absolute tolerance of floats (1e-5)", 0},
+    [LAYERS] = {"layers", NULL, "find the first node whose output differs from the reference (--against)", 0},
+    [AGAINST] = {"against", "SPEC|FILE", "for --layers: another device, or an .npz file with values by name", 0},
     [ALLOW] = {"allow-unsupported", NULL, "operators and types that pare lacks do not count as failures", 0},
     [AT_ONCE] = {"at-once", NULL, "run every node as it comes, without a plan", 0},
     [WITHOUT] = {"without", "PASSES", "leave out these passes (names separated by commas; all)", 0},
@@ -26,7 +29,10 @@ typedef struct verify_run {
   const cli_arguments *arguments;
   pare_verify_options options;
   bool allow_unsupported, only_failures;
-  json_t *json; /* NULL: for people */
+  const char *against;     /* NULL: the stored outputs */
+  pare_context *reference; /* the other device; NULL: a file */
+  pare_layers *values;     /* of the file */
+  json_t *json;            /* NULL: for people */
   size_t count[PARE_CASE_ERROR + 1], ncases, done;
   char **cases;
   size_t capacity;
@@ -120,12 +126,43 @@ static void report(verify_run *verify, const char *folder, const pare_verify_res
   printf("%s%s%s\n", name, *result->reason ? ": " : "", result->reason);
 }
 
+/* ---- layer by layer ---- */
+
+static pare_status verify_layers(const verify_run *verify, pare_context *context, const char *folder,
+                                 pare_verify_result *result) {
+  if (verify->values) return pare_verify_layers(context, folder, verify->values, &verify->options, result);
+  pare_layers *values = NULL;
+  const pare_status recorded = pare_layers_record(verify->reference, folder, &verify->options, &values);
+  if (recorded != PARE_OK) {
+    *result =
+        (pare_verify_result){.status = recorded == PARE_ERR_UNSUPPORTED ? PARE_CASE_UNSUPPORTED : PARE_CASE_ERROR};
+    snprintf(result->reason, sizeof result->reason, "the reference: %s", pare_message());
+    return PARE_OK;
+  }
+  const pare_status status = pare_verify_layers(context, folder, values, &verify->options, result);
+  pare_layers_close(values);
+  return status;
+}
+
+static cli_exit open_reference(verify_run *verify) {
+  const bool layers = cli_value(verify->arguments, &options[LAYERS]) != NULL;
+  verify->against = cli_value(verify->arguments, &options[AGAINST]);
+  if (layers != (verify->against != NULL))
+    return cli_error(CLI_USAGE, "--layers and --against go together: say which device, or file of values, is right");
+  if (!layers) return CLI_OK;
+  struct stat found;
+  if (stat(verify->against, &found) != 0) return cli_context_open(verify->against, &verify->reference);
+  const pare_status status = pare_layers_open(verify->against, &verify->values);
+  return status == PARE_OK ? CLI_OK : cli_fail(status);
+}
+
 static cli_exit verify_device(pare_context *context, void *user) {
   verify_run *verify = user;
   for (size_t i = 0; i < verify->ncases; i++) {
     pare_verify_result result;
     cli_progress((double)i / (double)verify->ncases, "%s", verify->cases[i]);
-    const pare_status status = pare_verify_case(context, verify->cases[i], &verify->options, &result);
+    const pare_status status = verify->against ? verify_layers(verify, context, verify->cases[i], &result)
+                                               : pare_verify_case(context, verify->cases[i], &verify->options, &result);
     if (status != PARE_OK) return cli_fail(status);
     report(verify, verify->cases[i], &result);
   }
@@ -152,7 +189,8 @@ static cli_exit parse_tolerance(const cli_arguments *arguments, const cli_option
 }
 
 static cli_exit run(const cli_arguments *arguments) {
-  verify_run verify = {.options = PARE_VERIFY_OPTIONS_INIT,
+  verify_run verify = {.arguments = arguments,
+                       .options = PARE_VERIFY_OPTIONS_INIT,
                        .allow_unsupported = cli_value(arguments, &options[ALLOW]) != NULL,
                        .only_failures = cli_value(arguments, &options[FAILURES]) != NULL};
   const bool json = cli_value(arguments, &options[JSON]) != NULL;
@@ -166,23 +204,29 @@ static cli_exit run(const cli_arguments *arguments) {
     code = find_operand(&verify, arguments->operands[i]);
   if (code == CLI_OK) qsort(verify.cases, verify.ncases, sizeof *verify.cases, by_name);
   if (code == CLI_OK && json && !(verify.json = json_array())) code = cli_error(CLI_DEVICE, "out of memory for JSON");
+  if (code == CLI_OK) code = open_reference(&verify);
   if (code == CLI_OK) {
     code = cli_each_device(arguments->device, verify_device, &verify);
     if (json) code = cli_json_print_results(verify.json, code);
   }
   for (size_t i = 0; i < verify.ncases; i++) free(verify.cases[i]);
   free(verify.cases);
+  pare_layers_close(verify.values);
+  pare_context_close(verify.reference);
   return code;
 }
 
 const cli_command cli_cmd_verify = {
     .name = "verify",
     .summary = "check models against stored inputs and outputs",
-    .usage = "[-d SPEC] [--rtol N] [--atol N] [--allow-unsupported] [--json] FOLDER|MODEL...",
+    .usage =
+        "[-d SPEC] [--rtol N] [--atol N] [--layers --against SPEC|FILE] [--allow-unsupported] [--json] FOLDER|MODEL...",
     .about = "Runs cases in the layout of the ONNX backend tests: a folder with model.onnx and test_data_set_0, "
              "test_data_set_1, ..., each with input_0.pb, ... and output_0.pb, .... A folder may be a case or a tree "
              "of them. Floats may differ from the stored outputs by atol + rtol times their size; integers, shapes "
-             "and dtypes must be equal. The exit code is 1 if a case does anything but pass.",
+             "and dtypes must be equal. With --layers every node's outputs are compared with those of another device, "
+             "or of an .npz file, and the "
+             "first node whose output differs is named. The exit code is 1 if a case does anything but pass.",
     .options = options,
     .max_operands = SIZE_MAX,
     .uses_device = true,

@@ -284,18 +284,24 @@ static pare_status observe_step(void *user, pare__run_state *state, const pare__
   return PARE_OK;
 }
 
+pare_status pare__model_observe(const char *function, pare_model *model, pare_tensor *const *inputs,
+                                pare__observe observe, void *user, pare_tensor **outputs) {
+  for (size_t i = 0; i < pare_model_outputs(model); i++) outputs[i] = NULL;
+  PARE__TRY(check_run(function, model, inputs));
+  pthread_mutex_lock(&model->lock);
+  const pare_status status = run_at_once(model, inputs, observe, user, outputs);
+  close_outputs(model, NULL, status, outputs);
+  pthread_mutex_unlock(&model->lock);
+  return status;
+}
+
 pare_status pare_model_profile(pare_model *model, pare_tensor *const *inputs, pare_tensor **outputs,
                                pare_model_step **steps, size_t *nsteps) {
   if (!outputs || !steps || !nsteps) return pare__fail_null("pare_model_profile", "an output");
   *steps = NULL;
   *nsteps = 0;
-  for (size_t i = 0; i < pare_model_outputs(model); i++) outputs[i] = NULL;
-  PARE__TRY(check_run("pare_model_profile", model, inputs));
-  pthread_mutex_lock(&model->lock);
-  profile all = {.context = model->context};
-  const pare_status status = run_at_once(model, inputs, observe_step, &all, outputs);
-  close_outputs(model, NULL, status, outputs);
-  pthread_mutex_unlock(&model->lock);
+  profile all = {.context = model ? model->context : NULL};
+  const pare_status status = pare__model_observe("pare_model_profile", model, inputs, observe_step, &all, outputs);
   if (status != PARE_OK) {
     free(all.step);
     return status;

@@ -58,6 +58,11 @@ bool pare__run_on_host(const pare__run_state *state, const pare__node *node);
 pare_status pare__run_output(pare__run_state *state, int32_t id, pare_tensor *const *avoid, size_t navoid,
                              pare_tensor **out);
 
+/* A run at once that is observed after every node. Outputs that are not taken are closed by the caller; all NULL if it
+ * fails. */
+pare_status pare__model_observe(const char *function, pare_model *model, pare_tensor *const *inputs,
+                                pare__observe observe, void *user, pare_tensor **outputs);
+
 /* ---- at load ---- */
 
 /* Computes the nodes whose inputs are all constants, once, and takes them out of the graphs. */

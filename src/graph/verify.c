@@ -1,13 +1,12 @@
 /* Running the cases of the ONNX backend tests. SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
-#include <pare/verify.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "graph/run.h"
+#include "graph/verify.h"
 
 const char *pare_case_status_name(pare_case_status status) {
   static const char *const name[] = {"pass", "fail", "unsupported", "error"};
@@ -31,7 +30,7 @@ static void conclude(pare_verify_result *out, pare_case_status status, const cha
 }
 
 /* This thread's message as the reason. */
-static void conclude_failed(pare_verify_result *out, pare_status failed) {
+void pare__case_failed(pare_verify_result *out, pare_status failed) {
   conclude(out, failed == PARE_ERR_UNSUPPORTED ? PARE_CASE_UNSUPPORTED : PARE_CASE_ERROR, "%s", pare_message());
 }
 
@@ -80,12 +79,12 @@ static bool equal_element(const pare__content *found, const pare__content *expec
   return equal_number(a, r, options->absolute, PARE__MAX(options->relative, spacing));
 }
 
-static void compare(const char *name, const pare__content *found, const pare__content *expected,
-                    const pare_verify_options *options, pare_verify_result *out) {
+void pare__case_compare(const char *what, const pare__content *found, const pare__content *expected,
+                        const pare_verify_options *options, pare_verify_result *out) {
   char have[PARE__SHAPE_TEXT], want[PARE__SHAPE_TEXT];
   if (found->dtype != expected->dtype || found->shape.rank != expected->shape.rank ||
       memcmp(found->shape.dim, expected->shape.dim, (size_t)found->shape.rank * sizeof(int64_t)) != 0) {
-    conclude(out, PARE_CASE_FAIL, "output '%s' is %s%s, expected %s%s", name, pare_dtype_name(found->dtype),
+    conclude(out, PARE_CASE_FAIL, "%s is %s%s, expected %s%s", what, pare_dtype_name(found->dtype),
              pare__shape_text(found->shape.rank, found->shape.dim, have, sizeof have), pare_dtype_name(expected->dtype),
              pare__shape_text(expected->shape.rank, expected->shape.dim, want, sizeof want));
     return;
@@ -96,9 +95,18 @@ static void compare(const char *name, const pare__content *found, const pare__co
     if (ndifferent++ == 0) first = i;
   }
   if (ndifferent > 0)
-    conclude(out, PARE_CASE_FAIL, "output '%s': %zu of %zu elements differ; first element %zu: %.9g, expected %.9g",
-             name, ndifferent, expected->count, first, pare__content_number(found, first),
+    conclude(out, PARE_CASE_FAIL, "%s: %zu of %zu elements differ; first element %zu: %.9g, expected %.9g", what,
+             ndifferent, expected->count, first, pare__content_number(found, first),
              pare__content_number(expected, first));
+}
+
+pare_status pare__content_read(pare_tensor *tensor, pare__content **out) {
+  PARE__TRY(pare__content_create(tensor->dtype, tensor->shape.rank, tensor->shape.dim, NULL, out));
+  const pare_status status = pare_tensor_read(tensor, (*out)->owned, (*out)->nbytes);
+  if (status == PARE_OK) return PARE_OK;
+  pare__content_release(*out);
+  *out = NULL;
+  return status;
 }
 
 static void compare_output(const pare_model *model, const char *folder, size_t index, pare_tensor *tensor,
@@ -107,20 +115,20 @@ static void compare_output(const pare_model *model, const char *folder, size_t i
   const pare__value *value = &model->network->value[model->network->graph.output[index]];
   pare_status status = read_tensor(folder, "output", index, value, &expected);
   if (status == PARE_OK && !expected) status = pare__fail(PARE_ERR_IO, "%s/output_%zu.pb is missing", folder, index);
+  if (status == PARE_OK) status = pare__content_read(tensor, &found);
+  char what[200];
+  snprintf(what, sizeof what, "output '%s'", value->name);
   if (status == PARE_OK)
-    status = pare__content_create(tensor->dtype, tensor->shape.rank, tensor->shape.dim, NULL, &found);
-  if (status == PARE_OK) status = pare_tensor_read(tensor, found->owned, found->nbytes);
-  if (status == PARE_OK)
-    compare(value->name, found, expected, options, out);
+    pare__case_compare(what, found, expected, options, out);
   else
-    conclude_failed(out, status);
+    pare__case_failed(out, status);
   pare__content_release(expected);
   pare__content_release(found);
 }
 
 /* ---- running ---- */
 
-static pare_status read_inputs(const pare_model *model, const char *folder, pare_tensor **inputs) {
+pare_status pare__case_inputs(const pare_model *model, const char *folder, pare_tensor **inputs) {
   for (size_t i = 0; i < pare_model_inputs(model); i++) {
     pare__content *content;
     const pare__value *value = &model->network->value[model->network->graph.input[i]];
@@ -145,13 +153,25 @@ static void run_set(pare_model *model, const char *folder, const pare_verify_opt
   pare_tensor **inputs = calloc(ninputs + 1, sizeof(pare_tensor *));
   pare_tensor **outputs = calloc(noutputs + 1, sizeof(pare_tensor *));
   pare_status status = inputs && outputs ? PARE_OK : pare__fail_memory("a case", ninputs + noutputs);
-  if (status == PARE_OK) status = read_inputs(model, folder, inputs);
+  if (status == PARE_OK) status = pare__case_inputs(model, folder, inputs);
   if (status == PARE_OK) status = pare_model_run(model, inputs, NULL, outputs);
-  if (status != PARE_OK) conclude_failed(out, status);
+  if (status != PARE_OK) pare__case_failed(out, status);
   for (size_t i = 0; i < noutputs && status == PARE_OK && out->status == PARE_CASE_PASS; i++)
     compare_output(model, folder, i, outputs[i], options, out);
   close_all(inputs, ninputs);
   close_all(outputs, noutputs);
+}
+
+pare_status pare__case_open(pare_context *context, const char *folder, const pare_verify_options *options,
+                            pare_model **out) {
+  *out = NULL;
+  char *path = pare__format("%s/model.onnx", folder);
+  if (!path) return pare__fail_memory("a path", strlen(folder));
+  pare_model_options model_options = options->model;
+  model_options.any_shape = true; /* some cases declare one shape and hold another */
+  const pare_status status = pare_model_open(context, path, &model_options, out);
+  free(path);
+  return status;
 }
 
 pare_status pare_verify_case(pare_context *context, const char *folder, const pare_verify_options *options,
@@ -162,15 +182,10 @@ pare_status pare_verify_case(pare_context *context, const char *folder, const pa
   if (!folder) return pare__fail_null("pare_verify_case", "folder");
   PARE__TRY(pare__context_check("pare_verify_case", context));
   if (!options) options = &defaults;
-  char *path = pare__format("%s/model.onnx", folder);
-  if (!path) return pare__fail_memory("a path", strlen(folder));
   pare_model *model;
-  pare_model_options model_options = options->model;
-  model_options.any_shape = true; /* some cases declare one shape and hold another */
-  const pare_status opened = pare_model_open(context, path, &model_options, &model);
-  free(path);
+  const pare_status opened = pare__case_open(context, folder, options, &model);
   if (opened != PARE_OK) {
-    conclude_failed(out, opened);
+    pare__case_failed(out, opened);
     return PARE_OK;
   }
   for (; out->status == PARE_CASE_PASS; out->nsets++) {
