@@ -44,6 +44,7 @@ check_PROGRAMS += tests/test_reduce
 check_PROGRAMS += tests/test_select
 
 # Floor 6.
+check_PROGRAMS += tests/test_gptq
 check_PROGRAMS += tests/test_graph
 check_PROGRAMS += tests/test_layout
 check_PROGRAMS += tests/test_layers

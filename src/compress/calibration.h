@@ -1,6 +1,8 @@
 /* What layers get as inputs when calibration data runs through the model. SPDX-License-Identifier: Apache-2.0
  *
- * Statistics stream: the inputs of a layer are reduced on the device as they come, batch by batch, and never kept. */
+ * The inputs of layers are outputs of an edited model. They are reduced on the device batch by batch and never kept:
+ * of one layer, or of as many as fit a share of the memory limit, in one pass over the data. All of them are those of
+ * the original model, so that layers do not depend on each other. */
 #ifndef PARE_COMPRESS_CALIBRATION_H
 #define PARE_COMPRESS_CALIBRATION_H
 
@@ -9,21 +11,28 @@
 typedef struct pare__calibration pare__calibration;
 
 typedef struct pare__statistics {
-  int64_t inputs;       /* of the layer */
+  int64_t inputs;       /* columns of the canonical weight */
   uint64_t nrows;       /* vectors seen */
-  float range[2];       /* least and largest of all elements */
-  float *input_absmax;  /* [inputs] */
-  pare_tensor *hessian; /* f32 [inputs, inputs]: 2 / nrows * sum x x^T; NULL unless asked for */
+  float *least, *most;  /* [inputs] of each input; 0 lies between */
+  pare_tensor *hessian; /* f32 [inputs, inputs]: sum of x x^T; NULL unless asked for */
 } pare__statistics;
 
-/* Reads the archive and holds it against the model's inputs. PARE_ERR_ARGUMENT, PARE_ERR_FORMAT name the input that is
- * missing, empty, of a wrong shape or type, or holds NaN. */
-pare_status pare__calibration_open(pare_context *context, const pare__checkpoint *checkpoint, const char *path,
-                                   pare__calibration **out);
+/* Reads the archive and holds it against the model's inputs. An integer input "attention_mask" [samples, positions]
+ * also says which positions count: vectors of others are left out. PARE_ERR_ARGUMENT, PARE_ERR_SHAPE, PARE_ERR_TYPE,
+ * PARE_ERR_FORMAT name the input that is missing, empty, of a wrong shape or type, or holds NaN. */
+pare_status pare__calibration_open(pare__compression *compression, const char *path, pare__calibration **out);
 void pare__calibration_close(pare__calibration *calibration); /* NULL is allowed */
-/* Runs the data through the model as far as the layer of that weight. */
-pare_status pare__calibration_collect(pare__calibration *calibration, size_t weight, pare__needs needs,
-                                      pare__statistics *out);
-void pare__statistics_close(pare__statistics *statistics); /* all zero is allowed */
+/* Says beforehand what statistics() will be asked, before the file is rewritten. *reason: why that cannot be; else
+ * NULL. */
+pare_status pare__calibration_want(pare__calibration *calibration, size_t weight, pare__needs needs,
+                                   const char **reason);
+/* Do two weights that statistics are wanted of read the same value? */
+bool pare__calibration_shared(const pare__calibration *calibration, size_t a, size_t b);
+/* The range of the inputs of every weight whose activations are quantised statically by this step, into its treatment:
+ * what `prepare` of quantising methods does. */
+pare_status pare__calibration_ranges(pare__compression *compression, size_t step);
+/* Runs the data through the model, unless that was done already. *out lives until the next call. */
+pare_status pare__calibration_statistics(pare__calibration *calibration, size_t weight, pare__needs needs,
+                                         const pare__statistics **out);
 
 #endif

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "compress/calibration.h"
 #include "compress/plan.h"
 #include "compress/report.h"
 #include "compress/rows.h"
@@ -39,6 +40,12 @@ void pare__compression_advance(pare__compression *compression, uint64_t elements
   compression->options.progress(WRITING * (double)compression->done / total, what, compression->options.user);
 }
 
+static pare_status open_calibration(pare__compression *compression) {
+  const pare_recipe *recipe = compression->recipe;
+  if (!recipe->calibration || !compression->checkpoint->runs) return PARE_OK;
+  return pare__calibration_open(compression, recipe->calibration, &compression->calibration);
+}
+
 static pare_status prepare(pare__compression *compression) {
   const pare_recipe *recipe = compression->recipe;
   void *memory;
@@ -47,9 +54,17 @@ static pare_status prepare(pare__compression *compression) {
   for (size_t i = 0; i < compression->checkpoint->nweights; i++)
     if (compression->treatments[i].storage != PARE__STORE_AS_IS)
       compression->total += (uint64_t)compression->checkpoint->weights[i].elements;
+  PARE__TRY(open_calibration(compression));
   for (size_t step = 0; step < recipe->nmodifiers; step++)
     if (recipe->modifiers[step].method->prepare) PARE__TRY(recipe->modifiers[step].method->prepare(compression, step));
   return PARE_OK;
+}
+
+static void finish(pare__compression *compression) {
+  const pare_recipe *recipe = compression->recipe;
+  for (size_t step = 0; compression->state && step < recipe->nmodifiers; step++)
+    if (recipe->modifiers[step].method->finish) recipe->modifiers[step].method->finish(compression, step);
+  pare__calibration_close(compression->calibration);
 }
 
 /* A name beside `out` that nobody has. */
@@ -108,6 +123,7 @@ pare_status pare_compress(pare_context *context, const char *in, const char *out
     status = pare__report_open(recipe, compression.checkpoint, compression.treatments, out, &compression.report);
   if (status == PARE_OK) status = prepare(&compression);
   if (status == PARE_OK) status = export(&compression, in, out);
+  finish(&compression);
   if (compression.report) compression.report->summary.seconds = pare__seconds() - begun;
   if (report && status == PARE_OK)
     *report = compression.report;

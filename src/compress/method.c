@@ -4,12 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
-extern const pare__method pare__method_prune, pare__method_quantize;
+extern const pare__method pare__method_gptq, pare__method_prune, pare__method_quantize, pare__method_smoothquant;
 
 const pare__method *const pare__methods[] = {
-    &pare__method_prune,
-    &pare__method_quantize,
-    NULL,
+    &pare__method_prune, &pare__method_smoothquant, &pare__method_gptq, &pare__method_quantize, NULL,
 };
 
 const pare__method *pare__method_find(const char *name) {

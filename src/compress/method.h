@@ -41,6 +41,8 @@ typedef struct pare__method {
   /* Once, before the first tensor; NULL: nothing to prepare. `step` is the modifier's index. */
   pare_status (*prepare)(pare__compression *compression, size_t step);
   pare_status (*apply)(pare__compression *compression, size_t step, pare__work *work);
+  /* Once, at the end, also after failures: lets go of what state[step] holds outside the arena. NULL: nothing. */
+  void (*finish)(pare__compression *compression, size_t step);
 } pare__method;
 
 /* One file method_NAME.c each; ends with NULL: method.c. */

@@ -1,6 +1,7 @@
 /* quantize: every weight to the nearest code of its grid. SPDX-License-Identifier: Apache-2.0 */
 #include <pare/grid.h>
 
+#include "compress/calibration.h"
 #include "compress/quantize.h"
 
 pare_grid pare__grid_of(const pare__grid *grid) {
@@ -36,15 +37,19 @@ pare_status pare__result_create(const pare__work *work, pare__result *out) {
   return status;
 }
 
-static pare_status apply(pare__compression *compression, size_t step, pare__work *work) {
-  (void)compression;
-  (void)step;
+pare_status pare__quantize_nearest(pare__work *work) {
   const pare__grid *grid = &work->treatment->grid;
   if (work->treatment->storage != PARE__STORE_INTEGER) return PARE_OK; /* halves are rounded where they are stored */
   const pare_grid wanted = pare__grid_of(grid);
   const pare_fit_options fit = pare__fit_of(grid);
   PARE__TRY(pare__result_create(work, &work->result));
   return pare_grid_encode(&wanted, &fit, work->w, NULL, work->result.scales, work->result.zeros, work->result.codes);
+}
+
+static pare_status apply(pare__compression *compression, size_t step, pare__work *work) {
+  (void)compression;
+  (void)step;
+  return pare__quantize_nearest(work);
 }
 
 static const pare__quantize_options defaults = PARE__QUANTIZE_DEFAULTS;
@@ -59,5 +64,6 @@ const pare__method pare__method_quantize = {
     .default_targets = pare__quantize_targets,
     .check = pare__quantize_check,
     .plan = pare__quantize_plan,
+    .prepare = pare__calibration_ranges,
     .apply = apply,
 };

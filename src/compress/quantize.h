@@ -56,5 +56,7 @@ pare_grid pare__grid_of(const pare__grid *grid);
 pare_fit_options pare__fit_of(const pare__grid *grid);
 /* Tensors for codes, scales and zero points of the work's rows. */
 pare_status pare__result_create(const pare__work *work, pare__result *out);
+/* Every weight to the nearest code of its grid. */
+pare_status pare__quantize_nearest(pare__work *work);
 
 #endif

@@ -1,0 +1,350 @@
+/* Statistics of layers' inputs. SPDX-License-Identifier: Apache-2.0 */
+#include "compress/calibration.h"
+
+#include <pare/elementwise.h>
+#include <pare/gemm.h>
+#include <pare/reduce.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "compress/calibration_data.h"
+#include "compress/layer_input.h"
+#include "graph/run.h"
+
+#define MOST_BATCH 32
+/* Of device memory, for what is collected in one pass; a quarter of the limit where there is one. */
+#define MOST_BYTES ((uint64_t)512 << 20)
+
+/* A value that layers read: those that read the same one share its statistics. */
+struct tap {
+  pare__layer_input input;
+  pare__needs needs;
+  bool collecting, collected;
+  pare__statistics statistics;
+  pare_tensor *least, *most; /* f32 [1, inputs] */
+};
+
+struct pare__calibration {
+  pare__compression *compression;
+  const char *path;
+  pare__calibration_data data;
+  size_t ntaps, capacity;
+  struct tap *taps;
+  size_t *tap_of; /* one a weight; SIZE_MAX: none */
+};
+
+/* Lets the statistics go, not what is collected. */
+static void drop(struct tap *tap) {
+  pare_tensor_close(tap->statistics.hessian);
+  pare_tensor_close(tap->least);
+  pare_tensor_close(tap->most);
+  free(tap->statistics.least);
+  free(tap->statistics.most);
+  tap->statistics = (pare__statistics){.inputs = tap->statistics.inputs};
+  tap->least = tap->most = NULL;
+}
+
+pare_status pare__calibration_open(pare__compression *compression, const char *path, pare__calibration **out) {
+  const size_t nweights = compression->checkpoint->nweights;
+  *out = NULL;
+  if (!compression->checkpoint->runs)
+    return pare__fail(PARE_ERR_UNSUPPORTED,
+                      "%s has no graph that calibration data could run through; take an ONNX model",
+                      compression->checkpoint->path);
+  pare__calibration *calibration = calloc(1, sizeof *calibration);
+  if (!calibration) return pare__fail_memory("a calibration", sizeof *calibration);
+  calibration->compression = compression;
+  calibration->path = path;
+  calibration->tap_of = malloc((nweights + 1) * sizeof *calibration->tap_of);
+  pare_status status = calibration->tap_of ? PARE_OK : pare__fail_memory("a calibration", nweights * sizeof(size_t));
+  for (size_t i = 0; i < nweights && status == PARE_OK; i++) calibration->tap_of[i] = SIZE_MAX;
+  if (status == PARE_OK) status = pare__calibration_data_open(compression->checkpoint->path, path, &calibration->data);
+  if (status == PARE_OK) {
+    *out = calibration;
+    return PARE_OK;
+  }
+  pare__calibration_close(calibration);
+  return status;
+}
+
+void pare__calibration_close(pare__calibration *calibration) {
+  if (!calibration) return;
+  for (size_t i = 0; i < calibration->ntaps; i++) drop(&calibration->taps[i]);
+  pare__calibration_data_close(&calibration->data);
+  free(calibration->taps);
+  free(calibration->tap_of);
+  free(calibration);
+}
+
+pare_status pare__calibration_want(pare__calibration *calibration, size_t weight, pare__needs needs,
+                                   const char **reason) {
+  const pare__onnx_checkpoint *checkpoint = (const pare__onnx_checkpoint *)calibration->compression->checkpoint;
+  pare__layer_input input;
+  size_t t = 0;
+  if (calibration->tap_of[weight] == SIZE_MAX) {
+    if (!pare__layer_input_find(checkpoint, weight, &input, reason)) return PARE_OK;
+    while (t < calibration->ntaps && !pare__layer_input_same(&calibration->taps[t].input, &input)) t++;
+    if (t == calibration->ntaps) {
+      PARE__TRY(pare__array_grow((void **)&calibration->taps, &calibration->capacity, calibration->ntaps,
+                                 sizeof *calibration->taps));
+      const pare__weight *described = &checkpoint->base.weights[weight];
+      calibration->taps[calibration->ntaps++] =
+          (struct tap){.input = input, .statistics.inputs = described->elements / pare__weight_rows(described)};
+    }
+    calibration->tap_of[weight] = t;
+  }
+  struct tap *tap = &calibration->taps[calibration->tap_of[weight]];
+  if ((tap->needs & needs) != needs) tap->collected = false;
+  tap->needs |= needs;
+  *reason = NULL;
+  return PARE_OK;
+}
+
+bool pare__calibration_shared(const pare__calibration *calibration, size_t a, size_t b) {
+  return calibration->tap_of[a] != SIZE_MAX && calibration->tap_of[a] == calibration->tap_of[b];
+}
+
+/* ---- one batch ---- */
+
+static pare_status zeros(pare_context *context, int64_t rows, int64_t columns, pare_tensor **out) {
+  const size_t count = (size_t)(rows * columns);
+  float *values = calloc(count + 1, sizeof *values);
+  if (!values) return pare__fail_memory("statistics", count * sizeof *values);
+  const pare_status status =
+      pare_tensor_from(context, PARE_F32, 2, (const int64_t[]){rows, columns}, values, count * sizeof *values, out);
+  free(values);
+  return status;
+}
+
+static pare_status join_range(pare_tensor *vectors, pare_reduction reduction, pare_binary_operation operation,
+                              pare_tensor *range) {
+  static const int rows = 0;
+  pare_tensor *found;
+  PARE__TRY(pare_tensor_create(pare_tensor_context(vectors), PARE_F32, 2, pare_tensor_shape(range), &found));
+  pare_status status = pare_reduce(vectors, reduction, &rows, 1, true, found);
+  if (status == PARE_OK) status = pare_binary(operation, range, found, range);
+  pare_tensor_close(found);
+  return status;
+}
+
+/* Sums run over a batch in f32, and over batches in f32: a relative error of 1e-6 or so, and damping adds a hundredth.
+ */
+static pare_status reduce(struct tap *tap, pare_tensor *vectors) {
+  const pare_gemm_options options = {.alpha = 1, .beta = 1, .transpose_a = true};
+  if (tap->needs & PARE__NEEDS_HESSIAN) PARE__TRY(pare_gemm(vectors, vectors, NULL, &options, tap->statistics.hessian));
+  if (!(tap->needs & PARE__NEEDS_RANGES)) return PARE_OK;
+  PARE__TRY(join_range(vectors, PARE_REDUCTION_MIN, PARE_BINARY_min, tap->least));
+  return join_range(vectors, PARE_REDUCTION_MAX, PARE_BINARY_max, tap->most);
+}
+
+struct batch {
+  int64_t first, count;
+  pare_tensor *mask; /* f32 [vectors, 1]; NULL: none */
+  uint64_t counted;  /* vectors that the mask leaves */
+};
+
+static pare_status take(const struct batch *batch, struct tap *tap, pare_tensor *value) {
+  pare_context *context = pare_tensor_context(value);
+  pare_tensor *floats = NULL, *vectors = NULL, *masked = NULL;
+  pare_status status = PARE_OK;
+  if (pare_tensor_dtype(value) != PARE_F32) {
+    status = pare_tensor_create(context, PARE_F32, pare_tensor_rank(value), pare_tensor_shape(value), &floats);
+    if (status == PARE_OK) status = pare_cast(value, floats);
+  }
+  if (status == PARE_OK) status = pare__layer_input_vectors(&tap->input, floats ? floats : value, &vectors);
+  const int64_t *dim = vectors ? pare_tensor_shape(vectors) : NULL;
+  if (status == PARE_OK && dim[1] != tap->statistics.inputs)
+    status = pare__fail(PARE_ERR_SHAPE, "value '%s' gives vectors of %lld elements; its layer takes %lld",
+                        tap->input.value, (long long)dim[1], (long long)tap->statistics.inputs);
+  const bool masks =
+      status == PARE_OK && batch->mask && !tap->input.convolution && dim[0] == pare_tensor_shape(batch->mask)[0];
+  if (masks) status = pare_tensor_create(context, PARE_F32, 2, dim, &masked);
+  if (status == PARE_OK && masks) status = pare_binary(PARE_BINARY_mul, vectors, batch->mask, masked);
+  if (status == PARE_OK) status = reduce(tap, masks ? masked : vectors);
+  if (status == PARE_OK) tap->statistics.nrows += masks ? batch->counted : (uint64_t)dim[0];
+  pare_tensor_close(masked);
+  pare_tensor_close(vectors);
+  pare_tensor_close(floats);
+  return status;
+}
+
+static pare_status run_batch(pare__calibration *calibration, pare_model *model, struct batch *batch,
+                             pare_tensor **inputs, pare_tensor **outputs) {
+  const pare__calibration_data *data = &calibration->data;
+  pare_context *context = calibration->compression->context;
+  pare_status status = pare__calibration_data_batch(data, context, batch->first, batch->count, inputs);
+  if (status == PARE_OK && data->mask)
+    status = pare__calibration_data_mask(data, context, batch->first, batch->count, &batch->mask, &batch->counted);
+  if (status == PARE_OK) status = pare_model_run(model, inputs, NULL, outputs);
+  size_t next = 0;
+  for (size_t t = 0; t < calibration->ntaps && status == PARE_OK; t++)
+    if (calibration->taps[t].collecting) status = take(batch, &calibration->taps[t], outputs[next++]);
+  if (status == PARE_OK) status = pare_context_wait(context);
+  for (size_t i = 0; i < data->ninputs; i++) {
+    pare_tensor_close(inputs[i]);
+    inputs[i] = NULL;
+  }
+  for (size_t i = 0; i < pare_model_outputs(model); i++) {
+    pare_tensor_close(outputs[i]);
+    outputs[i] = NULL;
+  }
+  pare_tensor_close(batch->mask);
+  return status;
+}
+
+/* ---- all batches ---- */
+
+static pare_status begin_tap(pare_context *context, struct tap *tap) {
+  const int64_t inputs = tap->statistics.inputs;
+  tap->statistics.nrows = 0;
+  if (tap->needs & PARE__NEEDS_HESSIAN) PARE__TRY(zeros(context, inputs, inputs, &tap->statistics.hessian));
+  if (!(tap->needs & PARE__NEEDS_RANGES)) return PARE_OK;
+  PARE__TRY(zeros(context, 1, inputs, &tap->least));
+  return zeros(context, 1, inputs, &tap->most);
+}
+
+static pare_status read_range(pare_tensor *range, float **out) {
+  const size_t nbytes = (size_t)pare_tensor_elements(range) * sizeof(float);
+  *out = malloc(nbytes + 1);
+  if (!*out) return pare__fail_memory("statistics", nbytes);
+  return pare_tensor_read(range, *out, nbytes);
+}
+
+static pare_status end_tap(const pare__calibration *calibration, struct tap *tap) {
+  if (tap->needs & PARE__NEEDS_RANGES) {
+    PARE__TRY(read_range(tap->least, &tap->statistics.least));
+    PARE__TRY(read_range(tap->most, &tap->statistics.most));
+    for (int64_t i = 0; i < tap->statistics.inputs; i++)
+      if (!(tap->statistics.least[i] >= -3.4e38F && tap->statistics.most[i] <= 3.4e38F))
+        return pare__fail(PARE_ERR_FORMAT, "calibration data %s makes value '%s' of the model NaN or infinite",
+                          calibration->path, tap->input.value);
+  }
+  tap->collected = true;
+  return PARE_OK;
+}
+
+/* Runs all samples, `batch` at a time. */
+static pare_status run_all(pare__calibration *calibration, pare_model *model, int64_t batch) {
+  pare__compression *compression = calibration->compression;
+  const int64_t total = calibration->data.nsamples;
+  pare_tensor **inputs = calloc(calibration->data.ninputs + 1, sizeof(pare_tensor *));
+  pare_tensor **outputs = calloc(pare_model_outputs(model) + 1, sizeof(pare_tensor *));
+  pare_status status = inputs && outputs ? PARE_OK : pare__fail_memory("a batch", sizeof(pare_tensor *));
+  for (size_t t = 0; t < calibration->ntaps && status == PARE_OK; t++)
+    if (calibration->taps[t].collecting) status = begin_tap(compression->context, &calibration->taps[t]);
+  for (int64_t first = 0; first < total && status == PARE_OK; first += batch) {
+    char what[64];
+    snprintf(what, sizeof what, "calibrating: sample %lld of %lld", (long long)first, (long long)total);
+    pare__compression_advance(compression, 0, what);
+    struct batch now = {.first = first, .count = PARE__MIN(batch, total - first)};
+    status = run_batch(calibration, model, &now, inputs, outputs);
+  }
+  for (size_t t = 0; t < calibration->ntaps && status == PARE_OK; t++)
+    if (calibration->taps[t].collecting) status = end_tap(calibration, &calibration->taps[t]);
+  free(outputs);
+  free(inputs);
+  return status;
+}
+
+static uint64_t tap_bytes(const struct tap *tap) {
+  const uint64_t inputs = (uint64_t)tap->statistics.inputs;
+  return (tap->needs & PARE__NEEDS_HESSIAN ? inputs * inputs : 2 * inputs) * sizeof(float);
+}
+
+/* The tap and those after it that are still needed, as many as fit. */
+static size_t choose_taps(pare__calibration *calibration, size_t wanted) {
+  pare_memory_usage memory = {0};
+  size_t count = 0;
+  pare_context_memory(calibration->compression->context, &memory);
+  const uint64_t most = memory.limit_bytes > 0 ? PARE__MIN(memory.limit_bytes / 4, MOST_BYTES) : MOST_BYTES;
+  uint64_t used = 0;
+  for (size_t t = 0; t < calibration->ntaps; t++) {
+    struct tap *tap = &calibration->taps[t];
+    if (t != wanted && (t < wanted || used + tap_bytes(tap) > most)) continue;
+    tap->collecting = true;
+    used += tap_bytes(tap);
+    count++;
+  }
+  return count;
+}
+
+static pare_status collect(pare__calibration *calibration, size_t wanted) {
+  pare__compression *compression = calibration->compression;
+  for (size_t t = 0; t < calibration->ntaps; t++) {
+    drop(&calibration->taps[t]);
+    calibration->taps[t].collecting = calibration->taps[t].collected = false;
+  }
+  const size_t count = choose_taps(calibration, wanted);
+  const char **names = calloc(count + 1, sizeof *names);
+  if (!names) return pare__fail_memory("a calibration", count * sizeof *names);
+  size_t next = 0;
+  for (size_t t = 0; t < calibration->ntaps; t++)
+    if (calibration->taps[t].collecting) names[next++] = calibration->taps[t].input.value;
+  const pare__edits edits = {.noutputs = count, .output = names};
+  pare_model *model;
+  pare_status status =
+      pare__model_open_edited(compression->context, compression->checkpoint->path, NULL, &edits, &model);
+  free(names);
+  PARE__TRY(status);
+  int64_t batch = calibration->data.batch > 0 ? calibration->data.batch : MOST_BATCH;
+  status = run_all(calibration, model, batch);
+  while (status == PARE_ERR_LIMIT && calibration->data.batch == 0 && batch > 1) {
+    batch /= 2;
+    for (size_t t = 0; t < calibration->ntaps; t++)
+      if (calibration->taps[t].collecting) drop(&calibration->taps[t]);
+    status = run_all(calibration, model, batch);
+  }
+  pare_model_close(model);
+  return status;
+}
+
+pare_status pare__calibration_statistics(pare__calibration *calibration, size_t weight, pare__needs needs,
+                                         const pare__statistics **out) {
+  const size_t t = calibration->tap_of[weight];
+  *out = NULL;
+  if (t == SIZE_MAX || (calibration->taps[t].needs & needs) != needs)
+    return pare__fail(PARE_ERR_ARGUMENT, "the inputs of '%s' were not announced to calibration",
+                      calibration->compression->checkpoint->weights[weight].name);
+  if (!calibration->taps[t].collected) PARE__TRY(collect(calibration, t));
+  *out = &calibration->taps[t].statistics;
+  return PARE_OK;
+}
+
+/* ---- static activations ---- */
+
+static bool is_static(const pare__compression *compression, size_t step, size_t weight) {
+  const pare__treatment *treatment = &compression->treatments[weight];
+  return pare__treats(treatment, step) && treatment->storage == PARE__STORE_INTEGER &&
+         treatment->grid.activations == PARE__ACTIVATIONS_STATIC;
+}
+
+static pare_status set_range(pare__compression *compression, size_t weight) {
+  pare__treatment *treatment = &compression->treatments[weight];
+  const int64_t inputs = pare__weight_inputs(&compression->checkpoint->weights[weight]);
+  const pare__statistics *statistics;
+  PARE__TRY(pare__calibration_statistics(compression->calibration, weight, PARE__NEEDS_RANGES, &statistics));
+  for (int64_t i = 0; i < statistics->inputs; i++) {
+    const float smooth = treatment->smooth ? treatment->smooth[i % inputs] : 1;
+    treatment->range[0] = PARE__MIN(treatment->range[0], statistics->least[i] * smooth);
+    treatment->range[1] = PARE__MAX(treatment->range[1], statistics->most[i] * smooth);
+  }
+  return PARE_OK;
+}
+
+pare_status pare__calibration_ranges(pare__compression *compression, size_t step) {
+  const size_t nweights = compression->checkpoint->nweights;
+  for (size_t i = 0; i < nweights; i++) {
+    const char *name = compression->checkpoint->weights[i].name, *reason = NULL;
+    if (!is_static(compression, step, i)) continue;
+    if (!compression->calibration)
+      return pare__fail(PARE_ERR_ARGUMENT, "static activations, as for '%.100s', need calibration data", name);
+    PARE__TRY(pare__calibration_want(compression->calibration, i, PARE__NEEDS_RANGES, &reason));
+    if (reason)
+      return pare__fail(PARE_ERR_UNSUPPORTED, "no static activations for '%.100s': %s; ignore it, or make them dynamic",
+                        name, reason);
+  }
+  for (size_t i = 0; i < nweights; i++)
+    if (is_static(compression, step, i)) PARE__TRY(set_range(compression, i));
+  return PARE_OK;
+}

@@ -1,0 +1,205 @@
+/* GPTQ: the factor of the inverse Hessian, and rows. SPDX-License-Identifier: Apache-2.0 */
+#include "compress/gptq.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROWS 16 /* that go through together: a row of U is read once for all of them */
+
+/* ---- the factor ---- */
+
+static double dot(const double *a, const double *b, int64_t n) {
+  double s[4] = {0};
+  int64_t i = 0;
+  for (; i + 4 <= n; i += 4)
+    for (int k = 0; k < 4; k++) s[k] += a[i + k] * b[i + k];
+  for (; i < n; i++) s[0] += a[i] * b[i];
+  return s[0] + s[1] + s[2] + s[3];
+}
+
+/* A = L L^T in place, lower triangle. false: not positive definite. */
+static bool factorise(double *a, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    double *row = a + i * n;
+    for (int64_t j = 0; j < i; j++) row[j] = (row[j] - dot(row, a + j * n, j)) / a[j * n + j];
+    const double rest = row[i] - dot(row, row, i);
+    if (!(rest > 0)) return false;
+    row[i] = sqrt(rest);
+  }
+  return true;
+}
+
+/* L becomes its inverse, row by row. `scratch` holds n. */
+static void invert(double *l, int64_t n, double *scratch) {
+  for (int64_t i = 0; i < n; i++) {
+    double *row = l + i * n;
+    const double diagonal = 1 / row[i];
+    memset(scratch, 0, (size_t)n * sizeof *scratch);
+    for (int64_t k = 0; k < i; k++) {
+      const double *above = l + k * n, factor = row[k];
+      for (int64_t j = 0; j <= k; j++) scratch[j] += factor * above[j];
+    }
+    for (int64_t j = 0; j < i; j++) row[j] = -scratch[j] * diagonal;
+    row[i] = diagonal;
+  }
+}
+
+struct rank {
+  float diagonal;
+  int64_t column;
+};
+
+static int by_diagonal(const void *a, const void *b) {
+  const struct rank *x = a, *y = b;
+  if (x->diagonal != y->diagonal) return x->diagonal > y->diagonal ? -1 : 1;
+  return (x->column > y->column) - (x->column < y->column);
+}
+
+static pare_status sort_columns(int64_t n, const float *hessian, bool by_activation, int64_t *order) {
+  struct rank *ranks = malloc((size_t)n * sizeof *ranks + 1);
+  if (!ranks) return pare__fail_memory("the order of columns", (size_t)n * sizeof *ranks);
+  for (int64_t i = 0; i < n; i++) ranks[i] = (struct rank){hessian[i * n + i], i};
+  if (by_activation) qsort(ranks, (size_t)n, sizeof *ranks, by_diagonal);
+  for (int64_t i = 0; i < n; i++) order[i] = ranks[i].column;
+  free(ranks);
+  return PARE_OK;
+}
+
+/* The Hessian in reversed order of columns: then L^-1, reversed again, is U. */
+static void load_reversed(const pare__gptq *gptq, const float *hessian, double dampening, double *out) {
+  const int64_t n = gptq->columns;
+  double mean = 0;
+  for (int64_t i = 0; i < n; i++) mean += hessian[i * n + i] / (double)n;
+  const double lambda = dampening * mean;
+  for (int64_t i = 0; i < n; i++) {
+    const int64_t from = gptq->order[n - 1 - i];
+    for (int64_t j = 0; j <= i; j++) out[i * n + j] = hessian[from * n + gptq->order[n - 1 - j]];
+    if (out[i * n + i] == 0) out[i * n + i] = 1;
+    out[i * n + i] += lambda;
+  }
+}
+
+pare_status pare__gptq_open(int64_t columns, const float *hessian, double dampening, bool by_activation, int64_t block,
+                            pare__gptq *out) {
+  size_t count, nbytes;
+  *out = (pare__gptq){.columns = columns, .block = PARE__MAX(block, 1)};
+  if (!pare__size_mul((size_t)columns, (size_t)columns, &count) ||
+      !pare__size_mul(count + (size_t)columns, sizeof(double), &nbytes))
+    return pare__fail(PARE_ERR_LIMIT, "a Hessian of %lld columns is too large", (long long)columns);
+  double *work = malloc(nbytes + 1);
+  out->order = malloc((size_t)columns * sizeof *out->order + 1);
+  out->upper = calloc(count + 1, sizeof *out->upper);
+  pare_status status = work && out->order && out->upper ? PARE_OK : pare__fail_memory("a Hessian", nbytes);
+  if (status == PARE_OK) status = sort_columns(columns, hessian, by_activation, out->order);
+  if (status == PARE_OK) {
+    load_reversed(out, hessian, dampening, work);
+    if (!factorise(work, columns))
+      status = pare__fail(PARE_ERR_ARGUMENT, "the Hessian is not positive definite: raise dampening_frac (it is %g)",
+                          dampening);
+  }
+  if (status == PARE_OK) {
+    invert(work, columns, work + count);
+    for (int64_t i = 0; i < columns; i++)
+      for (int64_t j = i; j < columns; j++)
+        out->upper[i * columns + j] = (float)work[(columns - 1 - i) * columns + columns - 1 - j];
+  }
+  free(work);
+  return status;
+}
+
+void pare__gptq_close(pare__gptq *gptq) {
+  free(gptq->order);
+  free(gptq->upper);
+  *gptq = (pare__gptq){0};
+}
+
+/* ---- rows ---- */
+
+/* Some rows in the order of columns. */
+struct strip {
+  const pare__gptq *gptq;
+  const pare__gptq_grid *grid;
+  int64_t first, rows; /* of all */
+  float *w;            /* [ROWS, columns] */
+  float *error;        /* [ROWS, block] */
+};
+
+/* The code of a value, and the number that it stands for. */
+static uint8_t encode(const struct strip *strip, int64_t row, int64_t column, float value, float *number) {
+  const pare__gptq_grid *grid = strip->grid;
+  const int64_t groups = (strip->gptq->columns + grid->group - 1) / grid->group;
+  const int64_t at = grid->one_scale ? 0 : row * groups + column / grid->group;
+  const float scale = grid->scale[at];
+  const int zero = grid->zero ? grid->zero[at] : 0;
+  const float wanted = nearbyintf(value / scale) + (float)zero;
+  const int code = !(wanted > (float)grid->lowest) ? grid->lowest
+                   : wanted > (float)grid->highest ? grid->highest
+                                                   : (int)wanted;
+  *number = scale * (float)(code - zero);
+  return (uint8_t)code;
+}
+
+static uint8_t zero_code(const struct strip *strip, int64_t row, int64_t column) {
+  float number;
+  return encode(strip, row, column, 0, &number);
+}
+
+/* Column i of the order: codes, errors, and the rest of its block. */
+static void quantise_column(const struct strip *strip, int64_t i, int64_t block_first, int64_t block_end,
+                            const uint8_t *mask, uint8_t *codes) {
+  const int64_t n = strip->gptq->columns, column = strip->gptq->order[i];
+  const float *upper = strip->gptq->upper + i * n, diagonal = upper[i];
+  for (int64_t r = 0; r < strip->rows; r++) {
+    const int64_t row = strip->first + r;
+    float *w = strip->w + r * n, number = 0;
+    if (mask && !mask[row * n + column])
+      codes[row * n + column] = zero_code(strip, row, column);
+    else
+      codes[row * n + column] = encode(strip, row, column, w[i], &number);
+    const float error = (w[i] - number) / diagonal;
+    strip->error[r * strip->gptq->block + i - block_first] = error;
+    w[i] = number;
+    for (int64_t j = i + 1; j < block_end; j++) w[j] -= error * upper[j];
+  }
+}
+
+/* The columns after a block get the errors of all of it. */
+static void hand_on(const struct strip *strip, int64_t block_first, int64_t block_end) {
+  const int64_t n = strip->gptq->columns;
+  for (int64_t i = block_first; i < block_end; i++) {
+    const float *restrict upper = strip->gptq->upper + i * n;
+    for (int64_t r = 0; r < strip->rows; r++) {
+      const float error = strip->error[r * strip->gptq->block + i - block_first];
+      float *restrict w = strip->w + r * n;
+      if (error == 0) continue;
+      for (int64_t j = block_end; j < n; j++) w[j] -= error * upper[j];
+    }
+  }
+}
+
+pare_status pare__gptq_rows(const pare__gptq *gptq, const pare__gptq_grid *grid, int64_t rows, float *w,
+                            const uint8_t *mask, uint8_t *codes) {
+  const int64_t n = gptq->columns;
+  struct strip strip = {.gptq = gptq, .grid = grid};
+  strip.w = malloc((size_t)(ROWS * n) * sizeof(float) + 1);
+  strip.error = malloc((size_t)(ROWS * gptq->block) * sizeof(float));
+  pare_status status =
+      strip.w && strip.error ? PARE_OK : pare__fail_memory("rows of a weight", (size_t)(ROWS * n) * sizeof(float));
+  for (strip.first = 0; strip.first < rows && status == PARE_OK; strip.first += ROWS) {
+    strip.rows = PARE__MIN(ROWS, rows - strip.first);
+    float *from = w + strip.first * n;
+    for (int64_t r = 0; r < strip.rows; r++)
+      for (int64_t i = 0; i < n; i++) strip.w[r * n + i] = from[r * n + gptq->order[i]];
+    for (int64_t first = 0; first < n; first += gptq->block) {
+      const int64_t end = PARE__MIN(first + gptq->block, n);
+      for (int64_t i = first; i < end; i++) quantise_column(&strip, i, first, end, mask, codes);
+      hand_on(&strip, first, end);
+    }
+    for (int64_t r = 0; r < strip.rows; r++)
+      for (int64_t i = 0; i < n; i++) from[r * n + gptq->order[i]] = strip.w[r * n + i];
+  }
+  free(strip.error);
+  free(strip.w);
+  return status;
+}

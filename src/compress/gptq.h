@@ -1,0 +1,39 @@
+/* GPTQ on the host: rows of weights quantised column by column, each error handed on to the columns after it.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Frantar et al. 2022, arXiv 2210.17323: H = 2 X X^T + lambda I, H^-1 = U^T U with U upper triangular; of column i
+ * e = (w_i - q_i) / U_ii and w_j -= e U_ij for the columns j after it. A pruned element has q_i = 0 (Frantar & Alistarh
+ * 2023, 2301.00774). Rows do not depend on each other. */
+#ifndef PARE_COMPRESS_GPTQ_H
+#define PARE_COMPRESS_GPTQ_H
+
+#include "base/base.h"
+
+typedef struct pare__gptq {
+  int64_t columns, block; /* block: columns whose errors are handed on together */
+  int64_t *order;         /* [columns]: the column that comes i-th */
+  float *upper;           /* U, row-major, in that order */
+} pare__gptq;
+
+/* hessian f32 [columns, columns], symmetric, scaled by any factor. dampening: lambda as a fraction of the mean of its
+ * diagonal. by_activation: columns with a large diagonal first. A column without any input has a diagonal of 0: it
+ * counts as 1. PARE_ERR_ARGUMENT: not positive definite, or NaN. Close it in any case. */
+pare_status pare__gptq_open(int64_t columns, const float *hessian, double dampening, bool by_activation, int64_t block,
+                            pare__gptq *out);
+void pare__gptq_close(pare__gptq *gptq);
+
+/* Codes q of each element, x = scale (q - zero); groups of `group` columns share a scale (row-major [rows, groups]). */
+typedef struct pare__gptq_grid {
+  int lowest, highest; /* codes */
+  int64_t group;       /* columns if one scale a row */
+  const float *scale;
+  const uint8_t *zero; /* as scale; NULL: 0 */
+  bool one_scale;      /* for all rows and groups */
+} pare__gptq_grid;
+
+/* w f32 [rows, columns] is overwritten by what the codes stand for; mask (NULL: none) 0: the element is zero; codes
+ * [rows, columns], as bytes. */
+pare_status pare__gptq_rows(const pare__gptq *gptq, const pare__gptq_grid *grid, int64_t rows, float *w,
+                            const uint8_t *mask, uint8_t *codes);
+
+#endif

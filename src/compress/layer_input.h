@@ -1,0 +1,21 @@
+/* What a layer multiplies its weight with, as values of the graph. SPDX-License-Identifier: Apache-2.0 */
+#ifndef PARE_COMPRESS_LAYER_INPUT_H
+#define PARE_COMPRESS_LAYER_INPUT_H
+
+#include "compress/onnx_weights.h"
+
+typedef struct pare__layer_input {
+  const char *value;                                 /* its name in the main graph */
+  bool convolution;                                  /* else each vector along the last axis is one input */
+  int64_t kernel[2], stride[2], dilation[2], pad[4]; /* of a convolution over [N, C, H, W] or [N, C, W] */
+} pare__layer_input;
+
+/* Of the first node that uses the weight. false, with the reason: nothing can be said of its inputs. */
+bool pare__layer_input_find(const pare__onnx_checkpoint *checkpoint, size_t weight, pare__layer_input *out,
+                            const char **reason);
+bool pare__layer_input_same(const pare__layer_input *a, const pare__layer_input *b);
+/* The vectors that the layer multiplies with rows of its canonical weight: [vectors, columns]. A view where that can
+ * be. */
+pare_status pare__layer_input_vectors(const pare__layer_input *input, pare_tensor *value, pare_tensor **out);
+
+#endif
