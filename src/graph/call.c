@@ -6,6 +6,7 @@
 
 #include <pare/elementwise.h>
 
+#include "format/mapping.h"
 #include "graph/run.h"
 
 pare_status(pare__call_fail)(const pare__call *call, pare_status status, const char *format, ...) {
@@ -34,6 +35,41 @@ pare_status pare__call_check(const pare__call *call, unsigned least, unsigned mo
 bool pare__call_has(const pare__call *call, unsigned i) { return i < call->ninputs && call->input[i]; }
 bool pare__call_wants(const pare__call *call, unsigned i) { return i < call->noutputs && call->output[i]; }
 
+/* Piece by piece, and pages of the file that were read for one do not stay in memory beside what the device has. */
+static pare_status write_mapped(const pare__content *content, pare_tensor *tensor) {
+  const int64_t piece = 1 << 20, count = (int64_t)content->count;
+  const size_t each = pare_dtype_bytes(content->dtype);
+  pare_tensor *flat;
+  PARE__TRY(pare_tensor_reshape(tensor, 1, &count, &flat));
+  pare_status status = PARE_OK;
+  for (int64_t i = 0; i < count && status == PARE_OK; i += piece) {
+    const int64_t here = PARE__MIN(piece, count - i);
+    const char *data = (const char *)content->data + (size_t)i * each;
+    pare_tensor *part = NULL;
+    status = pare_tensor_slice(flat, 0, i, here, 1, &part);
+    if (status == PARE_OK) status = pare_tensor_write(part, data, (size_t)here * each);
+    pare__mapping_release(data, (size_t)here * each);
+    pare_tensor_close(part);
+  }
+  pare_tensor_close(flat);
+  return status;
+}
+
+static pare_status content_to_device(pare_context *context, const pare__content *content, pare_tensor **out) {
+  const int rank = content->shape.rank;
+  if (!content->file || !content->file->mapped)
+    return pare_tensor_from(context, content->dtype, rank, content->shape.dim, content->data, content->nbytes, out);
+  const bool deferring = pare__tensors_defer(false); /* elements that are given need memory now */
+  pare_status status = pare_tensor_create(context, content->dtype, rank, content->shape.dim, out);
+  pare__tensors_defer(deferring);
+  if (status == PARE_OK) status = write_mapped(content, *out);
+  if (status != PARE_OK) {
+    pare_tensor_close(*out);
+    *out = NULL;
+  }
+  return status;
+}
+
 static pare_status upload(pare__call *call, int32_t id, pare__slot *slot) {
   pare_model *model = call->state->model;
   const pare__content *content = slot->content;
@@ -43,8 +79,7 @@ static pare_status upload(pare__call *call, int32_t id, pare__slot *slot) {
     PARE__TRY(pare__tensor_handle(*shared, &slot->tensor));
     return PARE_OK;
   }
-  PARE__TRY(pare_tensor_from(call->context, content->dtype, content->shape.rank, content->shape.dim, content->data,
-                             content->nbytes, &tensor));
+  PARE__TRY(content_to_device(call->context, content, &tensor));
   if (shared) {
     *shared = tensor;
     return pare__tensor_handle(tensor, &slot->tensor);

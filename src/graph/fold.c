@@ -79,6 +79,15 @@ pare_status pare__model_fold(pare_model *model) {
 
 /* ---- preparing ---- */
 
+/* What was uploaded to be packed is uploaded again if a node still reads it as it is: both at once would be twice the
+ * memory. */
+static void forget_upload(pare__run_state *state, int32_t id) {
+  if (!state->model->network->value[id].constant) return;
+  pare_tensor_close(state->slot[id].tensor);
+  pare_tensor_close(state->model->constant[id]);
+  state->slot[id].tensor = state->model->constant[id] = NULL;
+}
+
 static pare_status prepare_node(pare__run_state *state, pare__node *node) {
   pare__slot **input = calloc(node->ninputs + 1U, sizeof *input);
   if (!input) return pare__fail_memory("a node's inputs", node->ninputs * sizeof *input);
@@ -89,6 +98,8 @@ static pare_status prepare_node(pare__run_state *state, pare__node *node) {
   const size_t kept = state->nkept;
   const pare_status status = node->op->prepare(&call, node);
   while (state->nkept > kept) pare_tensor_close(state->kept[--state->nkept]);
+  for (unsigned i = 0; i < node->ninputs; i++)
+    if (input[i]) forget_upload(state, node->input[i]);
   free(input);
   return status;
 }
@@ -107,11 +118,5 @@ pare_status pare__model_prepare(pare_model *model) {
   pare_status status = pare__run_begin(model, false, &state);
   if (status == PARE_OK) status = prepare_graph(&state, &model->network->graph);
   if (state.slot) pare__run_end(&state);
-  /* what was uploaded to be packed is uploaded again if a node still reads it as it is */
-  for (size_t i = 0; i < model->network->nvalues; i++) {
-    if (!model->network->value[i].constant) continue;
-    pare_tensor_close(model->constant[i]);
-    model->constant[i] = NULL;
-  }
   return status;
 }
