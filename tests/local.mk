@@ -45,6 +45,7 @@ check_PROGRAMS += tests/test_select
 
 # Floor 6.
 check_PROGRAMS += tests/test_gptq
+check_PROGRAMS += tests/test_compressed
 check_PROGRAMS += tests/test_graph
 check_PROGRAMS += tests/test_layout
 check_PROGRAMS += tests/test_layers

@@ -99,6 +99,12 @@ PARE_API pare_status pare_weights_pack_blocks(pare_tensor *b, pare_tensor *scale
 PARE_API pare_status pare_gemm_int8(pare_tensor *a, const pare_weights *weights, pare_tensor *bias,
                                     const pare_gemm_options *options, pare_tensor *c);
 
+/* pare_gemm_int8 of activations that were quantised before: A u8 or i8 [… K], a_scale f32 of one element, zero of A's
+ * dtype and one element (NULL: 0). What several products read is so quantised once. */
+PARE_API pare_status pare_gemm_quantized(pare_tensor *a, pare_tensor *a_scale, pare_tensor *zero,
+                                         const pare_weights *weights, pare_tensor *bias,
+                                         const pare_gemm_options *options, pare_tensor *c);
+
 /* C[…][m][n] = sum over k of (A[…][m][k] - zero) * B[k][n], exact: A u8 or i8 [… K], zero of A's dtype and one element
  * (NULL: 0), C i32 [… N]. */
 PARE_API pare_status pare_gemm_integer(pare_tensor *a, pare_tensor *zero, const pare_weights *weights, pare_tensor *c);

@@ -19,6 +19,40 @@ static bool foldable(const pare_model *model, const pare__node *node) {
   return true;
 }
 
+/* ---- weights that stay as small as they are ---- */
+
+/* Below this an expanded constant is no matter. */
+#define LEAST_KEPT_ELEMENTS 4096
+
+/* Marks the values of which a reader has kernels that take them quantised, or in half precision, as they lie: the
+ * passes put those in place of what reads them. */
+static void mark_weights(const pare__graph *graph, bool *marked) {
+  static const struct {
+    const char *op_type;
+    unsigned input;
+  } readers[] = {{"MatMul", 1}, {"Gemm", 1}, {"FusedMatMul", 1}, {"Gather", 0}, {"Transpose", 0}};
+  for (size_t i = 0; i < graph->nnodes; i++) {
+    const pare__node *node = &graph->node[i];
+    for (unsigned r = 0; r < PARE__COUNT(readers); r++)
+      if (readers[r].input < node->ninputs && strcmp(node->op_type, readers[r].op_type) == 0 &&
+          node->input[readers[r].input] >= 0)
+        marked[node->input[readers[r].input]] = true;
+    for (unsigned k = 0; k < node->nsubgraphs; k++) mark_weights(node->subgraph[k].graph, marked);
+  }
+}
+
+/* Would computing the node now expand weights that a kernel takes as they are? */
+static bool expands_weights(const pare_model *model, const pare__node *node, const bool *marked) {
+  const bool expands = strcmp(node->op_type, "DequantizeLinear") == 0 || strcmp(node->op_type, "Cast") == 0;
+  if (!marked || !expands || node->ninputs < 1 || node->noutputs < 1 || node->output[0] < 0 || node->input[0] < 0)
+    return false;
+  const pare__content *content = model->network->value[node->input[0]].constant;
+  if (!content || content->count < LEAST_KEPT_ELEMENTS || !marked[node->output[0]]) return false;
+  return *node->op_type == 'D' || content->dtype == PARE_F16 || content->dtype == PARE_BF16;
+}
+
+/* ---- folding ---- */
+
 static size_t slot_bytes(const pare__slot *slot) {
   return (size_t)pare__shape_elements(&slot->shape) * pare_dtype_bytes(slot->dtype);
 }
@@ -50,30 +84,38 @@ static bool keep_results(pare__run_state *state, const pare__node *node) {
   return true;
 }
 
-static pare_status fold_graph(pare__run_state *state, pare__graph *graph) {
+static pare_status fold_graph(pare__run_state *state, pare__graph *graph, const bool *marked) {
   size_t kept = 0;
   for (size_t i = 0; i < graph->nnodes; i++) {
     pare__node *node = &graph->node[i];
     bool folded = false;
-    if (foldable(state->model, node)) {
+    if (foldable(state->model, node) && !expands_weights(state->model, node, marked)) {
       PARE__TRY(pare__run_node(state, node));
       folded = keep_results(state, node);
       if (!folded)
         for (unsigned k = 0; k < node->noutputs; k++)
           if (node->output[k] >= 0) pare__slot_clear(&state->slot[node->output[k]]);
     }
-    for (unsigned k = 0; k < node->nsubgraphs && !folded; k++) PARE__TRY(fold_graph(state, node->subgraph[k].graph));
+    for (unsigned k = 0; k < node->nsubgraphs && !folded; k++)
+      PARE__TRY(fold_graph(state, node->subgraph[k].graph, marked));
     if (!folded) graph->node[kept++] = *node;
   }
   graph->nnodes = kept;
   return PARE_OK;
 }
 
-pare_status pare__model_fold(pare_model *model) {
+pare_status pare__model_fold(pare_model *model, bool keep_weights) {
+  bool *marked = NULL;
+  if (keep_weights) {
+    marked = calloc(model->network->nvalues + 1, sizeof *marked);
+    if (!marked) return pare__fail_memory("folding", model->network->nvalues);
+    mark_weights(&model->network->graph, marked);
+  }
   pare__run_state state;
   pare_status status = pare__run_begin(model, false, &state);
-  if (status == PARE_OK) status = fold_graph(&state, &model->network->graph);
+  if (status == PARE_OK) status = fold_graph(&state, &model->network->graph, marked);
   if (state.slot) pare__run_end(&state);
+  free(marked);
   return status;
 }
 

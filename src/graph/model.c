@@ -35,10 +35,10 @@ static pare_status load(pare_model *model, const char *path, const pare__edits *
   if (edits) PARE__TRY(pare__network_edit(model->network, edits));
   size_t had = 0;
   PARE__TRY(grow_constants(model, &had));
-  PARE__TRY(pare__model_fold(model));
+  PARE__TRY(pare__model_fold(model, true));
   PARE__TRY(pare__passes_run(model->network, model->without));
   PARE__TRY(grow_constants(model, &had));
-  PARE__TRY(pare__model_fold(model));
+  PARE__TRY(pare__model_fold(model, false));
   PARE__TRY(pare__network_settle(model->network));
   return pare__model_prepare(model);
 }

@@ -32,7 +32,8 @@
   X(signal) \
   X(attention) \
   X(transformer) \
-  X(columns)
+  X(columns) \
+  X(compressed)
 /* clang-format on */
 
 #define PARE__OPERATOR_TABLE(family) extern const pare__operator pare__operators_##family[];

@@ -60,6 +60,11 @@ static pare_status stretch(pare__call *call, const char *name, pare_tensor *tens
 static pare_status stretch_both(pare__call *call, const pare__quantisation *q, const pare__shape *x,
                                 pare_tensor **scale, pare_tensor **zero) {
   pare_tensor *narrow;
+  if (q->broadcasts) {
+    PARE__TRY(pare__call_cast(call, q->scale, PARE_F32, scale));
+    *zero = NULL;
+    return q->zero ? pare__call_cast(call, q->zero, PARE_F32, zero) : PARE_OK;
+  }
   PARE__TRY(stretch(call, "scale", q->scale, x, q->axis, q->block, &narrow));
   PARE__TRY(pare__call_cast(call, narrow, PARE_F32, scale));
   *zero = NULL;
@@ -71,7 +76,7 @@ static pare_status stretch_both(pare__call *call, const pare__quantisation *q, c
 /* Does the kernel of floor 5 take it? One scale, or one for each index of an axis, of bytes. */
 static bool is_plain(const pare__quantisation *q, const pare_tensor *integers, const pare_tensor *floats) {
   const bool bytes = integers->dtype == PARE_U8 || integers->dtype == PARE_I8;
-  if (q->block > 0 || q->nibbles || !bytes || floats->dtype == PARE_F64) return false;
+  if (q->block > 0 || q->broadcasts || q->nibbles || !bytes || floats->dtype == PARE_F64) return false;
   if (q->zero && (q->zero->dtype != integers->dtype ||
                   pare__shape_elements(&q->zero->shape) != pare__shape_elements(&q->scale->shape)))
     return false;
@@ -291,14 +296,16 @@ static pare_status linear_global_pool(pare__call *call) {
 
 /* ---- com.microsoft GatherBlockQuantized ---- */
 
-static pare_status gather_input(pare__call *call, pare_tensor *data, int axis, pare_tensor **out) {
+pare_status pare__call_gather(pare__call *call, pare_tensor *data, unsigned i, int axis, pare_tensor **out) {
   pare_tensor *indices;
-  PARE__TRY(pare__call_tensor(call, 1, &indices));
+  PARE__TRY(pare__call_tensor(call, i, &indices));
   int64_t dim[2 * PARE_MAX_RANK];
   int rank = 0;
   for (int d = 0; d < axis; d++) dim[rank++] = data->shape.dim[d];
   for (int d = 0; d < indices->shape.rank; d++) dim[rank++] = indices->shape.dim[d];
   for (int d = axis + 1; d < data->shape.rank; d++) dim[rank++] = data->shape.dim[d];
+  if (rank > PARE_MAX_RANK)
+    return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "a result of rank %d; %d are possible", rank, PARE_MAX_RANK);
   PARE__TRY(pare__call_scratch(call, data->dtype, rank, dim, out));
   return pare_gather(data, indices, axis, *out);
 }
@@ -322,9 +329,9 @@ static pare_status gather_block_quantised(pare__call *call) {
   if (q.block <= 0 || q.block > INT32_MAX || (packed && quantised != rank - 1))
     return pare__call_fail(call, PARE_ERR_ARGUMENT, "blocks of %lld elements along axis %d of %d", (long long)q.block,
                            quantised, rank);
-  PARE__TRY(gather_input(call, data, gathered, &data));
-  PARE__TRY(gather_input(call, q.scale, gathered, &q.scale));
-  if (q.zero) PARE__TRY(gather_input(call, q.zero, gathered, &q.zero));
+  PARE__TRY(pare__call_gather(call, data, 1, gathered, &data));
+  PARE__TRY(pare__call_gather(call, q.scale, 1, gathered, &q.scale));
+  if (q.zero) PARE__TRY(pare__call_gather(call, q.zero, 1, gathered, &q.zero));
   q.axis = quantised < gathered ? quantised : data->shape.rank - rank + quantised;
   if (packed) {
     PARE__TRY(pare__call_unpack(call, data, bits, &data));

@@ -24,8 +24,7 @@ static pare_status combine(pare__call *call, pare_binary_operation operation, pa
   return pare_binary(operation, a, b, *out);
 }
 
-/* The same bytes as signed integers less 128: the top bit turned. */
-static pare_status to_signed(pare__call *call, pare_tensor *bytes, pare_tensor **out) {
+pare_status pare__call_to_signed(pare__call *call, pare_tensor *bytes, pare_tensor **out) {
   static const uint8_t top = 128;
   *out = bytes;
   if (bytes->dtype == PARE_I8) return PARE_OK;
@@ -176,7 +175,7 @@ static pare_status pack_operand(pare__call *call, pare__node *node, unsigned b, 
   pare_tensor *bytes, *steps = NULL;
   pare_weights *weights;
   PARE__TRY(pare__call_tensor(call, b, &bytes));
-  PARE__TRY(to_signed(call, bytes, &bytes));
+  PARE__TRY(pare__call_to_signed(call, bytes, &bytes));
   if (scaled) PARE__TRY(pare__call_tensor(call, scale, &steps));
   PARE__TRY(pare_weights_pack_int8(bytes, transposed, steps, &weights));
   node->prepared = weights;
@@ -204,7 +203,7 @@ static pare_status integer_product_of(pare__call *call, pare_tensor *a, pare_ten
   if (!a_zero_known && inputs->a_zero) PARE__TRY(zero_of_a(call, inputs->a_zero, &p));
   PARE__TRY(zero_of_b(call, inputs->b_zero, b->dtype, &p.b_zero));
   if (!p.packed || p.many_zeros) {
-    PARE__TRY(to_signed(call, b, &b));
+    PARE__TRY(pare__call_to_signed(call, b, &b));
     PARE__TRY(stacked(call, b, result->shape.dim, nbatch, false, &p.b));
   }
   const int64_t n = p.packed ? b->shape.dim[1] : p.b->shape.dim[2];

@@ -19,24 +19,18 @@ extern const pare__pass pare__pass_identity;
 extern const pare__pass pare__pass_layer_norm;
 extern const pare__pass pare__pass_layout;
 extern const pare__pass pare__pass_matmul;
+extern const pare__pass pare__pass_weights;
+extern const pare__pass pare__pass_integer;
 extern const pare__pass pare__pass_skip_norm;
 extern const pare__pass pare__pass_softmax;
 extern const pare__pass pare__pass_transpose;
 
 /* Products take in scalars and biases before attention and the norms of sums look at what is left. */
-static const pare__pass *const passes[] = {&pare__pass_identity,
-                                           &pare__pass_duplicate,
-                                           &pare__pass_transpose,
-                                           &pare__pass_layer_norm,
-                                           &pare__pass_softmax,
-                                           &pare__pass_gelu,
-                                           &pare__pass_hard_swish,
-                                           &pare__pass_matmul,
-                                           &pare__pass_attention,
-                                           &pare__pass_skip_norm,
-                                           &pare__pass_convolution,
-                                           &pare__pass_dead,
-                                           NULL};
+static const pare__pass *const passes[] = {&pare__pass_weights,     &pare__pass_integer,   &pare__pass_identity,
+                                           &pare__pass_duplicate,   &pare__pass_transpose, &pare__pass_layer_norm,
+                                           &pare__pass_softmax,     &pare__pass_gelu,      &pare__pass_hard_swish,
+                                           &pare__pass_matmul,      &pare__pass_attention, &pare__pass_skip_norm,
+                                           &pare__pass_convolution, &pare__pass_dead,      NULL};
 /* Once, when the others have come to rest: what they look for is written out no more afterwards. */
 static const pare__pass *const last_pass = &pare__pass_layout;
 
@@ -134,6 +128,14 @@ void pare__rewrite_replace(pare__rewrite *rewrite, int32_t from, int32_t to) {
   rewrite->changed = rewrite->changed || count > 0;
 }
 
+void pare__rewrite_move_input(pare__rewrite *rewrite, size_t node, unsigned k, int32_t value) {
+  int32_t *input = &rewrite->graph->node[node].input[k];
+  rewrite->uses[*input]--;
+  rewrite->uses[value]++;
+  *input = value;
+  rewrite->changed = true;
+}
+
 pare_status pare__rewrite_become(pare__rewrite *rewrite, size_t node, pare__node replacement) {
   pare__node *old = &rewrite->graph->node[node];
   replacement.op = pare__operator_find(replacement.domain, replacement.op_type, replacement.opset);
@@ -155,16 +157,6 @@ bool pare__node_is(const pare__node *node, const char *op_type) {
   return strcmp(node->op_type, op_type) == 0 && *node->domain == '\0';
 }
 
-bool pare__value_number(const pare__network *network, int32_t value, double *out) {
-  if (value < 0) return false;
-  const pare__content *content = network->value[value].constant;
-  if (!content || content->count != 1) return false;
-  *out = pare__content_number(content, 0);
-  return true;
-}
-
-/* ---- what nodes say ---- */
-
 int64_t pare__node_int(const pare__node *node, const char *name, int64_t otherwise) {
   const pare__onnx_attribute *attribute = pare__node_attribute(node, name);
   return attribute ? attribute->i : otherwise;
@@ -174,6 +166,27 @@ float pare__node_float(const pare__node *node, const char *name, float otherwise
   const pare__onnx_attribute *attribute = pare__node_attribute(node, name);
   return attribute ? attribute->f : otherwise;
 }
+
+bool pare__node_has(const pare__node *node, unsigned i) { return i < node->ninputs && node->input[i] >= 0; }
+
+bool pare__value_is_all(const pare__network *network, int32_t value, double number) {
+  if (value < 0) return number == 0;
+  const pare__content *content = network->value[value].constant;
+  if (!content) return false;
+  for (size_t i = 0; i < content->count; i++)
+    if (pare__content_number(content, i) != number) return false;
+  return true;
+}
+
+bool pare__value_number(const pare__network *network, int32_t value, double *out) {
+  if (value < 0) return false;
+  const pare__content *content = network->value[value].constant;
+  if (!content || content->count != 1) return false;
+  *out = pare__content_number(content, 0);
+  return true;
+}
+
+/* ---- what nodes say ---- */
 
 bool pare__reduces_axis(const pare__network *network, const pare__node *node, int64_t *axis) {
   size_t count = 0;

@@ -54,6 +54,8 @@ bool pare__sum_with(const pare__rewrite *rewrite, int32_t value, double constant
 bool pare__near(double a, double b); /* to 1e-4 of b */
 /* Every reader of `from` in this graph and its subgraphs, and the graph's outputs, read `to` instead. */
 void pare__rewrite_replace(pare__rewrite *rewrite, int32_t from, int32_t to);
+/* Input k of the node reads another value. */
+void pare__rewrite_move_input(pare__rewrite *rewrite, size_t node, unsigned k, int32_t value);
 /* The node at that place becomes another one (its outputs stay), with its operator looked up; the uses are counted
  * anew. */
 pare_status pare__rewrite_become(pare__rewrite *rewrite, size_t node, pare__node replacement);
@@ -74,6 +76,10 @@ typedef struct pare__product_node {
 } pare__product_node;
 /* Is the node a product without bias and activation, of an A that is not transposed? */
 bool pare__plain_product(const pare__node *node, pare__product_node *out);
+/* Is input i there? */
+bool pare__node_has(const pare__node *node, unsigned i);
+/* Is the value left out (which counts as 0), or a constant that holds nothing but this number? */
+bool pare__value_is_all(const pare__network *network, int32_t value, double number);
 /* Is the value a constant of one element, and which? */
 bool pare__value_number(const pare__network *network, int32_t value, double *out);
 

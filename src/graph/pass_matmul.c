@@ -6,8 +6,12 @@
 #include "graph/pass.h"
 
 static bool is_product(const pare__node *node) {
-  return pare__node_is(node, "MatMul") ||
-         (strcmp(node->op_type, "FusedMatMul") == 0 && strcmp(node->domain, "pare") == 0);
+  static const char *const ours[] = {"FusedMatMul", "QuantisedMatMul", "MatMulNBits"};
+  if (pare__node_is(node, "MatMul")) return true;
+  if (strcmp(node->op_type, "MatMulNBits") == 0 && strcmp(node->domain, "com.microsoft") == 0) return true;
+  for (size_t i = 0; i < PARE__COUNT(ours) && strcmp(node->domain, "pare") == 0; i++)
+    if (strcmp(node->op_type, ours[i]) == 0) return true;
+  return false;
 }
 
 /* The product that makes `value` for one reader alone. */
@@ -17,15 +21,21 @@ static const pare__node *product_of(const pare__rewrite *rewrite, int32_t value)
   return node->op && is_product(node) ? node : NULL;
 }
 
-static bool has_bias(const pare__node *node) { return node->ninputs > 2 && node->input[2] >= 0; }
+/* Products of quantised weights have their bias elsewhere, and are of floats whatever their factors are. */
+static bool is_blocks(const pare__node *node) { return strcmp(node->op_type, "MatMulNBits") == 0; }
+static bool is_quantised(const pare__node *node) { return strcmp(node->op_type, "QuantisedMatMul") == 0; }
+static unsigned bias_input(const pare__node *node) { return is_blocks(node) ? 5 : 2; }
+static bool has_bias(const pare__node *node) { return pare__node_has(node, bias_input(node)); }
 static bool has_activation(const pare__node *node) { return pare__node_int(node, "activation", 0) != 0; }
 
 /* Node i becomes the product `from`, with room for a bias, that makes node i's output. */
 static pare_status take_over(pare__rewrite *rewrite, size_t i, const pare__node *from, pare__node *out) {
   pare__network *network = rewrite->network;
-  PARE__TRY(pare__node_create(network, "pare", "FusedMatMul", 1, 3, 1, out));
+  const char *op_type = is_blocks(from) || is_quantised(from) ? from->op_type : "FusedMatMul";
+  const unsigned ninputs = PARE__MAX(from->ninputs, bias_input(from) + 1);
+  PARE__TRY(pare__node_create(network, "pare", op_type, 1, ninputs, 1, out));
   out->name = from->name;
-  for (unsigned k = 0; k < from->ninputs && k < 3; k++) out->input[k] = from->input[k];
+  for (unsigned k = 0; k < from->ninputs; k++) out->input[k] = from->input[k];
   out->output[0] = rewrite->graph->node[i].output[0];
   out->nattributes = from->nattributes;
   out->attribute = from->attribute;
@@ -35,6 +45,7 @@ static pare_status take_over(pare__rewrite *rewrite, size_t i, const pare__node 
 /* Integer products have no epilogue: the type of a factor, or of what they are to take in, must be known to be a
  * float. */
 static bool is_float(const pare__rewrite *rewrite, const pare__node *product, int32_t other) {
+  if (is_blocks(product) || is_quantised(product)) return true;
   const int32_t values[3] = {product->input[0], product->input[1], other};
   for (unsigned k = 0; k < 3; k++) {
     if (values[k] < 0) continue;
@@ -55,6 +66,7 @@ static pare_status take_scalar(pare__rewrite *rewrite, size_t i, bool *done) {
     const pare__node *product = product_of(rewrite, node->input[k]);
     const int32_t other = node->input[1 - k];
     if (!product || has_bias(product) || has_activation(product) || !is_float(rewrite, product, other)) continue;
+    if (is_quantised(product) && (pare__node_has(product, 5) || pare__node_int(product, "dynamic", 0))) continue;
     if (!pare__value_number(rewrite->network, other, &scalar) || (divides && scalar == 0)) continue;
     if (rewrite->network->value[other].rank > 1) continue; /* it could give the product one more dimension */
     pare__node fused;
@@ -71,6 +83,7 @@ static pare_status take_scalar(pare__rewrite *rewrite, size_t i, bool *done) {
 static bool is_row(const pare__rewrite *rewrite, const pare__node *product, int32_t bias) {
   if (bias < 0) return false;
   const pare__value *row = &rewrite->network->value[bias], *b = &rewrite->network->value[product->input[1]];
+  if (is_blocks(product)) return row->rank == 1 && row->dim[0] > 0 && row->dim[0] == pare__node_int(product, "N", 0);
   const bool transposed = pare__node_int(product, "transB", 0) != 0;
   return row->rank == 1 && b->rank >= 2 && row->dim[0] > 0 && row->dim[0] == b->dim[b->rank - (transposed ? 2 : 1)];
 }
@@ -85,7 +98,7 @@ static pare_status take_bias(pare__rewrite *rewrite, size_t i, bool *done) {
     if (!is_float(rewrite, product, bias)) continue;
     pare__node fused;
     PARE__TRY(take_over(rewrite, i, product, &fused));
-    fused.input[2] = bias;
+    fused.input[bias_input(product)] = bias;
     *done = true;
     return pare__rewrite_become(rewrite, i, fused);
   }

@@ -10,6 +10,7 @@ typedef struct pare__quantisation {
   pare_tensor *scale, *zero; /* zero NULL: 0 */
   int64_t axis, block;       /* block 0: none */
   bool nibbles;              /* quantised to 4 bits, a byte each */
+  bool broadcasts;           /* scale and zero broadcast to x as they are */
 } pare__quantisation;
 /* out = saturate(round(x / scale) + zero); out has x's shape and an integer dtype. */
 pare_status pare__call_quantise(pare__call *call, pare_tensor *x, const pare__quantisation *q, pare_tensor *out);
@@ -18,6 +19,11 @@ pare_status pare__call_dequantise(pare__call *call, pare_tensor *integers, const
                                   pare_tensor *out);
 /* Elements of `bits` (2, 4 or 8) that lie in bytes, low bits first, along the last axis: a byte each. */
 pare_status pare__call_unpack(pare__call *call, pare_tensor *bytes, int64_t bits, pare_tensor **out);
+
+/* u8 as i8 less 128: the top bit turned; i8 as it is. */
+pare_status pare__call_to_signed(pare__call *call, pare_tensor *bytes, pare_tensor **out);
+/* Gather of data along an axis by input i. */
+pare_status pare__call_gather(pare__call *call, pare_tensor *data, unsigned i, int axis, pare_tensor **out);
 
 /* The shape of a product of stacks of matrices, as numpy's matmul has it; dim has room for PARE_MAX_RANK + 2. */
 pare_status pare__call_product_shape(const pare__call *call, const pare__shape *a, const pare__shape *b, int *rank,

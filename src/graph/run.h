@@ -65,8 +65,9 @@ pare_status pare__model_observe(const char *function, pare_model *model, pare_te
 
 /* ---- at load ---- */
 
-/* Computes the nodes whose inputs are all constants, once, and takes them out of the graphs. */
-pare_status pare__model_fold(pare_model *model);
+/* Computes the nodes whose inputs are all constants, once, and takes them out of the graphs. keep_weights: but not those
+ * that would expand weights, so that passes see them as they are stored. */
+pare_status pare__model_fold(pare_model *model, bool keep_weights);
 /* Calls every operator's `prepare`. */
 pare_status pare__model_prepare(pare_model *model);
 

@@ -181,7 +181,7 @@ static pare_status check_product(const char *function, const pare_tensor *a, con
 /* From operands of any strides to contiguous ones and back. */
 static pare_status run_contiguous(int8_product *p, pare_tensor *a, pare_tensor *bias, pare_tensor *c) {
   pare_tensor *scale = NULL, *zero = NULL;
-  const bool dynamic = c->dtype != PARE_I32;
+  const bool dynamic = pare__dtype_is_float(a->dtype);
   pare_status status = pare__contiguous(a, &p->a);
   if (status == PARE_OK && bias) status = pare__contiguous(bias, &p->bias);
   if (status == PARE_OK && dynamic)
@@ -203,14 +203,9 @@ static pare_status run_contiguous(int8_product *p, pare_tensor *a, pare_tensor *
   return status;
 }
 
-pare_status pare_gemm_int8(pare_tensor *a, const pare_weights *weights, pare_tensor *bias,
-                           const pare_gemm_options *options, pare_tensor *c) {
-  static const char function[] = "pare_gemm_int8";
-  const pare_gemm_options plain = PARE_GEMM_OPTIONS_INIT;
-  if (!weights) return pare__fail_null(function, "weights");
-  if (weights->kind == PARE__WEIGHTS_BLOCKS) return pare__gemm_packed(function, a, weights, true, bias, options, c);
-  PARE__TRY(pare__check_call(function, c, PARE__NAMED(a), PARE__OPTIONAL(bias)));
-  PARE__TRY(pare__check_dtype(function, "a", a, PARE__SMALL_FLOATS));
+/* What products with a float result ask of their arguments but A's own. */
+static pare_status check_scaled(const char *function, const pare_tensor *a, const pare_weights *weights,
+                                const pare_tensor *bias, const pare_gemm_options *options, const pare_tensor *c) {
   PARE__TRY(pare__check_dtype(function, "c", c, PARE__SMALL_FLOATS));
   PARE__TRY(check_product(function, a, weights, c));
   if (!weights->blocks.scale)
@@ -220,10 +215,48 @@ pare_status pare_gemm_int8(pare_tensor *a, const pare_weights *weights, pare_ten
     PARE__TRY(pare__check_dtype(function, "bias", bias, PARE__DTYPE(PARE_F32)));
     PARE__TRY(pare__check_shape(function, "bias", bias, 1, &weights->shape[1]));
   }
+  if ((unsigned)options->activation >= PARE_NACTIVATIONS)
+    return pare__fail(PARE_ERR_ARGUMENT, "%s: activation %d; they are 0 to %d", function, (int)options->activation,
+                      (int)PARE_NACTIVATIONS - 1);
+  return PARE_OK;
+}
+
+/* zero (NULL: none) has A's dtype and one element. */
+static pare_status check_zero(const char *function, const pare_tensor *zero, const pare_tensor *a) {
+  if (!zero) return PARE_OK;
+  PARE__TRY(pare__check_same_dtype(function, "zero", zero, "a", a));
+  if (pare__shape_elements(&zero->shape) == 1) return PARE_OK;
+  return pare__fail(PARE_ERR_SHAPE, "%s: zero must have one element", function);
+}
+
+pare_status pare_gemm_int8(pare_tensor *a, const pare_weights *weights, pare_tensor *bias,
+                           const pare_gemm_options *options, pare_tensor *c) {
+  static const char function[] = "pare_gemm_int8";
+  const pare_gemm_options plain = PARE_GEMM_OPTIONS_INIT;
+  if (!weights) return pare__fail_null(function, "weights");
+  if (weights->kind == PARE__WEIGHTS_BLOCKS) return pare__gemm_packed(function, a, weights, true, bias, options, c);
+  PARE__TRY(pare__check_call(function, c, PARE__NAMED(a), PARE__OPTIONAL(bias)));
+  PARE__TRY(pare__check_dtype(function, "a", a, PARE__SMALL_FLOATS));
   int8_product product = {.weights = weights, .options = options ? *options : plain};
-  if ((unsigned)product.options.activation >= PARE_NACTIVATIONS)
-    return pare__fail(PARE_ERR_ARGUMENT, "%s: activation %d; they are 0 to %d", function,
-                      (int)product.options.activation, (int)PARE_NACTIVATIONS - 1);
+  PARE__TRY(check_scaled(function, a, weights, bias, &product.options, c));
+  return run_contiguous(&product, a, bias, c);
+}
+
+pare_status pare_gemm_quantized(pare_tensor *a, pare_tensor *a_scale, pare_tensor *zero, const pare_weights *weights,
+                                pare_tensor *bias, const pare_gemm_options *options, pare_tensor *c) {
+  static const char function[] = "pare_gemm_quantized";
+  const pare_gemm_options plain = PARE_GEMM_OPTIONS_INIT;
+  if (!weights) return pare__fail_null(function, "weights");
+  PARE__TRY(
+      pare__check_call(function, c, PARE__NAMED(a), PARE__NAMED(a_scale), PARE__OPTIONAL(zero), PARE__OPTIONAL(bias)));
+  PARE__TRY(pare__check_dtype(function, "a", a, PARE__DTYPE(PARE_U8) | PARE__DTYPE(PARE_I8)));
+  PARE__TRY(pare__check_dtype(function, "a_scale", a_scale, PARE__DTYPE(PARE_F32)));
+  if (pare__shape_elements(&a_scale->shape) != 1)
+    return pare__fail(PARE_ERR_SHAPE, "%s: a_scale must have one element", function);
+  PARE__TRY(check_zero(function, zero, a));
+  int8_product product = {
+      .a_scale = a_scale, .a_zero = zero, .weights = weights, .options = options ? *options : plain};
+  PARE__TRY(check_scaled(function, a, weights, bias, &product.options, c));
   return run_contiguous(&product, a, bias, c);
 }
 
@@ -234,11 +267,7 @@ pare_status pare_gemm_integer(pare_tensor *a, pare_tensor *zero, const pare_weig
   PARE__TRY(pare__check_dtype(function, "a", a, PARE__DTYPE(PARE_U8) | PARE__DTYPE(PARE_I8)));
   PARE__TRY(pare__check_dtype(function, "c", c, PARE__DTYPE(PARE_I32)));
   PARE__TRY(check_product(function, a, weights, c));
-  if (zero) {
-    PARE__TRY(pare__check_same_dtype(function, "zero", zero, "a", a));
-    if (pare__shape_elements(&zero->shape) != 1)
-      return pare__fail(PARE_ERR_SHAPE, "%s: zero must have one element", function);
-  }
+  PARE__TRY(check_zero(function, zero, a));
   int8_product product = {.weights = weights, .a_zero = zero};
   return run_contiguous(&product, a, NULL, c);
 }
