@@ -66,13 +66,14 @@ uint64_t pare__compressed_bytes(const pare__weight *weight, const pare__grid *gr
 static pare_status add(writing *w, const char *name, const char *suffix, pare__safetensors_dtype dtype, size_t rank,
                        int64_t rows, int64_t columns) {
   void *memory;
-  const size_t length = strlen(name) + strlen(suffix);
-  PARE__TRY(pare__arena_allocate(&w->arena, 2 * sizeof(int64_t) + length + 1, &memory));
+  const size_t length = strlen(name), tail = strlen(suffix);
+  PARE__TRY(pare__arena_allocate(&w->arena, 2 * sizeof(int64_t) + length + tail + 1, &memory));
   int64_t *dim = memory;
   char *text = (char *)(dim + 2);
   dim[0] = rows;
   dim[1] = columns;
-  strcat(strcpy(text, name), suffix);
+  memcpy(text, name, length);
+  memcpy(text + length, suffix, tail + 1);
   w->tensor[w->ntensors++] = (pare__safetensors_tensor){.name = text, .dtype = dtype, .rank = rank, .dim = dim};
   return PARE_OK;
 }

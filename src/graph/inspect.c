@@ -47,17 +47,18 @@ static const char *external_file(const pare__onnx_tensor *tensor) {
   return "";
 }
 
-pare_status pare__inspect_add(pare_inspection *all, const pare_tensor_info *info, size_t nbytes) {
-  PARE__TRY(pare__array_grow((void **)&all->tensor, &all->tensors_capacity, all->info.ntensors, sizeof *all->tensor));
-  pare_tensor_info *added = &all->tensor[all->info.ntensors++];
+pare_status pare__inspect_add(pare_inspection *inspection, const pare_tensor_info *info, size_t nbytes) {
+  PARE__TRY(pare__array_grow((void **)&inspection->tensor, &inspection->tensors_capacity, inspection->info.ntensors,
+                             sizeof *inspection->tensor));
+  pare_tensor_info *added = &inspection->tensor[inspection->info.ntensors++];
   *added = *info;
   int64_t elements = 1;
   for (size_t i = 0; i < info->rank; i++)
     if (info->dim[i] < 0 || !pare__i64_mul(elements, info->dim[i], &elements)) return PARE_OK;
   added->elements = (uint64_t)elements;
   added->nbytes = nbytes;
-  if (!__builtin_add_overflow(all->info.parameters, added->elements, &all->info.parameters) &&
-      !__builtin_add_overflow(all->info.tensor_bytes, added->nbytes, &all->info.tensor_bytes))
+  if (!__builtin_add_overflow(inspection->info.parameters, added->elements, &inspection->info.parameters) &&
+      !__builtin_add_overflow(inspection->info.tensor_bytes, added->nbytes, &inspection->info.tensor_bytes))
     return PARE_OK;
   return pare__fail(PARE_ERR_FORMAT, "the tensors have more elements than can be counted");
 }

@@ -17,19 +17,19 @@ bool pare__inspect_is_safetensors(const char *path) {
   return pare__safetensors_looks_like(head, nread);
 }
 
-pare_status pare__inspect_safetensors(pare_inspection *all, const char *path) {
-  PARE__TRY(pare__safetensors_open(path, &all->safetensors));
-  const pare__safetensors *file = &all->safetensors;
-  all->info = (pare_model_info){.format = "safetensors",
-                                .producer_name = "",
-                                .producer_version = "",
-                                .domain = "",
-                                .graph_name = "",
-                                .description = "",
-                                .nmetadata = file->ntexts};
+pare_status pare__inspect_safetensors(pare_inspection *inspection, const char *path) {
+  PARE__TRY(pare__safetensors_open(path, &inspection->safetensors));
+  const pare__safetensors *file = &inspection->safetensors;
+  inspection->info = (pare_model_info){.format = "safetensors",
+                                       .producer_name = "",
+                                       .producer_version = "",
+                                       .domain = "",
+                                       .graph_name = "",
+                                       .description = "",
+                                       .nmetadata = file->ntexts};
   for (size_t i = 0; i < file->ntensors; i++) {
     const pare__safetensors_tensor *tensor = &file->tensor[i];
-    PARE__TRY(pare__inspect_add(all,
+    PARE__TRY(pare__inspect_add(inspection,
                                 &(pare_tensor_info){.name = tensor->name,
                                                     .dtype_name = pare__safetensors_dtype_name(tensor->dtype),
                                                     .rank = tensor->rank,

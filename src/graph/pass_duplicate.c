@@ -2,6 +2,7 @@
  *
  * Exporters write the same shape arithmetic, mask or constant again for every layer. Constants of few elements are
  * compared by what they hold. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,17 +36,22 @@ static uint64_t value_hash(const pare__network *network, int32_t id) {
 
 /* ---- nodes ---- */
 
+/* 0 and -0 differ, and NaN is like nothing. */
+static bool same_floats(size_t count, const float *a, const float *b) {
+  for (size_t i = 0; i < count; i++)
+    if (a[i] != b[i] || signbit(a[i]) != signbit(b[i])) return false;
+  return true;
+}
+
 static bool same_attribute(const pare__onnx_attribute *a, const pare__onnx_attribute *b) {
   if (strcmp(a->name, b->name) != 0 || a->type != b->type) return false;
   switch (a->type) {
-  case PARE__ONNX_ATTRIBUTE_FLOAT: return memcmp(&a->f, &b->f, sizeof a->f) == 0;
+  case PARE__ONNX_ATTRIBUTE_FLOAT: return same_floats(1, &a->f, &b->f);
   case PARE__ONNX_ATTRIBUTE_INT: return a->i == b->i;
   case PARE__ONNX_ATTRIBUTE_STRING:
     return a->s.nbytes == b->s.nbytes && (a->s.nbytes == 0 || memcmp(a->s.data, b->s.data, a->s.nbytes) == 0);
   case PARE__ONNX_ATTRIBUTE_FLOATS:
-    return a->floats.count == b->floats.count &&
-           (a->floats.count == 0 ||
-            memcmp(a->floats.items, b->floats.items, a->floats.count * sizeof *a->floats.items) == 0);
+    return a->floats.count == b->floats.count && same_floats(a->floats.count, a->floats.items, b->floats.items);
   case PARE__ONNX_ATTRIBUTE_INTS:
     return a->ints.count == b->ints.count &&
            (a->ints.count == 0 || memcmp(a->ints.items, b->ints.items, a->ints.count * sizeof *a->ints.items) == 0);
