@@ -76,6 +76,7 @@ libpare_internal_la_SOURCES += src/graph/resize.h
 libpare_internal_la_SOURCES += src/graph/operators_loss.c
 libpare_internal_la_SOURCES += src/graph/operators_sequence.c
 libpare_internal_la_SOURCES += src/graph/recurrent_step.c
+libpare_internal_la_SOURCES += src/graph/recurrent_weights.c
 libpare_internal_la_SOURCES += src/graph/operators_triangle.c
 libpare_internal_la_SOURCES += src/graph/operators_select.c
 libpare_internal_la_SOURCES += src/graph/operators_einsum.c

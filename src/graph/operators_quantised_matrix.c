@@ -36,8 +36,7 @@ pare_status pare__call_to_signed(pare__call *call, pare_tensor *bytes, pare_tens
   return pare__call_keep(call, *out);
 }
 
-/* Is input i known to hold nothing but this number? One that is left out counts as 0. */
-static bool known_to_be(const pare__call *call, unsigned i, double number) {
+bool pare__call_known_to_be(const pare__call *call, unsigned i, double number) {
   if (!pare__call_has(call, i)) return number == 0;
   const pare__content *content = call->input[i]->content;
   if (!content) return false;
@@ -50,7 +49,7 @@ static bool known_to_be(const pare__call *call, unsigned i, double number) {
 static pare_status zero_of_b(pare__call *call, unsigned i, pare_dtype b, pare_tensor **out) {
   static const int32_t shift = -128;
   *out = NULL;
-  if (known_to_be(call, i, b == PARE_I8 ? 0 : 128)) return PARE_OK;
+  if (pare__call_known_to_be(call, i, b == PARE_I8 ? 0 : 128)) return PARE_OK;
   if (!pare__call_has(call, i)) return pare__call_constant(call, PARE_I32, 0, NULL, &shift, out);
   pare_tensor *zero, *wide;
   PARE__TRY(pare__call_tensor(call, i, &zero));
@@ -184,7 +183,7 @@ static pare_status pack_operand(pare__call *call, pare__node *node, unsigned b, 
 }
 
 static pare_status zero_of_a(pare__call *call, unsigned i, integer_product *p) {
-  if (known_to_be(call, i, 0)) return PARE_OK;
+  if (pare__call_known_to_be(call, i, 0)) return PARE_OK;
   PARE__TRY(pare__call_tensor(call, i, &p->a_zero));
   const pare__shape *shape = &p->a_zero->shape;
   p->many_zeros = pare__shape_elements(shape) != 1;
@@ -299,7 +298,7 @@ static pare_status matmul_integer_to_float(pare__call *call) {
 static bool is_one_kernel(const pare__call *call) {
   const pare_dtype b = call->input[1]->dtype;
   const pare__slot *bias = pare__call_has(call, 4) ? call->input[4] : NULL;
-  return pare__call_has(call, 2) && call->input[2]->content && known_to_be(call, 3, b == PARE_I8 ? 0 : 128) &&
+  return pare__call_has(call, 2) && call->input[2]->content && pare__call_known_to_be(call, 3, b == PARE_I8 ? 0 : 128) &&
          (!bias || (bias->dtype == PARE_F32 && bias->shape.rank == 1));
 }
 

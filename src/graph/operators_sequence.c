@@ -10,73 +10,7 @@
 #include "graph/operator_tables.h"
 #include "graph/recurrent.h"
 
-/* Inputs of all three; P is an LSTM's alone, and so is C. */
-enum { X, W, R, B, LENGTHS, INITIAL_H, INITIAL_C, PEEPHOLES };
-enum { Y, Y_H, Y_C };
-
-/* ---- weights packed once ---- */
-
-typedef struct packed {
-  pare_weights *input[2], *recurrent[2], *candidate[2];
-} packed;
-
-static void packed_close(void *prepared) {
-  packed *weights = prepared;
-  for (int d = 0; d < 2; d++) {
-    pare_weights_close(weights->input[d]);
-    pare_weights_close(weights->recurrent[d]);
-    pare_weights_close(weights->candidate[d]);
-  }
-  free(weights);
-}
-
-/* Rows of direction d of W or R. */
-static pare_status rows_of(pare__call *call, pare_tensor *all, int d, int64_t first, int64_t count, pare_tensor **out) {
-  PARE__TRY(pare__call_at(call, all, 0, d, out));
-  return pare__call_slice(call, *out, 0, first, count, 1, out);
-}
-
-/* Does the call's GRU multiply by r before the product? Then the rows of its last gate are a matrix apart. */
-static bool is_apart(const pare__call *call) {
-  return call->node->op->detail == PARE__CELL_GRU && pare__call_get_int(call, "linear_before_reset", 0) == 0;
-}
-
-static pare_status pack_rows(pare__call *call, pare_tensor *all, int d, int64_t first, int64_t count,
-                             pare_weights **out) {
-  pare_tensor *rows;
-  PARE__TRY(rows_of(call, all, d, first, count, &rows));
-  return pare_weights_pack(rows, true, out);
-}
-
-static pare_status pack_all(pare__call *call, packed *weights) {
-  pare_tensor *w, *r;
-  PARE__TRY(pare__call_tensor(call, W, &w));
-  PARE__TRY(pare__call_tensor(call, R, &r));
-  for (int d = 0; w && d < w->shape.dim[0]; d++)
-    PARE__TRY(pack_rows(call, w, d, 0, w->shape.dim[1], &weights->input[d]));
-  for (int d = 0; r && d < r->shape.dim[0]; d++) {
-    const int64_t rows = r->shape.dim[1], first = is_apart(call) ? rows / 3 * 2 : rows;
-    PARE__TRY(pack_rows(call, r, d, 0, first, &weights->recurrent[d]));
-    if (first < rows) PARE__TRY(pack_rows(call, r, d, first, rows - first, &weights->candidate[d]));
-  }
-  return PARE_OK;
-}
-
-static pare_status prepare(pare__call *call, pare__node *node) {
-  for (unsigned i = W; i <= R; i++) {
-    if (!pare__call_has(call, i)) continue;
-    const pare__slot *slot = call->input[i];
-    const pare__shape *shape = &slot->shape;
-    if (!pare__dtype_is_float(slot->dtype) || slot->dtype == PARE_F64 || pare__shape_elements(shape) == 0 ||
-        shape->rank != 3 || shape->dim[0] > 2 || shape->dim[1] < 3)
-      return PARE_OK; /* run says what is wrong with it, if anything is */
-  }
-  packed *weights = calloc(1, sizeof *weights);
-  if (!weights) return pare__fail_memory("packed weights", sizeof *weights);
-  node->prepared = weights;
-  node->prepared_close = packed_close;
-  return pack_all(call, weights);
-}
+enum { Y, Y_H, Y_C }; /* outputs */
 
 /* ---- what it is given ---- */
 
@@ -89,7 +23,8 @@ static pare_status check_input(const pare__recurrent *recurrent, unsigned i, int
     return pare__call_fail(call, PARE_ERR_SHAPE, "input %u is %s; it must be %s", i,
                            pare__shape_text(shape->rank, shape->dim, have, sizeof have),
                            pare__shape_text(rank, dim, want, sizeof want));
-  if (i != LENGTHS && call->input[i]->dtype != recurrent->dtype)
+  const bool other = i == PARE__RECURRENT_LENGTHS || (recurrent->quantised && i <= PARE__RECURRENT_R);
+  if (!other && call->input[i]->dtype != recurrent->dtype)
     return pare__call_fail(call, PARE_ERR_TYPE, "input %u is %s; the first one is %s", i,
                            pare_dtype_name(call->input[i]->dtype), pare_dtype_name(recurrent->dtype));
   return PARE_OK;
@@ -98,25 +33,27 @@ static pare_status check_input(const pare__recurrent *recurrent, unsigned i, int
 static pare_status check_inputs(const pare__recurrent *r) {
   const int64_t rows = r->gates * r->hidden,
                 state[2][3] = {{r->directions, r->batch, r->hidden}, {r->batch, r->directions, r->hidden}};
-  PARE__TRY(check_input(r, W, 3, (const int64_t[]){r->directions, rows, r->inputs}));
-  PARE__TRY(check_input(r, R, 3, (const int64_t[]){r->directions, rows, r->hidden}));
-  PARE__TRY(check_input(r, B, 2, (const int64_t[]){r->directions, 2 * rows}));
-  PARE__TRY(check_input(r, LENGTHS, 1, &r->batch));
-  PARE__TRY(check_input(r, INITIAL_H, 3, state[r->batch_first]));
-  PARE__TRY(check_input(r, INITIAL_C, 3, state[r->batch_first]));
-  return check_input(r, PEEPHOLES, 2, (const int64_t[]){r->directions, 3 * r->hidden});
+  const int64_t w[2][3] = {{r->directions, rows, r->inputs}, {r->directions, r->inputs, rows}},
+                hidden[2][3] = {{r->directions, rows, r->hidden}, {r->directions, r->hidden, rows}};
+  PARE__TRY(check_input(r, PARE__RECURRENT_W, 3, w[r->quantised]));
+  PARE__TRY(check_input(r, PARE__RECURRENT_R, 3, hidden[r->quantised]));
+  PARE__TRY(check_input(r, PARE__RECURRENT_B, 2, (const int64_t[]){r->directions, 2 * rows}));
+  PARE__TRY(check_input(r, PARE__RECURRENT_LENGTHS, 1, &r->batch));
+  PARE__TRY(check_input(r, PARE__RECURRENT_INITIAL_H, 3, state[r->batch_first]));
+  PARE__TRY(check_input(r, PARE__RECURRENT_INITIAL_C, 3, state[r->batch_first]));
+  return check_input(r, PARE__RECURRENT_PEEPHOLES, 2, (const int64_t[]){r->directions, 3 * r->hidden});
 }
 
 /* x as one matrix of all steps, and which sequences reach how far. */
 static pare_status take_sequences(pare__recurrent *r) {
   pare__call *call = r->call;
-  PARE__TRY(pare__call_tensor(call, X, &r->x));
+  PARE__TRY(pare__call_tensor(call, PARE__RECURRENT_X, &r->x));
   if (r->batch_first) PARE__TRY(pare__call_permuted(call, r->x, (const int[]){1, 0, 2}, &r->x));
   PARE__TRY(pare__call_reshaped(call, r->x, 2, (const int64_t[]){r->steps * r->batch, r->inputs}, &r->x));
   PARE__TRY(pare__call_scalar(call, r->dtype, 0, &r->zero));
-  if (!pare__call_has(call, LENGTHS)) return PARE_OK;
+  if (!pare__call_has(call, PARE__RECURRENT_LENGTHS)) return PARE_OK;
   pare_tensor *lengths, *step;
-  PARE__TRY(pare__call_tensor(call, LENGTHS, &lengths));
+  PARE__TRY(pare__call_tensor(call, PARE__RECURRENT_LENGTHS, &lengths));
   PARE__TRY(pare__call_cast(call, lengths, PARE_I64, &lengths));
   PARE__TRY(pare__call_reshaped(call, lengths, 3, (const int64_t[]){1, r->batch, 1}, &lengths));
   PARE__TRY(pare__call_range(call, PARE_I64, r->steps, 3, 0, &step));
@@ -126,9 +63,16 @@ static pare_status take_sequences(pare__recurrent *r) {
 
 static pare_status read_call(pare__call *call, pare__recurrent *r) {
   static const int64_t gates[] = {1, 3, 4};
-  PARE__TRY(pare__call_check(call, 3, call->node->op->detail == PARE__CELL_LSTM ? PEEPHOLES + 1 : INITIAL_H + 1));
-  const pare__shape *x = &call->input[X]->shape, *w = &call->input[W]->shape;
-  *r = (pare__recurrent){.call = call, .cell = (pare__cell)call->node->op->detail, .dtype = call->input[X]->dtype};
+  const int detail = call->node->op->detail;
+  const pare__cell cell = (pare__cell)(detail & ~PARE__CELL_QUANTISED);
+  const bool quantised = (detail & PARE__CELL_QUANTISED) != 0;
+  PARE__TRY(pare__call_check(call, 3,
+                             quantised                 ? PARE__RECURRENT_NINPUTS
+                             : cell == PARE__CELL_LSTM ? PARE__RECURRENT_PEEPHOLES + 1
+                                                       : PARE__RECURRENT_INITIAL_H + 1));
+  const pare__shape *x = &call->input[PARE__RECURRENT_X]->shape, *w = &call->input[PARE__RECURRENT_W]->shape;
+  *r = (pare__recurrent){
+      .call = call, .cell = cell, .quantised = quantised, .dtype = call->input[PARE__RECURRENT_X]->dtype};
   r->gates = gates[r->cell];
   r->batch_first = pare__call_get_int(call, "layout", 0) != 0;
   r->linear_before_reset = pare__call_get_int(call, "linear_before_reset", 0) != 0;
@@ -144,7 +88,7 @@ static pare_status read_call(pare__call *call, pare__recurrent *r) {
   r->steps = x->dim[r->batch_first ? 1 : 0];
   r->batch = x->dim[r->batch_first ? 0 : 1];
   r->inputs = x->dim[2];
-  r->hidden = w->dim[1] / r->gates;
+  r->hidden = w->dim[quantised ? 2 : 1] / r->gates;
   const int64_t given = pare__call_get_int(call, "hidden_size", r->hidden);
   if (given != r->hidden)
     return pare__call_fail(call, PARE_ERR_SHAPE, "its hidden_size is %lld; the weights have %lld", (long long)given,
@@ -160,7 +104,7 @@ static pare_status take_bias(const pare__recurrent *r, pare__recurrent_direction
   pare__call *call = r->call;
   const int64_t rows = r->gates * r->hidden;
   pare_tensor *bias, *input, *recurrent, *sum;
-  PARE__TRY(pare__call_tensor(call, B, &bias));
+  PARE__TRY(pare__call_tensor(call, PARE__RECURRENT_B, &bias));
   if (!bias) return PARE_OK;
   PARE__TRY(pare__call_at(call, bias, 0, direction->index, &bias));
   PARE__TRY(pare__call_slice(call, bias, 0, 0, rows, 1, &input));
@@ -172,30 +116,6 @@ static pare_status take_bias(const pare__recurrent *r, pare__recurrent_direction
   PARE__TRY(pare_binary(PARE_BINARY_add, input, recurrent, sum));
   direction->input_bias = sum;
   return PARE_OK;
-}
-
-static pare_status take_weights(const pare__recurrent *r, pare__recurrent_direction *direction) {
-  pare__call *call = r->call;
-  const int d = direction->index;
-  const packed *weights = call->node->prepared;
-  const int64_t rows = r->gates * r->hidden, first = is_apart(call) ? 2 * r->hidden : rows;
-  if (weights) {
-    direction->input.packed = weights->input[d];
-    direction->recurrent.packed = weights->recurrent[d];
-    direction->candidate.packed = weights->candidate[d];
-  }
-  pare_tensor *w, *recurrent;
-  if (!direction->input.packed) {
-    PARE__TRY(pare__call_tensor(call, W, &w));
-    PARE__TRY(rows_of(call, w, d, 0, rows, &direction->input.plain));
-  }
-  if (!direction->recurrent.packed) {
-    PARE__TRY(pare__call_tensor(call, R, &recurrent));
-    PARE__TRY(rows_of(call, recurrent, d, 0, first, &direction->recurrent.plain));
-    if (first < rows) PARE__TRY(rows_of(call, recurrent, d, first, rows - first, &direction->candidate.plain));
-  }
-  PARE__TRY(pare__call_tensor(call, PEEPHOLES, &direction->peephole));
-  return direction->peephole ? pare__call_at(call, direction->peephole, 0, d, &direction->peephole) : PARE_OK;
 }
 
 static pare_status take_scratch(const pare__recurrent *r, pare__recurrent_direction *direction) {
@@ -254,15 +174,15 @@ static pare_status run_direction(const pare__recurrent *r, int d, pare_tensor *y
   pare__recurrent_direction direction = {.index = d};
   direction.reverse = d == 1 || pare__call_text_is(call, "direction", "forward", "reverse");
   PARE__TRY(pare__recurrent_functions(r, &direction));
-  PARE__TRY(take_weights(r, &direction));
+  PARE__TRY(pare__recurrent_take_weights(r, &direction));
   PARE__TRY(take_bias(r, &direction));
   PARE__TRY(take_scratch(r, &direction));
   pare_tensor *x, *h, *c = NULL;
   PARE__TRY(pare__call_scratch(call, r->dtype, 2, (const int64_t[]){r->steps * r->batch, columns}, &x));
   PARE__TRY(pare__gate_product(&direction.input, r->x, direction.input_bias, x));
   PARE__TRY(pare__call_reshaped(call, x, 3, (const int64_t[]){r->steps, r->batch, columns}, &x));
-  PARE__TRY(begin_state(r, INITIAL_H, d, &h));
-  if (r->cell == PARE__CELL_LSTM) PARE__TRY(begin_state(r, INITIAL_C, d, &c));
+  PARE__TRY(begin_state(r, PARE__RECURRENT_INITIAL_H, d, &h));
+  if (r->cell == PARE__CELL_LSTM) PARE__TRY(begin_state(r, PARE__RECURRENT_INITIAL_C, d, &c));
   PARE__TRY(run_steps(r, &direction, x, y, &h, c));
   PARE__TRY(pare_copy(h, last_h));
   return c ? pare_copy(c, last_c) : PARE_OK;
@@ -324,11 +244,13 @@ static pare_status reverse_sequence(pare__call *call) {
 }
 
 #define CELL(op, cell) \
-  { "", op, 7, 0, PARE__ON_DEVICE, recurrent, NULL, prepare, cell, "floats" }
+  { "", op, 7, 0, PARE__ON_DEVICE, recurrent, NULL, pare__recurrent_prepare, cell, "floats" }
 const pare__operator pare__operators_sequence[] = {
     CELL("RNN", PARE__CELL_RNN),
     CELL("GRU", PARE__CELL_GRU),
     CELL("LSTM", PARE__CELL_LSTM),
+    {"com.microsoft", "DynamicQuantizeLSTM", 1, 0, PARE__ON_DEVICE, recurrent, NULL, pare__recurrent_prepare,
+     PARE__CELL_LSTM | PARE__CELL_QUANTISED, "f32"},
     {"", "ReverseSequence", 10, 0, PARE__ON_DEVICE, reverse_sequence, NULL, .types = "any"},
     {0},
 };

@@ -12,6 +12,8 @@ typedef struct pare__quantisation {
   bool nibbles;              /* quantised to 4 bits, a byte each */
   bool broadcasts;           /* scale and zero broadcast to x as they are */
 } pare__quantisation;
+/* Is input i known to hold nothing but this number? One that is left out counts as 0. */
+bool pare__call_known_to_be(const pare__call *call, unsigned i, double number);
 /* out = saturate(round(x / scale) + zero); out has x's shape and an integer dtype. */
 pare_status pare__call_quantise(pare__call *call, pare_tensor *x, const pare__quantisation *q, pare_tensor *out);
 /* out = (integers - zero) scale, computed in f32. */

@@ -8,6 +8,22 @@
 #include "graph/operator.h"
 
 typedef enum pare__cell { PARE__CELL_RNN, PARE__CELL_GRU, PARE__CELL_LSTM } pare__cell;
+enum { PARE__CELL_QUANTISED = 4 }; /* or'ed to it in the table of operators: weights are bytes */
+
+/* Inputs of all cells; peepholes are an LSTM's alone, and so is C. A zero point follows its scale. */
+enum {
+  PARE__RECURRENT_X,
+  PARE__RECURRENT_W,
+  PARE__RECURRENT_R,
+  PARE__RECURRENT_B,
+  PARE__RECURRENT_LENGTHS,
+  PARE__RECURRENT_INITIAL_H,
+  PARE__RECURRENT_INITIAL_C,
+  PARE__RECURRENT_PEEPHOLES,
+  PARE__RECURRENT_W_SCALE,
+  PARE__RECURRENT_R_SCALE = PARE__RECURRENT_W_SCALE + 2,
+  PARE__RECURRENT_NINPUTS = PARE__RECURRENT_R_SCALE + 2
+};
 
 /* An elementwise function of a gate; scaled: outer tanh(inner x). */
 typedef struct pare__gate_function {
@@ -16,17 +32,19 @@ typedef struct pare__gate_function {
   bool scaled;
 } pare__gate_function;
 
-/* A matrix [N, K] that products take transposed, packed if it was constant. */
+/* A matrix [N, K] that products take transposed, packed if it was constant. rounds: it has int8 weights, and the other
+ * factor is rounded to 8 bits, as DynamicQuantizeLinear does. */
 typedef struct pare__gate_weights {
   pare_tensor *plain;
   const pare_weights *packed;
+  bool rounds;
 } pare__gate_weights;
 
 typedef struct pare__recurrent {
   pare__call *call;
   pare__cell cell;
   int64_t gates, steps, batch, inputs, hidden, directions;
-  bool batch_first, linear_before_reset, input_forget;
+  bool batch_first, linear_before_reset, input_forget, quantised;
   double clip; /* 0: none */
   pare_dtype dtype;
   pare_tensor *x;    /* [steps * batch, inputs] */
@@ -46,6 +64,9 @@ typedef struct pare__recurrent_direction {
   pare_tensor *gate, *other, *part;               /* scratch: [batch, gates * hidden] twice, [batch, hidden] */
 } pare__recurrent_direction;
 
+/* The weights of a node that are constants, packed into it. */
+pare_status pare__recurrent_prepare(pare__call *call, pare__node *node);
+pare_status pare__recurrent_take_weights(const pare__recurrent *recurrent, pare__recurrent_direction *direction);
 /* The functions of a direction from the attributes activations, activation_alpha and activation_beta. */
 pare_status pare__recurrent_functions(const pare__recurrent *recurrent, pare__recurrent_direction *direction);
 /* new_h (and an LSTM's new_c) from h and c, and `x` [batch, gates * hidden], the input's part of the gates. new_c may

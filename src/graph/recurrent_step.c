@@ -75,13 +75,6 @@ static pare_status apply(const pare__recurrent *recurrent, const pare__gate_func
   return pare_unary_with(PARE_UNARY_affine, function->p, 0, out, out);
 }
 
-pare_status pare__gate_product(const pare__gate_weights *weights, pare_tensor *a, pare_tensor *bias, pare_tensor *out) {
-  pare_gemm_options options = PARE_GEMM_OPTIONS_INIT;
-  if (weights->packed) return pare_gemm_packed(a, weights->packed, bias, &options, out);
-  options.transpose_b = true;
-  return pare_gemm(a, weights->plain, bias, &options, out);
-}
-
 /* Gates first … first + count - 1 of a [batch, gates * hidden]. */
 static pare_status gates(const pare__recurrent *recurrent, pare_tensor *all, int first, int count, pare_tensor **out) {
   return pare__call_slice(recurrent->call, all, all->shape.rank - 1, first * recurrent->hidden,
