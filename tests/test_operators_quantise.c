@@ -381,6 +381,82 @@ START_TEST(gathered_rows_of_blocks_are_those_of_the_weights) {
 }
 END_TEST
 
+/* ---- LSTM ---- */
+
+enum { CELL_STEPS = 5, CELL_INPUTS = 7, CELL_HIDDEN = 6, CELL_COLUMNS = 4 * CELL_HIDDEN };
+static const struct {
+  bool is_signed, by_column;
+  double tolerance; /* with int8 weights the activations are rounded as well */
+} cells[] = {{true, false, 0.02}, {true, true, 0.02}, {false, false, 1e-6}, {false, true, 1e-6}};
+
+/* Weights [2, depth, columns] of bytes as constants NAME, NAMEs and NAMEz of one model, and what they stand for, in the
+ * order of ONNX's LSTM, as constant NAME of another. */
+static void add_cell_weights(int which, const char *name, int64_t depth, pare__onnx_model *quantised,
+                             pare__onnx_model *plain) {
+  const bool is_signed = cells[which].is_signed, by_column = cells[which].by_column;
+  const int64_t columns = CELL_COLUMNS, part[2] = {2, columns};
+  const int32_t type = is_signed ? PARE__ONNX_INT8 : PARE__ONNX_UINT8;
+  const int rank = by_column ? 2 : 1;
+  uint8_t bytes[2 * CELL_INPUTS * CELL_COLUMNS], zero[2 * CELL_COLUMNS];
+  float scale[2 * CELL_COLUMNS], floats[2 * CELL_INPUTS * CELL_COLUMNS];
+  char scale_name[8], zero_name[8];
+  random_bytes(bytes, sizeof bytes, 41 + (uint32_t)depth);
+  random_bytes(zero, sizeof zero, 43);
+  if (is_signed) memset(zero, 0, sizeof zero);
+  for (int i = 0; i < 2 * CELL_COLUMNS; i++) scale[i] = 0.002f + 0.0001f * (float)(i % 5);
+  for (int64_t d = 0; d < 2; d++)
+    for (int64_t k = 0; k < depth; k++)
+      for (int64_t j = 0; j < columns; j++) {
+        const uint8_t byte = bytes[(d * depth + k) * columns + j];
+        const int64_t of = by_column ? d * columns + j : d;
+        const int value = is_signed ? (int8_t)byte : byte - zero[of];
+        floats[(d * columns + j) * depth + k] = (float)value * scale[of];
+      }
+  snprintf(scale_name, sizeof scale_name, "%ss", name);
+  snprintf(zero_name, sizeof zero_name, "%sz", name);
+  model_constant(quantised, name, type, 3, (const int64_t[]){2, depth, columns}, bytes);
+  model_constant(quantised, scale_name, PARE__ONNX_FLOAT, rank, part, scale);
+  model_constant(quantised, zero_name, type, rank, part, zero);
+  model_constant(plain, name, PARE__ONNX_FLOAT, 3, (const int64_t[]){2, columns, depth}, floats);
+}
+
+START_TEST(a_dynamically_quantised_lstm_is_near_the_lstm) {
+  const int64_t x_dim[3] = {CELL_STEPS, 2, CELL_INPUTS}, bias_dim[2] = {2, 2 * CELL_COLUMNS};
+  float *x = random_floats(CELL_STEPS * 2 * CELL_INPUTS, 45), *bias = random_floats(4 * CELL_COLUMNS, 46);
+  pare__onnx_model *models[2] = {model_new(17), model_new(17)};
+  for (int i = 0; i < 2; i++) {
+    model_input(models[i], "x", PARE__ONNX_FLOAT, 3, x_dim);
+    model_constant(models[i], "bias", PARE__ONNX_FLOAT, 2, bias_dim, bias);
+  }
+  add_cell_weights(_i, "w", CELL_INPUTS, models[0], models[1]);
+  add_cell_weights(_i, "r", CELL_HIDDEN, models[0], models[1]);
+  pare__onnx_node *nodes[2] = {
+      contributed(models[0], "DynamicQuantizeLSTM", "x w r bias - - - - ws wz rs rz"),
+      model_node(models[1], "LSTM", "x w r bias", "y"),
+  };
+  pare_tensor *in = tensor_of(PARE_F32, 3, x_dim, x), *out[2];
+  float *found[2];
+  for (int i = 0; i < 2; i++) {
+    pare__onnx_attribute *direction = node_attribute(models[i], nodes[i], "direction", PARE__ONNX_ATTRIBUTE_STRING);
+    direction->s = (pare__onnx_bytes){"bidirectional", strlen("bidirectional")};
+    out[i] = run(models[i], &in);
+    found[i] = floats_of(out[i]);
+  }
+  ck_assert_int_eq(pare_tensor_elements(out[0]), CELL_STEPS * 2 * 2 * CELL_HIDDEN);
+  ck_assert_int_eq(pare_tensor_elements(out[1]), CELL_STEPS * 2 * 2 * CELL_HIDDEN);
+  for (int e = 0; e < CELL_STEPS * 2 * 2 * CELL_HIDDEN; e++)
+    ck_assert_msg(fabs((double)found[0][e] - (double)found[1][e]) <= cells[_i].tolerance, "element %d: %g, expected %g",
+                  e, (double)found[0][e], (double)found[1][e]);
+  for (int i = 0; i < 2; i++) {
+    free(found[i]);
+    pare_tensor_close(out[i]);
+  }
+  free(x);
+  free(bias);
+  pare_tensor_close(in);
+}
+END_TEST
+
 /* ---- what does not fit ---- */
 
 START_TEST(scales_and_products_that_do_not_fit_are_refused) {
@@ -430,6 +506,7 @@ int main(void) {
   tcase_add_test(tests, a_quantised_gemm_is_exact_before_it_is_scaled);
   tcase_add_test(tests, quantised_sums_and_stacks_are_those_of_the_values);
   tcase_add_test(tests, gathered_rows_of_blocks_are_those_of_the_weights);
+  tcase_add_loop_test(tests, a_dynamically_quantised_lstm_is_near_the_lstm, 0, COUNT(cells));
   tcase_add_test(tests, scales_and_products_that_do_not_fit_are_refused);
   return remove_folder(folder, run_tests("operators_quantise", tests));
 }
