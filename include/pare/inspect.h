@@ -1,4 +1,5 @@
-/* What is in a model's file, and which operators pare has. Needs no device. SPDX-License-Identifier: Apache-2.0 */
+/* What is in a model's file, and which operators pare has. Needs no device but for pare_inspect_infer.
+ * SPDX-License-Identifier: Apache-2.0 */
 #ifndef PARE_INSPECT_H
 #define PARE_INSPECT_H
 
@@ -41,7 +42,13 @@ PARE_API pare_status pare_inspect_metadata(const pare_inspection *inspection, si
                                            const char **value);
 PARE_API pare_status pare_inspect_input(const pare_inspection *inspection, size_t index, pare_model_value *out);
 PARE_API pare_status pare_inspect_output(const pare_inspection *inspection, size_t index, pare_model_value *out);
-/* A value by its name: what the file says of its type and shape. false if it says nothing. */
+/* Infers the shapes of values that the file does not declare, in terms of the symbols of the inputs' shapes: the graph
+ * is planned on a device for several numbers, which runs nothing. From then on pare_inspect_value and _output know
+ * them: a dimension is a number, or an expression as its symbol, such as "2*batch*length", "length + 1" or
+ * "ceil(height/2)"; neither, where no such form fits. Behind a node whose shape depends on values nothing is known.
+ * PARE_ERR_UNSUPPORTED: an input without a shape, an operator that pare lacks; PARE_ERR_LIMIT: more than 8 symbols. */
+PARE_API pare_status pare_inspect_infer(pare_inspection *inspection, pare_context *context);
+/* A value by its name: what the file says of its type and shape, or was inferred. false if nothing is known. */
 PARE_API bool pare_inspect_value(const pare_inspection *inspection, const char *name, pare_model_value *out);
 
 typedef struct pare_node_info {

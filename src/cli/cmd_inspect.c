@@ -151,6 +151,29 @@ static json_t *names_json(size_t count, const char *const *names) {
   return list;
 }
 
+/* The shapes that the file does not say, where a device is there to plan for: nothing else needs one. */
+static void infer(const inspect_run *run) {
+  pare_context *context;
+  const pare_context_options how = {.device = run->arguments->device};
+  if (pare_context_open(&how, &context) != PARE_OK) return;
+  if (pare_inspect_infer(run->inspection, context) != PARE_OK)
+    cli_note("shapes could not be inferred: %s", pare_message());
+  pare_context_close(context);
+}
+
+/* Types and shapes of a node's outputs. */
+static void shapes_text(const inspect_run *run, const pare_node_info *node, char *text, size_t capacity) {
+  size_t used = 0;
+  *text = '\0';
+  for (size_t i = 0; i < node->noutputs && used < capacity; i++) {
+    pare_model_value value;
+    char shape[CLI_SHAPE] = "?";
+    if (!*node->output[i]) continue;
+    if (pare_inspect_value(run->inspection, node->output[i], &value)) cli_value_text(&value, shape);
+    used += (size_t)snprintf(text + used, capacity - used, "%s%s", used ? ", " : "", shape);
+  }
+}
+
 static void names_cell(cli_table *table, size_t count, const char *const *names) {
   char text[1024] = "";
   size_t used = 0;
@@ -161,18 +184,21 @@ static void names_cell(cli_table *table, size_t count, const char *const *names)
 
 static cli_exit show_nodes(const inspect_run *run) {
   json_t *list = run->json ? json_array() : NULL;
-  cli_table *table = run->json ? NULL : cli_table_open(">node|op|name|inputs|outputs|attributes");
+  cli_table *table = run->json ? NULL : cli_table_open(">node|op|name|inputs|outputs|shapes|attributes");
+  infer(run);
   for (size_t i = 0; i < run->info.nnodes; i++) {
     pare_node_info node;
+    char shapes[4 * CLI_SHAPE];
     if (pare_inspect_node(run->inspection, i, &node) != PARE_OK) continue;
+    shapes_text(run, &node, shapes, sizeof shapes);
     if (run->json) {
-      json_array_append_new(list, json_pack("{s:o, s:o, s:o, s:I, s:o, s:i, s:o, s:o, s:o, s:b}", "name",
-                                            cli_json_text(node.name), "op", cli_json_text(node.op_type), "domain",
-                                            cli_json_text(node.domain), "opset", (json_int_t)node.opset, "within",
-                                            cli_json_text(node.within), "depth", (int)node.depth, "inputs",
-                                            names_json(node.ninputs, node.input), "outputs",
-                                            names_json(node.noutputs, node.output), "attributes",
-                                            cli_json_text(node.attributes), "supported", (int)node.supported));
+      json_array_append_new(
+          list, json_pack("{s:o, s:o, s:o, s:I, s:o, s:i, s:o, s:o, s:o, s:o, s:b}", "name", cli_json_text(node.name),
+                          "op", cli_json_text(node.op_type), "domain", cli_json_text(node.domain), "opset",
+                          (json_int_t)node.opset, "within", cli_json_text(node.within), "depth", (int)node.depth,
+                          "inputs", names_json(node.ninputs, node.input), "outputs",
+                          names_json(node.noutputs, node.output), "shapes", cli_json_text(shapes), "attributes",
+                          cli_json_text(node.attributes), "supported", (int)node.supported));
       continue;
     }
     cli_table_cell(table, CLI_PLAIN, "%zu", i);
@@ -181,6 +207,7 @@ static cli_exit show_nodes(const inspect_run *run) {
     cli_table_cell(table, CLI_PLAIN, "%s", node.name);
     names_cell(table, node.ninputs, node.input);
     names_cell(table, node.noutputs, node.output);
+    cli_table_cell(table, CLI_PLAIN, "%s", shapes);
     cli_table_cell(table, CLI_DIM, "%s", node.attributes);
   }
   return run->json ? cli_json_print(list) : cli_table_print(table);
@@ -333,6 +360,7 @@ static cli_exit show_memory(const inspect_run *run) {
 
 static cli_exit show_graph(const inspect_run *run) {
   const char *svg = cli_value(run->arguments, &options[SVG]);
+  infer(run);
   if (svg) return cli_drawing_svg(run->inspection, svg);
   if (!run->json) return cli_drawing_dot(run->inspection, stdout);
   char *text = NULL;

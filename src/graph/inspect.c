@@ -228,6 +228,7 @@ void pare_inspect_close(pare_inspection *inspection) {
   if (!inspection) return;
   pare__onnx_close(inspection->onnx);
   pare__safetensors_close(&inspection->safetensors);
+  pare_model_close(inspection->inferred);
   free(inspection->source);
   free(inspection->node);
   free(inspection->tensor);
@@ -304,6 +305,14 @@ static void describe(const pare__onnx_value *value, pare_model_value *out) {
   }
 }
 
+/* What the file leaves open may have been inferred. */
+static void refine(const pare_inspection *inspection, pare_model_value *value) {
+  pare_model_value inferred;
+  bool open = value->rank < 0;
+  for (int d = 0; d < value->rank; d++) open = open || (value->dim[d] < 0 && !value->symbol[d]);
+  if (open && pare__inspect_inferred(inspection, value->name, &inferred)) *value = inferred;
+}
+
 pare_status pare_inspect_input(const pare_inspection *inspection, size_t index, pare_model_value *out) {
   PARE__TRY(check("pare_inspect_input", inspection, out, index, inspection ? inspection->info.ninputs : 0));
   describe(inspection->input[index], out);
@@ -313,16 +322,20 @@ pare_status pare_inspect_input(const pare_inspection *inspection, size_t index, 
 pare_status pare_inspect_output(const pare_inspection *inspection, size_t index, pare_model_value *out) {
   PARE__TRY(check("pare_inspect_output", inspection, out, index, inspection ? inspection->info.noutputs : 0));
   describe(&inspection->onnx->graph->output.items[index], out);
+  refine(inspection, out);
   return PARE_OK;
 }
 
 bool pare_inspect_value(const pare_inspection *inspection, const char *name, pare_model_value *out) {
-  if (!inspection || !name || !out || inspection->nvalues == 0) return false;
+  if (!inspection || !name || !out) return false;
   const pare__onnx_value wanted = {.name = name}, *key = &wanted;
-  const pare__onnx_value **found =
-      bsearch(&key, inspection->value, inspection->nvalues, sizeof *inspection->value, by_value_name);
-  if (found) describe(*found, out);
-  return found != NULL;
+  const pare__onnx_value **found = NULL;
+  if (inspection->nvalues > 0)
+    found = bsearch(&key, inspection->value, inspection->nvalues, sizeof *inspection->value, by_value_name);
+  if (!found) return pare__inspect_inferred(inspection, name, out);
+  describe(*found, out);
+  refine(inspection, out);
+  return true;
 }
 
 pare_status pare_inspect_node(const pare_inspection *inspection, size_t index, pare_node_info *out) {

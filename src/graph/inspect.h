@@ -17,6 +17,7 @@ struct pare_inspection {
   const pare__onnx_tensor **source; /* of an ONNX model: what each tensor was made of */
   const pare__onnx_value **value;   /* all that are declared, by name */
   const pare__onnx_value **input;   /* without those that are initialisers */
+  pare_model *inferred;             /* its values have the shapes that were inferred; NULL: none were */
 };
 
 /* One more tensor, whose elements and bytes are counted. PARE_ERR_FORMAT if all have more than can be counted. */
@@ -24,6 +25,9 @@ pare_status pare__inspect_add(pare_inspection *inspection, const pare_tensor_inf
 /* Is the file one of safetensors? */
 bool pare__inspect_is_safetensors(const char *path);
 pare_status pare__inspect_safetensors(pare_inspection *inspection, const char *path);
+
+/* A value as pare_inspect_infer found it; false: it did not. */
+bool pare__inspect_inferred(const pare_inspection *inspection, const char *name, pare_model_value *out);
 
 /* A node's attributes for people, in memory of the source: "axis=1 perm=[0, 2, 1] mode='linear' value=int64[3]". */
 pare_status pare__attributes_text(pare__onnx_source *source, const pare__onnx_node *node, const char **out);

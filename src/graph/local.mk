@@ -31,6 +31,7 @@ libpare_internal_la_SOURCES += src/graph/plan.c
 libpare_internal_la_SOURCES += src/graph/run.c
 libpare_internal_la_SOURCES += src/graph/scope.c
 libpare_internal_la_SOURCES += src/graph/slot.c
+libpare_internal_la_SOURCES += src/graph/symbolic.c
 libpare_internal_la_SOURCES += src/graph/verify.c
 libpare_internal_la_SOURCES += src/graph/verify.h
 libpare_internal_la_SOURCES += src/graph/layers.c

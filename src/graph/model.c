@@ -43,13 +43,21 @@ static pare_status load(pare_model *model, const char *path, const pare__edits *
   return pare__model_prepare(model);
 }
 
-pare_status pare_model_open(pare_context *context, const char *path, const pare_model_options *options,
-                            pare_model **out) {
-  return pare__model_open_edited(context, path, options, NULL, out);
+/* The nodes as the file has them, and nothing made ready. */
+static pare_status load_bare(pare_model *model, const char *path, const pare__edits *edits) {
+  (void)edits;
+  pare__onnx_model *onnx;
+  PARE__TRY(pare__onnx_open(path, &onnx));
+  PARE__TRY(pare__network_open(onnx, &model->network));
+  size_t had = 0;
+  PARE__TRY(grow_constants(model, &had));
+  return pare__network_settle(model->network);
 }
 
-pare_status pare__model_open_edited(pare_context *context, const char *path, const pare_model_options *options,
-                                    const pare__edits *edits, pare_model **out) {
+typedef pare_status (*loader)(pare_model *model, const char *path, const pare__edits *edits);
+
+static pare_status open_by(loader how, pare_context *context, const char *path, const pare_model_options *options,
+                           const pare__edits *edits, pare_model **out) {
   if (!out) return pare__fail_null("pare_model_open", "out");
   *out = NULL;
   if (!path) return pare__fail_null("pare_model_open", "path");
@@ -66,13 +74,27 @@ pare_status pare__model_open_edited(pare_context *context, const char *path, con
     model->without = options->without ? pare__strdup(options->without) : NULL;
     if (options->without && !model->without) status = pare__fail_memory("a model", strlen(options->without));
   }
-  if (status == PARE_OK) status = load(model, path, edits);
+  if (status == PARE_OK) status = how(model, path, edits);
   if (status != PARE_OK) {
     pare_model_close(model);
     return status;
   }
   *out = model;
   return PARE_OK;
+}
+
+pare_status pare_model_open(pare_context *context, const char *path, const pare_model_options *options,
+                            pare_model **out) {
+  return open_by(load, context, path, options, NULL, out);
+}
+
+pare_status pare__model_open_edited(pare_context *context, const char *path, const pare_model_options *options,
+                                    const pare__edits *edits, pare_model **out) {
+  return open_by(load, context, path, options, edits, out);
+}
+
+pare_status pare__model_open_bare(pare_context *context, const char *path, pare_model **out) {
+  return open_by(load_bare, context, path, NULL, NULL, out);
 }
 
 void pare_model_close(pare_model *model) {

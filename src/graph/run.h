@@ -37,6 +37,7 @@ struct pare__run_state {
   pare_model *model;
   pare__slot *slot; /* one a value */
   bool planning;
+  bool shapes_only;   /* planning, for the shapes alone: large constants stay where they are */
   bool values_needed; /* planning failed only because an operator must see values */
   unsigned depth;     /* of subgraphs */
   size_t nkept, kept_capacity;
@@ -62,6 +63,9 @@ pare_status pare__run_output(pare__run_state *state, int32_t id, pare_tensor *co
  * fails. */
 pare_status pare__model_observe(const char *function, pare_model *model, pare_tensor *const *inputs,
                                 pare__observe observe, void *user, pare_tensor **outputs);
+
+/* A model as its file has it, without folding, passes and packed weights: for the shapes of its values. */
+pare_status pare__model_open_bare(pare_context *context, const char *path, pare_model **out);
 
 /* ---- at load ---- */
 
