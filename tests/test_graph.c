@@ -457,6 +457,72 @@ START_TEST(a_product_with_bias_and_written_out_gelu_is_one_node) {
 }
 END_TEST
 
+/* a = x w, b = sin(a), c = cos(b), d = c + c, e = d w, y = e a: b, c and d are one piece of memory. */
+START_TEST(elementwise_results_lie_where_their_inputs_die) {
+  enum { ROWS = 256, COLUMNS = 128 };
+  pare__onnx_model *onnx = model_new(17);
+  model_input(onnx, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){-1, COLUMNS});
+  float *weights = random_floats(COLUMNS * COLUMNS, 5);
+  model_constant(onnx, "w", PARE__ONNX_FLOAT, 2, (const int64_t[]){COLUMNS, COLUMNS}, weights);
+  model_node(onnx, "MatMul", "x w", "a");
+  model_node(onnx, "Sin", "a", "b");
+  model_node(onnx, "Cos", "b", "c");
+  model_node(onnx, "Add", "c c", "d");
+  model_node(onnx, "MatMul", "d w", "e");
+  model_node(onnx, "Mul", "e a", "y"); /* a lives on: b does not lie there */
+  model_output(onnx, "y");
+  pare_model *model = opened(onnx, NULL);
+  float *data = random_floats(ROWS * COLUMNS, 3);
+  pare_tensor *x = tensor_of(PARE_F32, 2, (const int64_t[]){ROWS, COLUMNS}, data), *out[2];
+  const pare_model_options once = {.no_plan = true};
+  pare_model_memory plan;
+  OK(pare_model_plan(model, &x, &plan));
+  ck_assert_uint_le(plan.activation_bytes, 3 * ROWS * COLUMNS * sizeof(float)); /* a, b to d, e */
+  OK(pare_model_run(model, &x, NULL, &out[0]));
+  pare_model_close(model);
+  OK(pare_model_open(context, path_of("model.onnx"), &once, &model));
+  OK(pare_model_run(model, &x, NULL, &out[1]));
+  float *planned = floats_of(out[0]), *at_once = floats_of(out[1]);
+  ck_assert_mem_eq(planned, at_once, ROWS * COLUMNS * sizeof(float));
+  free(planned);
+  free(at_once);
+  free(weights);
+  free(data);
+  for (int i = 0; i < 2; i++) pare_tensor_close(out[i]);
+  pare_tensor_close(x);
+  pare_model_close(model);
+}
+END_TEST
+
+START_TEST(a_gemm_with_its_activation_is_one_product) {
+  pare__onnx_model *onnx = model_new(13);
+  model_input(onnx, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){-1, WIDTH});
+  float *weights = random_floats(WIDTH * WIDTH, 5);
+  model_constant(onnx, "w", PARE__ONNX_FLOAT, 2, (const int64_t[]){WIDTH, WIDTH}, weights);
+  model_constant(onnx, "b", PARE__ONNX_FLOAT, 1, (const int64_t[]){WIDTH}, weights);
+  node_int(onnx, model_node(onnx, "Gemm", "x w b", "h"), "transB", 1);
+  model_node(onnx, "Relu", "h", "y");
+  model_output(onnx, "y");
+  pare_model *model = opened(onnx, NULL), *plain;
+  ck_assert_uint_eq(model->network->graph.nnodes, 1);
+  const pare_model_options without = {.without = "all"};
+  OK(pare_model_open(context, path_of("model.onnx"), &without, &plain));
+  pare_tensor *x = tensor_of(PARE_F32, 2, (const int64_t[]){4, WIDTH}, weights), *out, *expected;
+  OK(pare_model_run(model, &x, NULL, &out));
+  OK(pare_model_run(plain, &x, NULL, &expected));
+  float *a = floats_of(out), *r = floats_of(expected);
+  for (int i = 0; i < 4 * WIDTH; i++) ck_assert_float_eq_tol(a[i], r[i], 1e-5);
+  free(a);
+  free(r);
+  free(weights);
+  pare_tensor_close(out);
+  pare_tensor_close(expected);
+  pare_tensor_close(x);
+  pare_model_close(plain);
+  pare_model_close(model);
+}
+END_TEST
+
 START_TEST(what_a_plan_foretells_is_what_is_taken) {
   pare__onnx_model *onnx = model_new(17);
   enum { ROWS = 512, COLUMNS = 256 };
@@ -548,6 +614,8 @@ int main(void) {
   tcase_add_loop_test(tests, plans_and_passes_keep_the_results_of_random_graphs, 0, 20);
   tcase_add_test(tests, threads_share_a_model_with_batches_of_any_size);
   tcase_add_test(tests, a_product_with_bias_and_written_out_gelu_is_one_node);
+  tcase_add_test(tests, elementwise_results_lie_where_their_inputs_die);
+  tcase_add_test(tests, a_gemm_with_its_activation_is_one_product);
   tcase_add_test(tests, what_a_plan_foretells_is_what_is_taken);
   tcase_add_test(tests, an_edited_model_gives_inner_values_and_takes_other_constants);
   return remove_folder(folder, run_tests("graph", tests));

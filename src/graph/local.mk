@@ -28,6 +28,7 @@ libpare_internal_la_SOURCES += src/graph/model.c
 libpare_internal_la_SOURCES += src/graph/network.c
 libpare_internal_la_SOURCES += src/graph/operators.c
 libpare_internal_la_SOURCES += src/graph/plan.c
+libpare_internal_la_SOURCES += src/graph/reuse.c
 libpare_internal_la_SOURCES += src/graph/run.c
 libpare_internal_la_SOURCES += src/graph/scope.c
 libpare_internal_la_SOURCES += src/graph/slot.c

@@ -81,10 +81,17 @@ pare_status pare__memory_plan(pare__life *life, size_t count, size_t largest, si
   pare_status status = PARE_OK;
   if (!work.order || !work.meets) status = pare__fail_memory("a memory plan", count * sizeof *work.meets);
   if (status == PARE_OK) {
-    for (size_t i = 0; i < count; i++) work.order[i] = &life[i];
-    qsort(work.order, count, sizeof *work.order, by_size);
+    size_t owners = 0;
+    for (size_t i = 0; i < count; i++)
+      if (life[i].lies_on == 0) work.order[owners++] = &life[i];
+    qsort(work.order, owners, sizeof *work.order, by_size);
+    for (size_t i = 0; i < owners && status == PARE_OK; i++) status = place(&work, i);
   }
-  for (size_t i = 0; i < count && status == PARE_OK; i++) status = place(&work, i);
+  for (size_t i = 0; i < count && status == PARE_OK; i++) {
+    if (life[i].lies_on == 0) continue;
+    life[i].arena = life[life[i].lies_on - 1].arena;
+    life[i].offset = life[life[i].lies_on - 1].offset;
+  }
   free(work.order);
   free(work.meets);
   if (status != PARE_OK) {

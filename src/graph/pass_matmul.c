@@ -26,6 +26,14 @@ static bool is_blocks(const pare__node *node) { return strcmp(node->op_type, "Ma
 static bool is_quantised(const pare__node *node) { return strcmp(node->op_type, "QuantisedMatMul") == 0; }
 static unsigned bias_input(const pare__node *node) { return is_blocks(node) ? 5 : 2; }
 static bool has_bias(const pare__node *node) { return pare__node_has(node, bias_input(node)); }
+
+/* The Gemm that makes `value` for one reader alone and is a product with a bias: with its epilogue, a FusedMatMul. */
+static const pare__node *gemm_of(const pare__rewrite *rewrite, int32_t value) {
+  const pare__node *node = pare__rewrite_only(rewrite, value, "Gemm");
+  const bool is_plain = node && (node->ninputs < 3 || node->input[2] < 0 || pare__node_float(node, "beta", 1) == 1);
+  return is_plain ? node : NULL;
+}
+
 static bool has_activation(const pare__node *node) { return pare__node_int(node, "activation", 0) != 0; }
 
 /* Node i becomes the product `from`, with room for a bias, that makes node i's output. */
@@ -127,6 +135,7 @@ static pare_status take_activation(pare__rewrite *rewrite, size_t i, bool *done)
   const pare__node *node = &rewrite->graph->node[i];
   const pare_activation activation = activation_of(node);
   const pare__node *product = activation ? product_of(rewrite, node->input[0]) : NULL;
+  if (activation && !product) product = gemm_of(rewrite, node->input[0]);
   const bool of_floats = activation != PARE_ACTIVATION_RELU; /* the others have no integers */
   if (!product || has_activation(product) || !(of_floats || is_float(rewrite, product, PARE__NO_VALUE))) return PARE_OK;
   pare__node fused;

@@ -122,6 +122,7 @@ static pare_status find_lives(pare__plan *plan) {
     }
   }
   free(uses);
+  if (status == PARE_OK) pare__memory_share(plan->recording, plan->storage, plan->life, plan->nstorages);
   return status;
 }
 

@@ -90,9 +90,13 @@ void pare__plans_close(pare_model *model);
 typedef struct pare__life {
   size_t nbytes;
   size_t first, last; /* tasks, both included */
+  size_t lies_on;     /* 1 + the life whose memory it shares, an earlier value that it is computed from; 0: none */
   /* found: */
   size_t arena, offset;
 } pare__life;
+/* Lets results of tasks that may work in place lie where an input of theirs dies: lives of storages in the order of
+ * their addresses, whose `lies_on` is set; the life that is shared lasts as long as both. */
+void pare__memory_share(const pare__recording *recording, pare__storage *const *storage, pare__life *life, size_t count);
 /* Places every life so that no two that overlap in time overlap in memory; no arena is larger than `largest`. nbytes of
  * arena i: (*sizes)[i]; free it. PARE_ERR_LIMIT if one life alone is larger. Greedy by size (Pisarchyk & Lee 2020). */
 pare_status pare__memory_plan(pare__life *life, size_t count, size_t largest, size_t **sizes, size_t *narenas);

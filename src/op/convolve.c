@@ -166,6 +166,7 @@ static pare_status submit(const pare__convolution *c) {
       .params_bytes = sizeof params,
       .n = batch ? dim[CONV_N] : pare__div_up(channels, params.o_per_step),
       .naccesses = NACCESSES,
+      .in_place = 1U << ACCESS_RESIDUAL,
       .access = {[ACCESS_X] = {c->x, PARE__READ, x_axis, x_per_step},
                  [ACCESS_W] = {c->weights->packed, PARE__READ,
                                batch     ? PARE__WHOLE

@@ -110,6 +110,7 @@ pare_status pare__winograd_submit(const pare__convolution *c) {
                            .params_bytes = sizeof whole,
                            .n = dim[WINOGRAD_N],
                            .naccesses = WINOGRAD_NBUFFERS,
+                           .in_place = 1U << WINOGRAD_BUFFER_RESIDUAL,
                            .access = {[WINOGRAD_BUFFER_X] = {c->x, PARE__READ, 0, 1},
                                       [WINOGRAD_BUFFER_U] = {c->weights->packed, PARE__READ, PARE__WHOLE, 1},
                                       [WINOGRAD_BUFFER_BIAS] = {c->bias, PARE__READ, PARE__WHOLE, 1},

@@ -60,6 +60,7 @@ static pare_status submit(int mode, const double *p, pare_tensor *const *inputs,
   pare__task task = {.codelet = &codelet, .context = out->context, .params = &whole, .params_bytes = sizeof whole};
   task.n = pare__shape_elements(&out->shape) == 0 ? 0 : out->shape.rank > 0 ? out->shape.dim[axis] : 1;
   task.naccesses = PARE__ELEMENTWISE_OUT + 1;
+  task.in_place = (1U << operation->arity) - 1;
   for (int t = 0; t < operation->arity; t++) {
     const pare__shape *shape = &inputs[t]->shape;
     int own = axis - (out->shape.rank - shape->rank);

@@ -54,6 +54,7 @@ typedef struct pare__task {
   int64_t n;     /* length of the split axis; 1 = cannot be split; 0 = nothing to do */
   int64_t grain; /* pieces begin at multiples of it (0 means 1), e.g. rows of a tile */
   unsigned naccesses;
+  unsigned in_place; /* bit i: access i may be the memory of the tensor written, if it has its shape and strides */
   pare__access access[PARE__MAX_ACCESSES];
 } pare__task;
 
