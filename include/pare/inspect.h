@@ -60,6 +60,7 @@ typedef struct pare_node_info {
   const char *const *input, *const *output; /* "": left out */
   const char *attributes;                   /* "axis=1 perm=[0, 2, 1]" */
   bool supported;                           /* pare has the operator, or the file brings it as a function */
+  const char *placement;                    /* "device", "host", "view", "control"; "": pare has no such operator */
 } pare_node_info;
 PARE_API pare_status pare_inspect_node(const pare_inspection *inspection, size_t index, pare_node_info *out);
 

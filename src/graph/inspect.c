@@ -138,8 +138,9 @@ static pare_status walk_nodes(const walk *at, const pare__onnx_nodes *nodes) {
                              .depth = at->depth,
                              .ninputs = node->input.count,
                              .noutputs = node->output.count};
-    info->supported =
-        has_function(all->onnx, domain, info->op_type) || pare__operator_find(domain, info->op_type, info->opset);
+    const pare__operator *row = pare__operator_find(domain, info->op_type, info->opset);
+    info->supported = has_function(all->onnx, domain, info->op_type) || row;
+    info->placement = row ? pare__placement_name(row->placement) : "";
     if (!info->supported) all->info.nunsupported++;
     PARE__TRY(copy_names(all, &node->input, &info->input));
     PARE__TRY(copy_names(all, &node->output, &info->output));

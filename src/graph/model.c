@@ -277,11 +277,6 @@ typedef struct profile {
   pare_model_step *step;
 } profile;
 
-static const char *placement_name(pare__placement placement) {
-  static const char *const name[] = {"device", "host", "view", "control"};
-  return name[placement];
-}
-
 static pare_status observe_step(void *user, pare__run_state *state, const pare__node *node, unsigned depth,
                                 double begun) {
   (void)depth;
@@ -292,7 +287,7 @@ static pare_status observe_step(void *user, pare__run_state *state, const pare__
   *step = (pare_model_step){.node = node->name,
                             .op_type = node->op_type,
                             .domain = node->domain,
-                            .placement = placement_name(node->op->placement),
+                            .placement = pare__placement_name(node->op->placement),
                             .seconds = pare__seconds() - begun};
   if (pare__run_on_host(state, node)) step->placement = "host";
   for (unsigned i = 0; i < node->noutputs; i++) {

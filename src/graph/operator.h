@@ -35,6 +35,8 @@ typedef enum pare__placement {
   PARE__IS_CONTROL /* runs subgraphs */
 } pare__placement;
 
+const char *pare__placement_name(pare__placement placement); /* "device", "host", "view", "control" */
+
 struct pare__operator {
   const char *domain, *name; /* "" is ai.onnx; "pare" what passes make */
   int since, until;          /* opsets that it is right for, both included; until 0: all later ones */

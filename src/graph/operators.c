@@ -38,8 +38,12 @@ static size_t sorted_rows(const pare__operator **rows) {
   return count;
 }
 
+const char *pare__placement_name(pare__placement placement) {
+  static const char *const name[] = {"device", "host", "view", "control"};
+  return name[placement];
+}
+
 bool pare_operator_get(size_t index, pare_operator_info *out) {
-  static const char *const placement[] = {"device", "host", "view", "control"};
   const pare__operator *rows[MOST_ROWS] = {0};
   const size_t count = sorted_rows(rows);
   if (!out || index >= count) return false;
@@ -48,7 +52,7 @@ bool pare_operator_get(size_t index, pare_operator_info *out) {
                               .name = row->name,
                               .since = row->since,
                               .until = row->until,
-                              .placement = placement[row->placement],
+                              .placement = pare__placement_name(row->placement),
                               .types = row->types ? row->types : ""};
   return true;
 }
