@@ -354,6 +354,54 @@ START_TEST(quantised_sums_and_stacks_are_those_of_the_values) {
 }
 END_TEST
 
+/* Two windows of 2 x 2, two rows' softmax, and what a condition chooses: the values' own, within half a step. */
+START_TEST(quantised_pools_softmax_and_choices_are_those_of_the_values) {
+  static const struct {
+    const char *op, *inputs;
+  } ops[] = {{"QLinearAveragePool", "x xs xz ys yz"},
+             {"QLinearSoftmax", "x xs xz ys yz"},
+             {"QLinearWhere", "c x xs xz w ws wz ys yz"}};
+  const int64_t dim[4] = {1, 1, 2, 4}, kernel[2] = {2, 2};
+  const uint8_t x[8] = {0, 50, 100, 150, 200, 255, 3, 77}, w = 200, zero[3] = {128, 7, 100};
+  const bool choice[4] = {true, false, false, true};
+  const float scale[3] = {0.02f, 0.01f, _i == 1 ? 1.0f / 256 : 0.02f};
+  pare__onnx_model *onnx = model_new(17);
+  model_input(onnx, "x", PARE__ONNX_UINT8, 4, dim);
+  static const char *const scales[3] = {"xs", "ws", "ys"}, *const zeros[3] = {"xz", "wz", "yz"};
+  for (int i = 0; i < 3; i++) {
+    model_constant(onnx, scales[i], PARE__ONNX_FLOAT, 0, NULL, &scale[i]);
+    model_constant(onnx, zeros[i], PARE__ONNX_UINT8, 0, NULL, &zero[i]);
+  }
+  model_constant(onnx, "c", PARE__ONNX_BOOL, 1, &dim[3], choice);
+  model_constant(onnx, "w", PARE__ONNX_UINT8, 0, NULL, &w);
+  pare__onnx_node *node = contributed(onnx, ops[_i].op, ops[_i].inputs);
+  if (_i == 0) {
+    node_ints(onnx, node, "kernel_shape", 2, kernel);
+    node_ints(onnx, node, "strides", 2, kernel);
+  }
+  double value[8], want[8], sum[2] = {0};
+  for (int e = 0; e < 8; e++) value[e] = (x[e] - 128) * (double)scale[0];
+  for (int e = 0; e < 8; e++) sum[e / 4] += exp(value[e]);
+  for (int e = 0; e < 8; e++) {
+    const int at = e % 2 * 2;
+    const double mean = (value[at] + value[at + 1] + value[at + 4] + value[at + 5]) / 4;
+    const double chosen = choice[e % 4] ? value[e] : (w - 7) * (double)scale[1];
+    want[e] = _i == 0 ? mean : _i == 1 ? exp(value[e]) / sum[e / 4] : chosen;
+  }
+  const int count = _i == 0 ? 2 : 8;
+  pare_tensor *in = tensor_of(PARE_U8, 4, dim, x), *out = run(onnx, &in);
+  uint8_t found[8];
+  ck_assert_int_eq(pare_tensor_elements(out), count);
+  OK(pare_tensor_read(out, found, (size_t)count));
+  for (int e = 0; e < count; e++) {
+    const double exact = fmin(fmax(want[e] / (double)scale[2] + 100, 0), 255);
+    ck_assert_msg(fabs(found[e] - exact) <= 0.501, "%s, element %d: %d, expected %g", ops[_i].op, e, found[e], exact);
+  }
+  pare_tensor_close(in);
+  pare_tensor_close(out);
+}
+END_TEST
+
 START_TEST(gathered_rows_of_blocks_are_those_of_the_weights) {
   enum { ROWS = 4, BYTES = 16, BLOCKS = 2, PICKED = 3 };
   const int64_t dim[2] = {ROWS, BYTES}, scales[2] = {ROWS, BLOCKS}, picked = PICKED;
@@ -505,6 +553,7 @@ int main(void) {
   tcase_add_loop_test(tests, a_dynamically_quantised_product_is_near_the_product, 0, 4);
   tcase_add_test(tests, a_quantised_gemm_is_exact_before_it_is_scaled);
   tcase_add_test(tests, quantised_sums_and_stacks_are_those_of_the_values);
+  tcase_add_loop_test(tests, quantised_pools_softmax_and_choices_are_those_of_the_values, 0, 3);
   tcase_add_test(tests, gathered_rows_of_blocks_are_those_of_the_weights);
   tcase_add_loop_test(tests, a_dynamically_quantised_lstm_is_near_the_lstm, 0, COUNT(cells));
   tcase_add_test(tests, scales_and_products_that_do_not_fit_are_refused);

@@ -56,6 +56,7 @@ libpare_internal_la_SOURCES += src/graph/pass_weights.c
 libpare_internal_la_SOURCES += src/graph/pass_integer.c
 libpare_internal_la_SOURCES += src/graph/operators_compressed.c
 libpare_internal_la_SOURCES += src/graph/operators_quantise.c
+libpare_internal_la_SOURCES += src/graph/operators_quantised_linear.c
 libpare_internal_la_SOURCES += src/graph/operators_quantised_matrix.c
 libpare_internal_la_SOURCES += src/graph/quantised.h
 libpare_internal_la_SOURCES += src/graph/operators_identity.c

@@ -10,6 +10,7 @@
   X(identity) \
   X(elementwise) \
   X(quantise) \
+  X(quantised_linear) \
   X(quantised_matrix) \
   X(view) \
   X(shape) \

@@ -20,27 +20,32 @@ static void set_options(const pare__window_plan *plan, pare_pool_options *option
 
 /* ---- MaxPool, AveragePool, LpPool; detail: a pare_pooling ---- */
 
-static pare_status pool(pare__call *call) {
-  const pare_pooling pooling = (pare_pooling)call->node->op->detail;
-  pare_tensor *x, *y, *indices = NULL;
+pare_status pare__call_pool_options(pare__call *call, const pare_tensor *x, pare_pool_options *options, int64_t *dim) {
   pare__window_plan plan;
-  pare_pool_options options;
-  int64_t dim[PARE_MAX_RANK];
-  PARE__TRY(pare__call_check(call, 1, 1));
-  PARE__TRY(pare__call_tensor(call, 0, &x));
   const bool blocked = pare__call_get_int(call, "blocked", 0) != 0;
   PARE__TRY(pare__call_window(call, x->shape.rank - blocked, NULL, &plan));
   PARE__TRY(
       pare__call_window_sizes(call, &plan, x->shape.dim + 2, pare__call_get_int(call, "ceil_mode", 0) != 0, dim + 2));
-  set_options(&plan, &options);
-  options.blocked = blocked;
+  set_options(&plan, options);
+  options->blocked = blocked;
   if (blocked) dim[x->shape.rank - 1] = x->shape.dim[x->shape.rank - 1];
-  options.p = (double)pare__call_get_int(call, "p", 2);
-  options.count_padding = pare__call_get_int(call, "count_include_pad", 0) != 0;
-  options.column_major = pare__call_get_int(call, "storage_order", 0) != 0;
-  if (options.p < 1) return pare__call_fail(call, PARE_ERR_ARGUMENT, "p is %g; it must be 1 or more", options.p);
+  options->p = (double)pare__call_get_int(call, "p", 2);
+  options->count_padding = pare__call_get_int(call, "count_include_pad", 0) != 0;
+  options->column_major = pare__call_get_int(call, "storage_order", 0) != 0;
+  if (options->p < 1) return pare__call_fail(call, PARE_ERR_ARGUMENT, "p is %g; it must be 1 or more", options->p);
   dim[0] = x->shape.dim[0];
   dim[1] = x->shape.dim[1];
+  return PARE_OK;
+}
+
+static pare_status pool(pare__call *call) {
+  const pare_pooling pooling = (pare_pooling)call->node->op->detail;
+  pare_tensor *x, *y, *indices = NULL;
+  pare_pool_options options;
+  int64_t dim[PARE_MAX_RANK];
+  PARE__TRY(pare__call_check(call, 1, 1));
+  PARE__TRY(pare__call_tensor(call, 0, &x));
+  PARE__TRY(pare__call_pool_options(call, x, &options, dim));
   PARE__TRY(pare__call_output(call, 0, x->dtype, x->shape.rank, dim, &y));
   if (pare__call_wants(call, 1)) PARE__TRY(pare__call_output(call, 1, PARE_I64, x->shape.rank, dim, &indices));
   return pare_pool(x, pooling, &options, y, indices);

@@ -4,6 +4,7 @@
 #define PARE_GRAPH_OPERATORS_WINDOW_H
 
 #include <pare/convolve.h>
+#include <pare/pool.h>
 
 #include "graph/operator.h"
 
@@ -21,6 +22,8 @@ pare_status pare__call_window(const pare__call *call, int rank, const int64_t *k
  * may begin inside and end outside. PARE_ERR_SHAPE if there is none. */
 pare_status pare__call_window_sizes(const pare__call *call, pare__window_plan *plan, const int64_t *x, bool ceil,
                                     int64_t *y);
+/* How pooling x goes by the attributes; dim: the shape of the result, of x's rank. */
+pare_status pare__call_pool_options(pare__call *call, const pare_tensor *x, pare_pool_options *options, int64_t *dim);
 /* A list attribute with one entry a dimension; `otherwise` if it is not given. */
 pare_status pare__call_per_dimension(const pare__call *call, const char *name, int count, int64_t otherwise,
                                      int64_t *out);
