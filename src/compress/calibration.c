@@ -22,7 +22,7 @@ struct tap {
   pare__needs needs;
   bool collecting, collected;
   pare__statistics statistics;
-  pare_tensor *least, *most; /* f32 [1, inputs] */
+  pare_tensor *least, *most, *squares; /* f32 [1, inputs] */
 };
 
 struct pare__calibration {
@@ -39,10 +39,12 @@ static void drop(struct tap *tap) {
   pare_tensor_close(tap->statistics.hessian);
   pare_tensor_close(tap->least);
   pare_tensor_close(tap->most);
+  pare_tensor_close(tap->squares);
   free(tap->statistics.least);
   free(tap->statistics.most);
+  free(tap->statistics.squares);
   tap->statistics = (pare__statistics){.inputs = tap->statistics.inputs};
-  tap->least = tap->most = NULL;
+  tap->least = tap->most = tap->squares = NULL;
 }
 
 pare_status pare__calibration_open(pare__compression *compression, const char *path, pare__calibration **out) {
@@ -117,8 +119,8 @@ static pare_status zeros(pare_context *context, int64_t rows, int64_t columns, p
   return status;
 }
 
-static pare_status join_range(pare_tensor *vectors, pare_reduction reduction, pare_binary_operation operation,
-                              pare_tensor *range) {
+static pare_status join(pare_tensor *vectors, pare_reduction reduction, pare_binary_operation operation,
+                        pare_tensor *range) {
   static const int rows = 0;
   pare_tensor *found;
   PARE__TRY(pare_tensor_create(pare_tensor_context(vectors), PARE_F32, 2, pare_tensor_shape(range), &found));
@@ -128,14 +130,16 @@ static pare_status join_range(pare_tensor *vectors, pare_reduction reduction, pa
   return status;
 }
 
-/* Sums run over a batch in f32, and over batches in f32: a relative error of 1e-6 or so, and damping adds a hundredth.
+/* Ranges are of all vectors: what is padded is quantised with the rest. Sums run over a batch in f32, and over batches
+ * in f32: a relative error of 1e-6 or so, and damping adds a hundredth.
  */
-static pare_status reduce(struct tap *tap, pare_tensor *vectors) {
+static pare_status reduce(struct tap *tap, pare_tensor *all, pare_tensor *counted) {
   const pare_gemm_options options = {.alpha = 1, .beta = 1, .transpose_a = true};
-  if (tap->needs & PARE__NEEDS_HESSIAN) PARE__TRY(pare_gemm(vectors, vectors, NULL, &options, tap->statistics.hessian));
+  if (tap->needs & PARE__NEEDS_HESSIAN) PARE__TRY(pare_gemm(counted, counted, NULL, &options, tap->statistics.hessian));
   if (!(tap->needs & PARE__NEEDS_RANGES)) return PARE_OK;
-  PARE__TRY(join_range(vectors, PARE_REDUCTION_MIN, PARE_BINARY_min, tap->least));
-  return join_range(vectors, PARE_REDUCTION_MAX, PARE_BINARY_max, tap->most);
+  PARE__TRY(join(all, PARE_REDUCTION_MIN, PARE_BINARY_min, tap->least));
+  PARE__TRY(join(all, PARE_REDUCTION_MAX, PARE_BINARY_max, tap->most));
+  return join(counted, PARE_REDUCTION_SUM_SQUARE, PARE_BINARY_add, tap->squares);
 }
 
 struct batch {
@@ -161,7 +165,7 @@ static pare_status take(const struct batch *batch, struct tap *tap, pare_tensor 
       status == PARE_OK && batch->mask && !tap->input.convolution && dim[0] == pare_tensor_shape(batch->mask)[0];
   if (masks) status = pare_tensor_create(context, PARE_F32, 2, dim, &masked);
   if (status == PARE_OK && masks) status = pare_binary(PARE_BINARY_mul, vectors, batch->mask, masked);
-  if (status == PARE_OK) status = reduce(tap, masks ? masked : vectors);
+  if (status == PARE_OK) status = reduce(tap, vectors, masks ? masked : vectors);
   if (status == PARE_OK) tap->statistics.nrows += masks ? batch->counted : (uint64_t)dim[0];
   pare_tensor_close(masked);
   pare_tensor_close(vectors);
@@ -201,10 +205,11 @@ static pare_status begin_tap(pare_context *context, struct tap *tap) {
   if (tap->needs & PARE__NEEDS_HESSIAN) PARE__TRY(zeros(context, inputs, inputs, &tap->statistics.hessian));
   if (!(tap->needs & PARE__NEEDS_RANGES)) return PARE_OK;
   PARE__TRY(zeros(context, 1, inputs, &tap->least));
-  return zeros(context, 1, inputs, &tap->most);
+  PARE__TRY(zeros(context, 1, inputs, &tap->most));
+  return zeros(context, 1, inputs, &tap->squares);
 }
 
-static pare_status read_range(pare_tensor *range, float **out) {
+static pare_status read_floats(pare_tensor *range, float **out) {
   const size_t nbytes = (size_t)pare_tensor_elements(range) * sizeof(float);
   *out = malloc(nbytes + 1);
   if (!*out) return pare__fail_memory("statistics", nbytes);
@@ -213,8 +218,9 @@ static pare_status read_range(pare_tensor *range, float **out) {
 
 static pare_status end_tap(const pare__calibration *calibration, struct tap *tap) {
   if (tap->needs & PARE__NEEDS_RANGES) {
-    PARE__TRY(read_range(tap->least, &tap->statistics.least));
-    PARE__TRY(read_range(tap->most, &tap->statistics.most));
+    PARE__TRY(read_floats(tap->least, &tap->statistics.least));
+    PARE__TRY(read_floats(tap->most, &tap->statistics.most));
+    PARE__TRY(read_floats(tap->squares, &tap->statistics.squares));
     for (int64_t i = 0; i < tap->statistics.inputs; i++)
       if (!(tap->statistics.least[i] >= -3.4e38F && tap->statistics.most[i] <= 3.4e38F))
         return pare__fail(PARE_ERR_FORMAT, "calibration data %s makes value '%s' of the model NaN or infinite",

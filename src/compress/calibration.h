@@ -14,12 +14,13 @@ typedef struct pare__statistics {
   int64_t inputs;       /* columns of the canonical weight */
   uint64_t nrows;       /* vectors seen */
   float *least, *most;  /* [inputs] of each input; 0 lies between */
+  float *squares;       /* [inputs]: sum of x^2 */
   pare_tensor *hessian; /* f32 [inputs, inputs]: sum of x x^T; NULL unless asked for */
 } pare__statistics;
 
 /* Reads the archive and holds it against the model's inputs. An integer input "attention_mask" [samples, positions]
- * also says which positions count: vectors of others are left out. PARE_ERR_ARGUMENT, PARE_ERR_SHAPE, PARE_ERR_TYPE,
- * PARE_ERR_FORMAT name the input that is missing, empty, of a wrong shape or type, or holds NaN. */
+ * also says which positions count: sums leave out the vectors of others. PARE_ERR_ARGUMENT, PARE_ERR_SHAPE,
+ * PARE_ERR_TYPE, PARE_ERR_FORMAT name the input that is missing, empty, of a wrong shape or type, or holds NaN. */
 pare_status pare__calibration_open(pare__compression *compression, const char *path, pare__calibration **out);
 void pare__calibration_close(pare__calibration *calibration); /* NULL is allowed */
 /* Says beforehand what statistics() will be asked, before the file is rewritten. *reason: why that cannot be; else

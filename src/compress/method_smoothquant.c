@@ -5,18 +5,22 @@
  * share their factors. Only layers whose activations are quantised afterwards are smoothed. */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "compress/calibration.h"
 
 typedef struct smoothquant_options {
-  double smoothing_strength; /* a */
+  double smoothing_strength; /* a; SEARCHED: the best for each value that layers read */
 } smoothquant_options;
+
+#define SEARCHED (-1)
 
 static const char *const targets[] = {"Linear", NULL};
 
 static const pare__field fields[] = {
     {"smoothing_strength", PARE__FIELD_NUMBER, offsetof(smoothquant_options, smoothing_strength), 0, 1, NULL}};
+
+/* Strengths 0, 1 / (STRENGTHS - 1), … 1 are tried, and no smoothing. */
+#define STRENGTHS 21
 
 /* Factors beyond would leave weights or activations without digits. */
 #define LEAST_FACTOR 1e-4F
@@ -24,7 +28,7 @@ static const pare__field fields[] = {
 
 static pare_status check(pare_recipe *recipe, pare__modifier *modifier) {
   (void)recipe;
-  pare__recipe_show(modifier, NULL);
+  (void)modifier;
   return PARE_OK;
 }
 
@@ -41,81 +45,164 @@ static bool is_smoothed(const pare__compression *compression, size_t step, size_
          treatment->grid.activations != PARE__ACTIVATIONS_FLOAT;
 }
 
-/* most[j] = max(most[j], |w| of column j). */
-static pare_status join_columns(pare__compression *compression, size_t step, size_t index, float *most) {
-  const pare__weight *weight = &compression->checkpoint->weights[index];
-  const int64_t rows = pare__weight_rows(weight), columns = pare__weight_inputs(weight);
-  const int64_t piece = pare__most_rows(compression, index);
-  float *values = malloc((size_t)(PARE__MIN(piece, rows) * columns) * sizeof *values + 1);
-  pare_status status = values ? PARE_OK : pare__fail_memory("a weight", (size_t)(piece * columns) * sizeof *values);
-  for (int64_t first = 0; first < rows && status == PARE_OK; first += piece) {
-    const int64_t count = PARE__MIN(piece, rows - first);
-    pare_tensor *w;
-    status = pare__load_before(compression, index, step, first, count, &w);
-    if (status != PARE_OK) break;
-    status = pare_tensor_read(w, values, (size_t)(count * columns) * sizeof *values);
-    for (int64_t i = 0; i < count * columns && status == PARE_OK; i++)
-      most[i % columns] = fmaxf(most[i % columns], fabsf(values[i]));
-    pare_tensor_close(w);
-  }
-  free(values);
-  return status;
+/* ---- one value ---- */
+
+/* A value that layers read, while its factors are looked for. */
+struct search {
+  pare__compression *compression;
+  size_t step, first; /* the first of the layers */
+  const pare__statistics *statistics;
+  float *weights;                                     /* [inputs]: max |W_j| */
+  float *factor;                                      /* [STRENGTHS + 1][inputs] */
+  double square[STRENGTHS + 1], steps[STRENGTHS + 1]; /* of the weights: sum of w'^2, sum of squared steps of rows */
+};
+
+static bool reads_it(const struct search *search, size_t weight) {
+  return is_smoothed(search->compression, search->step, weight) &&
+         pare__calibration_shared(search->compression->calibration, search->first, weight);
 }
 
-static void find_factors(const pare__statistics *statistics, double strength, const float *weights, float *factor,
-                         float *inverse) {
+/* Calls `visit` with rows of every layer. */
+static pare_status visit_rows(struct search *search,
+                              void (*visit)(struct search *search, const float *w, int64_t rows)) {
+  pare__compression *compression = search->compression;
+  for (size_t i = search->first; i < compression->checkpoint->nweights; i++) {
+    if (!reads_it(search, i)) continue;
+    const int64_t rows = pare__weight_rows(&compression->checkpoint->weights[i]);
+    const int64_t most = PARE__MIN(pare__most_rows(compression, i), rows), columns = search->statistics->inputs;
+    float *values = malloc((size_t)(most * columns) * sizeof *values + 1);
+    pare_status status = values ? PARE_OK : pare__fail_memory("a weight", (size_t)(most * columns) * sizeof *values);
+    for (int64_t first = 0; first < rows && status == PARE_OK; first += most) {
+      const int64_t count = PARE__MIN(most, rows - first);
+      pare_tensor *w = NULL;
+      status = pare__load_before(compression, i, search->step, first, count, &w);
+      if (status == PARE_OK) status = pare_tensor_read(w, values, (size_t)(count * columns) * sizeof *values);
+      if (status == PARE_OK) visit(search, values, count);
+      pare_tensor_close(w);
+    }
+    free(values);
+    PARE__TRY(status);
+  }
+  return PARE_OK;
+}
+
+static void join_columns(struct search *search, const float *w, int64_t rows) {
+  const int64_t columns = search->statistics->inputs;
+  for (int64_t i = 0; i < rows * columns; i++)
+    search->weights[i % columns] = fmaxf(search->weights[i % columns], fabsf(w[i]));
+}
+
+static void add_errors(struct search *search, const float *w, int64_t rows) {
+  const int64_t columns = search->statistics->inputs;
+  for (int s = 0; s <= STRENGTHS; s++) {
+    const float *factor = search->factor + s * columns;
+    for (int64_t r = 0; r < rows; r++) {
+      float largest = 0;
+      for (int64_t j = 0; j < columns; j++) {
+        const float scaled = w[r * columns + j] * factor[j];
+        search->square[s] += scaled * scaled;
+        largest = fmaxf(largest, fabsf(scaled));
+      }
+      search->steps[s] += largest / 127.0 * (largest / 127.0);
+    }
+  }
+}
+
+static void find_factors(struct search *search, double strength, float *factor) {
+  const pare__statistics *statistics = search->statistics;
   for (int64_t j = 0; j < statistics->inputs; j++) {
-    const double input = fmax(statistics->most[j], -statistics->least[j]);
-    const double s = input > 0 && weights[j] > 0 ? pow(input, strength) / pow(weights[j], 1 - strength) : 1;
+    const double input = fmax(statistics->most[j], -statistics->least[j]), weight = search->weights[j];
+    const double s = input > 0 && weight > 0 ? pow(input, strength) / pow(weight, 1 - strength) : 1;
     factor[j] = (float)fmin(fmax(s, LEAST_FACTOR), MOST_FACTOR);
+  }
+}
+
+/* The mean squared error of the layers' outputs, up to a factor, if rounding errors of 8 bits are uniform and
+ * independent: (step of x)^2 sum w^2 + sum over rows (step of the row)^2 * sum over inputs mean x^2. */
+static double expected_error(const struct search *search, int strength) {
+  const pare__statistics *statistics = search->statistics;
+  const float *factor = search->factor + strength * statistics->inputs;
+  double least = 0, most = 0, power = 0;
+  for (int64_t j = 0; j < statistics->inputs; j++) {
+    least = fmin(least, statistics->least[j] / factor[j]);
+    most = fmax(most, statistics->most[j] / factor[j]);
+    power += statistics->squares[j] / ((double)factor[j] * factor[j]) / (double)PARE__MAX(statistics->nrows, 1U);
+  }
+  const double step = (most - least) / 255;
+  return step * step * search->square[strength] + search->steps[strength] * power;
+}
+
+/* Tries all strengths; STRENGTHS stands for no smoothing. */
+static pare_status choose(struct search *search, int *best) {
+  const int64_t columns = search->statistics->inputs;
+  for (int s = 0; s < STRENGTHS; s++) find_factors(search, (double)s / (STRENGTHS - 1), search->factor + s * columns);
+  for (int64_t j = 0; j < columns; j++) search->factor[STRENGTHS * columns + j] = 1;
+  PARE__TRY(visit_rows(search, add_errors));
+  *best = STRENGTHS;
+  for (int s = 0; s < STRENGTHS; s++)
+    if (expected_error(search, s) < expected_error(search, *best)) *best = s;
+  return PARE_OK;
+}
+
+static pare_status set_factors(struct search *search, const float *factor) {
+  pare__compression *compression = search->compression;
+  const int64_t columns = search->statistics->inputs;
+  void *memory;
+  PARE__TRY(pare__arena_allocate(&compression->arena, 2 * (size_t)columns * sizeof(float), &memory));
+  float *kept = memory, *inverse = kept + columns;
+  for (int64_t j = 0; j < columns; j++) {
+    kept[j] = factor[j];
     inverse[j] = 1 / factor[j];
   }
+  for (size_t i = search->first; i < compression->checkpoint->nweights; i++) {
+    if (!reads_it(search, i)) continue;
+    compression->treatments[i].factor = kept;
+    compression->treatments[i].smooth = inverse;
+  }
+  return PARE_OK;
 }
 
 /* All layers that read the same value as layer `first`. */
-static pare_status smooth_value(pare__compression *compression, size_t step, size_t first, bool *done) {
+static pare_status smooth_value(pare__compression *compression, size_t step, size_t first) {
   const smoothquant_options *options = compression->recipe->modifiers[step].options;
-  const pare__statistics *statistics;
-  void *factor, *inverse;
-  PARE__TRY(pare__calibration_statistics(compression->calibration, first, PARE__NEEDS_RANGES, &statistics));
-  const size_t nbytes = (size_t)statistics->inputs * sizeof(float);
-  PARE__TRY(pare__arena_allocate(&compression->arena, nbytes, &factor));
-  PARE__TRY(pare__arena_allocate(&compression->arena, nbytes, &inverse));
-  float *weights = calloc(nbytes + 1, 1);
-  pare_status status = weights ? PARE_OK : pare__fail_memory("factors", nbytes);
-  for (size_t i = first; i < compression->checkpoint->nweights && status == PARE_OK; i++) {
-    if (!is_smoothed(compression, step, i) || !pare__calibration_shared(compression->calibration, first, i)) continue;
-    status = join_columns(compression, step, i, weights);
-    done[i] = true;
-  }
-  if (status == PARE_OK) find_factors(statistics, options->smoothing_strength, weights, factor, inverse);
-  for (size_t i = first; i < compression->checkpoint->nweights && status == PARE_OK; i++) {
-    if (!is_smoothed(compression, step, i) || !pare__calibration_shared(compression->calibration, first, i)) continue;
-    compression->treatments[i].factor = factor;
-    compression->treatments[i].smooth = inverse;
-  }
-  free(weights);
+  struct search search = {.compression = compression, .step = step, .first = first};
+  PARE__TRY(pare__calibration_statistics(compression->calibration, first, PARE__NEEDS_RANGES, &search.statistics));
+  const size_t columns = (size_t)search.statistics->inputs;
+  search.weights = calloc((STRENGTHS + 2) * columns + 1, sizeof(float));
+  if (!search.weights) return pare__fail_memory("factors", (STRENGTHS + 2) * columns * sizeof(float));
+  search.factor = search.weights + columns;
+  int best = 0;
+  pare_status status = visit_rows(&search, join_columns);
+  if (status == PARE_OK && options->smoothing_strength == SEARCHED)
+    status = choose(&search, &best);
+  else
+    find_factors(&search, options->smoothing_strength, search.factor);
+  if (status == PARE_OK && best < STRENGTHS) status = set_factors(&search, search.factor + (size_t)best * columns);
+  free(search.weights);
   return status;
 }
+
+/* ---- all ---- */
 
 static pare_status prepare(pare__compression *compression, size_t step) {
   const size_t nweights = compression->checkpoint->nweights;
   if (!compression->calibration)
     return pare__fail(PARE_ERR_ARGUMENT,
                       "smoothquant needs calibration data: an .npz file in the names of the model's inputs");
-  bool *done = calloc(nweights + 1, sizeof *done);
-  pare_status status = done ? PARE_OK : pare__fail_memory("a list", nweights);
-  for (size_t i = 0; i < nweights && status == PARE_OK; i++) {
+  for (size_t i = 0; i < nweights; i++) {
     const char *reason = NULL;
-    done[i] = !is_smoothed(compression, step, i);
-    if (done[i]) continue;
-    status = pare__calibration_want(compression->calibration, i, PARE__NEEDS_RANGES, &reason);
-    if (reason) done[i] = true;
+    if (is_smoothed(compression, step, i))
+      PARE__TRY(pare__calibration_want(compression->calibration, i, PARE__NEEDS_RANGES, &reason));
   }
-  for (size_t i = 0; i < nweights && status == PARE_OK; i++)
-    if (!done[i]) status = smooth_value(compression, step, i, done);
-  free(done);
-  return status;
+  for (size_t i = 0; i < nweights; i++) {
+    size_t first = 0; /* of those that read the same value */
+    while (first < i &&
+           !(is_smoothed(compression, step, first) && pare__calibration_shared(compression->calibration, first, i)))
+      first++;
+    if (first == i && is_smoothed(compression, step, i) && pare__calibration_shared(compression->calibration, i, i))
+      PARE__TRY(smooth_value(compression, step, i));
+  }
+  return PARE_OK;
 }
 
 static pare_status apply(pare__compression *compression, size_t step, pare__work *work) {
@@ -125,7 +212,7 @@ static pare_status apply(pare__compression *compression, size_t step, pare__work
   return PARE_OK;
 }
 
-static const smoothquant_options defaults = {.smoothing_strength = 0.5};
+static const smoothquant_options defaults = {.smoothing_strength = SEARCHED};
 
 const pare__method pare__method_smoothquant = {
     .name = "smoothquant",
