@@ -57,3 +57,7 @@ dist_kernel_DATA += cl/n_of_m.cl
 dist_kernel_DATA += cl/mask.cl
 dist_kernel_DATA += cl/rank.cl
 dist_kernel_DATA += cl/row_select.cl
+dist_kernel_DATA += cl/grid.cl
+dist_kernel_DATA += cl/grid_scale.cl
+dist_kernel_DATA += cl/grid_fit.cl
+dist_kernel_DATA += cl/codes_pack.cl

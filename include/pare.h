@@ -8,6 +8,7 @@
 #include <pare/device.h>
 #include <pare/elementwise.h>
 #include <pare/gemm.h>
+#include <pare/grid.h>
 #include <pare/index.h>
 #include <pare/inspect.h>
 #include <pare/kernel.h>
@@ -15,6 +16,7 @@
 #include <pare/move.h>
 #include <pare/normalise.h>
 #include <pare/pool.h>
+#include <pare/project.h>
 #include <pare/prune.h>
 #include <pare/quantise.h>
 #include <pare/random.h>

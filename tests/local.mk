@@ -34,6 +34,7 @@ check_PROGRAMS += tests/test_convolve
 check_PROGRAMS += tests/test_elementwise
 check_PROGRAMS += tests/test_gemm
 check_PROGRAMS += tests/test_gemm_blocks
+check_PROGRAMS += tests/test_grid
 check_PROGRAMS += tests/test_index
 check_PROGRAMS += tests/test_move
 check_PROGRAMS += tests/test_normalise

@@ -61,8 +61,9 @@ typedef struct pare_fit_options {
  * the scale, its pieces bounded by the scales at which a code changes, |w_i| / (j + 1/2); within one the best scale is
  * sum(importance w code) / sum(importance code^2). Exact, but for the rounding of f32 sums, where all pieces are looked
  * at: symmetric grids with n 2^(bits-1) <= 1024 (groups of 128 at 4 bits, of 32 at 6). Otherwise a search: 64 ranges
- * from that of MIN_MAX down to a fifth of it, then the best scale of the codes and the codes of that scale in turns;
- * never worse than MIN_MAX. Asymmetric grids are always searched, the zero point being that of the shrunk range.
+ * (symmetric: from that of MIN_MAX down to a fifth of it; else either end shrunk by 0, 6, … 42 %), then the best scale
+ * of the codes and the codes of that scale in turns; never worse than MIN_MAX. Asymmetric grids are always searched,
+ * the zero point being that of the shrunk range. PERCENTILE counts NaN as larger than everything.
  *
  * importance (NULL: 1): f32, not negative, of a shape that broadcasts to w's: a diagonal over the inputs is [K, 1] for
  * w [K, N], and [K] for w [N, K]. Only SQUARED_ERROR looks at it. options NULL: the defaults. */

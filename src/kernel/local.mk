@@ -74,3 +74,7 @@ libpare_internal_la_SOURCES += src/kernel/family_winograd.h
 libpare_internal_la_SOURCES += src/kernel/family_prune.c
 libpare_internal_la_SOURCES += src/kernel/family_prune.h
 libpare_internal_la_SOURCES += src/kernel/family_row_select.c
+libpare_internal_la_SOURCES += src/kernel/family_grid.c
+libpare_internal_la_SOURCES += src/kernel/family_grid.h
+libpare_internal_la_SOURCES += src/kernel/family_grid_fit.c
+libpare_internal_la_SOURCES += src/kernel/family_codes_pack.c

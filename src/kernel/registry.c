@@ -7,6 +7,7 @@
 #include "kernel/family_gemm_blocks.h"
 #include "kernel/family_gemm_int8.h"
 #include "kernel/family_gemm_pack.h"
+#include "kernel/family_grid.h"
 #include "kernel/family_index.h"
 #include "kernel/family_normalise.h"
 #include "kernel/family_pad.h"
@@ -53,6 +54,9 @@ const pare__family *const pare__families[] = {
     &pare__family_n_of_m,
     &pare__family_mask,
     &pare__family_row_select,
+    &pare__family_grid,
+    &pare__family_grid_fit,
+    &pare__family_codes_pack,
     NULL,
 };
 

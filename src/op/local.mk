@@ -36,3 +36,6 @@ libpare_internal_la_SOURCES += src/op/select.h
 libpare_internal_la_SOURCES += src/op/prune.c
 libpare_internal_la_SOURCES += src/op/prune.h
 libpare_internal_la_SOURCES += src/op/selection.c
+libpare_internal_la_SOURCES += src/op/grid.c
+libpare_internal_la_SOURCES += src/op/grid.h
+libpare_internal_la_SOURCES += src/op/project.c

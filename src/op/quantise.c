@@ -65,28 +65,34 @@ static pare_status submit_affine(pare_tensor *x, pare_tensor *scale, pare_tensor
   return pare__submit(&task);
 }
 
-pare_status pare__affine_submit(pare_tensor *x, pare_tensor *scale, pare_tensor *zero) {
-  const int64_t few = 65536, least_chunk = 32768,
-                most_chunks = 256; /* few: one work-item is quicker than another launch */
+pare_status pare__range_submit(pare_tensor *x, pare_tensor **range) {
+  const int64_t least_chunk = 32768, most_chunks = 256;
   const int64_t count = pare__shape_elements(&x->shape);
-  if (count <= few && pare__tensor_on_device(x)) return submit_affine(x, scale, zero);
   const range_params params = {count, PARE__MAX(least_chunk, pare__div_up(count, most_chunks))};
   const int64_t chunks = pare__div_up(count, params.chunk);
-  pare_tensor *flat = NULL, *range = NULL;
+  pare_tensor *flat = NULL;
+  *range = NULL;
   pare_status status = flat_view(x, &flat);
   if (status == PARE_OK)
-    status =
-        pare__tensor_scratch(x->context, PARE_F32, 2, (const int64_t[]){chunks, 2}, "range of activations", &range);
+    status = pare__tensor_scratch(x->context, PARE_F32, 2, (const int64_t[]){chunks, 2}, "range of values", range);
   const pare__task task = {.codelet = &range_codelet,
                            .context = x->context,
                            .params = &params,
                            .params_bytes = sizeof params,
                            .n = chunks,
                            .naccesses = RANGE_NBUFFERS,
-                           .access = {{flat, PARE__READ, 0, params.chunk}, {range, PARE__WRITE, 0, 1}}};
+                           .access = {{flat, PARE__READ, 0, params.chunk}, {*range, PARE__WRITE, 0, 1}}};
   if (status == PARE_OK) status = pare__submit(&task);
-  if (status == PARE_OK) status = submit_affine(range, scale, zero);
   pare_tensor_close(flat);
+  return status;
+}
+
+pare_status pare__affine_submit(pare_tensor *x, pare_tensor *scale, pare_tensor *zero) {
+  const int64_t few = 65536; /* one work-item is quicker than another launch */
+  if (pare__shape_elements(&x->shape) <= few && pare__tensor_on_device(x)) return submit_affine(x, scale, zero);
+  pare_tensor *range = NULL;
+  pare_status status = pare__range_submit(x, &range);
+  if (status == PARE_OK) status = submit_affine(range, scale, zero);
   pare_tensor_close(range);
   return status;
 }
