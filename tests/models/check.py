@@ -3,7 +3,7 @@
 
   check.py PARE FOLDER    (FOLDER as prepare.py made it; run with its venv/bin/python)
 
-The worst error may be 1e-4 of the output's range.
+The worst error may be 1e-4 of the output's range; of one number's magnitude where the output is one number.
 """
 import os
 import subprocess
@@ -22,7 +22,8 @@ def judge(what, found, expected):
     found, expected = numpy.asarray(found, numpy.float64), numpy.asarray(expected, numpy.float64)
     worst = numpy.inf
     if found.shape == expected.shape:
-        span = max(float(expected.max() - expected.min()), 1e-30)
+        low = float(expected.min()) if expected.size > 1 else 0.0
+        span = max(abs(float(expected.max()) - low), 1e-30)
         worst = float(numpy.abs(found - expected).max()) / span
     right = worst <= TOLERANCE
     results["passed" if right else "failed"] += 1
@@ -47,6 +48,33 @@ def against_runtime(pare, path, what, inputs):
     return found
 
 
+def page(height, width):
+    """Rows of dark marks on paper, for the detector of text."""
+    random = numpy.random.default_rng(1)
+    image = numpy.ones((1, 3, height, width), numpy.float32)
+    for y in range(20, height - 20, 30):
+        for x in range(20, width - 20, 12):
+            if random.random() < 0.8:
+                image[:, :, y : y + 14, x : x + 8] = random.random((1, 1, 14, 8)) * 2 - 1
+    return image
+
+
+def check_published(pare, folder):
+    """Models as their authors publish them: control flow and states, bytes, images of any size."""
+    random = numpy.random.default_rng(2)
+    for batch, samples, rate in ((1, 576, 16000), (3, 512, 16000), (1, 288, 8000)):
+        inputs = {"input": (random.standard_normal((batch, samples)) * 0.1).astype(numpy.float32),
+                  "state": random.standard_normal((2, batch, 128)).astype(numpy.float32),
+                  "sr": numpy.array(rate, numpy.int64)}
+        against_runtime(pare, os.path.join(folder, "speech.onnx"), f"speech, {batch} x {samples} at {rate} Hz", inputs)
+    for batch in (1, 4):
+        inputs = {"bytes": random.integers(0, 257, (batch, 2048), numpy.int32)}
+        against_runtime(pare, os.path.join(folder, "filetype.onnx"), f"file types, {batch} files", inputs)
+    for height, width in ((320, 320), (256, 416)):
+        against_runtime(pare, os.path.join(folder, "detector.onnx"), f"text detector, {height} x {width}",
+                        {"x": page(height, width)})
+
+
 def main():
     pare, folder = os.path.abspath(sys.argv[1]), sys.argv[2]
     with numpy.load(os.path.join(DATA, "minilm_golden.npz")) as golden:
@@ -66,6 +94,7 @@ def main():
         path = os.path.join(folder, "classifier.onnx")
         found = against_runtime(pare, path, "classifier, 16 images", {"x": golden["x"]})
         judge("classifier: stored outputs", next(iter(found.values())), golden["y"])
+    check_published(pare, folder)
     print(f"{results['passed']} passed, {results['failed']} failed, 0 skipped")
     return 1 if results["failed"] else 0
 

