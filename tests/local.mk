@@ -127,7 +127,7 @@ check-every-fault: tests/test_faults tests/test_environment tests/fault_layer.la
 REAL_MODELS = tests/models/built
 EXTRA_DIST += tests/models/prepare.py tests/models/check.py tests/models/weights.txt tests/models/tools.txt
 EXTRA_DIST += tests/data/models/README.md tests/data/models/minilm_template.onnx tests/data/models/minilm_golden.npz \
-  tests/data/models/rec_b.npz tests/data/models/cls.npz
+  tests/data/models/minilm_calibration.npz tests/data/models/rec_b.npz tests/data/models/cls.npz
 real-models:
 	$(AM_V_at)python3 $(srcdir)/tests/models/prepare.py $(REAL_MODELS)
 check-models: real-models pare
@@ -161,7 +161,7 @@ dist_check_SCRIPTS += tests/test_npy_numpy.py
 
 # The bundled model; tests/data/digits/train.py makes it.
 EXTRA_DIST += tests/data/digits/README.md tests/data/digits/digits.onnx tests/data/digits/digits_test.npz \
-  tests/data/digits/agreement.py tests/data/digits/train.py
+  tests/data/digits/digits_calibration.npz tests/data/digits/agreement.py tests/data/digits/train.py
 
 # doc/operators.md is made of the table of operators.
 check_PROGRAMS += tests/test_operators

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes digits.onnx and digits_test.npz. SPDX-License-Identifier: Apache-2.0
+"""Makes digits.onnx, digits_test.npz and digits_calibration.npz. SPDX-License-Identifier: Apache-2.0
 
 A convolutional network of 38,282 parameters, trained by numpy alone on 1437 of the 1797 handwritten digits that
 scikit-learn brings along; the other 360 are the test set. Everything random comes from one seed.
@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.datasets import load_digits
 
-SEED, NTRAIN, EPOCHS, BATCH, RATE, DECAY = 20, 1437, 60, 32, 2e-3, 1e-4
+SEED, NTRAIN, NCALIBRATION, EPOCHS, BATCH, RATE, DECAY = 20, 1437, 256, 60, 32, 2e-3, 1e-4
 SHAPES = {
     "conv1.weight": (16, 1, 3, 3), "conv1.bias": (16,),
     "conv2.weight": (32, 16, 3, 3), "conv2.bias": (32,),
@@ -156,6 +156,7 @@ def main():
     write_model(p, os.path.join(folder, "digits.onnx"))
     np.savez_compressed(os.path.join(folder, "digits_test.npz"), image=x[NTRAIN:], labels=labels[NTRAIN:],
                         logits=logits.astype(np.float32))
+    np.savez_compressed(os.path.join(folder, "digits_calibration.npz"), image=x[:NCALIBRATION])
 
 
 if __name__ == "__main__":
