@@ -134,10 +134,13 @@ check-models: real-models pare
 	$(AM_TESTS_ENVIRONMENT) $(REAL_MODELS)/venv/bin/python $(srcdir)/tests/models/check.py ./pare $(REAL_MODELS)
 bench-models: real-models pare
 	$(AM_V_at)$(REAL_MODELS)/venv/bin/python $(srcdir)/tests/bench/models.py ./pare $(REAL_MODELS) $(BENCH_FLAGS)
+bench-compress: real-models bench-tools pare
+	$(AM_V_at)python3 $(srcdir)/tests/bench/bench.py --programs tests/bench gemm-int4-int8 gemm-int4 gemm-int8
+	$(AM_V_at)$(REAL_MODELS)/venv/bin/python $(srcdir)/tests/bench/compress.py ./pare $(REAL_MODELS) $(BENCH_FLAGS)
 clean-local: clean-real-models
 clean-real-models:
 	-rm -rf $(REAL_MODELS)
-.PHONY: check-large check-every-fault real-models check-models bench-models clean-real-models
+.PHONY: check-large check-every-fault real-models check-models bench-models bench-compress clean-real-models
 
 if HAVE_CLBLAST
 check_PROGRAMS += tests/test_clblast

@@ -9,7 +9,7 @@ endif
 EXTRA_PROGRAMS += $(bench_tools)
 CLEANFILES += $(bench_tools)
 noinst_HEADERS += tests/bench/serve.h
-EXTRA_DIST += tests/bench/bench.py tests/bench/rows.py tests/bench/models.py tests/bench/chains.py tests/bench/serve_onnxruntime.py
+EXTRA_DIST += tests/bench/bench.py tests/bench/rows.py tests/bench/models.py tests/bench/compress.py tests/bench/chains.py tests/bench/serve_onnxruntime.py
 
 tests_bench_serve_pare_SOURCES = tests/bench/serve_pare.c tests/bench/serve.c
 tests_bench_serve_pare_LDADD = libpare_internal.la

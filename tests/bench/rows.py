@@ -90,6 +90,27 @@ def int8_gemm(vnni):
     )
 
 
+def int4_gemm(vnni):
+    """Weights of 4 bits, with activations rounded to 8 and as they are; M = 1 is read from memory or the last cache."""
+    groups = []
+    for kind, title, targets in (
+        ("gemm_int4_int8", "int8 activations", {"ONNX Runtime": 2.0 if vnni else 1.0}),
+        ("gemm_int4", "float activations", {}),
+    ):
+        problems = []
+        for m, n, k in ((1, 4096, 4096), (1, 384, 1536), (32, 384, 1536), (128, 1536, 384), (128, 4096, 4096)):
+            shape, flops = f"{m} {n} {k}", 2.0 * m * n * k
+            sides = [
+                Side("pare", f"{kind} {shape}", flops),
+                Side("pare", f"gemm_packed {shape}", flops, "our f32"),
+                Side("onnxruntime", f"{kind} {shape}", flops, "ONNX Runtime"),
+            ]
+            problems.append(Problem(f"M={m} K={k} N={n}", sides, quick=(m, k) in ((1, 4096), (128, 384))))
+        name = kind.replace("_", "-")
+        groups.append(Group(name, f"gemm, 4-bit weights and {title}", "GOPS", problems, targets, "geometric mean"))
+    return groups
+
+
 def streaming():
     n = GIB_FLOATS
     copy = Side("memory", f"copy {n}", 8.0 * n, "C copy")
@@ -147,7 +168,7 @@ def rows():
 
 
 def all_groups(vnni):
-    return [sgemm(), packed_gemm(), int8_gemm(vnni), *streaming(), *rows()]
+    return [sgemm(), packed_gemm(), int8_gemm(vnni), *int4_gemm(vnni), *streaming(), *rows()]
 
 
 # Timed alone, in seconds at most: (name, title, seconds asked for).

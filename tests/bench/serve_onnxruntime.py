@@ -2,7 +2,7 @@
 """Benchmark server: ONNX Runtime on the CPU, the same lines as serve.h. SPDX-License-Identifier: Apache-2.0
 
 gemm M N K: MatMul with the weights as an initialiser, which MLAS packs once. gemm_int8 M N K: DynamicQuantizeMatMul
-with int8 weights. Runs in a virtual environment that bench.py makes (onnxruntime, onnx, numpy)."""
+with int8 weights. gemm_int4 and gemm_int4_int8 M N K: MatMulNBits in blocks of 32, of accuracy level 1 and 4. Runs in a virtual environment that bench.py makes (onnxruntime, onnx, numpy)."""
 
 import os
 import sys
@@ -17,11 +17,25 @@ RUN_SECONDS = 0.005
 # A model holds several products of the same operands, so that the cost of calling from Python does not count.
 MODEL_FLOPS = 1e9
 MAX_NODES = 16
+KINDS = ("gemm", "gemm_int8", "gemm_int4", "gemm_int4_int8")
+BLOCK = 32
 
 
-def product_node(kind, index):
+def product_node(kind, index, n, k):
     if kind == "gemm":
         return helper.make_node("MatMul", ["a", "b"], [f"c{index}"])
+    if kind.startswith("gemm_int4"):
+        return helper.make_node(
+            "MatMulNBits",
+            ["a", "b", "b_scale", "b_zero"],
+            [f"c{index}"],
+            domain="com.microsoft",
+            K=k,
+            N=n,
+            bits=4,
+            block_size=BLOCK,
+            accuracy_level=4 if kind == "gemm_int4_int8" else 1,
+        )
     return helper.make_node(
         "DynamicQuantizeMatMul", ["a", "b", "b_scale", "b_zero"], [f"c{index}"], domain="com.microsoft"
     )
@@ -31,6 +45,13 @@ def make_model(kind, m, n, k, nnodes):
     random = numpy.random.default_rng(1)
     if kind == "gemm":
         weights = [("b", (random.random((k, n)) - 0.5).astype(numpy.float32))]
+    elif kind.startswith("gemm_int4"):
+        blocks = k // BLOCK
+        weights = [
+            ("b", random.integers(0, 256, (n, blocks, BLOCK // 2)).astype(numpy.uint8)),
+            ("b_scale", numpy.full((n, blocks), 0.01, numpy.float32)),
+            ("b_zero", random.integers(0, 256, (n, (blocks + 1) // 2)).astype(numpy.uint8)),
+        ]
     else:
         weights = [
             ("b", random.integers(-127, 128, (k, n)).astype(numpy.int8)),
@@ -38,7 +59,7 @@ def make_model(kind, m, n, k, nnodes):
             ("b_zero", numpy.zeros(n, numpy.int8)),
         ]
     graph = helper.make_graph(
-        [product_node(kind, i) for i in range(nnodes)],
+        [product_node(kind, i, n, k) for i in range(nnodes)],
         "product",
         [helper.make_tensor_value_info("a", TensorProto.FLOAT, [m, k])],
         [helper.make_tensor_value_info(f"c{i}", TensorProto.FLOAT, [m, n]) for i in range(nnodes)],
@@ -98,7 +119,7 @@ def main():
     last, work = None, None
     for line in sys.stdin:
         words = line.split()
-        if len(words) != 5 or words[0] not in ("gemm", "gemm_int8"):
+        if len(words) != 5 or words[0] not in KINDS:
             print("none no such work", flush=True)
             continue
         if line != last:

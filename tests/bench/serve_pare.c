@@ -2,6 +2,7 @@
  *
  * A run submits its repeats and waits once, as a program would that uses results when it has all of them. */
 #include <pare.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,22 +77,40 @@ static const char *run_packed(unsigned repeats) {
   return NULL;
 }
 
+/* A tensor of bytes of many values. */
+static const char *add_bytes(pare_dtype dtype, int rank, const int64_t *shape) {
+  size_t count = 1;
+  for (int i = 0; i < rank; i++) count *= (size_t)shape[i];
+  uint8_t *values = malloc(count);
+  if (values == NULL) return "out of memory";
+  for (size_t i = 0; i < count; i++) values[i] = (uint8_t)(i * 2654435761u >> 7);
+  const pare_status status = pare_tensor_from(context, dtype, rank, shape, values, count, &tensors[ntensors]);
+  free(values);
+  CHECK(status);
+  ntensors++;
+  return NULL;
+}
+
 static const char *open_int8(const long *arguments) {
   const int64_t n = arguments[1], k = arguments[2];
   const char *problem = open_gemm(arguments);
   if (problem == NULL) problem = add_tensor(1, &n);
-  int8_t *values = malloc((size_t)(n * k));
-  if (problem != NULL || values == NULL) {
-    free(values);
-    return problem != NULL ? problem : "out of memory";
-  }
-  for (int64_t i = 0; i < n * k; i++) values[i] = (int8_t)(i * 2654435761u >> 7);
-  pare_status status =
-      pare_tensor_from(context, PARE_I8, 2, (const int64_t[]){k, n}, values, (size_t)(n * k), &tensors[ntensors]);
-  free(values);
-  CHECK(status);
-  ntensors++;
+  if (problem == NULL) problem = add_bytes(PARE_I8, 2, (const int64_t[]){k, n});
+  if (problem != NULL) return problem;
   CHECK(pare_weights_pack_int8(tensors[4], false, tensors[3], &weights));
+  return NULL;
+}
+
+/* 4 bits in blocks of 32 with zero points, as MatMulNBits has them. */
+static const char *open_int4(const long *arguments) {
+  const int64_t n = arguments[1], k = arguments[2], block = 32, blocks = k / block;
+  const pare_blocks_options options = {.bits = 4, .block = block, .packed = true, .k = k};
+  const char *problem = open_gemm(arguments);
+  if (problem == NULL) problem = add_tensor(2, (const int64_t[]){n, blocks});
+  if (problem == NULL) problem = add_bytes(PARE_U8, 2, (const int64_t[]){n, k / 2});
+  if (problem == NULL) problem = add_bytes(PARE_U8, 2, (const int64_t[]){n, blocks});
+  if (problem != NULL) return problem;
+  CHECK(pare_weights_pack_blocks(tensors[4], tensors[3], tensors[5], &options, &weights));
   return NULL;
 }
 
@@ -193,6 +212,8 @@ int main(void) {
       {"gemm", 3, open_gemm, run_gemm, close_tensors},
       {"gemm_packed", 3, open_packed, run_packed, close_tensors},
       {"gemm_int8", 3, open_int8, run_int8, close_tensors},
+      {"gemm_int4", 3, open_int4, run_packed, close_tensors},
+      {"gemm_int4_int8", 3, open_int4, run_int8, close_tensors},
       {"copy", 1, open_vectors, run_copy, close_tensors},
       {"permute", 3, open_permute, run_permute, close_tensors},
       {"relu", 1, open_vectors, run_relu, close_tensors},
