@@ -52,6 +52,7 @@ check_PROGRAMS += tests/test_layout
 check_PROGRAMS += tests/test_layers
 check_PROGRAMS += tests/test_passes
 check_PROGRAMS += tests/test_symbolic
+check_PROGRAMS += tests/test_operators_attention
 check_PROGRAMS += tests/test_operators_elementwise
 check_PROGRAMS += tests/test_operators_quantise
 check_PROGRAMS += tests/test_operators_sets

@@ -37,6 +37,12 @@ pare_status pare__attention_softmax(pare__attention *attention);
 /* out [batch, heads, queries, value_size], a view of any strides, = scores V */
 pare_status pare__attention_values(pare__attention *attention, pare_tensor *out);
 
+/* out = x with pairs of elements rotated by the rows that the caches [rows, pairs] have for the positions (Su et al.
+ * 2021); x and out are views [batch, length, heads, size]. Positions: integers [batch, length], or [1], where the first
+ * stands; NULL: the caches are [batch, length, pairs]. Elements behind the pairs stay. */
+pare_status pare__rotate(pare__call *call, pare_tensor *x, pare_tensor *cosines, pare_tensor *sines,
+                         pare_tensor *positions, bool interleaved, int64_t pairs, pare_tensor *out);
+
 /* [batch, length, heads * size] as [batch, heads, length, size]: a view. */
 pare_status pare__heads_of(pare__call *call, pare_tensor *tensor, int64_t heads, pare_tensor **out);
 

@@ -85,5 +85,6 @@ libpare_internal_la_SOURCES += src/graph/operators_select.c
 libpare_internal_la_SOURCES += src/graph/operators_einsum.c
 libpare_internal_la_SOURCES += src/graph/operators_signal.c
 libpare_internal_la_SOURCES += src/graph/operators_attention.c
+libpare_internal_la_SOURCES += src/graph/operators_grouped_attention.c
 libpare_internal_la_SOURCES += src/graph/operators_transformer.c
 libpare_internal_la_SOURCES += src/graph/operators_columns.c

@@ -32,6 +32,7 @@
   X(einsum) \
   X(signal) \
   X(attention) \
+  X(grouped_attention) \
   X(transformer) \
   X(columns) \
   X(compressed)

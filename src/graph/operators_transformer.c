@@ -76,11 +76,18 @@ static pare_status cached_rows(const rotary *r, pare_tensor *cache, pare_tensor 
   return pare__call_cast(call, *out, r->x->dtype, out);
 }
 
+pare_status pare__rotate(pare__call *call, pare_tensor *x, pare_tensor *cosines, pare_tensor *sines,
+                         pare_tensor *positions, bool interleaved, int64_t pairs, pare_tensor *out) {
+  rotary r = {.call = call, .x = x, .out = out, .half = pairs, .interleaved = interleaved};
+  PARE__TRY(cached_rows(&r, cosines, positions, &r.cosine));
+  PARE__TRY(cached_rows(&r, sines, positions, &r.sine));
+  return rotate(&r);
+}
+
 static pare_status rotary_embedding(pare__call *call) {
   const bool microsoft = call->node->op->detail != 0;
   const unsigned cosine = microsoft ? 2 : 1, positions = microsoft ? 1 : 3;
   PARE__TRY(pare__call_check(call, 3, 4));
-  rotary r = {.call = call, .interleaved = pare__call_get_int(call, "interleaved", 0) != 0};
   pare_tensor *x, *out, *cosines, *sines, *at;
   PARE__TRY(pare__call_tensor(call, 0, &x));
   PARE__TRY(pare__call_tensor(call, cosine, &cosines));
@@ -98,16 +105,13 @@ static pare_status rotary_embedding(pare__call *call) {
   }
   if (x->shape.rank != 4)
     return pare__call_fail(call, PARE_ERR_SHAPE, "its input has rank %d; 3 or 4 are possible", x->shape.rank);
-  PARE__TRY(pare__call_permuted(call, x, (const int[]){0, 2, 1, 3}, &r.x));
-  PARE__TRY(pare__call_permuted(call, out, (const int[]){0, 2, 1, 3}, &r.out));
+  PARE__TRY(pare__call_permuted(call, x, (const int[]){0, 2, 1, 3}, &x));
+  PARE__TRY(pare__call_permuted(call, out, (const int[]){0, 2, 1, 3}, &out));
   const int64_t given = pare__call_get_int(call, "rotary_embedding_dim", 0), rotated = given ? given : x->shape.dim[3];
   if (rotated < 0 || rotated % 2 != 0 || rotated > x->shape.dim[3])
     return pare__call_fail(call, PARE_ERR_ARGUMENT, "%lld of %lld elements cannot be rotated in pairs",
                            (long long)rotated, (long long)x->shape.dim[3]);
-  r.half = rotated / 2;
-  PARE__TRY(cached_rows(&r, cosines, at, &r.cosine));
-  PARE__TRY(cached_rows(&r, sines, at, &r.sine));
-  return rotate(&r);
+  return pare__rotate(call, x, cosines, sines, at, pare__call_get_int(call, "interleaved", 0) != 0, rotated / 2, out);
 }
 
 /* ---- EmbedLayerNormalization ---- */

@@ -1,0 +1,161 @@
+/* com.microsoft GroupQueryAttention: attention with caches of keys and values, as language models export it.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Queries are more heads than keys and values (Ainslie et al. 2023). The caches end with the new keys, or are as long
+ * as they will ever be and the new keys are written behind those that count; how many count, each element of the batch
+ * says. */
+#include <pare/elementwise.h>
+#include <pare/index.h>
+#include <pare/move.h>
+#include <string.h>
+
+#include "graph/attention.h"
+#include "graph/compose.h"
+#include "graph/operator_tables.h"
+
+/* Inputs */
+enum { QUERY, KEY, VALUE, PAST_KEY, PAST_VALUE, LAST_INDEX, TOTAL, COSINES, SINES, NINPUTS };
+
+typedef struct grouped {
+  pare__attention a;
+  int64_t heads, kv_heads, total; /* total: keys, those of the past included */
+  pare_tensor *first;             /* i64 [batch, 1]: the position of the first query */
+} grouped;
+
+/* What is asked for beyond that. */
+static pare_status check_plain(const pare__call *call) {
+  for (unsigned i = NINPUTS; i < call->ninputs; i++)
+    if (pare__call_has(call, i)) return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "input %u is given", i);
+  if (pare__call_get_int(call, "local_window_size", -1) != -1 || pare__call_get_int(call, "smooth_softmax", 0) > 0)
+    return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "local_window_size or smooth_softmax");
+  return PARE_OK;
+}
+
+/* Queries, keys and values with their heads apart; all three may be packed into the first. */
+static pare_status take_heads(grouped *g) {
+  pare__call *call = g->a.call;
+  pare_tensor **part[3] = {&g->a.query, &g->a.key, &g->a.value};
+  const int64_t heads[3] = {g->heads, g->kv_heads, g->kv_heads};
+  for (unsigned i = 0; i < 3; i++) PARE__TRY(pare__call_tensor(call, i, part[i]));
+  const pare__shape *shape = &g->a.query->shape;
+  const int64_t all = g->heads + 2 * g->kv_heads;
+  const bool packed = !g->a.key && !g->a.value;
+  if (g->heads < 1 || g->kv_heads < 1 || shape->rank != 3 || (!packed && (!g->a.key || !g->a.value)) ||
+      (packed && shape->dim[2] % all != 0))
+    return pare__call_fail(call, PARE_ERR_SHAPE, "queries of rank %d for %lld heads of %lld keys", shape->rank,
+                           (long long)g->heads, (long long)g->kv_heads);
+  const int64_t size = packed ? shape->dim[2] / all : 0;
+  pare_tensor *whole = g->a.query;
+  for (int64_t i = 0, from = 0; i < 3; from += heads[i++] * size) {
+    if (packed) PARE__TRY(pare__call_slice(call, whole, 2, from, heads[i] * size, 1, part[i]));
+    PARE__TRY(pare__heads_of(call, *part[i], heads[i], part[i]));
+  }
+  return PARE_OK;
+}
+
+/* The last index of a key that counts, plus 1, less the queries: where the first of them stands. */
+static pare_status find_first(grouped *g) {
+  pare__call *call = g->a.call;
+  const int64_t *query = g->a.query->shape.dim, dim[2] = {query[0], 1};
+  pare_tensor *last, *shift, *zero;
+  PARE__TRY(pare__call_tensor(call, LAST_INDEX, &last));
+  if (pare__shape_elements(&last->shape) != query[0])
+    return pare__call_fail(call, PARE_ERR_SHAPE, "%lld lengths for a batch of %lld",
+                           (long long)pare__shape_elements(&last->shape), (long long)query[0]);
+  PARE__TRY(pare__call_cast(call, last, PARE_I64, &last));
+  PARE__TRY(pare__call_reshaped(call, last, 2, dim, &last));
+  PARE__TRY(pare__call_scalar(call, PARE_I64, (double)(1 - query[2]), &shift));
+  PARE__TRY(pare__call_scalar(call, PARE_I64, 0, &zero));
+  PARE__TRY(pare__call_scratch(call, PARE_I64, 2, dim, &g->first));
+  PARE__TRY(pare_binary(PARE_BINARY_add, last, shift, g->first));
+  return pare_binary(PARE_BINARY_max, g->first, zero, g->first); /* a prompt that is padded */
+}
+
+static pare_status turn(const grouped *g, pare_tensor **heads) {
+  pare__call *call = g->a.call;
+  pare_tensor *cosines, *sines, *range, *positions, *x, *turned, *out;
+  PARE__TRY(pare__call_tensor(call, COSINES, &cosines));
+  PARE__TRY(pare__call_tensor(call, SINES, &sines));
+  const int64_t *dim = (*heads)->shape.dim, places[2] = {dim[0], dim[2]};
+  if (!cosines || !sines || cosines->shape.rank != 2 || 2 * cosines->shape.dim[1] > dim[3])
+    return pare__call_fail(call, PARE_ERR_SHAPE, "do_rotary without caches of cosines and sines that fit heads of %lld",
+                           (long long)dim[3]);
+  PARE__TRY(pare__call_range(call, PARE_I64, dim[2], 2, 1, &range));
+  PARE__TRY(pare__call_scratch(call, PARE_I64, 2, places, &positions));
+  PARE__TRY(pare_binary(PARE_BINARY_add, g->first, range, positions));
+  PARE__TRY(pare__call_scratch(call, (*heads)->dtype, 4, dim, &turned));
+  PARE__TRY(pare__call_permuted(call, *heads, (const int[]){0, 2, 1, 3}, &x));
+  PARE__TRY(pare__call_permuted(call, turned, (const int[]){0, 2, 1, 3}, &out));
+  PARE__TRY(pare__rotate(call, x, cosines, sines, positions, pare__call_get_int(call, "rotary_interleaved", 0) != 0,
+                         cosines->shape.dim[1], out));
+  *heads = turned;
+  return PARE_OK;
+}
+
+/* Output i: the past with *now written where it belongs, which becomes the result. */
+static pare_status extend(const grouped *g, unsigned past, unsigned i, pare_tensor **now) {
+  pare__call *call = g->a.call;
+  pare_tensor *before, *base, *zero, *range, *place, *index, *all;
+  PARE__TRY(pare__call_tensor(call, past, &before));
+  int64_t dim[4], after[4] = {0};
+  memcpy(dim, (*now)->shape.dim, sizeof dim);
+  if (before && (before->shape.rank != 4 || before->shape.dim[1] != dim[1] || before->shape.dim[3] != dim[3]))
+    return pare__call_fail(call, PARE_ERR_SHAPE, "input %u of rank %d does not fit %lld heads of %lld elements", past,
+                           before->shape.rank, (long long)dim[1], (long long)dim[3]);
+  const int64_t had = before ? before->shape.dim[2] : 0;
+  dim[2] = PARE__MAX(had, g->total);
+  PARE__TRY(pare__call_output(call, i, (*now)->dtype, 4, dim, &all));
+  PARE__TRY(pare__call_scratch(call, (*now)->dtype, 4, dim, &base));
+  after[2] = dim[2] - had;
+  PARE__TRY(pare__call_scalar(call, (*now)->dtype, 0, &zero));
+  PARE__TRY(had > 0 ? pare_pad(before, NULL, after, PARE_PAD_CONSTANT, NULL, base) : pare_copy(zero, base));
+  const int64_t *fresh = (*now)->shape.dim, places[4] = {dim[0], 1, fresh[2], 1};
+  PARE__TRY(pare__call_range(call, PARE_I64, fresh[2], 4, 2, &range));
+  PARE__TRY(pare__call_reshaped(call, g->first, 4, (const int64_t[]){dim[0], 1, 1, 1}, &place));
+  PARE__TRY(pare__call_scratch(call, PARE_I64, 4, places, &index));
+  PARE__TRY(pare_binary(PARE_BINARY_add, place, range, index));
+  PARE__TRY(pare__call_broadcast(call, index, 4, fresh, &index));
+  PARE__TRY(pare_scatter_elements(base, index, *now, 2, PARE_SCATTER_NONE, all));
+  *now = all;
+  return PARE_OK;
+}
+
+static pare_status group_query_attention(pare__call *call) {
+  PARE__TRY(pare__call_check(call, 1, 16));
+  PARE__TRY(check_plain(call));
+  if (!pare__call_has(call, LAST_INDEX) || !pare__call_has(call, TOTAL))
+    return pare__call_fail(call, PARE_ERR_FORMAT, "seqlens_k or total_sequence_length is left out");
+  grouped g = {.a = {.call = call,
+                     .scale = pare__call_get_float(call, "scale", 0),
+                     .softcap = pare__call_get_float(call, "softcap", 0)},
+               .heads = pare__call_get_int(call, "num_heads", 0),
+               .kv_heads = pare__call_get_int(call, "kv_num_heads", 0)};
+  pare_tensor *offset, *out;
+  PARE__TRY(pare__call_int(call, TOTAL, &g.total));
+  PARE__TRY(take_heads(&g));
+  PARE__TRY(find_first(&g));
+  if (pare__call_get_int(call, "do_rotary", 0) != 0) {
+    PARE__TRY(turn(&g, &g.a.query));
+    PARE__TRY(turn(&g, &g.a.key));
+  }
+  if (g.total < g.a.key->shape.dim[2])
+    return pare__call_fail(call, PARE_ERR_SHAPE, "total_sequence_length is %lld, and there are %lld new keys",
+                           (long long)g.total, (long long)g.a.key->shape.dim[2]);
+  PARE__TRY(extend(&g, PAST_KEY, 1, &g.a.key));
+  PARE__TRY(extend(&g, PAST_VALUE, 2, &g.a.value));
+  PARE__TRY(pare__attention_begin(&g.a));
+  PARE__TRY(pare__attention_scores(&g.a));
+  PARE__TRY(pare__attention_softcap(&g.a));
+  PARE__TRY(pare__call_reshaped(call, g.first, 4, (const int64_t[]){g.a.batch, 1, 1, 1}, &offset));
+  PARE__TRY(pare__attention_causal(&g.a, offset, -3.4028234663852886e38));
+  PARE__TRY(pare__attention_softmax(&g.a));
+  const int64_t dim[3] = {g.a.batch, g.a.queries, g.a.heads * g.a.value_size};
+  PARE__TRY(pare__call_output(call, 0, g.a.dtype, 3, dim, &out));
+  PARE__TRY(pare__heads_of(call, out, g.a.heads, &out));
+  return pare__attention_values(&g.a, out);
+}
+
+const pare__operator pare__operators_grouped_attention[] = {
+    {"com.microsoft", "GroupQueryAttention", 1, 0, PARE__ON_DEVICE, group_query_attention, NULL, .types = "floats"},
+    {0},
+};
