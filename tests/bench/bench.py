@@ -106,6 +106,8 @@ def start_servers(options):
         "openblas": Server([program(options, "serve_openblas")], {"OPENBLAS_NUM_THREADS": cores}),
         "clblast": Server([program(options, "serve_clblast")], pocl),
         "memory": Server([program(options, "serve_memory")], {}),
+        "nth_element": Server([program(options, "serve_nth_element")], {}),
+        "ggml": Server([program(options, "serve_ggml")], {}),
         "onnxruntime": Server([python or "onnxruntime", os.path.join(HERE, "serve_onnxruntime.py")], {}),
     }
     if python is None:

@@ -24,11 +24,21 @@ tests_bench_serve_clblast_SOURCES = tests/bench/serve_clblast.c tests/bench/serv
 tests_bench_serve_clblast_CPPFLAGS = $(AM_CPPFLAGS) $(CLBLAST_CFLAGS)
 tests_bench_serve_clblast_LDADD = $(CLBLAST_LIBS) $(OPENCL_LIBS)
 
+# std::nth_element, where there is a C++ compiler.
+EXTRA_DIST += tests/bench/serve_nth_element.cc
+CLEANFILES += tests/bench/serve_nth_element
+tests/bench/serve_nth_element: tests/bench/serve_nth_element.cc tests/bench/serve.$(OBJEXT)
+	-$(AM_V_GEN)$(BENCH_CXX) -O3 -march=native -I$(srcdir)/tests/bench $(srcdir)/tests/bench/serve_nth_element.cc tests/bench/serve.$(OBJEXT) -o $@ -lpthread
+BENCH_CXX = c++
+
 bench: bench-kernels
 
-bench-tools: $(bench_tools) tests/bench/first_result
+bench-tools: $(bench_tools) tests/bench/first_result tests/bench/serve_nth_element
 
 bench-kernels: bench-tools
 	$(AM_V_at)python3 $(srcdir)/tests/bench/bench.py --programs tests/bench $(BENCH_FLAGS)
 
-.PHONY: bench bench-tools bench-kernels
+bench-compress: bench-tools
+	$(AM_V_at)python3 $(srcdir)/tests/bench/bench.py --programs tests/bench threshold prune quantise-q8 quantise-q4 $(BENCH_FLAGS)
+
+.PHONY: bench bench-tools bench-kernels bench-compress

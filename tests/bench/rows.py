@@ -167,8 +167,73 @@ def rows():
     ]
 
 
+def compression():
+    n, values = GIB_FLOATS, 10**8
+    read = Side("memory", f"read {values}", 4.0 * values, "C read")
+    copy = Side("memory", f"copy {n}", 8.0 * n, "C copy")
+    return [
+        Group(
+            "threshold",
+            "exact threshold of magnitude, half of 10^8 values kept",
+            "GB/s",
+            [
+                Problem(
+                    "one tensor",
+                    [
+                        Side("pare", f"kth {values}", 4.0 * values),
+                        read,
+                        Side("nth_element", f"kth {values}", 4.0 * values, "nth_element"),
+                    ],
+                    quick=True,
+                ),
+                Problem("ten tensors", [Side("pare", f"selection {values}", 4.0 * values), read]),
+            ],
+            {"C read": 0.5, "nth_element": 30.0},
+            "least",
+        ),
+        Group(
+            "prune",
+            "2:4 pruning",
+            "GB/s",
+            [
+                Problem("rows", [Side("pare", f"prune_2_4 {n}", 8.0 * n), copy], quick=True),
+                Problem("columns", [Side("pare", "prune_columns 65536 1024", 8.0 * n), copy]),
+            ],
+            {"C copy": 0.9},
+            "least",
+        ),
+        *(
+            Group(
+                f"quantise-q{bits}",
+                f"quantise to {bits} bits, groups of 32",
+                "GB/s",
+                [
+                    Problem(
+                        "min-max",
+                        [
+                            Side("pare", f"quantise_q{bits} {n}", 4.0 * n),
+                            Side("ggml", f"quantise_q{bits} {n}", 4.0 * n, "ggml"),
+                        ],
+                        quick=True,
+                    )
+                ],
+                {"ggml": target},
+            )
+            for bits, target in ((8, 1.0), (4, 3.0))
+        ),
+    ]
+
+
 def all_groups(vnni):
-    return [sgemm(), packed_gemm(), int8_gemm(vnni), *int4_gemm(vnni), *streaming(), *rows()]
+    return [
+        sgemm(),
+        packed_gemm(),
+        int8_gemm(vnni),
+        *int4_gemm(vnni),
+        *streaming(),
+        *rows(),
+        *compression(),
+    ]
 
 
 # Timed alone, in seconds at most: (name, title, seconds asked for).

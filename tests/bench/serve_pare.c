@@ -193,6 +193,85 @@ static const char *run_layer_norm(unsigned repeats) {
   return NULL;
 }
 
+/* ---- compression: n, or rows columns ---- */
+
+static const char *open_kth(const long *arguments) {
+  const char *problem = open_reduction(arguments);
+  if (problem != NULL) return problem;
+  CHECK(pare_tensor_create(context, PARE_I64, 1, (const int64_t[]){2}, &tensors[ntensors]));
+  ntensors++;
+  return NULL;
+}
+
+static const char *run_kth(unsigned repeats) {
+  const pare_select_options options = {true, false};
+  for (unsigned i = 0; i < repeats; i++)
+    CHECK(pare_select_kth(tensors[0], pare_tensor_elements(tensors[0]) / 2, &options, tensors[1], tensors[2]));
+  CHECK(pare_context_wait(context));
+  return NULL;
+}
+
+/* The tensor as ten. */
+static const char *select_once(pare_selection *selection) {
+  const int64_t part = pare_tensor_elements(tensors[0]) / 10;
+  for (bool done = false; !done;) {
+    for (int64_t i = 0; i < 10; i++) {
+      pare_tensor *range;
+      CHECK(pare_tensor_slice(tensors[0], 0, i * part, part, 1, &range));
+      pare_status status = pare_selection_feed(selection, range);
+      pare_tensor_close(range);
+      CHECK(status);
+    }
+    CHECK(pare_selection_step(selection, &done));
+  }
+  return NULL;
+}
+
+static const char *run_selection(unsigned repeats) {
+  const int64_t total = pare_tensor_elements(tensors[0]) / 10 * 10;
+  for (unsigned i = 0; i < repeats; i++) {
+    pare_selection *selection;
+    CHECK(pare_selection_open(context, total, total / 2, true, &selection));
+    const char *problem = select_once(selection);
+    pare_selection_close(selection);
+    if (problem != NULL) return problem;
+  }
+  return NULL;
+}
+
+static const char *open_columns(const long *arguments) {
+  return add_tensors(2, 2, (const int64_t[]){arguments[0], arguments[1]});
+}
+
+static const char *run_prune(unsigned repeats) {
+  for (unsigned i = 0; i < repeats; i++) CHECK(pare_prune_n_of_m(tensors[0], 0, 2, 4, tensors[1]));
+  CHECK(pare_context_wait(context));
+  return NULL;
+}
+
+static const char *open_quantise(long n, int bits) {
+  const int64_t shape[] = {n / 4096, 4096}, groups[] = {n / 4096, 128}, bytes[] = {n / 4096, 512 * bits};
+  const char *problem = add_tensor(2, shape);
+  if (problem == NULL) problem = add_tensor(2, groups);
+  if (problem != NULL) return problem;
+  CHECK(pare_tensor_create(context, PARE_U8, 2, bytes, &tensors[ntensors]));
+  ntensors++;
+  return NULL;
+}
+
+static const char *run_quantise(unsigned repeats, int bits) {
+  const pare_grid grid = {bits, true, false, PARE_PER_GROUP, 1, 32};
+  for (unsigned i = 0; i < repeats; i++)
+    CHECK(pare_grid_encode(&grid, NULL, tensors[0], NULL, tensors[1], NULL, tensors[2]));
+  CHECK(pare_context_wait(context));
+  return NULL;
+}
+
+static const char *open_quantise_q8(const long *arguments) { return open_quantise(arguments[0], 8); }
+static const char *open_quantise_q4(const long *arguments) { return open_quantise(arguments[0], 4); }
+static const char *run_quantise_q8(unsigned repeats) { return run_quantise(repeats, 8); }
+static const char *run_quantise_q4(unsigned repeats) { return run_quantise(repeats, 4); }
+
 /* ---- a chain: length n ---- */
 
 static const char *open_chain(const long *arguments) {
@@ -222,6 +301,12 @@ int main(void) {
       {"max", 1, open_reduction, run_max, close_tensors},
       {"softmax", 2, open_rows, run_softmax, close_tensors},
       {"layer_norm", 2, open_rows, run_layer_norm, close_tensors},
+      {"kth", 1, open_kth, run_kth, close_tensors},
+      {"selection", 1, open_kth, run_selection, close_tensors},
+      {"prune_2_4", 1, open_vectors, run_prune, close_tensors},
+      {"prune_columns", 2, open_columns, run_prune, close_tensors},
+      {"quantise_q8", 1, open_quantise_q8, run_quantise_q8, close_tensors},
+      {"quantise_q4", 1, open_quantise_q4, run_quantise_q4, close_tensors},
       {"chain", 2, open_chain, run_chain, close_tensors},
       {NULL, 0, NULL, NULL, NULL},
   };
