@@ -24,6 +24,7 @@ dist_doc_DATA += doc/benchmarks.md
 dist_doc_DATA += doc/cache.md
 dist_doc_DATA += doc/drivers.md
 dist_doc_DATA += doc/selectors.md
+dist_doc_DATA += doc/calibration.md
 dist_doc_DATA += doc/floor-0-base.md
 dist_doc_DATA += doc/floor-1-ocl.md
 dist_doc_DATA += doc/floor-2-kernel.md

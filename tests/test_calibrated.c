@@ -1,0 +1,246 @@
+/* Compression with calibration data: what is refused, statistics against what the model does, and what GPTQ and
+ * SmoothQuant gain. SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+#include <pare/arrays.h>
+#include <pare/compress.h>
+#include <pare/model.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "compress/calibration.h"
+#include "fixture.h"
+#include "onnx_builder.h"
+
+#define SAMPLES 40
+#define INPUTS 64
+#define HIDDEN 48
+#define OUTPUTS 32
+
+static char folder[] = "/tmp/pare-test-calibrated-XXXXXX";
+
+/* Paths in the test's folder; static memory, a few at a time. */
+static const char *path_of(const char *name) {
+  static char paths[8][128];
+  static unsigned next;
+  char *path = paths[next++ % 8];
+  snprintf(path, sizeof paths[0], "%s/%s", folder, name);
+  return path;
+}
+
+static void save(const char *path, const char *name, pare_dtype dtype, int rank, const int64_t *dim, const void *data) {
+  pare_array array = {.name = name, .dtype = dtype, .rank = rank, .data = data, .nbytes = pare_dtype_bytes(dtype)};
+  for (int d = 0; d < rank; d++) {
+    array.dim[d] = dim[d];
+    array.nbytes *= (size_t)dim[d];
+  }
+  OK(pare_arrays_write(path, 1, &array, false));
+}
+
+/* x [n, INPUTS], MatMul, Relu, MatMul: a model whose inputs resemble each other, and have outliers. */
+static float *write_perceptron(const char *path) {
+  pare__onnx_model *onnx = model_new(17);
+  float *first = random_floats(INPUTS * HIDDEN, 1), *second = random_floats(HIDDEN * OUTPUTS, 2);
+  model_input(onnx, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){-1, INPUTS});
+  model_constant(onnx, "first", PARE__ONNX_FLOAT, 2, (const int64_t[]){INPUTS, HIDDEN}, first);
+  model_constant(onnx, "second", PARE__ONNX_FLOAT, 2, (const int64_t[]){HIDDEN, OUTPUTS}, second);
+  model_node(onnx, "MatMul", "x first", "h");
+  model_node(onnx, "Relu", "h", "r");
+  model_node(onnx, "MatMul", "r second", "y");
+  model_output(onnx, "y");
+  model_write(onnx, path);
+  free(first);
+  free(second);
+  float *x = random_floats((int64_t)SAMPLES * INPUTS, 3);
+  for (int64_t i = 0; i < SAMPLES * INPUTS; i++) {
+    if (i % INPUTS > 0) x[i] += 0.9F * x[i - 1];
+    if (i % INPUTS == 17) x[i] *= 60;
+  }
+  return x;
+}
+
+static pare_status compressed(const char *in, const char *out, const char *data, const char *prune,
+                              const char *quantize) {
+  pare_recipe *recipe;
+  OK(pare_recipe_create(&recipe));
+  if (data) OK(pare_recipe_calibrate(recipe, data));
+  if (prune) OK(pare_recipe_prune(recipe, prune));
+  OK(pare_recipe_quantize(recipe, quantize));
+  const pare_status status = pare_compress(context, in, out, recipe, NULL, NULL);
+  pare_recipe_close(recipe);
+  return status;
+}
+
+/* The first output of a model for these inputs; to be freed. */
+static float *outputs_of(const char *path, int rank, const int64_t *dim, const float *x) {
+  pare_model *model;
+  pare_tensor *in = tensor_of(PARE_F32, rank, dim, x), *out;
+  OK(pare_model_open(context, path, NULL, &model));
+  OK(pare_model_run(model, &in, NULL, &out));
+  float *values = floats_of(out);
+  pare_tensor_close(out);
+  pare_tensor_close(in);
+  pare_model_close(model);
+  return values;
+}
+
+static double distance(const float *a, const float *b, int64_t n) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; i++) sum += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+  return sum;
+}
+
+/* ---- what is refused ---- */
+
+static void refused(const char *data, pare_status status, const char *text) {
+  const pare_status got = compressed(path_of("model.onnx"), path_of("out.onnx"), data, NULL, "int4");
+  ck_assert_msg(got == status, "%s: %s", pare_status_name(got), got == PARE_OK ? "it was taken" : pare_message());
+  ck_assert_msg(strstr(pare_message(), text) != NULL, "'%s' lacks '%s'", pare_message(), text);
+  ck_assert_int_ne(access(path_of("out.onnx"), F_OK), 0);
+}
+
+START_TEST(data_that_does_not_fit_is_refused_with_the_input_named) {
+  float *x = write_perceptron(path_of("model.onnx"));
+  const int64_t dim[2] = {SAMPLES, INPUTS}, narrow[2] = {SAMPLES, 32}, none[2] = {0, INPUTS};
+  double wide[INPUTS] = {0};
+  save(path_of("other.npz"), "z", PARE_F32, 2, dim, x);
+  refused(path_of("other.npz"), PARE_ERR_ARGUMENT, "'x'");
+  save(path_of("narrow.npz"), "x", PARE_F32, 2, narrow, x);
+  refused(path_of("narrow.npz"), PARE_ERR_SHAPE, "'x'");
+  save(path_of("empty.npz"), "x", PARE_F32, 2, none, x);
+  refused(path_of("empty.npz"), PARE_ERR_ARGUMENT, "'x'");
+  save(path_of("wide.npz"), "x", PARE_F64, 2, (const int64_t[]){1, INPUTS}, wide);
+  refused(path_of("wide.npz"), PARE_ERR_TYPE, "'x'");
+  x[70] = NAN;
+  save(path_of("nan.npz"), "x", PARE_F32, 2, dim, x);
+  refused(path_of("nan.npz"), PARE_ERR_FORMAT, "element 70");
+  refused(path_of("missing.npz"), PARE_ERR_IO, "missing.npz");
+  free(x);
+}
+END_TEST
+
+/* ---- statistics ---- */
+
+/* A convolution with one output channel, [2, 4, 7, 6] with uneven borders, strides and dilations. */
+START_TEST(the_hessian_of_a_convolution_foretells_the_size_of_its_outputs) {
+  enum { CHANNELS = 4, POSITIONS = 6 };
+  const int64_t dim[4] = {5, CHANNELS, 7, 6};
+  float *w = random_floats(CHANNELS * POSITIONS, 11), *x = random_floats(count_of(4, dim), 12);
+  pare__onnx_model *onnx = model_new(17);
+  model_input(onnx, "x", PARE__ONNX_FLOAT, 4, (const int64_t[]){-1, CHANNELS, 7, 6});
+  model_constant(onnx, "w", PARE__ONNX_FLOAT, 4, (const int64_t[]){1, CHANNELS, 3, 2}, w);
+  pare__onnx_node *node = model_node(onnx, "Conv", "x w", "y");
+  node_ints(onnx, node, "strides", 2, (const int64_t[]){2, 1});
+  node_ints(onnx, node, "dilations", 2, (const int64_t[]){1, 2});
+  node_ints(onnx, node, "pads", 4, (const int64_t[]){1, 0, 0, 2});
+  model_output(onnx, "y");
+  model_write(onnx, path_of("convolution.onnx"));
+  save(path_of("images.npz"), "x", PARE_F32, 4, dim, x);
+
+  pare__compression compression = {.context = context};
+  const pare__statistics *statistics;
+  const char *reason;
+  OK(pare__checkpoint_open(path_of("convolution.onnx"), &compression.checkpoint));
+  OK(pare__calibration_open(&compression, path_of("images.npz"), &compression.calibration));
+  OK(pare__calibration_want(compression.calibration, 0, PARE__NEEDS_HESSIAN | PARE__NEEDS_RANGES, &reason));
+  ck_assert_ptr_null(reason);
+  OK(pare__calibration_statistics(compression.calibration, 0, PARE__NEEDS_HESSIAN, &statistics));
+  ck_assert_int_eq(statistics->inputs, CHANNELS * POSITIONS);
+  float *hessian = floats_of(statistics->hessian), *y = outputs_of(path_of("convolution.onnx"), 4, dim, x);
+  const int64_t noutputs = 5 * 3 * 6;
+  ck_assert_uint_eq(statistics->nrows, (uint64_t)noutputs);
+  double expected = 0, found = 0;
+  for (int64_t i = 0; i < noutputs; i++) expected += (double)y[i] * y[i];
+  for (int64_t i = 0; i < CHANNELS * POSITIONS; i++)
+    for (int64_t j = 0; j < CHANNELS * POSITIONS; j++) /* canonical: positions, then channels */
+      found += (double)w[i % CHANNELS * POSITIONS + i / CHANNELS] * w[j % CHANNELS * POSITIONS + j / CHANNELS] *
+               hessian[i * CHANNELS * POSITIONS + j];
+  ck_assert_double_eq_tol(found / expected, 1, 1e-4);
+  for (int64_t i = 0; i < CHANNELS * POSITIONS; i++) {
+    ck_assert_float_eq_tol(statistics->squares[i], hessian[i * CHANNELS * POSITIONS + i], 1e-3F);
+    ck_assert_float_le(statistics->least[i], 0);
+    ck_assert_float_ge(statistics->most[i], 0);
+  }
+  free(y);
+  free(hessian);
+  pare__calibration_close(compression.calibration);
+  pare__checkpoint_close(compression.checkpoint);
+  free(x);
+  free(w);
+}
+END_TEST
+
+/* ---- what it gains ---- */
+
+static const struct gain {
+  const char *prune, *quantize;
+  double most; /* error calibrated, of the error without */
+} gains[] = {{NULL, "int4", 0.8}, {"2:4", "int8", 0.8}, {NULL, "w8a8", 0.5}};
+
+START_TEST(outputs_on_calibration_data_are_nearer) {
+  const struct gain *gain = &gains[_i];
+  const int64_t dim[2] = {SAMPLES, INPUTS}, n = SAMPLES * OUTPUTS;
+  float *x = write_perceptron(path_of("model.onnx"));
+  save(path_of("x.npz"), "x", PARE_F32, 2, dim, x);
+  OK(compressed(path_of("model.onnx"), path_of("plain.onnx"), NULL, gain->prune, gain->quantize));
+  OK(compressed(path_of("model.onnx"), path_of("calibrated.onnx"), path_of("x.npz"), gain->prune, gain->quantize));
+  float *y = outputs_of(path_of("model.onnx"), 2, dim, x), *plain = outputs_of(path_of("plain.onnx"), 2, dim, x),
+        *calibrated = outputs_of(path_of("calibrated.onnx"), 2, dim, x);
+  const double without = distance(y, plain, n), with = distance(y, calibrated, n);
+  ck_assert_msg(with <= gain->most * without, "%s %s: %g of %g", gain->prune ? gain->prune : "", gain->quantize, with,
+                without);
+  free(y);
+  free(plain);
+  free(calibrated);
+  free(x);
+}
+END_TEST
+
+static int correct_digits(const char *path, pare_array images, pare_array labels) {
+  float *logits = outputs_of(path, images.rank, images.dim, images.data);
+  int correct = 0;
+  for (int64_t i = 0; i < images.dim[0]; i++) {
+    int best = 0;
+    for (int c = 1; c < 10; c++)
+      if (logits[i * 10 + c] > logits[i * 10 + best]) best = c;
+    correct += best == (int)pare_array_number(&labels, (size_t)i);
+  }
+  free(logits);
+  return correct;
+}
+
+START_TEST(digits_pruned_and_quantised_lose_at_most_one_point) {
+  char model[512], data[512], test[512];
+  const char *top = getenv("srcdir") ? getenv("srcdir") : ".";
+  snprintf(model, sizeof model, "%s/tests/data/digits/digits.onnx", top);
+  snprintf(data, sizeof data, "%s/tests/data/digits/digits_calibration.npz", top);
+  snprintf(test, sizeof test, "%s/tests/data/digits/digits_test.npz", top);
+  pare_arrays *arrays;
+  pare_array images, labels;
+  size_t index;
+  OK(pare_arrays_open(test, &arrays));
+  ck_assert(pare_arrays_find(arrays, "image", &index));
+  OK(pare_arrays_get(arrays, index, &images));
+  ck_assert(pare_arrays_find(arrays, "labels", &index));
+  OK(pare_arrays_get(arrays, index, &labels));
+  OK(compressed(model, path_of("digits.onnx"), data, "2:4", "int8"));
+  const int before = correct_digits(model, images, labels),
+            after = correct_digits(path_of("digits.onnx"), images, labels);
+  ck_assert_msg(after >= before - (int)images.dim[0] / 100, "%d of %d, and %d before", after, (int)images.dim[0],
+                before);
+  pare_arrays_close(arrays);
+}
+END_TEST
+
+int main(void) {
+  if (!mkdtemp(folder)) return EXIT_FAILURE;
+  TCase *tests = tcase_create("calibrated");
+  tcase_add_unchecked_fixture(tests, open_context, close_context);
+  tcase_set_timeout(tests, 300);
+  tcase_add_test(tests, data_that_does_not_fit_is_refused_with_the_input_named);
+  tcase_add_test(tests, the_hessian_of_a_convolution_foretells_the_size_of_its_outputs);
+  tcase_add_loop_test(tests, outputs_on_calibration_data_are_nearer, 0, (int)(sizeof gains / sizeof *gains));
+  tcase_add_test(tests, digits_pruned_and_quantised_lose_at_most_one_point);
+  return remove_folder(folder, run_tests("calibrated", tests));
+}
