@@ -63,8 +63,8 @@ static void transform_output(const REAL *m, int step, REAL *out) {
 __kernel void winograd_plain(WINOGRAD_X, __global const STORE(T1) *restrict u, long u_from,
                              __global const STORE(T2) *restrict bias, long bias_from,
                              __global const STORE(T3) *residual, long residual_from, __global STORE(T5) *y, long y_from,
-                             long8 y_steps, int outputs, int y_length, int activation, float low, float high, float scale, float shift,
-                             int across, int tiles, int lanes) {
+                             long8 y_steps, int outputs, int y_length, int activation, float low, float high,
+                             float scale, float shift, int across, int tiles, int lanes) {
   const int t = get_global_id(0), o = get_global_id(1), n = get_global_id(2);
   if (t >= tiles || o >= outputs) return;
   const int y0 = t / across * 4, x0 = t % across * 4, parts = (channels + lanes - 1) / lanes * lanes;
@@ -186,8 +186,8 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void
 winograd_output(__global const float *restrict v, long v_from, __global const float *restrict u, long u_from,
                 __global const STORE(T2) *restrict bias, long bias_from, __global const STORE(T3) *residual,
                 long residual_from, __global STORE(T5) *y, long y_from, long8 x_dims, long8 y_steps, int channels,
-                int outputs, int y_length, int activation, float low, float high, float scale, float shift, int across, int tiles, int pitch,
-                int chunk, int span, __local float *sums) {
+                int outputs, int y_length, int activation, float low, float high, float scale, float shift, int across,
+                int tiles, int pitch, int chunk, int span, __local float *sums) {
   const int n = get_global_id(2), first = get_global_id(0) * chunk, count = min(chunk, tiles - first);
   const int blocks = (outputs + LANES - 1) / LANES, sets = (blocks + NO - 1) / NO;
   const int parts = (channels + LANES - 1) / LANES;
