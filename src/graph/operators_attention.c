@@ -1,5 +1,6 @@
 /* Attention as ONNX and ONNX Runtime have it, and what transformers put around it. SPDX-License-Identifier: Apache-2.0
  */
+#include <float.h>
 #include <math.h>
 #include <pare/elementwise.h>
 #include <pare/gemm.h>
@@ -67,8 +68,10 @@ static pare_status causal_offset(const pare__attention *a, pare_tensor *length, 
 }
 
 static pare_status run_attention(pare__attention *a, int64_t mode) {
-  const double nobody = (double)-INFINITY;
   pare__call *call = a->call;
+  /* A query that may attend to nothing, as padding on the left has them, gets a mean rather than NaN, which would
+   * spread from layer to layer. Scores that are given out are ONNX's. */
+  const double nobody = pare__call_wants(call, 3) ? (double)-INFINITY : -(double)FLT_MAX;
   pare_tensor *mask, *length, *offset;
   PARE__TRY(pare__call_tensor(call, 3, &mask));
   PARE__TRY(pare__call_tensor(call, 6, &length));
