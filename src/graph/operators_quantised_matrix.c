@@ -298,7 +298,8 @@ static pare_status matmul_integer_to_float(pare__call *call) {
 static bool is_one_kernel(const pare__call *call) {
   const pare_dtype b = call->input[1]->dtype;
   const pare__slot *bias = pare__call_has(call, 4) ? call->input[4] : NULL;
-  return pare__call_has(call, 2) && call->input[2]->content && pare__call_known_to_be(call, 3, b == PARE_I8 ? 0 : 128) &&
+  return pare__call_has(call, 2) && call->input[2]->content &&
+         pare__call_known_to_be(call, 3, b == PARE_I8 ? 0 : 128) &&
          (!bias || (bias->dtype == PARE_F32 && bias->shape.rank == 1));
 }
 
