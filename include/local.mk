@@ -3,6 +3,7 @@ include_HEADERS = include/pare.h
 pareincludedir = $(includedir)/pare
 pareinclude_HEADERS =
 pareinclude_HEADERS += include/pare/arrays.h
+pareinclude_HEADERS += include/pare/compress.h
 pareinclude_HEADERS += include/pare/context.h
 pareinclude_HEADERS += include/pare/device.h
 pareinclude_HEADERS += include/pare/kernel.h

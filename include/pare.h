@@ -3,6 +3,7 @@
 #define PARE_H
 
 #include <pare/arrays.h>
+#include <pare/compress.h>
 #include <pare/context.h>
 #include <pare/convolve.h>
 #include <pare/device.h>

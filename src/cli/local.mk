@@ -25,6 +25,7 @@ pare_SOURCES += src/cli/bench_model.c
 pare_SOURCES += src/cli/bench_model.h
 pare_SOURCES += src/cli/cmd_bench.c
 pare_SOURCES += src/cli/cmd_cache.c
+pare_SOURCES += src/cli/cmd_compress.c
 pare_SOURCES += src/cli/cmd_devices.c
 pare_SOURCES += src/cli/cmd_eval.c
 pare_SOURCES += src/cli/cmd_help.c
