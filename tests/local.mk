@@ -58,6 +58,12 @@ check_PROGRAMS += tests/test_operators_quantise
 check_PROGRAMS += tests/test_operators_sets
 check_PROGRAMS += tests/test_operators_vision
 
+# Floor 7.
+check_PROGRAMS += tests/test_compress
+check_PROGRAMS += tests/test_recipe
+TESTS += tests/test_compress.sh
+dist_check_SCRIPTS += tests/test_compress.sh
+
 # Faults of drivers and of the operating system, threads.
 check_PROGRAMS += tests/test_fault_layer
 check_PROGRAMS += tests/test_ocl_faults

@@ -6,6 +6,7 @@ FUZZERS_ALL = \
   tests/fuzz/fuzz_npy \
   tests/fuzz/fuzz_npz \
   tests/fuzz/fuzz_onnx \
+  tests/fuzz/fuzz_recipe \
   tests/fuzz/fuzz_safetensors \
   tests/fuzz/fuzz_selector \
   tests/fuzz/fuzz_shape \
@@ -40,6 +41,8 @@ tests_fuzz_fuzz_onnx_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_onnx_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_safetensors_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_safetensors_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_recipe_LDADD = $(fuzz_ldadd)
+tests_fuzz_fuzz_recipe_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_selector_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_selector_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_shape_LDADD = $(fuzz_ldadd)
