@@ -41,3 +41,6 @@ libpare_internal_la_SOURCES += src/compress/rows.c
 libpare_internal_la_SOURCES += src/compress/rows.h
 libpare_internal_la_SOURCES += src/compress/verify.c
 libpare_internal_la_SOURCES += src/compress/verify.h
+libpare_internal_la_SOURCES += src/compress/checkpoint_safetensors.c
+libpare_internal_la_SOURCES += src/compress/compressed_tensors.c
+libpare_internal_la_SOURCES += src/compress/compressed_tensors.h

@@ -285,6 +285,10 @@ static void refuse(pare__weight *weight, const pare__onnx_weight *info) {
     weight->role = PARE__WEIGHT_OTHER; /* quantised already, or never a float */
     return;
   }
+  if (weight->role == PARE__WEIGHT_EMBEDDING && pare__weight_inputs(weight) == 1) {
+    weight->role = PARE__WEIGHT_OTHER; /* a number a row, such as the scales of a quantised table */
+    return;
+  }
   if (weight->elements == 0) weight->refusal = "it has no elements";
   if (info->mixed) weight->refusal = "nodes use it in two orientations";
   if (info->is_output) weight->refusal = "it is an output of the model";

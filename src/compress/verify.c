@@ -47,7 +47,7 @@ static pare_status random_input(struct run *run, size_t index, int64_t batch, in
   for (int d = 0; d < value.rank; d++) dim[d] = value.dim[d] >= 0 ? value.dim[d] : d == 0 ? batch : size;
   PARE__TRY(pare_tensor_create(run->context, value.dtype, value.rank, dim, &run->inputs[index]));
   if (pare__dtype_is_float(value.dtype)) return pare_random_normal(SEED, index, 0, 1, run->inputs[index]);
-  return pare_random_integer(SEED, index, 0, 2, run->inputs[index]); /* small enough for every table */
+  return pare_random_bernoulli(SEED, index, 0.5, run->inputs[index]); /* 0 and 1 are in every table */
 }
 
 static pare_status array_input(struct run *run, pare_arrays *arrays, size_t index) {

@@ -1,0 +1,124 @@
+#!/bin/bash
+# pare compress as people use it: short forms, recipes, reports, and what mistakes get. SPDX-License-Identifier: Apache-2.0
+set -u
+srcdir=${srcdir:-.} builddir=${builddir:-.}
+pare=$builddir/pare
+[ -x "$pare" ] || { echo "there is no $pare"; exit 99; }
+folder=$(mktemp -d) || exit 99
+trap 'chmod -R u+w "$folder"; rm -rf "$folder"' EXIT
+export LC_ALL=C.UTF-8 XDG_CACHE_HOME=${XDG_CACHE_HOME:-$folder/cache}
+unset PARE_LOG PARE_MEMORY PARE_CACHE NO_COLOR
+digits=$srcdir/tests/data/digits/digits.onnx data=$srcdir/tests/data/digits/digits_test.npz
+
+# One driver, if there is the usual one: the answers do not depend on what else is installed.
+if [ -z "${OCL_ICD_VENDORS:-}" ] && [ -r /etc/OpenCL/vendors/pocl.icd ]; then
+  mkdir "$folder/icd" && cp /etc/OpenCL/vendors/pocl.icd "$folder/icd/"
+  export OCL_ICD_VENDORS=$folder/icd
+fi
+"$pare" devices >/dev/null 2>&1 || { echo "skipped: no device"; exit 77; }
+
+nfailed=0 nchecks=0
+fail() { echo "FAIL: $*"; echo "  exit $code"; sed 's/^/  out: /' "$folder/out" | head -20; sed 's/^/  err: /' "$folder/err" | head -20; nfailed=$((nfailed + 1)); }
+# run CODE ARGUMENT...: the command exits with CODE.
+run() {
+  local expected=$1
+  shift
+  shown="pare $*"
+  "$pare" "$@" >"$folder/out" 2>"$folder/err" </dev/null
+  code=$?
+  nchecks=$((nchecks + 1))
+  [ $code -eq "$expected" ] || fail "$shown: expected exit $expected"
+}
+# says FILE TEXT: the last run wrote it.
+says() { nchecks=$((nchecks + 1)); grep -qF -e "$2" "$folder/$1" || fail "$shown: std$1 does not say '$2'"; }
+silent() { nchecks=$((nchecks + 1)); [ -s "$folder/$1" ] && fail "$shown: std$1 is not empty"; }
+json() { nchecks=$((nchecks + 1)); "$python" -m json.tool "$1" >/dev/null 2>&1 || fail "$shown: $1 is not JSON"; }
+python=$(command -v python3) || json() { :; }
+# mistake CODE TEXT ARGUMENT...: nothing but one message, which says TEXT.
+mistake() { local expected=$1 text=$2; shift 2; run "$expected" "$@"; silent out; says err "pare: "; says err "$text"; }
+
+# ---- short forms ----
+
+correct() { "$pare" eval "$1" --data "$data" --json | grep -o '"accuracy": [0-9.]*' | grep -o '[0-9.]*$'; }
+# loses POINTS MODEL: no more accuracy than that.
+loses() {
+  nchecks=$((nchecks + 1)) shown="pare eval $2" code=0
+  awk -v before="$(correct "$digits")" -v after="$(correct "$2")" -v most="$1" 'BEGIN { exit !(100 * (before - after) <= most) }' ||
+    fail "$shown: the accuracy falls from $(correct "$digits") to $(correct "$2")"
+}
+for form in int8 int4 w8a8 f16; do
+  run 0 compress "$digits" "$folder/$form.onnx" --quantize $form
+  silent err
+  says out "verified"
+  loses 0.3 "$folder/$form.onnx"
+done
+run 0 compress "$digits" "$folder/sparse.onnx" --quantize int8 --prune 2:4 --report "$folder/report.json"
+says out "no multiple of M"
+json "$folder/report.json"
+loses 1.4 "$folder/sparse.onnx"
+for form in magnitude:0.3 random:0.05 threshold:0.01 1:2; do
+  run 0 compress "$digits" "$folder/pruned.onnx" --prune $form --ignore '@head' --ignore 'conv1.*'
+done
+run 0 compress "$digits" "$folder/both.json.onnx" --quantize int8 --json
+json "$folder/out"
+says out '"verified": true'
+cmp -s "$folder/both.json.onnx" "$folder/int8.onnx" || fail "two runs give two files"
+
+# Over itself.
+cp "$digits" "$folder/self.onnx"
+run 0 compress "$folder/self.onnx" "$folder/self.onnx" --quantize int8
+cmp -s "$folder/self.onnx" "$folder/int8.onnx" || fail "$shown: another file than elsewhere"
+
+# ---- dry runs need no device and write nothing ----
+
+OCL_ICD_VENDORS=$folder run 0 compress "$digits" --quantize int4 --dry-run
+says out "groups of 32"
+says out "would become"
+OCL_ICD_VENDORS=$folder run 0 compress "$digits" --quantize int4 --dry-run --json
+json "$folder/out"
+
+# ---- recipes ----
+
+run 0 compress "$digits" "$folder/recipe.onnx" --recipe "$srcdir/doc/examples/digits.yaml"
+says out "2:4"
+loses 1.4 "$folder/recipe.onnx"
+printf 'pare: 1\nmodifiers:\n- prune:\n    spasity: 0.5\n' >"$folder/bad.yaml"
+mistake 3 "bad.yaml:4:5: prune has no field 'spasity'" compress "$digits" "$folder/out.onnx" --recipe "$folder/bad.yaml"
+mistake 3 "no-such.yaml" compress "$digits" "$folder/out.onnx" --recipe "$folder/no-such.yaml"
+# What a file was made by is in the file, and makes the same again.
+if [ -n "$python" ] && "$python" -c 'import onnx' 2>/dev/null; then
+  "$python" -c 'import onnx, sys; print({p.key: p.value for p in onnx.load(sys.argv[1]).metadata_props}["pare.recipe"])' \
+    "$folder/sparse.onnx" >"$folder/again.json"
+  run 0 compress "$digits" "$folder/again.onnx" --recipe "$folder/again.json"
+  cmp -s "$folder/again.onnx" "$folder/sparse.onnx" || fail "$shown: another file than its recipe was taken from"
+fi
+
+# ---- mistakes ----
+
+mistake 2 "pare compress IN OUT" compress
+mistake 2 "say where to write" compress "$digits" --quantize int8
+mistake 2 "say what to do" compress "$digits" "$folder/out.onnx"
+mistake 2 "int8, int4, w8a8, f16" compress "$digits" "$folder/out.onnx" --quantize int5
+mistake 2 "N:M (2:4)" compress "$digits" "$folder/out.onnx" --prune 4:2
+mistake 2 "fits no Linear" compress "$digits" "$folder/out.onnx" --quantize int8 --ignore 'encoder.*'
+mistake 2 "--recipe says everything" compress "$digits" "$folder/out.onnx" --quantize int8 --recipe x
+mistake 3 "no-such.onnx" compress "$folder/no-such.onnx" "$folder/out.onnx" --quantize int8
+mistake 3 "README.md" compress "$srcdir/tests/data/digits/README.md" "$folder/out.onnx" --quantize int8
+mistake 3 "no-folder" compress "$digits" "$folder/no-folder/out.onnx" --quantize int8
+mistake 4 "no-such-device" compress "$digits" "$folder/out.onnx" --quantize int8 -d no-such-device
+nchecks=$((nchecks + 1)) shown="mistakes" code=0
+[ ! -e "$folder/out.onnx" ] || fail "a mistake left a file"
+
+# Killed at any moment: the old file or the new one, whole.
+for delay in 0.02 0.05 0.1 0.15 0.2 0.3; do
+  cp "$digits" "$folder/killed.onnx"
+  "$pare" compress "$folder/killed.onnx" "$folder/killed.onnx" --quantize int8 >/dev/null 2>&1 &
+  sleep $delay
+  kill -9 $! 2>/dev/null
+  wait $! 2>/dev/null
+  nchecks=$((nchecks + 1)) shown="killed after $delay s" code=0
+  cmp -s "$folder/killed.onnx" "$digits" || cmp -s "$folder/killed.onnx" "$folder/int8.onnx" || fail "$shown: half a file"
+done
+
+echo "$nchecks checks, $nfailed failed"
+[ $nfailed -eq 0 ]
