@@ -7,11 +7,12 @@
 
 #include "cli/feed.h"
 
-enum { RECIPE, PRUNE, QUANTIZE, IGNORE, DRY_RUN, NO_VERIFY, REPORT, JSON };
+enum { RECIPE, PRUNE, QUANTIZE, CALIBRATE, IGNORE, DRY_RUN, NO_VERIFY, REPORT, JSON };
 static const cli_option options[] = {
     [RECIPE] = {"recipe", "FILE", "what to do, as YAML or JSON", 0},
     [PRUNE] = {"prune", "FORM", "2:4 (any N:M), magnitude:0.5, random:0.3 or threshold:0.01", 0},
     [QUANTIZE] = {"quantize", "FORM", "int8, int4, w8a8 or f16", 0},
+    [CALIBRATE] = {"calibrate", "FILE", "an .npz file of inputs: int4 by GPTQ, w8a8 after SmoothQuant", 0},
     [IGNORE] = {"ignore", "PATTERN", "leave these tensors as they are: a name, a glob, re:..., Conv, @head", 0},
     [DRY_RUN] = {"dry-run", NULL, "show what would happen to each tensor, and the size afterwards", 0},
     [NO_VERIFY] = {"no-verify", NULL, "do not run the result beside the original before it takes its place", 0},
@@ -41,7 +42,8 @@ static cli_exit make_recipe(const cli_arguments *arguments, pare_recipe **out) {
   if (!path && !forms) return cli_error(CLI_USAGE, "say what to do: --quantize int8, --prune 2:4, or --recipe FILE");
   const pare_status status = path ? pare_recipe_open(path, out) : pare_recipe_create(out);
   if (status != PARE_OK) return cli_fail(status);
-  cli_exit code = each_value(arguments, &options[PRUNE], *out, pare_recipe_prune);
+  cli_exit code = each_value(arguments, &options[CALIBRATE], *out, pare_recipe_calibrate);
+  if (code == CLI_OK) code = each_value(arguments, &options[PRUNE], *out, pare_recipe_prune);
   if (code == CLI_OK) code = each_value(arguments, &options[QUANTIZE], *out, pare_recipe_quantize);
   if (code == CLI_OK) code = each_value(arguments, &options[IGNORE], *out, pare_recipe_ignore);
   return code;
@@ -242,8 +244,8 @@ static cli_exit run(const cli_arguments *arguments) {
 const cli_command cli_cmd_compress = {
     .name = "compress",
     .summary = "prune and quantise a model",
-    .usage = "IN OUT [--prune FORM] [--quantize FORM] [--recipe FILE] [--ignore PATTERN]... [--dry-run] "
-             "[--report FILE] [--no-verify] [-d SPEC] [--json]",
+    .usage = "IN OUT [--prune FORM] [--quantize FORM] [--recipe FILE] [--calibrate FILE] [--ignore PATTERN]... "
+             "[--dry-run] [--report FILE] [--no-verify] [-d SPEC] [--json]",
     .about =
         "Writes a smaller model that computes nearly the same, in the same format: ONNX that other runtimes run, too. "
         "int8: weights only, a scale for each output channel; int4: groups of 32 with zero points; w8a8: int8 weights "
