@@ -1,5 +1,5 @@
-/* gptq: weights quantised so that the layer's outputs on calibration data change least. SPDX-License-Identifier:
- * Apache-2.0
+/* gptq: weights quantised so that the layer's outputs on calibration data change least.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * Hessians come from the device, rows are quantised on the host (gptq.h). Every layer sees the inputs that it has in
  * the original model: measured on a sentence encoder, inputs from layers quantised before gained 0.0003 of cosine and

@@ -1,5 +1,4 @@
-/* prune: by threshold, at random, by magnitude with exactly k kept, N:M along the inputs. SPDX-License-Identifier:
- * Apache-2.0
+/* prune: by threshold, at random, by magnitude, N:M along the inputs. SPDX-License-Identifier: Apache-2.0
  *
  * The mask of a global selection is known when all weights have been looked at; until they are written it is kept on
  * the host, a bit an element. */

@@ -1,5 +1,5 @@
-/* Which form a weight takes in an ONNX file, so that ONNX Runtime reads and runs it. SPDX-License-Identifier:
- * Apache-2.0
+/* Which form a weight takes in an ONNX file, so that ONNX Runtime reads and runs it.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * What a recipe asks is weakened step by step until a form holds it, and the reason is kept for the report. */
 #include <string.h>

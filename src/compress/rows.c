@@ -1,5 +1,5 @@
-/* Rows of a weight: from the file to the device, in canonical order, through the steps. SPDX-License-Identifier:
- * Apache-2.0 */
+/* Rows of a weight: from the file to the device, in canonical order, through the steps.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "compress/rows.h"
 
 #include <pare/elementwise.h>
