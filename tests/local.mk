@@ -46,6 +46,7 @@ check_PROGRAMS += tests/test_select
 
 # Floor 6.
 check_PROGRAMS += tests/test_gptq
+check_PROGRAMS += tests/test_calibrated
 check_PROGRAMS += tests/test_compressed
 check_PROGRAMS += tests/test_graph
 check_PROGRAMS += tests/test_layout
