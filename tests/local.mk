@@ -144,7 +144,7 @@ check-models: real-models pare
 	  $(srcdir)/tests/data/digits/digits.onnx $(srcdir)/tests/data/digits/digits_test.npz $(REAL_MODELS)
 bench-models: real-models pare
 	$(AM_V_at)$(REAL_MODELS)/venv/bin/python $(srcdir)/tests/bench/models.py ./pare $(REAL_MODELS) $(BENCH_FLAGS)
-bench-compress: real-models bench-tools pare
+bench-compress: bench-compress-operations real-models bench-tools pare
 	$(AM_V_at)python3 $(srcdir)/tests/bench/bench.py --programs tests/bench gemm-int4-int8 gemm-int4 gemm-int8
 	$(AM_V_at)$(REAL_MODELS)/venv/bin/python $(srcdir)/tests/bench/compress.py ./pare $(REAL_MODELS) $(BENCH_FLAGS)
 clean-local: clean-real-models

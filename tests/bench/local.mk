@@ -38,7 +38,8 @@ bench-tools: $(bench_tools) tests/bench/first_result tests/bench/serve_nth_eleme
 bench-kernels: bench-tools
 	$(AM_V_at)python3 $(srcdir)/tests/bench/bench.py --programs tests/bench $(BENCH_FLAGS)
 
-bench-compress: bench-tools
+# A part of bench-compress.
+bench-compress-operations: bench-tools
 	$(AM_V_at)python3 $(srcdir)/tests/bench/bench.py --programs tests/bench threshold prune quantise-q8 quantise-q4 $(BENCH_FLAGS)
 
-.PHONY: bench bench-tools bench-kernels bench-compress
+.PHONY: bench bench-tools bench-kernels bench-compress-operations
