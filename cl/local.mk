@@ -61,3 +61,5 @@ dist_kernel_DATA += cl/grid.cl
 dist_kernel_DATA += cl/grid_scale.cl
 dist_kernel_DATA += cl/grid_fit.cl
 dist_kernel_DATA += cl/codes_pack.cl
+dist_kernel_DATA += cl/ticketed.cl
+dist_kernel_DATA += cl/ticketed_step.cl

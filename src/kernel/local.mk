@@ -78,3 +78,4 @@ libpare_internal_la_SOURCES += src/kernel/family_grid.c
 libpare_internal_la_SOURCES += src/kernel/family_grid.h
 libpare_internal_la_SOURCES += src/kernel/family_grid_fit.c
 libpare_internal_la_SOURCES += src/kernel/family_codes_pack.c
+libpare_internal_la_SOURCES += src/kernel/family_ticketed.c src/kernel/family_ticketed.h

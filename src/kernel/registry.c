@@ -19,6 +19,7 @@
 #include "kernel/family_resample.h"
 #include "kernel/family_select.h"
 #include "kernel/family_softmax.h"
+#include "kernel/family_ticketed.h"
 #include "kernel/family_transpose.h"
 #include "kernel/family_winograd.h"
 #include "kernel/kernel.h"
@@ -57,6 +58,7 @@ const pare__family *const pare__families[] = {
     &pare__family_grid,
     &pare__family_grid_fit,
     &pare__family_codes_pack,
+    &pare__family_ticketed,
     NULL,
 };
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "ocl/capture.h"
 #include "ocl/device.h"
 
 #define LISTED_HOLDERS 3
@@ -194,6 +195,7 @@ size_t pare__buffer_bytes(const pare__buffer *buffer) { return buffer->nbytes; }
 
 static pare_status check_range(const pare__buffer *buffer, const char *call, size_t offset, size_t nbytes) {
   if (!buffer->device->queue) return pare__fail(PARE_ERR_ARGUMENT, "%s: the device is closed", call);
+  pare__capture_other(buffer->device);
   if (offset <= buffer->nbytes && nbytes <= buffer->nbytes - offset) return PARE_OK;
   return pare__fail(PARE_ERR_ARGUMENT, "%s: %zu bytes from byte %zu of a buffer of %zu", call, nbytes, offset,
                     buffer->nbytes);

@@ -17,7 +17,6 @@
 #include "base/path.h"
 
 #define OUTPUT_LIMIT ((size_t)64 << 10)
-#define MAX_ARGUMENTS 16
 
 static const char *helper_path(void) {
   const char *named = getenv("PARE_TRIAL");
@@ -64,27 +63,47 @@ static void reap(pid_t child, double deadline, pare__child_end *end) {
   if (WIFEXITED(status)) end->code = WEXITSTATUS(status);
 }
 
+/* to: where its standard output goes; -1: nowhere. */
 static pare_status spawn(const char *const *arguments, int to, pid_t *child, bool *started) {
-  char *argv[MAX_ARGUMENTS + 2];
-  unsigned count = 0;
-  argv[count++] = (char *)helper_path();
-  for (; arguments[count - 1]; count++) {
-    if (count > MAX_ARGUMENTS)
-      return pare__fail(PARE_ERR_ARGUMENT, "a child process with over %d arguments", MAX_ARGUMENTS);
-    argv[count] = (char *)arguments[count - 1];
-  }
-  argv[count] = NULL;
+  size_t count = 0;
+  while (arguments[count]) count++;
   posix_spawn_file_actions_t actions;
-  if (posix_spawn_file_actions_init(&actions) != 0) return pare__fail_memory("a child process", 0);
+  char **argv = calloc(count + 2, sizeof *argv);
+  if (!argv || posix_spawn_file_actions_init(&actions) != 0) {
+    free(argv);
+    return pare__fail_memory("a child process", count * sizeof *argv);
+  }
+  argv[0] = (char *)helper_path();
+  memcpy(argv + 1, arguments, count * sizeof *argv);
   int error = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  if (error == 0) error = posix_spawn_file_actions_adddup2(&actions, to, STDOUT_FILENO);
+  if (error == 0)
+    error = to >= 0 ? posix_spawn_file_actions_adddup2(&actions, to, STDOUT_FILENO)
+                    : posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
   /* a crashing compiler writes pages to the standard error that help nobody */
   if (error == 0) error = posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
   if (error == 0) error = posix_spawn(child, argv[0], &actions, NULL, argv, environ);
   posix_spawn_file_actions_destroy(&actions);
   *started = error == 0;
   if (error != 0) pare__log(PARE_LOG_WARN, "starting %s: %s", argv[0], strerror(error));
+  free(argv);
   return PARE_OK;
+}
+
+pare_status pare__child_start(const char *const *arguments, int64_t *child) {
+  pid_t process = 0;
+  bool started = false;
+  *child = 0;
+  PARE__TRY(spawn(arguments, -1, &process, &started));
+  if (started) *child = process;
+  return PARE_OK;
+}
+
+bool pare__child_ended(int64_t child) { return child == 0 || waitpid((pid_t)child, NULL, WNOHANG) != 0; }
+
+void pare__child_stop(int64_t child) {
+  if (child == 0) return;
+  kill((pid_t)child, SIGKILL);
+  while (waitpid((pid_t)child, NULL, 0) < 0 && errno == EINTR) {}
 }
 
 pare_status pare__child_run(const char *const *arguments, unsigned timeout_ms, char **output, pare__child_end *end) {

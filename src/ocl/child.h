@@ -17,4 +17,11 @@ typedef struct pare__child_end {
  * Drivers need exec: they do not survive fork. */
 pare_status pare__child_run(const char *const *arguments, unsigned timeout_ms, char **output, pare__child_end *end);
 
+/* Starts it for what it leaves on disk; nobody waits. *child 0: it could not be started. */
+pare_status pare__child_start(const char *const *arguments, int64_t *child);
+/* true, once: it has ended, and is to be forgotten. */
+bool pare__child_ended(int64_t child);
+/* Ends one that has not. 0 is allowed. */
+void pare__child_stop(int64_t child);
+
 #endif

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ocl/capture.h"
+
 /* The device `wanted` of those that this division makes; the others are let go. */
 static cl_int divide(cl_device_id whole, const cl_device_partition_property *how, cl_uint wanted, cl_device_id *out) {
   cl_uint count = 0;
@@ -157,7 +159,11 @@ const pare_device_info *pare__device_info(const pare__device *device) { return &
 
 cl_context pare__device_context(const pare__device *device) { return device->context; }
 
-cl_command_queue pare__device_queue(const pare__device *device) { return device->queue; }
+/* Whoever asks for the queue works with it. */
+cl_command_queue pare__device_queue(const pare__device *device) {
+  pare__capture_other(device);
+  return device->queue;
+}
 
 cl_device_id pare__device_id(const pare__device *device) { return device->id; }
 

@@ -2,42 +2,43 @@
 #include <assert.h>
 #include <string.h>
 
+#include "ocl/capture.h"
 #include "ocl/device.h"
 #include "ocl/program.h"
 
 /* One push function a type: a wrong type at a call site is then a compiler's warning, not a wrong result. */
-#define PUSH(function, type, member)                \
-  void function(pare__args *args, type value) {     \
-    assert(args->count < PARE__MAX_ARGS);           \
-    args->item[args->count].nbytes = sizeof(type);  \
-    args->item[args->count].local = false;          \
-    args->item[args->count++].value.member = value; \
+#define PUSH(function, type, member, kind_of_type)   \
+  void function(pare__args *args, type value) {      \
+    assert(args->count < PARE__MAX_ARGS);            \
+    args->item[args->count].nbytes = sizeof(type);   \
+    args->item[args->count].kind = kind_of_type;     \
+    args->item[args->count++].value.member = value;  \
   }
-PUSH(pare__arg_int, int32_t, i)
-PUSH(pare__arg_uint, uint32_t, u)
-PUSH(pare__arg_long, int64_t, l)
-PUSH(pare__arg_ulong, uint64_t, ul)
-PUSH(pare__arg_float, float, f)
-PUSH(pare__arg_double, double, d)
-PUSH(pare__arg_mem, cl_mem, m)
+PUSH(pare__arg_int, int32_t, i, PARE__ARG_INT)
+PUSH(pare__arg_uint, uint32_t, u, PARE__ARG_UINT)
+PUSH(pare__arg_long, int64_t, l, PARE__ARG_LONG)
+PUSH(pare__arg_ulong, uint64_t, ul, PARE__ARG_ULONG)
+PUSH(pare__arg_float, float, f, PARE__ARG_FLOAT)
+PUSH(pare__arg_double, double, d, PARE__ARG_DOUBLE)
+PUSH(pare__arg_mem, cl_mem, m, PARE__ARG_MEM)
 #undef PUSH
 
 void pare__arg_local(pare__args *args, size_t nbytes) {
   assert(args->count < PARE__MAX_ARGS);
   args->item[args->count].nbytes = nbytes;
-  args->item[args->count++].local = true;
+  args->item[args->count++].kind = PARE__ARG_LOCAL;
 }
 
 void pare__arg_long8(pare__args *args, const int64_t value[8]) {
   assert(args->count < PARE__MAX_ARGS);
   args->item[args->count].nbytes = sizeof args->item[0].value.l8;
-  args->item[args->count].local = false;
+  args->item[args->count].kind = PARE__ARG_LONG8;
   memcpy(args->item[args->count++].value.l8, value, sizeof args->item[0].value.l8);
 }
 
 static pare_status set_arguments(const pare__kernel *kernel, const pare__args *args) {
   for (unsigned i = 0; i < args->count; i++) {
-    const void *value = args->item[i].local ? NULL : &args->item[i].value;
+    const void *value = args->item[i].kind == PARE__ARG_LOCAL ? NULL : &args->item[i].value;
     cl_int code = clSetKernelArg(kernel->cl, i, args->item[i].nbytes, value);
     if (code != CL_SUCCESS)
       return pare__fail_cl(code, "clSetKernelArg(%s of %s, argument %u, %zu bytes)", kernel->entry,
@@ -74,7 +75,9 @@ pare_status pare__launch(pare__device *device, pare__kernel *kernel, unsigned di
   pare_status status = set_arguments(kernel, args);
   if (status == PARE_OK) {
     cl_int code = clEnqueueNDRangeKernel(device->queue, kernel->cl, dims, NULL, global, local, 0, NULL, NULL);
-    if (code != CL_SUCCESS)
+    if (code == CL_SUCCESS)
+      pare__capture_launch(device, kernel, dims, global, local, args);
+    else
       status = pare__fail_cl(code, "clEnqueueNDRangeKernel(%s of %s, %zu x %zu x %zu work-items) on %s", kernel->entry,
                              kernel->program->file, global[0], dims > 1 ? global[1] : 1, dims > 2 ? global[2] : 1,
                              device->info.name);

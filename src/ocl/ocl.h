@@ -90,12 +90,24 @@ pare_status pare__note_read(pare__device *device, const char *key, char **out);
 /* ---- launches ---- */
 
 #define PARE__MAX_ARGS 48
+/* One letter a type of argument: a kernel's signature is a word. */
+enum {
+  PARE__ARG_INT = 'i',
+  PARE__ARG_UINT = 'u',
+  PARE__ARG_LONG = 'l',
+  PARE__ARG_ULONG = 'U',
+  PARE__ARG_FLOAT = 'f',
+  PARE__ARG_DOUBLE = 'd',
+  PARE__ARG_MEM = 'm',
+  PARE__ARG_LOCAL = 'w',
+  PARE__ARG_LONG8 = '8'
+};
 /* Arguments in order; a type a push function. */
 typedef struct pare__args {
   unsigned count;
   struct {
     size_t nbytes;
-    bool local;
+    char kind;
     union {
       cl_int i;
       cl_uint u;

@@ -21,7 +21,7 @@ static void kernel_close(pare__kernel *kernel) {
   free(kernel);
 }
 
-static void program_close(pare__program *program) {
+void pare__program_close(pare__program *program) {
   if (!program) return;
   while (program->kernels) {
     pare__kernel *kernel = program->kernels;
@@ -64,7 +64,7 @@ static size_t head_bytes(const char *text) {
   return nbytes;
 }
 
-static pare_status fail_build(const pare__program *program, cl_int code) {
+pare_status pare__program_fail_build(const pare__program *program, cl_int code) {
   /* says nothing about the kernel: it must not be distrusted for good */
   if (code == CL_OUT_OF_RESOURCES || code == CL_OUT_OF_HOST_MEMORY)
     return pare__fail_cl(code, "clBuildProgram(%s)", program->file);
@@ -87,7 +87,7 @@ static pare_status build_from_source(pare__program *program, const pare__source 
   if (!options) return pare__fail_memory("build options", strlen(program->options));
   code = clBuildProgram(program->cl, 1, &program->device->id, options, NULL, NULL);
   free(options);
-  return code == CL_SUCCESS ? PARE_OK : fail_build(program, code);
+  return code == CL_SUCCESS ? PARE_OK : pare__program_fail_build(program, code);
 }
 
 /* ---- the binary on disk ---- */
@@ -103,8 +103,7 @@ static pare_status program_key(pare__program *program, const pare__source *sourc
   return PARE_OK;
 }
 
-/* Keeps the binary for the next process. No binary, or no cache, only costs time then. */
-static void save_binary(pare__program *program) {
+void pare__program_save(pare__program *program) {
   size_t nbytes = 0;
   cl_int code = clGetProgramInfo(program->cl, CL_PROGRAM_BINARY_SIZES, sizeof nbytes, &nbytes, NULL);
   if (code != CL_SUCCESS || nbytes == 0) return;
@@ -115,8 +114,7 @@ static void save_binary(pare__program *program) {
   free(binary);
 }
 
-/* false: there is no binary, or the driver does not take it, and there is no program yet. */
-static bool build_from_binary(pare__program *program) {
+bool pare__program_load(pare__program *program) {
   char *binary = NULL;
   size_t nbytes = 0;
   if (!pare__cache_read(PARE__CACHE_PROGRAM, program->key, &binary, &nbytes)) return false;
@@ -138,7 +136,7 @@ static bool build_from_binary(pare__program *program) {
 
 static pare_status program_build(pare__program *program, const pare__source *source) {
   PARE__TRY(program_key(program, source));
-  if (!program->device->uncached && build_from_binary(program)) return PARE_OK;
+  if (!program->device->uncached && pare__program_load(program)) return PARE_OK;
   double begin = pare__seconds();
   PARE__TRY(build_from_source(program, source));
   pare__log(PARE_LOG_INFO, "built %s with \"%s\" on %s in %.0f ms", program->file, program->options,
@@ -147,28 +145,49 @@ static pare_status program_build(pare__program *program, const pare__source *sou
   if (program->device->quirks->late_binary)
     program->unsaved = true;
   else
-    save_binary(program);
+    pare__program_save(program);
   return PARE_OK;
 }
 
-static pare_status program_open(pare__device *device, const char *file, const char *options, pare__program **out) {
-  pare__source *source = NULL;
-  PARE__TRY(pare__source_get(device, file, &source));
+pare_status pare__program_new(pare__device *device, const char *file, const char *options, pare__program **out) {
+  *out = NULL;
   pare__program *program = calloc(1, sizeof *program);
   if (!program) return pare__fail_memory("a program", sizeof *program);
   program->device = device;
   program->file = pare__strdup(file);
   program->options = pare__strdup(options);
-  pare_status status = PARE_OK;
-  if (!program->file || !program->options)
-    status = pare__fail_memory("a program's name", strlen(file) + strlen(options));
-  if (status == PARE_OK) status = program_build(program, source);
+  if (!program->file || !program->options) {
+    pare__program_close(program);
+    return pare__fail_memory("a program's name", strlen(file) + strlen(options));
+  }
+  *out = program;
+  return PARE_OK;
+}
+
+static pare_status program_open(pare__device *device, const char *file, const char *options, pare__program **out) {
+  pare__source *source = NULL;
+  pare__program *program;
+  PARE__TRY(pare__source_get(device, file, &source));
+  PARE__TRY(pare__program_new(device, file, options, &program));
+  pare_status status = program_build(program, source);
   if (status != PARE_OK) {
-    program_close(program);
+    pare__program_close(program);
     return status;
   }
   *out = program;
   return PARE_OK;
+}
+
+pare__program *pare__program_find(const pare__device *device, const char *file, const char *options) {
+  pare__program *program = device->programs;
+  while (program && (strcmp(program->file, file) != 0 || strcmp(program->options, options) != 0))
+    program = program->next;
+  return program;
+}
+
+void pare__program_add(pare__program *program) {
+  program->next = program->device->programs;
+  program->device->programs = program;
 }
 
 pare_status pare__program_get(pare__device *device, const char *file, const char *options, pare__program **out) {
@@ -176,15 +195,10 @@ pare_status pare__program_get(pare__device *device, const char *file, const char
   if (!options) options = "";
   pare__device_lock(device);
   pare_status status = PARE_OK;
-  pare__program *program = device->programs;
-  while (program && (strcmp(program->file, file) != 0 || strcmp(program->options, options) != 0))
-    program = program->next;
+  pare__program *program = pare__program_find(device, file, options);
   if (!program) {
     status = program_open(device, file, options, &program);
-    if (program) {
-      program->next = device->programs;
-      device->programs = program;
-    }
+    if (program) pare__program_add(program);
   }
   *out = program;
   pare__device_unlock(device);
@@ -195,8 +209,8 @@ void pare__programs_close(pare__device *device) {
   while (device->programs) {
     pare__program *program = device->programs;
     device->programs = program->next;
-    if (program->unsaved) save_binary(program);
-    program_close(program);
+    if (program->unsaved) pare__program_save(program);
+    pare__program_close(program);
   }
   while (device->sources) {
     pare__source *source = device->sources;

@@ -23,4 +23,20 @@ struct pare__program {
   pare__program *next;
 };
 
+/* ---- for programs that are put together otherwise (ticketed_program.c); hold the device's lock ---- */
+
+/* One that is open already; NULL: there is none. */
+pare__program *pare__program_find(const pare__device *device, const char *file, const char *options);
+/* One without code. */
+pare_status pare__program_new(pare__device *device, const char *file, const char *options, pare__program **out);
+void pare__program_close(pare__program *program); /* NULL is allowed */
+/* The device closes it from now on. */
+void pare__program_add(pare__program *program);
+/* From the binary that `key` names; false: there is none, or the driver does not take it, and there is no code yet. */
+bool pare__program_load(pare__program *program);
+/* Keeps the binary for the next process. No binary, or no cache, only costs time then. */
+void pare__program_save(pare__program *program);
+/* PARE_ERR_KERNEL with the head of the build log of `cl`. */
+pare_status pare__program_fail_build(const pare__program *program, cl_int code);
+
 #endif

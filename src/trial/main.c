@@ -5,10 +5,13 @@
 
 #include "kernel/trial.h"
 #include "ocl/probe.h"
+#include "ocl/ticketed.h"
 
 /* Ends by _exit: the verdict is written and flushed by then, and neither a driver that crashes while it is unloaded nor
  * a sanitizer's search for leaks shall change how the process ends. */
 int main(int argc, char **argv) {
-  bool probe = argc > 1 && strcmp(argv[1], "probe") == 0;
-  _exit(probe ? pare__probe_main(argc, argv) : pare__trial_main(argc, argv, pare__families));
+  const char *what = argc > 1 ? argv[1] : "";
+  if (strcmp(what, "probe") == 0) _exit(pare__probe_main(argc, argv));
+  if (strcmp(what, "ticketed") == 0) _exit(pare__ticketed_main(argc, argv));
+  _exit(pare__trial_main(argc, argv, pare__families));
 }

@@ -1,0 +1,60 @@
+/* One launch for many: groups claim tickets in topological order. SPDX-License-Identifier: Apache-2.0
+ *
+ * The host puts before this text, for each part (a kernel's source, turned into a function): its declaration in
+ * PARTS, its case in RUN_PART; and MOVING, MOVING_ARGUMENTS, MOVING_LIST: the buffers that are arguments.
+ *
+ *   table:  rows of STEP_LONGS longs, one a step and one past the last, then their arguments and dependencies
+ *   counts: [0] the next ticket, [LINE] groups that have left, [(2 + step) * LINE] tickets of a step that are done
+ *
+ * Nobody waits for a ticket that is not claimed, so no number of groups that run at once is assumed. The last group to
+ * leave sets everything back to zero for the next launch. */
+enum { FIRST_TICKET, GROUPS_A_TICKET, GROUPS, GROUPS_X, GROUPS_Y, GROUPS_Z, PART, ARGUMENTS, AFTER, AFTER_END, STEP_LONGS };
+#define LINE 16 /* ints of a cache line: counters do not share one */
+
+PARTS
+
+/* For buffers that stay: where they lie. */
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void ticketed_address(__global const char *buffer,
+                                                                              __global ulong *addresses, int index) {
+  addresses[index] = (ulong)buffer;
+}
+
+static void wait_for_others(__global const long *table, __global const long *step,
+                            volatile __global int *counts) {
+  for (long i = step[AFTER]; i < step[AFTER_END]; i++) {
+    const long other = table[i];
+    __global const long *row = table + other * STEP_LONGS;
+    const int tickets = (int)(row[STEP_LONGS + FIRST_TICKET] - row[FIRST_TICKET]);
+    while (counts[(2 + other) * LINE] < tickets) {}
+  }
+  mem_fence(CLK_GLOBAL_MEM_FENCE);
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void ticketed(__global const long *table,
+                                                                      __global const ulong *addresses,
+                                                                      volatile __global int *counts, int begin, int end,
+                                                                      __local char *pool MOVING_ARGUMENTS) {
+  const ulong moving[MOVING] = {MOVING_LIST};
+  const long base = table[begin * STEP_LONGS + FIRST_TICKET];
+  for (int at = begin;;) {
+    const long ticket = base + atomic_inc(counts);
+    while (at < end && ticket >= table[(at + 1) * STEP_LONGS + FIRST_TICKET]) at++;
+    if (at >= end) break;
+    __global const long *step = table + at * STEP_LONGS;
+    __global const long *arguments = table + step[ARGUMENTS];
+    wait_for_others(table, step, counts);
+    long group = (ticket - step[FIRST_TICKET]) * step[GROUPS_A_TICKET];
+    const long stop = min(group + step[GROUPS_A_TICKET], step[GROUPS]);
+    for (; group < stop; group++) {
+      const ulong x = group % step[GROUPS_X], rest = group / step[GROUPS_X];
+      const ulong y = rest % step[GROUPS_Y], z = rest / step[GROUPS_Y];
+      switch (step[PART]) { RUN_PART(step + GROUPS_X, x, y, z, arguments, addresses, moving, pool) }
+    }
+    mem_fence(CLK_GLOBAL_MEM_FENCE);
+    atomic_inc(counts + (2 + at) * LINE);
+  }
+  if (atomic_inc(counts + LINE) != (int)get_num_groups(0) - 1) return;
+  for (int at = begin; at < end; at++) counts[(2 + at) * LINE] = 0;
+  counts[0] = 0;
+  counts[LINE] = 0;
+}
