@@ -6,8 +6,9 @@
  *   table:  rows of STEP_LONGS longs, one a step and one past the last, then their arguments and dependencies
  *   counts: [0] the next ticket, [LINE] groups that have left, [(2 + step) * LINE] tickets of a step that are done
  *
- * Nobody waits for a ticket that is not claimed, so no number of groups that run at once is assumed. The last group to
- * leave sets everything back to zero for the next launch. */
+ * A ticket is claimed once it can be worked on, never before: a group whose core is taken away holds up nobody while it
+ * waits, and no number of groups that run at once is assumed. The last group to leave sets everything back to zero for
+ * the next launch. */
 enum { FIRST_TICKET, GROUPS_A_TICKET, GROUPS, GROUPS_X, GROUPS_Y, GROUPS_Z, PART, ARGUMENTS, AFTER, AFTER_END, STEP_LONGS };
 #define LINE 16 /* ints of a cache line: counters do not share one */
 
@@ -19,15 +20,14 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void ticketed_address(__
   addresses[index] = (ulong)buffer;
 }
 
-static void wait_for_others(__global const long *table, __global const long *step,
-                            volatile __global int *counts) {
+/* Is all done that a step needs? */
+static bool is_ready(__global const long *table, __global const long *step, volatile __global int *counts) {
   for (long i = step[AFTER]; i < step[AFTER_END]; i++) {
     const long other = table[i];
     __global const long *row = table + other * STEP_LONGS;
-    const int tickets = (int)(row[STEP_LONGS + FIRST_TICKET] - row[FIRST_TICKET]);
-    while (counts[(2 + other) * LINE] < tickets) {}
+    if (counts[(2 + other) * LINE] < (int)(row[STEP_LONGS + FIRST_TICKET] - row[FIRST_TICKET])) return false;
   }
-  mem_fence(CLK_GLOBAL_MEM_FENCE);
+  return true;
 }
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void ticketed(__global const long *table,
@@ -36,14 +36,17 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void ticketed(__global c
                                                                       __local char *pool MOVING_ARGUMENTS) {
   const ulong moving[MOVING] = {MOVING_LIST};
   const long base = table[begin * STEP_LONGS + FIRST_TICKET];
-  for (int at = begin;;) {
-    const long ticket = base + atomic_inc(counts);
-    while (at < end && ticket >= table[(at + 1) * STEP_LONGS + FIRST_TICKET]) at++;
+  for (int at = begin, ready = -1;;) {
+    const int ticket = counts[0];
+    while (at < end && base + ticket >= table[(at + 1) * STEP_LONGS + FIRST_TICKET]) at++;
     if (at >= end) break;
     __global const long *step = table + at * STEP_LONGS;
+    if (ready != at && !is_ready(table, step, counts)) continue;
+    ready = at;
+    if (atomic_cmpxchg(counts, ticket, ticket + 1) != ticket) continue;
+    mem_fence(CLK_GLOBAL_MEM_FENCE);
     __global const long *arguments = table + step[ARGUMENTS];
-    wait_for_others(table, step, counts);
-    long group = (ticket - step[FIRST_TICKET]) * step[GROUPS_A_TICKET];
+    long group = (base + ticket - step[FIRST_TICKET]) * step[GROUPS_A_TICKET];
     const long stop = min(group + step[GROUPS_A_TICKET], step[GROUPS]);
     for (; group < stop; group++) {
       const ulong x = group % step[GROUPS_X], rest = group / step[GROUPS_X];

@@ -10,14 +10,20 @@ extern "C" {
 
 typedef struct pare_model pare_model;
 
+/* How planned work is enqueued; the bits of results are the same. auto: as launches, and on CPU devices, for plans that
+ * run often, stretches of them as one ticketed launch once the program for it has been built beside the runs. ticketed:
+ * that program is built at once, in the second run, which then takes seconds. */
+typedef enum pare_executor { PARE_EXECUTOR_AUTO, PARE_EXECUTOR_LAUNCHES, PARE_EXECUTOR_TICKETED } pare_executor;
+
 typedef struct pare_model_options {
   const char *without; /* passes to leave out, separated by commas; "all": every one. NULL: none */
   bool no_plan;        /* run every node at once, as for graphs whose shapes depend on values */
   uint64_t loop_limit; /* most iterations of one Loop; 0: 2^31 */
   bool any_shape;      /* take inputs of other shapes than the file declares, as long as its nodes do */
+  pare_executor executor;
 } pare_model_options;
 #define PARE_MODEL_OPTIONS_INIT \
-  { 0, 0, 0, 0 }
+  { 0, 0, 0, 0, PARE_EXECUTOR_AUTO }
 
 /* Opens an ONNX file, IR 3 and opset 7 or later: reads the graph, rewrites it, packs constant weights on the device.
  * Weights stay in the mapped file until they are needed. options NULL: the defaults.

@@ -118,7 +118,7 @@ static cli_exit bench_model(bench_state *state, pare_context *context, const cha
   pare_model *model = NULL;
   cli_inputs inputs = {0};
   cli_times times = {0};
-  cli_exit code = cli_model_open(context, path, NULL, &model);
+  cli_exit code = cli_model_open(context, path, &(pare_model_options){.executor = state->bench->executor}, &model);
   if (code == CLI_OK) code = cli_feed_inputs(state->bench->feed, context, model, &inputs);
   if (code == CLI_OK) code = measure(state, context, model, &inputs, &times);
   cli_progress_clear();

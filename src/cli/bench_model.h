@@ -11,6 +11,7 @@ typedef struct cli_bench_models {
   const char *baseline; /* a file of earlier JSON; NULL: none */
   double warmup_seconds, duration_seconds;
   const cli_feed *feed;
+  pare_executor executor;
   bool json;
 } cli_bench_models;
 /* Each model on each selected device. CLI_FAILED: slower than the baseline. */

@@ -4,7 +4,7 @@
 
 #include "cli/bench_model.h"
 
-enum { KERNEL, ALL_VARIANTS, INPUT, SHAPE, WARMUP, DURATION, BASELINE, JSON };
+enum { KERNEL, ALL_VARIANTS, INPUT, SHAPE, WARMUP, DURATION, BASELINE, EXECUTOR, JSON };
 static const cli_option options[] = {
     [KERNEL] = {"kernel", "FAMILY|all", "the family of kernels to time", 0},
     [ALL_VARIANTS] = {"all-variants", NULL, "time every variant that the device can run, not only the chosen", 0},
@@ -13,6 +13,7 @@ static const cli_option options[] = {
     [WARMUP] = {"warmup", "TIME", "run a model so long before measuring (200ms)", 0},
     [DURATION] = {"duration", "TIME", "measure a model so long (3s)", 0},
     [BASELINE] = {"baseline", "FILE", "compare models with the JSON of an earlier run; fail if one is 10 % slower", 0},
+    [EXECUTOR] = CLI_OPTION_EXECUTOR,
     [JSON] = CLI_OPTION_JSON,
     CLI_OPTIONS_END,
 };
@@ -128,6 +129,7 @@ static cli_exit run_models(const cli_arguments *arguments) {
                             .json = cli_value(arguments, &options[JSON]) != NULL};
   cli_exit code = parse_time(arguments, &options[WARMUP], &bench.warmup_seconds);
   if (code == CLI_OK) code = parse_time(arguments, &options[DURATION], &bench.duration_seconds);
+  if (code == CLI_OK) code = cli_executor(cli_value(arguments, &options[EXECUTOR]), &bench.executor);
   if (code == CLI_OK) code = cli_feed_open(arguments, &options[INPUT], &options[SHAPE], &feed);
   bench.feed = feed;
   if (code == CLI_OK) code = cli_bench_models_run(&bench);
@@ -149,7 +151,7 @@ const cli_command cli_cmd_bench = {
     .name = "bench",
     .summary = "time models, or the kernels, on the selected devices",
     .usage = "MODEL... [-i FILE]... [--shape NAME=SHAPE]... [--warmup TIME] [--duration TIME] [--baseline FILE] "
-             "[-d SPEC] [--json]\n       pare bench --kernel FAMILY|all [-d SPEC] [--all-variants] [--json]",
+             "[--executor HOW] [-d SPEC] [--json]\n       pare bench --kernel FAMILY|all [-d SPEC] [--all-variants] [--json]",
     .about = "With models: the median time of a run and its percentiles, runs a second, and the peak of device memory, "
              "after warming up. Outputs stay on the device. With --kernel: the benchmark problems of a family of "
              "kernels: the median of several runs after warming up, as milliseconds, billions of floating-point "

@@ -6,7 +6,7 @@
 
 #include "cli/feed.h"
 
-enum { INPUT, OUTPUT, SHAPE, REPEAT, PROFILE, WITHOUT, AT_ONCE, JSON };
+enum { INPUT, OUTPUT, SHAPE, REPEAT, PROFILE, WITHOUT, AT_ONCE, EXECUTOR, JSON };
 static const cli_option options[] = {
     [INPUT] = CLI_OPTION_INPUT,
     [OUTPUT] = {"output", "FILE", "write every output to this .npz file", 'o'},
@@ -15,6 +15,7 @@ static const cli_option options[] = {
     [PROFILE] = {"profile", NULL, "time every node, waiting after each", 0},
     [WITHOUT] = CLI_OPTION_WITHOUT,
     [AT_ONCE] = CLI_OPTION_AT_ONCE,
+    [EXECUTOR] = CLI_OPTION_EXECUTOR,
     [JSON] = CLI_OPTION_JSON,
     CLI_OPTIONS_END,
 };
@@ -247,13 +248,14 @@ static cli_exit parse_repeat(const char *text, size_t *out) {
 static cli_exit run(const cli_arguments *arguments) {
   model_run run = {.output_path = cli_value(arguments, &options[OUTPUT]),
                    .profile = cli_value(arguments, &options[PROFILE]) != NULL};
-  const pare_model_options how = {.without = cli_value(arguments, &options[WITHOUT]),
+  pare_model_options how = {.without = cli_value(arguments, &options[WITHOUT]),
                                   .no_plan = cli_value(arguments, &options[AT_ONCE]) != NULL};
   const bool json = cli_value(arguments, &options[JSON]) != NULL;
   cli_feed *feed = NULL;
   if (arguments->noperands == 0) return cli_error(CLI_USAGE, "say which model to run: pare run MODEL.onnx");
   run.path = arguments->operands[0];
   cli_exit code = parse_repeat(cli_value(arguments, &options[REPEAT]), &run.repeat);
+  if (code == CLI_OK) code = cli_executor(cli_value(arguments, &options[EXECUTOR]), &how.executor);
   if (code == CLI_OK) code = cli_feed_open(arguments, &options[INPUT], &options[SHAPE], &feed);
   if (code == CLI_OK) code = cli_context_open(arguments->device, &run.context);
   if (code == CLI_OK && json && !(run.json = json_object())) code = cli_error(CLI_DEVICE, "out of memory for JSON");

@@ -134,3 +134,17 @@ cli_exit cli_model_open(pare_context *context, const char *path, const pare_mode
   const cli_exit code = cli_fail(status);
   return status == PARE_ERR_UNSUPPORTED ? CLI_INPUT : code; /* it is the file that holds what pare lacks */
 }
+
+cli_exit cli_executor(const char *text, pare_executor *out) {
+  static const char *const names[] = {[PARE_EXECUTOR_AUTO] = "auto",
+                                      [PARE_EXECUTOR_LAUNCHES] = "launches",
+                                      [PARE_EXECUTOR_TICKETED] = "ticketed"};
+  *out = PARE_EXECUTOR_AUTO;
+  if (!text) return CLI_OK;
+  for (unsigned i = 0; i < CLI_COUNT(names); i++)
+    if (strcmp(names[i], text) == 0) {
+      *out = (pare_executor)i;
+      return CLI_OK;
+    }
+  return cli_error(CLI_USAGE, "--executor: '%s' is none of auto, launches, ticketed", text);
+}

@@ -13,6 +13,9 @@
 #define CLI_OPTION_AT_ONCE \
   { "at-once", NULL, "run every node as it comes, without a plan", 0 }
 
+#define CLI_OPTION_EXECUTOR \
+  { "executor", "HOW", "auto, launches, or ticketed: many launches as one (CPU devices); the same bits either way", 0 }
+
 /* ---- inputs (feed.c) ---- */
 
 /* What -i and --shape say. */
@@ -84,5 +87,7 @@ cli_exit cli_run_once(pare_context *context, pare_model *model, const cli_inputs
 cli_exit cli_context_open(const char *spec, pare_context **out);
 /* An operator that pare lacks is bad input here, not the device's fault. */
 cli_exit cli_model_open(pare_context *context, const char *path, const pare_model_options *options, pare_model **out);
+/* What --executor says; text NULL: auto. */
+cli_exit cli_executor(const char *text, pare_executor *out);
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "graph/run.h"
+#include "sched/replay.h"
 
 #define MOST_PLANS 8 /* kept; the one used longest ago goes first */
 
@@ -25,6 +26,7 @@ struct pare__plan {
   shape_key *key;
   bool at_once; /* nothing is recorded: these shapes cannot be planned */
   pare__recording *recording;
+  pare__replay *replay; /* of it */
   pare_tensor **input; /* stand-ins without memory */
   planned_output *output;
   /* what lies between */
@@ -37,6 +39,7 @@ struct pare__plan {
 
 static void plan_close(pare__plan *plan) {
   if (!plan) return;
+  pare__replay_close(plan->replay);
   pare__recording_close(plan->recording);
   for (unsigned i = 0; i < plan->ninputs && plan->input; i++) pare_tensor_close(plan->input[i]);
   for (unsigned i = 0; i < plan->noutputs && plan->output; i++) {
@@ -228,6 +231,8 @@ static pare_status plan_make(pare_model *model, pare_tensor *const *inputs, pare
     status = pare__memory_plan(plan->life, plan->nstorages, largest, &plan->arena_bytes, &plan->narenas);
     too_large = status == PARE_ERR_LIMIT; /* such tensors live on the host, and are staged */
   }
+  if (status == PARE_OK && !model->options.no_plan)
+    status = pare__replay_open(model->context, plan->recording, model->options.executor, &plan->replay);
   if (values_needed || too_large || (status == PARE_OK && model->options.no_plan))
     status = plan_at_once(&plan, model, inputs);
   if (status != PARE_OK) {
@@ -328,7 +333,7 @@ pare_status pare__plan_run(pare__plan *plan, pare_model *model, pare_tensor *con
   pare_status status = bind_between(plan, model);
   if (status == PARE_OK) status = bind_inputs(plan, inputs, compact);
   if (status == PARE_OK) status = make_fresh_outputs(plan, model, outputs);
-  if (status == PARE_OK) status = pare__recording_submit(plan->recording);
+  if (status == PARE_OK) status = pare__replay_submit(plan->replay);
   for (unsigned i = 0; i < plan->noutputs; i++) {
     if (!plan->output[i].tensor) continue;
     const pare_status failed = status == PARE_OK ? pare__tensor_poisoned(plan->output[i].tensor) : PARE_OK;

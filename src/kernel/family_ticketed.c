@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "ocl/ticketed.h"
 
@@ -153,4 +154,28 @@ pare_status pare__ticketed_trusted(pare__device *device, bool *trusted, char *re
   PARE__TRY(pare__selftest(device, &pare__family_ticketed, &variants[0], false, &verdict, reason, capacity));
   *trusted = verdict == PARE__TRUSTED;
   return PARE_OK;
+}
+
+/* Nothing waits for this process. */
+#define NICE 10
+
+int pare__ticketed_main(int argc, char **argv) {
+  enum { ARG_DEVICE = 2, ARG_PARTS };
+  if (argc < ARG_PARTS) return 2;
+  pare_device_list *list = NULL;
+  pare_device_choice choice;
+  size_t count = 0;
+  pare__device *device = NULL;
+  bool trusted = false;
+  char reason[320];
+  (void)!nice(NICE);
+  pare_status status = pare_device_list_open(false, &list);
+  if (status == PARE_OK) status = pare_device_list_select(list, argv[ARG_DEVICE], 1, &choice, &count);
+  if (status == PARE_OK) status = pare__device_open(list, &choice, 0, &device);
+  if (status == PARE_OK) status = pare__ticketed_trusted(device, &trusted, reason, sizeof reason);
+  if (status == PARE_OK && trusted)
+    status = pare__ticketed_build_named(device, (size_t)(argc - ARG_PARTS), argv + ARG_PARTS);
+  pare__device_close(device); /* keeps the binary */
+  pare_device_list_close(list);
+  return status == PARE_OK ? 0 : 1;
 }

@@ -13,4 +13,7 @@ extern const pare__family pare__family_ticketed;
 /* Is a ticketed launch right on this device? Tested at first use, in a child process; the verdict is kept. */
 pare_status pare__ticketed_trusted(pare__device *device, bool *trusted, char *reason, size_t capacity);
 
+/* The child process of pare__ticketed_build_start: tests, then builds, so that its parent finds both on disk. */
+int pare__ticketed_main(int argc, char **argv);
+
 #endif

@@ -1,8 +1,8 @@
 /* Many launches as one, on CPU devices: work-groups claim tickets. SPDX-License-Identifier: Apache-2.0
  *
  * A launch that depends on another costs a driver a round through its threads, often more than the launch's own work.
- * A ticketed launch holds many: each of its few groups claims the next ticket (some groups of one of the launches, which
- * are in topological order), waits until the launches that it depends on are done, works, and counts. Nobody waits for
+ * A ticketed launch holds many: each of its few groups waits until the launches that the next ticket (some groups of one
+ * of the launches, which are in topological order) depends on are done, claims it, works, and counts. Nobody waits for
  * what has not been claimed by a group that runs, so it ends however many groups run at once, be it one.
  *
  * The program is put together from the kernels' own sources, one part a kernel, linked (cl/ticketed.cl holds the loop).
@@ -40,7 +40,8 @@ pare_status pare__ticketed_find(const pare__ticketed_parts *parts, pare__program
 pare_status pare__ticketed_build(const pare__ticketed_parts *parts, pare__program **out);
 /* The same in a child process (ocl/child.h), which is not waited for; afterwards it can be found. */
 pare_status pare__ticketed_build_start(const pare__ticketed_parts *parts, int64_t *child);
-int pare__ticketed_main(int argc, char **argv); /* of that child */
+/* What that child does with the arguments after the device. */
+pare_status pare__ticketed_build_named(pare__device *device, size_t nnames, char **names);
 
 typedef struct pare__ticketed pare__ticketed;
 /* Tables for these steps, in which `moving` are the buffers that may be others later. Blocking. */

@@ -304,10 +304,12 @@ pare_status pare__ticketed_build(const pare__ticketed_parts *parts, pare__progra
 /* ---- in a child process ---- */
 
 /* "ticketed", the device, then four arguments a part. */
-enum { ARG_DEVICE = 2, ARG_PARTS, ARGS_A_PART = 4 };
+enum { ARGS_BEFORE = 2, ARGS_A_PART = 4 };
 
 pare_status pare__ticketed_build_start(const pare__ticketed_parts *parts, int64_t *child) {
-  const size_t count = parts->count * ARGS_A_PART + ARG_PARTS;
+  *child = 0;
+  if (parts->device->part) return PARE_OK; /* the child would open the whole device */
+  const size_t count = parts->count * ARGS_A_PART + ARGS_BEFORE + 1;
   const char **arguments = calloc(count, sizeof *arguments);
   if (!arguments) return pare__fail_memory("a child process", count * sizeof *arguments);
   char where[40];
@@ -317,38 +319,23 @@ pare_status pare__ticketed_build_start(const pare__ticketed_parts *parts, int64_
   for (size_t i = 0; i < parts->count; i++) {
     const pare__ticket_part *part = &parts->part[i];
     const char *const words[ARGS_A_PART] = {part->file, part->entry, part->options, part->kinds};
-    memcpy(&arguments[2 + i * ARGS_A_PART], words, sizeof words);
+    memcpy(&arguments[ARGS_BEFORE + i * ARGS_A_PART], words, sizeof words);
   }
   pare_status status = pare__child_start(arguments, child);
   free(arguments);
   return status;
 }
 
-static pare_status build_here(pare__device *device, int argc, char **argv) {
+pare_status pare__ticketed_build_named(pare__device *device, size_t nnames, char **names) {
   pare__ticketed_parts *parts;
-  PARE__TRY(parts_new(device, (size_t)argc, &parts));
+  PARE__TRY(parts_new(device, nnames / ARGS_A_PART, &parts));
   pare_status status = PARE_OK;
-  for (int i = ARG_PARTS; i + ARGS_A_PART <= argc && status == PARE_OK; i += ARGS_A_PART)
-    status = add_part(parts, argv[i], argv[i + 1], argv[i + 2], argv[i + 3]);
+  for (size_t i = 0; i + ARGS_A_PART <= nnames && status == PARE_OK; i += ARGS_A_PART)
+    status = add_part(parts, names[i], names[i + 1], names[i + 2], names[i + 3]);
   if (status == PARE_OK) status = parts_finish(parts);
   pare__program *program;
   if (status == PARE_OK) status = pare__ticketed_build(parts, &program);
   if (status == PARE_OK) status = pare__ticketed_warm(parts, program);
   pare__ticketed_parts_close(parts);
   return status;
-}
-
-int pare__ticketed_main(int argc, char **argv) {
-  if (argc < ARG_PARTS) return 2;
-  pare_device_list *list = NULL;
-  pare_device_choice choice;
-  size_t count = 0;
-  pare__device *device = NULL;
-  pare_status status = pare_device_list_open(false, &list);
-  if (status == PARE_OK) status = pare_device_list_select(list, argv[ARG_DEVICE], 1, &choice, &count);
-  if (status == PARE_OK) status = pare__device_open(list, &choice, 0, &device);
-  if (status == PARE_OK) status = build_here(device, argc, argv);
-  pare__device_close(device); /* keeps the binary */
-  pare_device_list_close(list);
-  return status == PARE_OK ? 0 : 1;
 }

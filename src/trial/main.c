@@ -3,9 +3,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kernel/family_ticketed.h"
 #include "kernel/trial.h"
 #include "ocl/probe.h"
-#include "ocl/ticketed.h"
 
 /* Ends by _exit: the verdict is written and flushed by then, and neither a driver that crashes while it is unloaded nor
  * a sanitizer's search for leaks shall change how the process ends. */

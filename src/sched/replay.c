@@ -1,0 +1,366 @@
+/* Replays: from plain launches to ticketed ones. SPDX-License-Identifier: Apache-2.0 */
+#include "sched/replay.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "kernel/family_ticketed.h"
+#include "ocl/child.h"
+
+/* What a dependent launch costs beyond its work, at least: PoCL 8 to 26 us, Intel's runtime 3 to 4; and a ticket, at
+ * most. */
+#define LAUNCH_SECONDS 4e-6
+#define TICKET_SECONDS 1.3e-6
+/* After so many runs the seconds of a build are well spent. */
+#define RUNS_BEFORE_BUILD 16
+/* Of results that are compared. */
+#define PROOF_BYTES ((size_t)64 << 20)
+#define REASON 320
+
+typedef enum stage {
+  FRESH,    /* not watched yet */
+  WATCHED,  /* the steps are known, their program is not there */
+  BUILDING, /* a child process makes it */
+  BUILT,    /* not compared with plain launches yet */
+  READY,
+  PLAIN /* for good */
+} stage;
+
+/* A deferred storage, and what it was bound to when the tasks were watched. */
+typedef struct bound {
+  pare_tensor *tensor;
+  int64_t start;
+  size_t moving; /* number of its buffer */
+  bool written;
+} bound;
+
+struct pare__replay {
+  const pare__recording *recording;
+  pare_context *context;
+  pare__device *device;
+  pare_executor executor;
+  stage stage;
+  size_t runs, launches;
+  pare__stretches stretches;
+  pare__ticketed_parts *parts;
+  pare__ticketed *ticketed;
+  int64_t child; /* 0: none runs */
+  size_t nbound, nmoving;
+  bound *bound;
+  cl_mem moving[PARE__MOST_MOVING];
+};
+
+pare_status pare__replay_open(pare_context *context, const pare__recording *recording, pare_executor executor,
+                              pare__replay **out) {
+  *out = calloc(1, sizeof **out);
+  if (!*out) return pare__fail_memory("a plan", sizeof **out);
+  pare__device *device = pare__context_device(context);
+  const bool cpu = pare__device_info(device)->type == PARE_DEVICE_CPU;
+  **out = (pare__replay){.recording = recording,
+                         .context = context,
+                         .device = device,
+                         .executor = executor,
+                         .stage = executor == PARE_EXECUTOR_LAUNCHES || !cpu ? PLAIN : FRESH};
+  if (cpu || executor != PARE_EXECUTOR_TICKETED) return PARE_OK;
+  free(*out);
+  *out = NULL;
+  return pare__fail(PARE_ERR_UNSUPPORTED, "the ticketed executor is for CPU devices; %s is none",
+                    pare__device_info(device)->name);
+}
+
+/* What only building and proving need. */
+static void forget_steps(pare__replay *replay) {
+  pare__child_stop(replay->child);
+  replay->child = 0;
+  pare__ticketed_parts_close(replay->parts);
+  replay->parts = NULL;
+}
+
+static void go_plain(pare__replay *replay) {
+  forget_steps(replay);
+  pare__ticketed_close(replay->ticketed);
+  replay->ticketed = NULL;
+  pare__stretches_close(&replay->stretches);
+  replay->stage = PLAIN;
+}
+
+void pare__replay_close(pare__replay *replay) {
+  if (!replay) return;
+  go_plain(replay);
+  free(replay->bound);
+  free(replay);
+}
+
+void pare__replay_count(const pare__replay *replay, pare__replay_counts *out) {
+  *out = (pare__replay_counts){.launches = replay->launches};
+  if (replay->stage != READY) return;
+  out->ticketed = replay->stretches.count;
+  out->steps = replay->stretches.nsteps;
+  out->launches -= out->steps - out->ticketed;
+}
+
+/* ---- submitting ---- */
+
+static pare_status submit_tasks(const pare__replay *replay, size_t begin, size_t end) {
+  for (size_t i = begin; i < end; i++) PARE__TRY(pare__submit(pare__recording_task(replay->recording, i)));
+  return PARE_OK;
+}
+
+static size_t task_count(const pare__replay *replay) { return pare__recording_tasks(replay->recording); }
+
+/* Are the deferred storages bound as they were, each to the start of the same buffer or of another in its place? */
+static bool bind_again(pare__replay *replay) {
+  bool seen[PARE__MOST_MOVING] = {false};
+  for (size_t i = 0; i < replay->nbound; i++) {
+    const bound *b = &replay->bound[i];
+    const cl_mem mem = pare__buffer_mem(pare__tensor_buffer(b->tensor));
+    if (pare__tensor_start(b->tensor) != b->start || (seen[b->moving] && replay->moving[b->moving] != mem)) return false;
+    seen[b->moving] = true;
+    replay->moving[b->moving] = mem;
+  }
+  return true;
+}
+
+static bool any_poisoned(const pare__stretch *stretch) {
+  for (size_t i = 0; i < stretch->nreads; i++)
+    if (pare__tensor_poisoned(stretch->reads[i]) != PARE_OK) return true;
+  return false;
+}
+
+static pare_status submit_stretch(pare__replay *replay, const pare__stretch *stretch) {
+  if (any_poisoned(stretch)) return submit_tasks(replay, stretch->begin, stretch->end);
+  const pare_status status =
+      pare__ticketed_run(replay->ticketed, stretch->first_step, stretch->end_step, replay->moving);
+  if (status == PARE_OK) return PARE_OK;
+  pare__context_record(replay->context, status);
+  for (size_t i = stretch->begin; i < stretch->end; i++) {
+    const pare__task *task = pare__recording_task(replay->recording, i);
+    for (unsigned k = 0; k < task->naccesses; k++)
+      if (task->access[k].tensor && task->access[k].mode != PARE__READ)
+        pare__tensor_poison(task->access[k].tensor, status);
+  }
+  return PARE_OK;
+}
+
+static pare_status submit_ticketed(pare__replay *replay) {
+  if (pare__context_pieces(replay->context) > 1 || !bind_again(replay))
+    return submit_tasks(replay, 0, task_count(replay));
+  size_t next = 0;
+  for (size_t i = 0; i < replay->stretches.count; i++) {
+    const pare__stretch *stretch = &replay->stretches.stretch[i];
+    PARE__TRY(submit_tasks(replay, next, stretch->begin));
+    PARE__TRY(submit_stretch(replay, stretch));
+    next = stretch->end;
+  }
+  return submit_tasks(replay, next, task_count(replay));
+}
+
+/* ---- watching ---- */
+
+static pare_status add_bound(pare__replay *replay, size_t *capacity, pare_tensor *tensor, bool written) {
+  for (size_t i = 0; i < replay->nbound; i++)
+    if (replay->bound[i].tensor->storage == tensor->storage) {
+      replay->bound[i].written = replay->bound[i].written || written;
+      return PARE_OK;
+    }
+  const cl_mem mem = pare__buffer_mem(pare__tensor_buffer(tensor));
+  size_t at = 0;
+  while (at < replay->nmoving && replay->moving[at] != mem) at++;
+  if (at == PARE__MOST_MOVING)
+    return pare__fail(PARE_ERR_LIMIT, "a plan of more than %d buffers of inputs and outputs", PARE__MOST_MOVING);
+  if (at == replay->nmoving) replay->moving[replay->nmoving++] = mem;
+  PARE__TRY(pare__array_grow((void **)&replay->bound, capacity, replay->nbound, sizeof *replay->bound));
+  replay->bound[replay->nbound++] =
+      (bound){.tensor = tensor, .start = pare__tensor_start(tensor), .moving = at, .written = written};
+  return PARE_OK;
+}
+
+static pare_status find_bound(pare__replay *replay) {
+  size_t capacity = 0;
+  for (size_t i = 0; i < task_count(replay); i++) {
+    const pare__task *task = pare__recording_task(replay->recording, i);
+    for (unsigned k = 0; k < task->naccesses; k++) {
+      pare_tensor *tensor = task->access[k].tensor;
+      if (tensor && pare__storage_deferred(tensor->storage))
+        PARE__TRY(add_bound(replay, &capacity, tensor, task->access[k].mode != PARE__READ));
+    }
+  }
+  return PARE_OK;
+}
+
+static bool worth_it(const pare__stretches *stretches) {
+  double seconds = 0;
+  for (size_t i = 0; i < stretches->count; i++) {
+    const pare__stretch *stretch = &stretches->stretch[i];
+    seconds += (double)(stretch->end_step - stretch->first_step - 1) * (LAUNCH_SECONDS - TICKET_SECONDS);
+  }
+  return seconds > LAUNCH_SECONDS;
+}
+
+static pare_status examine(pare__replay *replay, pare__capture *capture) {
+  PARE__TRY(pare__stretches_find(replay->recording, capture, replay->device, &replay->stretches));
+  PARE__TRY(find_bound(replay));
+  if (!worth_it(&replay->stretches)) {
+    go_plain(replay);
+    return PARE_OK;
+  }
+  PARE__TRY(pare__ticketed_parts_open(replay->device, replay->stretches.step, replay->stretches.nsteps, &replay->parts));
+  replay->stage = WATCHED;
+  return PARE_OK;
+}
+
+/* Launches as ever, and looks. What goes wrong with looking is no error of the work. */
+static pare_status submit_watched(pare__replay *replay) {
+  pare__capture capture;
+  pare_status status = PARE_OK;
+  pare__capture_begin(&capture, replay->device);
+  for (size_t i = 0; i < task_count(replay) && status == PARE_OK; i++) {
+    capture.mark = i;
+    status = pare__submit(pare__recording_task(replay->recording, i));
+  }
+  pare__capture_end(&capture);
+  replay->launches = capture.count;
+  if (status == PARE_OK && examine(replay, &capture) != PARE_OK) {
+    pare__log(PARE_LOG_INFO, "a plan stays with plain launches: %s", pare_message());
+    go_plain(replay);
+  }
+  pare__capture_free(&capture);
+  return status;
+}
+
+/* ---- the program ---- */
+
+/* Opens the tables if the program is there and the device's self-test passed. */
+static pare_status take_program(pare__replay *replay, pare__program *program) {
+  char reason[REASON] = "";
+  bool trusted;
+  PARE__TRY(pare__ticketed_trusted(replay->device, &trusted, reason, sizeof reason));
+  if (!trusted)
+    return pare__fail(PARE_ERR_UNSUPPORTED, "ticketed launches are not trusted on %s: %s",
+                      pare__device_info(replay->device)->name, reason);
+  PARE__TRY(pare__ticketed_open(replay->parts, program, replay->stretches.step, replay->stretches.nsteps,
+                                replay->moving, replay->nmoving, &replay->ticketed));
+  replay->stage = BUILT;
+  return PARE_OK;
+}
+
+static pare_status look_for_program(pare__replay *replay) {
+  pare__program *program = NULL;
+  if (replay->stage == BUILDING) {
+    if (!pare__child_ended(replay->child)) return PARE_OK;
+    replay->child = 0;
+  }
+  PARE__TRY(pare__ticketed_find(replay->parts, &program));
+  if (!program && replay->executor == PARE_EXECUTOR_TICKETED)
+    PARE__TRY(pare__ticketed_build(replay->parts, &program));
+  if (program) return take_program(replay, program);
+  if (replay->stage == BUILDING)
+    return pare__fail(PARE_ERR_KERNEL, "the ticketed program could not be built in a child process");
+  if (replay->runs < RUNS_BEFORE_BUILD) return PARE_OK;
+  PARE__TRY(pare__ticketed_build_start(replay->parts, &replay->child));
+  replay->stage = BUILDING;
+  return PARE_OK;
+}
+
+/* ---- the proof ---- */
+
+/* What the plan wrote, as far as it is compared: the first buffers up to PROOF_BYTES; *data malloc'ed. */
+static pare_status read_results(const pare__replay *replay, char **data, size_t *nbytes) {
+  bool taken[PARE__MOST_MOVING] = {false};
+  *data = NULL;
+  *nbytes = 0;
+  for (size_t i = 0; i < replay->nbound; i++) {
+    const bound *b = &replay->bound[i];
+    pare__buffer *buffer = pare__tensor_buffer(b->tensor);
+    const size_t more = pare__buffer_bytes(buffer);
+    if (!b->written || taken[b->moving] || *nbytes + more > PROOF_BYTES) continue;
+    taken[b->moving] = true;
+    char *grown = realloc(*data, *nbytes + more);
+    if (!grown) return pare__fail_memory("a comparison", *nbytes + more);
+    *data = grown;
+    PARE__TRY(pare__buffer_read(buffer, 0, more, *data + *nbytes));
+    *nbytes += more;
+  }
+  return PARE_OK;
+}
+
+/* Runs both ways and compares; *same false: the results are those of neither. */
+static pare_status compare(pare__replay *replay, bool *same) {
+  char *plain = NULL, *ticketed = NULL;
+  size_t nbytes = 0, again = 0;
+  *same = false;
+  pare_status status = submit_tasks(replay, 0, task_count(replay));
+  if (status == PARE_OK) status = read_results(replay, &plain, &nbytes);
+  if (status == PARE_OK) status = submit_ticketed(replay);
+  if (status == PARE_OK) status = read_results(replay, &ticketed, &again);
+  *same = status == PARE_OK && nbytes == again && (nbytes == 0 || memcmp(plain, ticketed, nbytes) == 0);
+  free(plain);
+  free(ticketed);
+  return status;
+}
+
+static bool note_key(const pare__replay *replay, char key[33]) {
+  pare__hash *hash = pare__hash_open();
+  if (!hash) return false;
+  pare__hash_text(hash, "proof of a ticketed program");
+  pare__hash_text(hash, pare__ticketed_parts_key(replay->parts));
+  pare__hash_close(hash, key);
+  return true;
+}
+
+/* Was this program found to compute the same, or not, before? */
+static bool proof_known(const pare__replay *replay, bool *same) {
+  char key[33], *note = NULL;
+  const bool known = note_key(replay, key) && pare__note_read(replay->device, key, &note) == PARE_OK && note;
+  *same = known && strcmp(note, "same") == 0;
+  free(note);
+  return known;
+}
+
+static pare_status prove(pare__replay *replay) {
+  bool same, known = proof_known(replay, &same);
+  char key[33];
+  if (!known) {
+    const pare_status status = compare(replay, &same);
+    if (!same) PARE__TRY(submit_tasks(replay, 0, task_count(replay)));
+    if (status == PARE_OK && note_key(replay, key)) (void)pare__note_write(replay->device, key, same ? "same" : "not");
+  }
+  if (same) {
+    replay->stage = READY;
+    forget_steps(replay);
+    pare__replay_counts counts;
+    pare__replay_count(replay, &counts);
+    pare__log(PARE_LOG_INFO, "a plan of %zu launches runs as %zu, %zu of them ticketed", replay->launches,
+              counts.launches, counts.ticketed);
+    return known ? submit_ticketed(replay) : PARE_OK;
+  }
+  pare__log(PARE_LOG_WARN, "a ticketed program is not used on %s: its results differ from those of plain launches",
+            pare__device_info(replay->device)->name);
+  go_plain(replay);
+  return known ? submit_tasks(replay, 0, task_count(replay)) : PARE_OK;
+}
+
+/* ---- a submission ---- */
+
+/* What is not possible is an error only where it was asked for. */
+static pare_status advance(pare__replay *replay) {
+  if (replay->stage != WATCHED && replay->stage != BUILDING) return PARE_OK;
+  const pare_status status = look_for_program(replay);
+  if (status == PARE_OK) return PARE_OK;
+  pare__log(PARE_LOG_INFO, "a plan stays with plain launches: %s", pare_message());
+  go_plain(replay);
+  return replay->executor == PARE_EXECUTOR_TICKETED ? status : PARE_OK;
+}
+
+pare_status pare__replay_submit(pare__replay *replay) {
+  replay->runs++;
+  if (replay->stage == FRESH && replay->runs == 2) {
+    PARE__TRY(submit_watched(replay));
+    return advance(replay);
+  }
+  PARE__TRY(advance(replay));
+  if (replay->stage == READY) return submit_ticketed(replay);
+  if (replay->stage == BUILT) return prove(replay);
+  return submit_tasks(replay, 0, task_count(replay));
+}

@@ -1,0 +1,53 @@
+/* Replays: how a recording that is submitted often is run. SPDX-License-Identifier: Apache-2.0
+ *
+ * The second submission is watched: what each task launches becomes a step of a ticketed launch (ocl/ticketed.h) if it
+ * can. Stretches of such tasks then run as one launch each, all other tasks as ever. Where launches cost more than
+ * tickets is predicted, never timed; the program is built beside the runs, in a child process; and before it is used,
+ * its results are compared with those of plain launches, bit for bit. */
+#ifndef PARE_SCHED_REPLAY_H
+#define PARE_SCHED_REPLAY_H
+
+#include <pare/model.h>
+
+#include "ocl/ticketed.h"
+#include "sched/sched.h"
+
+typedef struct pare__replay pare__replay;
+/* The recording stays open as long as the replay. */
+pare_status pare__replay_open(pare_context *context, const pare__recording *recording, pare_executor executor,
+                              pare__replay **out);
+/* Submits all tasks. Every deferred storage must be bound. PARE_ERR_UNSUPPORTED: executor ticketed on a device that
+ * cannot, with the reason. */
+pare_status pare__replay_submit(pare__replay *replay);
+/* What a submission enqueues now: launches in all, those that are ticketed, and how many plain ones these stand for. */
+typedef struct pare__replay_counts {
+  size_t launches, ticketed, steps;
+} pare__replay_counts;
+void pare__replay_count(const pare__replay *replay, pare__replay_counts *out);
+void pare__replay_close(pare__replay *replay); /* NULL is allowed */
+
+/* ---- for replay.c: what was watched, in stretches (replay_steps.c) ---- */
+
+/* Tasks [begin, end) as the steps [first_step, end_step) of one launch. */
+typedef struct pare__stretch {
+  size_t begin, end, first_step, end_step;
+  size_t nreads;
+  pare_tensor **reads; /* what it reads and does not write before */
+} pare__stretch;
+
+typedef struct pare__stretches {
+  pare__capture capture;
+  size_t count;
+  pare__stretch *stretch;
+  size_t nsteps;
+  pare__ticket_step *step;
+  uint32_t *after; /* of all steps */
+  size_t after_count, after_capacity;
+} pare__stretches;
+
+/* Takes the capture over. */
+pare_status pare__stretches_find(const pare__recording *recording, pare__capture *capture, pare__device *device,
+                                 pare__stretches *out);
+void pare__stretches_close(pare__stretches *stretches);
+
+#endif
