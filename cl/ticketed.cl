@@ -20,6 +20,16 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void ticketed_address(__
   addresses[index] = (ulong)buffer;
 }
 
+#define SPINS 1000 /* a microsecond: most waits are shorter */
+
+/* Lets other threads have the core, which may be what the others wait for. */
+static void yield(void) {
+#if PARE_INLINE_ASSEMBLY && defined(__x86_64__) && defined(__linux__)
+  long call = 24; /* sched_yield */
+  __asm__ volatile("syscall" : "+a"(call) : : "rcx", "r11", "memory");
+#endif
+}
+
 /* Is all done that a step needs? */
 static bool is_ready(__global const long *table, __global const long *step, volatile __global int *counts) {
   for (long i = step[AFTER]; i < step[AFTER_END]; i++) {
@@ -36,7 +46,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void ticketed(__global c
                                                                       __local char *pool MOVING_ARGUMENTS) {
   const ulong moving[MOVING] = {MOVING_LIST};
   const long base = table[begin * STEP_LONGS + FIRST_TICKET];
-  for (int at = begin, ready = -1;;) {
+  for (int at = begin, ready = -1, spins = 0;; spins++) {
+    if (spins >= SPINS) yield();
     const int ticket = counts[0];
     while (at < end && base + ticket >= table[(at + 1) * STEP_LONGS + FIRST_TICKET]) at++;
     if (at >= end) break;
@@ -44,6 +55,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void ticketed(__global c
     if (ready != at && !is_ready(table, step, counts)) continue;
     ready = at;
     if (atomic_cmpxchg(counts, ticket, ticket + 1) != ticket) continue;
+    spins = 0;
     mem_fence(CLK_GLOBAL_MEM_FENCE);
     __global const long *arguments = table + step[ARGUMENTS];
     long group = (base + ticket - step[FIRST_TICKET]) * step[GROUPS_A_TICKET];

@@ -100,13 +100,24 @@ END_TEST
 START_TEST(every_call_failing_in_its_own_way) { fail_every_call(0); }
 END_TEST
 
-START_TEST(every_call_of_a_model_out_of_resources) {
+static void fail_every_call_of_a_model(pare_executor executor) {
   char path[sizeof cache_folder + 16];
   snprintf(path, sizeof path, "%s/model.onnx", cache_folder);
   ck_assert(workload_write_model(path, SEED));
-  workload_use_model(path);
+  workload_use_model(path, executor);
   fail_every_call(CL_RESOURCES);
-  workload_use_model(NULL);
+  workload_use_model(NULL, PARE_EXECUTOR_AUTO);
+}
+
+START_TEST(every_call_of_a_model_out_of_resources) { fail_every_call_of_a_model(PARE_EXECUTOR_LAUNCHES); }
+END_TEST
+
+START_TEST(every_call_of_a_ticketed_model_out_of_resources) {
+  pare_context *context;
+  ck_assert_int_eq(pare_context_open(NULL, &context), PARE_OK);
+  const bool cpu = pare_context_device(context)->type == PARE_DEVICE_CPU;
+  pare_context_close(context);
+  if (cpu) fail_every_call_of_a_model(PARE_EXECUTOR_TICKETED);
 }
 END_TEST
 
@@ -189,6 +200,7 @@ int main(int argc, char **argv) {
   tcase_add_test(cases, every_call_out_of_resources);
   tcase_add_test(cases, every_call_failing_in_its_own_way);
   tcase_add_test(cases, every_call_of_a_model_out_of_resources);
+  tcase_add_test(cases, every_call_of_a_ticketed_model_out_of_resources);
   tcase_add_test(cases, every_call_with_a_cold_cache);
   tcase_add_test(cases, a_lost_device_is_an_error_and_nothing_more);
   return remove_folder(cache_folder, run_tests("faults", cases));

@@ -10,7 +10,9 @@
 
 #include "fixture.h"
 #include "graph/run.h"
+#include "kernel/family_ticketed.h"
 #include "onnx_builder.h"
+#include "tensor/context.h"
 
 static char folder[] = "/tmp/pare-test-graph-XXXXXX";
 
@@ -353,6 +355,59 @@ START_TEST(plans_and_passes_keep_the_results_of_random_graphs) {
 }
 END_TEST
 
+/* ---- executors ---- */
+
+/* The results of `runs` runs are all the same; one more is of a view that begins inside its buffer. */
+static void run_often(pare_executor executor, int runs, pare_tensor *x, pare_tensor *view, float *results[2],
+                      pare_model_launches *launches) {
+  pare_model *model;
+  OK(pare_model_open(context, path_of("random.onnx"), &(pare_model_options){.executor = executor}, &model));
+  for (int run = 0; run <= runs; run++) {
+    pare_tensor *out[2];
+    OK(pare_model_run(model, run < runs ? &x : &view, NULL, out));
+    for (int i = 0; i < 2; i++) {
+      float *found = floats_of(out[i]);
+      if (run > 0) ck_assert_mem_eq(found, results[i], 4 * WIDTH * sizeof(float));
+      if (run > 0)
+        free(found);
+      else
+        results[i] = found;
+      pare_tensor_close(out[i]);
+    }
+  }
+  OK(pare_model_count_launches(model, launches));
+  pare_model_close(model);
+}
+
+START_TEST(both_executors_give_the_same_bits) {
+  bool trusted;
+  char reason[320];
+  OK(pare__ticketed_trusted(pare__context_device(context), &trusted, reason, sizeof reason));
+  if (!trusted) return;
+  model_write(random_graph((uint32_t)_i), path_of("random.onnx"));
+  float *data = random_floats(8 * WIDTH, 99), *plain[2], *ticketed[2];
+  pare_tensor *x = tensor_of(PARE_F32, 2, (const int64_t[]){4, WIDTH}, data), *view;
+  memcpy(data + 4 * WIDTH, data, 4 * WIDTH * sizeof(float));
+  pare_tensor *twice = tensor_of(PARE_F32, 2, (const int64_t[]){8, WIDTH}, data);
+  OK(pare_tensor_slice(twice, 0, 4, 4, 1, &view));
+  pare_model_launches launches;
+  run_often(PARE_EXECUTOR_LAUNCHES, 2, x, view, plain, &launches);
+  ck_assert_uint_eq(launches.ticketed, 0);
+  run_often(PARE_EXECUTOR_TICKETED, 6, x, view, ticketed, &launches);
+  ck_assert_uint_gt(launches.ticketed, 0);
+  ck_assert_uint_lt(launches.launches, launches.without_tickets);
+  for (int i = 0; i < 2; i++) {
+    ck_assert_mem_eq(plain[i], ticketed[i], 4 * WIDTH * sizeof(float));
+    free(plain[i]);
+    free(ticketed[i]);
+  }
+  free(data);
+  pare_tensor_close(view);
+  pare_tensor_close(twice);
+  pare_tensor_close(x);
+}
+END_TEST
+
 /* ---- threads ---- */
 
 enum { THREADS = 4, RUNS = 12 };
@@ -612,6 +667,7 @@ int main(void) {
   tcase_add_loop_test(tests, values_that_live_together_never_overlap_in_memory, 0, 20);
   tcase_add_test(tests, a_value_larger_than_the_largest_buffer_is_no_plan);
   tcase_add_loop_test(tests, plans_and_passes_keep_the_results_of_random_graphs, 0, 20);
+  tcase_add_loop_test(tests, both_executors_give_the_same_bits, 0, getenv("PARE_TEST_SMALL") ? 1 : 4);
   tcase_add_test(tests, threads_share_a_model_with_batches_of_any_size);
   tcase_add_test(tests, a_product_with_bias_and_written_out_gelu_is_one_node);
   tcase_add_test(tests, elementwise_results_lie_where_their_inputs_die);

@@ -91,8 +91,12 @@ static pare_status submit_work(pare_tensor **tensors, pare_weights **weights) {
 /* ---- the same by a model ---- */
 
 static const char *model_path;
+static pare_executor model_executor;
 
-void workload_use_model(const char *path) { model_path = path; }
+void workload_use_model(const char *path, pare_executor executor) {
+  model_path = path;
+  model_executor = executor;
+}
 
 bool workload_write_model(const char *path, unsigned seed) {
   inputs in;
@@ -117,11 +121,13 @@ bool workload_write_model(const char *path, unsigned seed) {
 static pare_status compute_by_model(pare_context *context, const inputs *in, workload_result *result) {
   pare_model *model = NULL;
   pare_tensor *a = NULL, *out[2] = {NULL, NULL};
-  pare_status status = pare_model_open(context, model_path, NULL, &model);
+  const pare_model_options options = {.executor = model_executor};
+  const int runs = model_executor == PARE_EXECUTOR_TICKETED ? 4 : 2;
+  pare_status status = pare_model_open(context, model_path, &options, &model);
   if (status == PARE_OK)
     status = pare_tensor_from(context, PARE_F32, 2, (const int64_t[]){WORKLOAD_ROWS, WORKLOAD_INNER}, in->a,
                               sizeof in->a, &a);
-  for (int run = 0; run < 2 && status == PARE_OK; run++) {
+  for (int run = 0; run < runs && status == PARE_OK; run++) {
     status = pare_model_run(model, &a, NULL, out);
     if (status == PARE_OK) status = pare_tensor_read(out[0], result->softmax, sizeof result->softmax);
     if (status == PARE_OK) status = pare_tensor_read(out[1], result->sum, sizeof result->sum);

@@ -19,9 +19,10 @@ pare_status workload_compute(pare_context *context, unsigned seed, workload_resu
 
 /* Writes an ONNX model that computes the same, its weights made from `seed`; false if the file cannot be written. */
 bool workload_write_model(const char *path, unsigned seed);
-/* Until it is called with NULL, workload_compute opens this model and runs it twice: once planned, once replayed. Its
- * seed must be the one that the model was written with. */
-void workload_use_model(const char *path);
+/* Until it is called with NULL, workload_compute opens this model and runs it twice: once planned, once replayed; with
+ * the ticketed executor four times: planned, watched and built, compared, ticketed. Its seed must be the one that the
+ * model was written with. */
+void workload_use_model(const char *path, pare_executor executor);
 
 /* Compares with double precision on the host. */
 bool workload_is_right(unsigned seed, const workload_result *result);

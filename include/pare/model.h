@@ -57,6 +57,14 @@ PARE_API pare_status pare_model_output(const pare_model *model, size_t index, pa
  * node and both shapes); PARE_ERR_LIMIT: the plan needs more memory than the limit leaves, before anything runs. */
 PARE_API pare_status pare_model_run(pare_model *model, pare_tensor *const *inputs, const bool *wanted,
                                     pare_tensor **outputs);
+/* What a run enqueues, as of the last one that was planned; zeros before a plan's second run, and without a plan. */
+typedef struct pare_model_launches {
+  size_t launches;        /* in all */
+  size_t ticketed;        /* of these, each standing for many */
+  size_t without_tickets; /* how many there would be with the executor `launches` */
+} pare_model_launches;
+/* PARE_ERR_ARGUMENT. Thread-safe. */
+PARE_API pare_status pare_model_count_launches(pare_model *model, pare_model_launches *out);
 /* Makes runs in any thread, now and later, stop with PARE_ERR_ARGUMENT "interrupted" before their next node; false
  * allows runs again. */
 PARE_API void pare_model_interrupt(pare_model *model, bool interrupted);

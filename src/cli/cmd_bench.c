@@ -151,7 +151,8 @@ const cli_command cli_cmd_bench = {
     .name = "bench",
     .summary = "time models, or the kernels, on the selected devices",
     .usage = "MODEL... [-i FILE]... [--shape NAME=SHAPE]... [--warmup TIME] [--duration TIME] [--baseline FILE] "
-             "[--executor HOW] [-d SPEC] [--json]\n       pare bench --kernel FAMILY|all [-d SPEC] [--all-variants] [--json]",
+             "[--executor HOW] [-d SPEC] [--json]\n       pare bench --kernel FAMILY|all [-d SPEC] [--all-variants] "
+             "[--json]",
     .about = "With models: the median time of a run and its percentiles, runs a second, and the peak of device memory, "
              "after warming up. Outputs stay on the device. With --kernel: the benchmark problems of a family of "
              "kernels: the median of several runs after warming up, as milliseconds, billions of floating-point "

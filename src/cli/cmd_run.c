@@ -51,6 +51,12 @@ static cli_exit run_repeatedly(model_run *run) {
   return CLI_OK;
 }
 
+static pare_model_launches launches_of(model_run *run) {
+  pare_model_launches count = {0};
+  (void)pare_model_count_launches(run->model, &count); /* zeros then */
+  return count;
+}
+
 static void print_times(model_run *run) {
   char text[3][CLI_TEXT];
   printf("%s: opened in %s, first run in %s", run->path, cli_seconds(run->open_seconds, text[0]),
@@ -58,6 +64,9 @@ static void print_times(model_run *run) {
   if (run->times.count > 0)
     printf(", then %zu in a median of %s", run->times.count,
            cli_seconds(cli_times_percentile(&run->times, 0.5), text[2]));
+  const pare_model_launches count = launches_of(run);
+  if (count.launches > 0) printf(", %zu launch%s", count.launches, count.launches == 1 ? "" : "es");
+  if (count.ticketed > 0) printf(" (%zu ticketed; %zu without)", count.ticketed, count.without_tickets);
   printf(" on %s\n", pare_context_device(run->context)->name);
 }
 
@@ -66,6 +75,11 @@ static json_t *times_json(model_run *run) {
                            "runs", (json_int_t)run->repeat);
   if (run->times.count > 0)
     json_object_set_new(json, "median_ms", json_real(1e3 * cli_times_percentile(&run->times, 0.5)));
+  const pare_model_launches count = launches_of(run);
+  if (count.launches > 0) {
+    json_object_set_new(json, "launches", json_integer((json_int_t)count.launches));
+    json_object_set_new(json, "ticketed_launches", json_integer((json_int_t)count.ticketed));
+  }
   return json;
 }
 
@@ -249,7 +263,7 @@ static cli_exit run(const cli_arguments *arguments) {
   model_run run = {.output_path = cli_value(arguments, &options[OUTPUT]),
                    .profile = cli_value(arguments, &options[PROFILE]) != NULL};
   pare_model_options how = {.without = cli_value(arguments, &options[WITHOUT]),
-                                  .no_plan = cli_value(arguments, &options[AT_ONCE]) != NULL};
+                            .no_plan = cli_value(arguments, &options[AT_ONCE]) != NULL};
   const bool json = cli_value(arguments, &options[JSON]) != NULL;
   cli_feed *feed = NULL;
   if (arguments->noperands == 0) return cli_error(CLI_USAGE, "say which model to run: pare run MODEL.onnx");

@@ -136,9 +136,8 @@ cli_exit cli_model_open(pare_context *context, const char *path, const pare_mode
 }
 
 cli_exit cli_executor(const char *text, pare_executor *out) {
-  static const char *const names[] = {[PARE_EXECUTOR_AUTO] = "auto",
-                                      [PARE_EXECUTOR_LAUNCHES] = "launches",
-                                      [PARE_EXECUTOR_TICKETED] = "ticketed"};
+  static const char *const names[] = {
+      [PARE_EXECUTOR_AUTO] = "auto", [PARE_EXECUTOR_LAUNCHES] = "launches", [PARE_EXECUTOR_TICKETED] = "ticketed"};
   *out = PARE_EXECUTOR_AUTO;
   if (!text) return CLI_OK;
   for (unsigned i = 0; i < CLI_COUNT(names); i++)

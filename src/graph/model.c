@@ -269,6 +269,16 @@ pare_status pare_model_plan(pare_model *model, pare_tensor *const *inputs, pare_
   return status;
 }
 
+pare_status pare_model_count_launches(pare_model *model, pare_model_launches *out) {
+  if (!out) return pare__fail_null("pare_model_count_launches", "out");
+  *out = (pare_model_launches){0};
+  if (!model) return pare__fail_null("pare_model_count_launches", "model");
+  pthread_mutex_lock(&model->lock);
+  pare__plan_launches(model->plans, out);
+  pthread_mutex_unlock(&model->lock);
+  return PARE_OK;
+}
+
 /* ---- profiling ---- */
 
 typedef struct profile {

@@ -27,7 +27,7 @@ struct pare__plan {
   bool at_once; /* nothing is recorded: these shapes cannot be planned */
   pare__recording *recording;
   pare__replay *replay; /* of it */
-  pare_tensor **input; /* stand-ins without memory */
+  pare_tensor **input;  /* stand-ins without memory */
   planned_output *output;
   /* what lies between */
   size_t nstorages;
@@ -353,4 +353,8 @@ void pare__plan_memory(const pare__plan *plan, const pare_model *model, pare_mod
   *out = (pare_model_memory){.weight_bytes = plan->constant_bytes, .output_bytes = plan->output_bytes, .exact = true};
   for (size_t i = 0; i < plan->narenas; i++) out->activation_bytes += plan->arena_bytes[i];
   out->peak_bytes = out->weight_bytes + out->activation_bytes + out->output_bytes;
+}
+
+void pare__plan_launches(const pare__plan *plan, pare_model_launches *out) {
+  if (plan && plan->replay) pare__replay_count(plan->replay, out);
 }

@@ -83,6 +83,7 @@ pare_status pare__plan_find(pare_model *model, pare_tensor *const *inputs, pare_
 /* Fresh output tensors are made. */
 pare_status pare__plan_run(pare__plan *plan, pare_model *model, pare_tensor *const *inputs, pare_tensor **outputs);
 void pare__plan_memory(const pare__plan *plan, const pare_model *model, pare_model_memory *out);
+void pare__plan_launches(const pare__plan *plan, pare_model_launches *out);
 void pare__plans_close(pare_model *model);
 
 /* ---- memory: where in shared buffers storages with known lives lie ---- */

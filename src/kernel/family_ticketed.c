@@ -85,7 +85,6 @@ static const pare__variant variants[] = {
      .file = "ticketed_step.cl",
      .needs = PARE__NEEDS_CPU,
      .shaped = PARE__FOR_CPU,
-     .risky = true,
      .whole_only = true,
      .accepts = accepts},
     {.name = NULL},
@@ -156,8 +155,8 @@ pare_status pare__ticketed_trusted(pare__device *device, bool *trusted, char *re
   return PARE_OK;
 }
 
-/* Nothing waits for this process. */
-#define NICE 10
+/* Nobody may be left to end this process. */
+#define LIMIT_SECONDS 300
 
 int pare__ticketed_main(int argc, char **argv) {
   enum { ARG_DEVICE = 2, ARG_PARTS };
@@ -168,7 +167,7 @@ int pare__ticketed_main(int argc, char **argv) {
   pare__device *device = NULL;
   bool trusted = false;
   char reason[320];
-  (void)!nice(NICE);
+  (void)alarm(LIMIT_SECONDS);
   pare_status status = pare_device_list_open(false, &list);
   if (status == PARE_OK) status = pare_device_list_select(list, argv[ARG_DEVICE], 1, &choice, &count);
   if (status == PARE_OK) status = pare__device_open(list, &choice, 0, &device);

@@ -10,7 +10,7 @@ enum { TICKETED_X, TICKETED_Y, TICKETED_BETWEEN, TICKETED_NBUFFERS };
 
 extern const pare__family pare__family_ticketed;
 
-/* Is a ticketed launch right on this device? Tested at first use, in a child process; the verdict is kept. */
+/* Is a ticketed launch right on this device? Tested at first use; the verdict is kept. */
 pare_status pare__ticketed_trusted(pare__device *device, bool *trusted, char *reason, size_t capacity);
 
 /* The child process of pare__ticketed_build_start: tests, then builds, so that its parent finds both on disk. */

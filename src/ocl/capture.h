@@ -5,10 +5,10 @@
 #include "ocl/ocl.h"
 
 typedef struct pare__captured {
-  size_t mark;           /* the capture's when it was launched */
-  pare__kernel *kernel;  /* NULL: something else was done with the queue */
-  size_t items;          /* of a group; 0: the driver chooses */
-  size_t groups[3];      /* items, if the driver chooses */
+  size_t mark;          /* the capture's when it was launched */
+  pare__kernel *kernel; /* NULL: something else was done with the queue */
+  size_t items;         /* of a group; 0: the driver chooses */
+  size_t groups[3];     /* items, if the driver chooses */
   pare__args args;
 } pare__captured;
 

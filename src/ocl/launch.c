@@ -7,12 +7,12 @@
 #include "ocl/program.h"
 
 /* One push function a type: a wrong type at a call site is then a compiler's warning, not a wrong result. */
-#define PUSH(function, type, member, kind_of_type)   \
-  void function(pare__args *args, type value) {      \
-    assert(args->count < PARE__MAX_ARGS);            \
-    args->item[args->count].nbytes = sizeof(type);   \
-    args->item[args->count].kind = kind_of_type;     \
-    args->item[args->count++].value.member = value;  \
+#define PUSH(function, type, member, kind_of_type)  \
+  void function(pare__args *args, type value) {     \
+    assert(args->count < PARE__MAX_ARGS);           \
+    args->item[args->count].nbytes = sizeof(type);  \
+    args->item[args->count].kind = kind_of_type;    \
+    args->item[args->count++].value.member = value; \
   }
 PUSH(pare__arg_int, int32_t, i, PARE__ARG_INT)
 PUSH(pare__arg_uint, uint32_t, u, PARE__ARG_UINT)

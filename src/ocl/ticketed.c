@@ -12,7 +12,19 @@
 #include "ocl/ticketed_parts.h"
 
 /* As in cl/ticketed.cl. */
-enum { FIRST_TICKET, GROUPS_A_TICKET, GROUPS, GROUPS_X, GROUPS_Y, GROUPS_Z, PART, ARGUMENTS, AFTER, AFTER_END, STEP_LONGS };
+enum {
+  FIRST_TICKET,
+  GROUPS_A_TICKET,
+  GROUPS,
+  GROUPS_X,
+  GROUPS_Y,
+  GROUPS_Z,
+  PART,
+  ARGUMENTS,
+  AFTER,
+  AFTER_END,
+  STEP_LONGS
+};
 #define LINE 16
 
 /* Enough for each unit to find work at the end of a step, few enough for claims to cost nothing. */
@@ -31,7 +43,8 @@ struct pare__ticketed {
 static size_t local_of(const pare__args *args) {
   size_t nbytes = 0;
   for (unsigned i = 0; i < args->count; i++)
-    if (args->item[i].kind == PARE__ARG_LOCAL) nbytes += (size_t)pare__round_up((int64_t)args->item[i].nbytes, LOCAL_ALIGNMENT);
+    if (args->item[i].kind == PARE__ARG_LOCAL)
+      nbytes += (size_t)pare__round_up((int64_t)args->item[i].nbytes, LOCAL_ALIGNMENT);
   return nbytes;
 }
 

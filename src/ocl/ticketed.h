@@ -1,9 +1,9 @@
 /* Many launches as one, on CPU devices: work-groups claim tickets. SPDX-License-Identifier: Apache-2.0
  *
  * A launch that depends on another costs a driver a round through its threads, often more than the launch's own work.
- * A ticketed launch holds many: each of its few groups waits until the launches that the next ticket (some groups of one
- * of the launches, which are in topological order) depends on are done, claims it, works, and counts. Nobody waits for
- * what has not been claimed by a group that runs, so it ends however many groups run at once, be it one.
+ * A ticketed launch holds many: each of its few groups waits until the launches that the next ticket (some groups of
+ * one of the launches, which are in topological order) depends on are done, claims it, works, and counts. Nobody waits
+ * for what has not been claimed by a group that runs, so it ends however many groups run at once, be it one.
  *
  * The program is put together from the kernels' own sources, one part a kernel, linked (cl/ticketed.cl holds the loop).
  * A kernel can be a part if its work-groups have one item. */

@@ -3,7 +3,8 @@
  *
  * A part is compiled with the options of its kernel. Text before it makes `__kernel` a static function and the ids
  * names: the entry gets parameters of these names (a macro of the entry's name puts them in), other functions of the
- * file see constants of the same names. Text after it is the function that unpacks the arguments and calls the entry. */
+ * file see constants of the same names. Text after it is the function that unpacks the arguments and calls the entry.
+ */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -94,7 +95,8 @@ static pare_status add_part(pare__ticketed_parts *parts, const char *file, const
   pare__ticket_part *part = &parts->part[parts->count];
   *part = (pare__ticket_part){pare__strdup(file), pare__strdup(entry), pare__strdup(options), pare__strdup(kinds)};
   parts->count++;
-  if (!part->file || !part->entry || !part->options || !part->kinds) return pare__fail_memory("a part", strlen(options));
+  if (!part->file || !part->entry || !part->options || !part->kinds)
+    return pare__fail_memory("a part", strlen(options));
   return PARE_OK;
 }
 
@@ -159,8 +161,8 @@ pare_status pare__ticketed_parts_open(pare__device *device, const pare__ticket_s
     if (pare__ticketed_part_index(parts, launch) < parts->count) continue;
     char kinds[PARE__MAX_ARGS + 1];
     kinds_of(&launch->args, kinds);
-    status = add_part(parts, launch->kernel->program->file, launch->kernel->entry, launch->kernel->program->options,
-                      kinds);
+    status =
+        add_part(parts, launch->kernel->program->file, launch->kernel->entry, launch->kernel->program->options, kinds);
   }
   if (status == PARE_OK) status = parts_finish(parts);
   if (status != PARE_OK) {
@@ -207,8 +209,8 @@ static void write_part(FILE *head, FILE *tail, const pare__ticket_part *part, si
 }
 
 /* Declares all parts, calls each by its number, and lists the buffers that are arguments. */
-static void write_loop(FILE *head, size_t nparts) {
-  fputs("#define PARTS", head);
+static void write_loop(FILE *head, bool inline_assembly, size_t nparts) {
+  fprintf(head, "#define PARE_INLINE_ASSEMBLY %d\n#define PARTS", inline_assembly);
   for (size_t i = 0; i < nparts; i++) fprintf(head, " void ticket_part_%zu%s;", i, parameters);
   fputs("\n#define RUN_PART(...)", head);
   for (size_t i = 0; i < nparts; i++) fprintf(head, " case %zu: ticket_part_%zu(__VA_ARGS__); break;", i, i);
@@ -228,7 +230,7 @@ static pare_status compile_text(const pare__program *program, const pare__ticket
   size_t nbytes[3] = {0};
   FILE *head = open_memstream(&texts[0], &nbytes[0]), *tail = open_memstream(&texts[2], &nbytes[2]);
   if (head && tail && part) write_part(head, tail, part, index);
-  if (head && tail && !part) write_loop(head, index);
+  if (head && tail && !part) write_loop(head, program->device->info.can.inline_assembly, index);
   const bool written = head && tail && !ferror(head) && !ferror(tail);
   const bool closed = (!head || fclose(head) == 0) & (!tail || fclose(tail) == 0);
   pare_status status = written && closed

@@ -92,12 +92,11 @@ void pare__replay_close(pare__replay *replay) {
   free(replay);
 }
 
-void pare__replay_count(const pare__replay *replay, pare__replay_counts *out) {
-  *out = (pare__replay_counts){.launches = replay->launches};
+void pare__replay_count(const pare__replay *replay, pare_model_launches *out) {
+  *out = (pare_model_launches){.launches = replay->launches, .without_tickets = replay->launches};
   if (replay->stage != READY) return;
   out->ticketed = replay->stretches.count;
-  out->steps = replay->stretches.nsteps;
-  out->launches -= out->steps - out->ticketed;
+  out->launches -= replay->stretches.nsteps - replay->stretches.count;
 }
 
 /* ---- submitting ---- */
@@ -115,7 +114,8 @@ static bool bind_again(pare__replay *replay) {
   for (size_t i = 0; i < replay->nbound; i++) {
     const bound *b = &replay->bound[i];
     const cl_mem mem = pare__buffer_mem(pare__tensor_buffer(b->tensor));
-    if (pare__tensor_start(b->tensor) != b->start || (seen[b->moving] && replay->moving[b->moving] != mem)) return false;
+    if (pare__tensor_start(b->tensor) != b->start || (seen[b->moving] && replay->moving[b->moving] != mem))
+      return false;
     seen[b->moving] = true;
     replay->moving[b->moving] = mem;
   }
@@ -205,7 +205,8 @@ static pare_status examine(pare__replay *replay, pare__capture *capture) {
     go_plain(replay);
     return PARE_OK;
   }
-  PARE__TRY(pare__ticketed_parts_open(replay->device, replay->stretches.step, replay->stretches.nsteps, &replay->parts));
+  PARE__TRY(
+      pare__ticketed_parts_open(replay->device, replay->stretches.step, replay->stretches.nsteps, &replay->parts));
   replay->stage = WATCHED;
   return PARE_OK;
 }
@@ -252,8 +253,7 @@ static pare_status look_for_program(pare__replay *replay) {
     replay->child = 0;
   }
   PARE__TRY(pare__ticketed_find(replay->parts, &program));
-  if (!program && replay->executor == PARE_EXECUTOR_TICKETED)
-    PARE__TRY(pare__ticketed_build(replay->parts, &program));
+  if (!program && replay->executor == PARE_EXECUTOR_TICKETED) PARE__TRY(pare__ticketed_build(replay->parts, &program));
   if (program) return take_program(replay, program);
   if (replay->stage == BUILDING)
     return pare__fail(PARE_ERR_KERNEL, "the ticketed program could not be built in a child process");
@@ -329,9 +329,9 @@ static pare_status prove(pare__replay *replay) {
   if (same) {
     replay->stage = READY;
     forget_steps(replay);
-    pare__replay_counts counts;
+    pare_model_launches counts;
     pare__replay_count(replay, &counts);
-    pare__log(PARE_LOG_INFO, "a plan of %zu launches runs as %zu, %zu of them ticketed", replay->launches,
+    pare__log(PARE_LOG_INFO, "a plan of %zu launches runs as %zu, %zu of them ticketed", counts.without_tickets,
               counts.launches, counts.ticketed);
     return known ? submit_ticketed(replay) : PARE_OK;
   }

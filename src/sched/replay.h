@@ -19,11 +19,7 @@ pare_status pare__replay_open(pare_context *context, const pare__recording *reco
 /* Submits all tasks. Every deferred storage must be bound. PARE_ERR_UNSUPPORTED: executor ticketed on a device that
  * cannot, with the reason. */
 pare_status pare__replay_submit(pare__replay *replay);
-/* What a submission enqueues now: launches in all, those that are ticketed, and how many plain ones these stand for. */
-typedef struct pare__replay_counts {
-  size_t launches, ticketed, steps;
-} pare__replay_counts;
-void pare__replay_count(const pare__replay *replay, pare__replay_counts *out);
+void pare__replay_count(const pare__replay *replay, pare_model_launches *out);
 void pare__replay_close(pare__replay *replay); /* NULL is allowed */
 
 /* ---- for replay.c: what was watched, in stretches (replay_steps.c) ---- */

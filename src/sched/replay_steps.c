@@ -1,8 +1,8 @@
 /* Stretches of tasks whose launches can be steps of a ticketed launch, and which step waits for which.
  * SPDX-License-Identifier: Apache-2.0
  *
- * Two tasks depend on each other if they touch overlapping bytes of a buffer and one writes: that holds for data and for
- * memory that is used again. The launches of one task run in their order. */
+ * Two tasks depend on each other if they touch overlapping bytes of a buffer and one writes: that holds for data and
+ * for memory that is used again. The launches of one task run in their order. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,11 +27,10 @@ static void footprint_of(const pare__task *task, footprint *out) {
     const pare__access *access = &task->access[i];
     if (!access->tensor) continue;
     const pare_tensor *tensor = access->tensor;
-    const int64_t base =
-        (pare__tensor_start(tensor) - tensor->offset) * (int64_t)pare_dtype_bytes(tensor->dtype);
-    out->range[out->count++] = (range){pare__buffer_mem(pare__tensor_buffer(access->tensor)), base,
-                                       base + (int64_t)pare__storage_bytes(tensor->storage),
-                                       access->mode != PARE__READ};
+    const int64_t base = (pare__tensor_start(tensor) - tensor->offset) * (int64_t)pare_dtype_bytes(tensor->dtype);
+    out->range[out->count++] =
+        (range){pare__buffer_mem(pare__tensor_buffer(access->tensor)), base,
+                base + (int64_t)pare__storage_bytes(tensor->storage), access->mode != PARE__READ};
   }
 }
 
@@ -84,8 +83,7 @@ static pare_status order(pare__stretches *all, const pare__stretch *stretch, con
     const footprint *task = &tasks[stretch->begin + i];
     for (size_t step = task->first_step; step < task->end_step && status == PARE_OK; step++) {
       const size_t before = all->after_count;
-      status = step > task->first_step ? add_after(all, step - 1)
-                                       : wait_for_tasks(all, tasks + stretch->begin, i, &n);
+      status = step > task->first_step ? add_after(all, step - 1) : wait_for_tasks(all, tasks + stretch->begin, i, &n);
       all->step[step].nafter = all->after_count - before;
     }
   }

@@ -38,6 +38,10 @@
         (cl_program program, cl_uint ndevices, const cl_device_id *devices, const char *options,                       \
          void(CL_CALLBACK * notify)(cl_program, void *), void *user),                                                  \
         (program, ndevices, devices, options, notify, user))                                                           \
+  QUERY(clCompileProgram, CL_COMPILE_PROGRAM_FAILURE,                                                                  \
+        (cl_program program, cl_uint ndevices, const cl_device_id *devices, const char *options, cl_uint nheaders,     \
+         const cl_program *headers, const char **names, void(CL_CALLBACK * notify)(cl_program, void *), void *user),   \
+        (program, ndevices, devices, options, nheaders, headers, names, notify, user))                                 \
   QUERY(clSetKernelArg, CL_OUT_OF_RESOURCES, (cl_kernel kernel, cl_uint index, size_t nbytes, const void *value),      \
         (kernel, index, nbytes, value))                                                                                \
   QUERY(clSetEventCallback, CL_OUT_OF_RESOURCES,                                                                       \
@@ -121,6 +125,10 @@
           (cl_context context, cl_uint ndevices, const cl_device_id *devices, const size_t *lengths,                   \
            const unsigned char **binaries, cl_int *statuses, cl_int *error),                                           \
           (context, ndevices, devices, lengths, binaries, statuses, error))                                            \
+  CREATOR(clLinkProgram, FAULT_PROGRAM, cl_program, CL_LINK_PROGRAM_FAILURE,                                           \
+          (cl_context context, cl_uint ndevices, const cl_device_id *devices, const char *options, cl_uint ninputs,    \
+           const cl_program *inputs, void(CL_CALLBACK * notify)(cl_program, void *), void *user, cl_int *error),       \
+          (context, ndevices, devices, options, ninputs, inputs, notify, user, error))                                 \
   CREATOR(clCreateKernel, FAULT_KERNEL, cl_kernel, CL_OUT_OF_RESOURCES,                                                \
           (cl_program program, const char *name, cl_int *error), (program, name, error))                               \
   CREATOR(clCreateUserEvent, FAULT_EVENT, cl_event, CL_OUT_OF_RESOURCES, (cl_context context, cl_int * error),         \
