@@ -147,10 +147,12 @@ bench-models: real-models pare
 bench-compress: bench-compress-operations real-models bench-tools pare
 	$(AM_V_at)python3 $(srcdir)/tests/bench/bench.py --programs tests/bench gemm-int4-int8 gemm-int4 gemm-int8
 	$(AM_V_at)$(REAL_MODELS)/venv/bin/python $(srcdir)/tests/bench/compress.py ./pare $(REAL_MODELS) $(BENCH_FLAGS)
+bench-compress-models: real-models pare
+	$(AM_V_at)$(REAL_MODELS)/venv/bin/python $(srcdir)/tests/bench/compress.py ./pare $(REAL_MODELS) $(COMPRESS_FLAGS)
 clean-local: clean-real-models
 clean-real-models:
 	-rm -rf $(REAL_MODELS)
-.PHONY: check-large check-every-fault real-models check-models bench-models bench-compress clean-real-models
+.PHONY: check-large check-every-fault real-models check-models bench-models bench-compress-models clean-real-models
 
 if HAVE_CLBLAST
 check_PROGRAMS += tests/test_clblast

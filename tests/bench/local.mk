@@ -43,3 +43,10 @@ bench-compress-operations: bench-tools
 	$(AM_V_at)python3 $(srcdir)/tests/bench/bench.py --programs tests/bench threshold prune quantise-q8 quantise-q4 $(BENCH_FLAGS)
 
 .PHONY: bench bench-tools bench-kernels bench-compress-operations
+bench-compress: bench-compress-kernels bench-compress-models
+
+bench-compress-kernels: bench-tools
+	$(AM_V_at)python3 $(srcdir)/tests/bench/bench.py --programs tests/bench threshold prune quantise-q8 quantise-q4 \
+	  gemm-int4-int8 gemm-int4 gemm-int8 $(BENCH_FLAGS)
+
+.PHONY: bench bench-tools bench-kernels bench-compress bench-compress-kernels
