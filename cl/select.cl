@@ -92,6 +92,21 @@ select_decide(__global const long *totals, long totals_from, __global const long
 #define LIST uint
 #endif
 
+#if GROUP == 1 && WIDTH > 1
+#define UNROLLED 4 /* vectors that are looked at before the first branch */
+/* What keys are compared by. Magnitudes of floats: signed numbers, whose vectors are compared in one step, and all NaN as
+ * the number after infinity. */
+#if MAGNITUDE && !SMALLEST && !WIDE
+#define RANK int
+#define RANK_OF_KEY(key) ((key) > NAN_KEY ? INT_MAX : (int)min(key, INFINITE_BITS + 1)) /* over all keys: none equals it */
+#define RANKS_OF(v) min(JOIN(as_int, WIDTH)(v)&0x7fffffff, (JOIN(int, WIDTH))(INFINITE_BITS + 1))
+#else
+#define RANK KEY
+#define RANK_OF_KEY(key) (key)
+#define RANKS_OF(v) KEYV_OF(T0, WIDTH, v)
+#endif
+#endif
+
 /* A group a block, as below. bounds: high and low; open: 1 nothing is beyond high, 2 nothing is below low. */
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 select_bracket(__global const STORE(T0) *x, long x_from, __global const STORE(T1) *bounds, long bounds_from,
@@ -109,17 +124,27 @@ select_bracket(__global const STORE(T0) *x, long x_from, __global const STORE(T1
   int listed = 0;
 #if WIDTH > 1
   JOIN(COUNT, WIDTH) beyonds = 0, at_highs = 0, at_lows = 0; /* a comparison that holds is -1 */
-  for (; i + WIDTH <= n; i += WIDTH) {
-    KEYV(WIDTH) wide = KEYV_OF(T0, WIDTH, LOADV(T0, WIDTH, x, i));
-    beyonds -= wide > high;
-    at_highs -= wide == high;
-    at_lows -= wide == low;
-    if (!ANY(WIDTH, (wide > low) & (wide < high))) continue;
-    KEY lane[WIDTH];
-    PASTE(vstore, WIDTH)(wide, 0, lane);
-    for (int e = 0; e < WIDTH; e++) {
-      list[min(listed, room - 1)] = lane[e];
-      listed += (lane[e] > low) & (lane[e] < high);
+  const RANK top = RANK_OF_KEY(high), bottom = RANK_OF_KEY(low);
+  for (; i + UNROLLED * WIDTH <= n; i += UNROLLED * WIDTH) {
+    JOIN(COUNT, WIDTH) inside[UNROLLED], any = 0;
+#pragma unroll
+    for (int u = 0; u < UNROLLED; u++) {
+      const JOIN(RANK, WIDTH) rank = RANKS_OF(LOADV(T0, WIDTH, x, i + u * WIDTH));
+      beyonds -= rank > top;
+      at_highs -= rank == top;
+      at_lows -= rank == bottom;
+      inside[u] = (rank > bottom) & (rank < top);
+      any |= inside[u];
+    }
+    if (!ANY(WIDTH, any)) continue;
+#pragma unroll
+    for (int u = 0; u < UNROLLED; u++) {
+      if (!ANY(WIDTH, inside[u])) continue;
+      for (int e = i + u * WIDTH; e < i + (u + 1) * WIDTH; e++) {
+        const KEY key = KEY_OF(T0, LOAD(T0, x, e));
+        list[min(listed, room - 1)] = key;
+        listed += (key > low) & (key < high);
+      }
     }
   }
   COUNT parts[3][WIDTH];
