@@ -1,10 +1,12 @@
 /* Small ONNX models made in memory and written to a file. SPDX-License-Identifier: Apache-2.0 */
 #include "onnx_builder.h"
 
+#include <pare/model.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "run.h"
+#include "fixture.h"
 
 static const char *kept(pare__onnx_model *model, const char *text) {
   const char *copy;
@@ -134,4 +136,23 @@ void node_ints(pare__onnx_model *model, pare__onnx_node *node, const char *name,
 void model_write(pare__onnx_model *model, const char *path) {
   OK(pare__onnx_write(model, path, NULL));
   pare__onnx_close(model);
+}
+
+pare_status model_try(const char *folder, pare__onnx_model *model, pare_tensor *const *inputs, pare_tensor **out) {
+  char path[128];
+  snprintf(path, sizeof path, "%s/model.onnx", folder);
+  model_output(model, "y");
+  model_write(model, path);
+  pare_model *opened = NULL;
+  *out = NULL;
+  pare_status status = pare_model_open(context, path, NULL, &opened);
+  if (status == PARE_OK) status = pare_model_run(opened, inputs, NULL, out);
+  pare_model_close(opened);
+  return status;
+}
+
+pare_tensor *model_run(const char *folder, pare__onnx_model *model, pare_tensor *const *inputs) {
+  pare_tensor *out;
+  OK(model_try(folder, model, inputs, &out));
+  return out;
 }

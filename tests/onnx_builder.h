@@ -23,5 +23,9 @@ void node_ints(pare__onnx_model *model, pare__onnx_node *node, const char *name,
 void node_float(pare__onnx_model *model, pare__onnx_node *node, const char *name, float value);
 /* Writes and closes it. */
 void model_write(pare__onnx_model *model, const char *path);
+/* Writes the model, with the output "y", to folder/model.onnx, closes it, opens it in the fixture's context and runs it
+ * once; model_run takes no failure. */
+pare_status model_try(const char *folder, pare__onnx_model *model, pare_tensor *const *inputs, pare_tensor **out);
+pare_tensor *model_run(const char *folder, pare__onnx_model *model, pare_tensor *const *inputs);
 
 #endif

@@ -13,25 +13,6 @@
 
 static char folder[] = "/tmp/pare-test-elementwise-XXXXXX";
 
-static pare_status try_run(pare__onnx_model *onnx, pare_tensor *const *inputs, pare_tensor **out) {
-  char path[64];
-  snprintf(path, sizeof path, "%s/model.onnx", folder);
-  model_output(onnx, "y");
-  model_write(onnx, path);
-  pare_model *model = NULL;
-  *out = NULL;
-  pare_status status = pare_model_open(context, path, NULL, &model);
-  if (status == PARE_OK) status = pare_model_run(model, inputs, NULL, out);
-  pare_model_close(model);
-  return status;
-}
-
-static pare_tensor *run(pare__onnx_model *onnx, pare_tensor *const *inputs) {
-  pare_tensor *out;
-  OK(try_run(onnx, inputs, &out));
-  return out;
-}
-
 /* ---- host and device ---- */
 
 static const struct {
@@ -126,7 +107,7 @@ static pare_tensor *run_operator(int which, bool constant) {
   }
   pare__onnx_node *node = model_node(onnx, operators[which].op, names, "y");
   if (operators[which].attribute) node_int(onnx, node, operators[which].attribute, operators[which].value);
-  pare_tensor *out = run(onnx, inputs);
+  pare_tensor *out = model_run(folder, onnx, inputs);
   for (int i = 0; i < 3; i++) pare_tensor_close(inputs[i]);
   return out;
 }
@@ -171,7 +152,7 @@ START_TEST(of_crossed_limits_the_upper_one_wins) {
       in[2] = tensor_of(PARE_F32, 0, NULL, &high);
     }
     model_node(onnx, "Clip", "x low high", "y");
-    pare_tensor *out = run(onnx, in);
+    pare_tensor *out = model_run(folder, onnx, in);
     float *found = floats_of(out);
     for (int i = 0; i < 4; i++) ck_assert_float_eq(found[i], 1);
     free(found);
@@ -189,7 +170,7 @@ START_TEST(a_power_has_the_dtype_of_its_base) {
   model_input(onnx, "b", PARE__ONNX_FLOAT, 1, &three);
   model_node(onnx, "Pow", "a b", "y");
   pare_tensor *in[2] = {tensor_of(PARE_I64, 1, &three, base), tensor_of(PARE_F32, 1, &three, exponent)};
-  pare_tensor *out = run(onnx, in);
+  pare_tensor *out = model_run(folder, onnx, in);
   int64_t found[3];
   OK(pare_tensor_read(out, found, sizeof found));
   ck_assert(found[0] == 1024 && found[1] == -27 && found[2] == 3);
@@ -204,7 +185,7 @@ START_TEST(bits_stay_when_their_dtype_changes) {
   pare__onnx_model *onnx = model_new(26);
   model_input(onnx, "x", PARE__ONNX_FLOAT, 1, &three);
   node_int(onnx, model_node(onnx, "BitCast", "x", "y"), "to", PARE__ONNX_UINT32);
-  pare_tensor *x = tensor_of(PARE_F32, 1, &three, data), *out = run(onnx, &x);
+  pare_tensor *x = tensor_of(PARE_F32, 1, &three, data), *out = model_run(folder, onnx, &x);
   uint32_t found[3];
   ck_assert_int_eq(pare_tensor_dtype(out), PARE_U32);
   OK(pare_tensor_read(out, found, sizeof found));
@@ -227,7 +208,7 @@ START_TEST(dropout_keeps_the_mean) {
   model_constant(onnx, "r", PARE__ONNX_FLOAT, 0, NULL, &ratio);
   model_constant(onnx, "t", PARE__ONNX_BOOL, 0, NULL, &training);
   model_node(onnx, "Dropout", "x r t", "y");
-  pare_tensor *x = tensor_of(PARE_F32, 1, &many, ones), *out = run(onnx, &x);
+  pare_tensor *x = tensor_of(PARE_F32, 1, &many, ones), *out = model_run(folder, onnx, &x);
   float *found = floats_of(out);
   double sum = 0;
   for (int i = 0; i < MANY; i++) {
@@ -252,7 +233,7 @@ START_TEST(what_does_not_fit_is_refused) {
     model_input(onnx, "a", PARE__ONNX_FLOAT, 1, &three);
     model_input(onnx, "b", PARE__ONNX_FLOAT, 1, &four);
     model_node(onnx, ops[i], i == 2 ? "a b a" : "a b", "y");
-    const pare_status status = try_run(onnx, in, &out);
+    const pare_status status = model_try(folder, onnx, in, &out);
     ck_assert_msg(status == PARE_ERR_SHAPE || (i == 2 && status == PARE_ERR_TYPE), "%s: %s", ops[i],
                   pare_status_name(status));
     ck_assert_ptr_null(out);
@@ -261,7 +242,7 @@ START_TEST(what_does_not_fit_is_refused) {
   model_input(onnx, "a", PARE__ONNX_FLOAT, 1, &three);
   model_input(onnx, "b", PARE__ONNX_FLOAT, 1, &four);
   node_int(onnx, model_node(onnx, "Cast", "a", "y"), "to", INT64_MIN);
-  ck_assert_int_eq(try_run(onnx, in, &out), PARE_ERR_UNSUPPORTED);
+  ck_assert_int_eq(model_try(folder, onnx, in, &out), PARE_ERR_UNSUPPORTED);
   for (int i = 0; i < 2; i++) pare_tensor_close(in[i]);
 }
 END_TEST

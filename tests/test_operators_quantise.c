@@ -12,25 +12,6 @@
 
 static char folder[] = "/tmp/pare-test-quantise-XXXXXX";
 
-static pare_status try_run(pare__onnx_model *onnx, pare_tensor *const *inputs, pare_tensor **out) {
-  char path[64];
-  snprintf(path, sizeof path, "%s/model.onnx", folder);
-  model_output(onnx, "y");
-  model_write(onnx, path);
-  pare_model *model = NULL;
-  *out = NULL;
-  pare_status status = pare_model_open(context, path, NULL, &model);
-  if (status == PARE_OK) status = pare_model_run(model, inputs, NULL, out);
-  pare_model_close(model);
-  return status;
-}
-
-static pare_tensor *run(pare__onnx_model *onnx, pare_tensor *const *inputs) {
-  pare_tensor *out;
-  OK(try_run(onnx, inputs, &out));
-  return out;
-}
-
 static uint32_t next_random(uint32_t *state) {
   *state = *state * 1664525u + 1013904223u;
   return *state >> 8;
@@ -83,7 +64,7 @@ START_TEST(integer_products_are_exact) {
   model_node(onnx, "MatMulInteger", names, "y");
   pare_tensor *in[2] = {tensor_of(a, 3 - skip, a_dim + skip, a_data),
                         constant ? NULL : tensor_of(b, 3 - skip, b_dim + skip, b_data)};
-  pare_tensor *out = run(onnx, in);
+  pare_tensor *out = model_run(folder, onnx, in);
   int32_t found[MOST];
   OK(pare_tensor_read(out, found, (size_t)(batch * m * n) * sizeof *found));
   for (int64_t e = 0; e < batch * m * n; e++) {
@@ -149,7 +130,7 @@ START_TEST(quantised_values_come_back_within_half_a_step) {
     if (block) node_int(onnx, nodes[i], "block_size", block);
   }
   float *data = random_floats(50, 5);
-  pare_tensor *x = tensor_of(PARE_F32, 2, dim, data), *out = run(onnx, &x);
+  pare_tensor *x = tensor_of(PARE_F32, 2, dim, data), *out = model_run(folder, onnx, &x);
   float *found = floats_of(out);
   for (int64_t e = 0; e < 50; e++) {
     const int64_t at[2] = {e / 10, e % 10};
@@ -208,7 +189,7 @@ START_TEST(weights_in_blocks_multiply_like_what_they_stand_for) {
   node_int(onnx, node, "block_size", size);
   pare_tensor *in[2] = {tensor_of(PARE_F32, 2, a_dim, a),
                         blocked[_i].constant ? NULL : tensor_of(PARE_U8, 3, b_dim, b)};
-  pare_tensor *out = run(onnx, in);
+  pare_tensor *out = model_run(folder, onnx, in);
   float *found = floats_of(out);
   const int64_t in_byte = 8 / bits, mask = (1 << bits) - 1;
   for (int64_t e = 0; e < 3 * n; e++) {
@@ -268,7 +249,7 @@ START_TEST(a_dynamically_quantised_product_is_near_the_product) {
   contributed(onnx, "DynamicQuantizeMatMul", is_signed ? "a b s - bias" : "a b s z bias");
   pare_tensor *in[2] = {tensor_of(PARE_F32, 2, a_dim, a),
                         constant ? NULL : tensor_of(is_signed ? PARE_I8 : PARE_U8, 2, b_dim, b)};
-  pare_tensor *out = run(onnx, in);
+  pare_tensor *out = model_run(folder, onnx, in);
   float *found = floats_of(out);
   for (int e = 0; e < M * N; e++) {
     const int i = e / N, j = e % N;
@@ -307,7 +288,7 @@ START_TEST(a_quantised_gemm_is_exact_before_it_is_scaled) {
   model_constant(onnx, "bz", PARE__ONNX_UINT8, 0, NULL, &b_zero);
   model_constant(onnx, "c", PARE__ONNX_INT32, 1, &n, c);
   node_int(onnx, contributed(onnx, "QGemm", "a as az b bs bz c"), "transB", 1);
-  pare_tensor *in = tensor_of(PARE_U8, 2, a_dim, a), *out = run(onnx, &in);
+  pare_tensor *in = tensor_of(PARE_U8, 2, a_dim, a), *out = model_run(folder, onnx, &in);
   float *found = floats_of(out);
   for (int e = 0; e < M * N; e++) {
     int sum = c[e % N];
@@ -337,7 +318,8 @@ START_TEST(quantised_sums_and_stacks_are_those_of_the_values) {
     pare__onnx_node *node = contributed(onnx, stack ? "QLinearConcat" : "QLinearAdd",
                                         stack ? "ys yz a as az b bs bz" : "a as az b bs bz ys yz");
     if (stack) node_int(onnx, node, "axis", 1);
-    pare_tensor *in[2] = {tensor_of(PARE_U8, 2, dim, a), tensor_of(PARE_U8, 2, dim, b)}, *out = run(onnx, in);
+    pare_tensor *in[2] = {tensor_of(PARE_U8, 2, dim, a), tensor_of(PARE_U8, 2, dim, b)},
+                *out = model_run(folder, onnx, in);
     uint8_t found[12];
     ck_assert_int_eq(pare_tensor_elements(out), stack ? wide[0] * wide[1] : 6);
     OK(pare_tensor_read(out, found, stack ? 12 : 6));
@@ -389,7 +371,7 @@ START_TEST(quantised_pools_softmax_and_choices_are_those_of_the_values) {
     want[e] = _i == 0 ? mean : _i == 1 ? exp(value[e]) / sum[e / 4] : chosen;
   }
   const int count = _i == 0 ? 2 : 8;
-  pare_tensor *in = tensor_of(PARE_U8, 4, dim, x), *out = run(onnx, &in);
+  pare_tensor *in = tensor_of(PARE_U8, 4, dim, x), *out = model_run(folder, onnx, &in);
   uint8_t found[8];
   ck_assert_int_eq(pare_tensor_elements(out), count);
   OK(pare_tensor_read(out, found, (size_t)count));
@@ -414,7 +396,7 @@ START_TEST(gathered_rows_of_blocks_are_those_of_the_weights) {
   model_input(onnx, "i", PARE__ONNX_INT64, 1, &picked);
   model_constant(onnx, "s", PARE__ONNX_FLOAT, 2, scales, scale);
   node_int(onnx, contributed(onnx, "GatherBlockQuantized", "d i s"), "block_size", 16);
-  pare_tensor *in = tensor_of(PARE_I64, 1, &picked, index), *out = run(onnx, &in);
+  pare_tensor *in = tensor_of(PARE_I64, 1, &picked, index), *out = model_run(folder, onnx, &in);
   ck_assert_int_eq(pare_tensor_elements(out), PICKED * BYTES * 2);
   float *found = floats_of(out);
   for (int e = 0; e < PICKED * BYTES * 2; e++) {
@@ -487,7 +469,7 @@ START_TEST(a_dynamically_quantised_lstm_is_near_the_lstm) {
   for (int i = 0; i < 2; i++) {
     pare__onnx_attribute *direction = node_attribute(models[i], nodes[i], "direction", PARE__ONNX_ATTRIBUTE_STRING);
     direction->s = (pare__onnx_bytes){"bidirectional", strlen("bidirectional")};
-    out[i] = run(models[i], &in);
+    out[i] = model_run(folder, models[i], &in);
     found[i] = floats_of(out[i]);
   }
   ck_assert_int_eq(pare_tensor_elements(out[0]), CELL_STEPS * 2 * 2 * CELL_HIDDEN);
@@ -517,25 +499,25 @@ START_TEST(scales_and_products_that_do_not_fit_are_refused) {
   model_input(onnx, "x", PARE__ONNX_FLOAT, 2, dim);
   model_constant(onnx, "s", PARE__ONNX_FLOAT, 1, &four, scale);
   model_node(onnx, "QuantizeLinear", "x s", "y");
-  ck_assert_int_eq(try_run(onnx, &x, &out), PARE_ERR_SHAPE);
+  ck_assert_int_eq(model_try(folder, onnx, &x, &out), PARE_ERR_SHAPE);
 
   onnx = model_new(21);
   model_input(onnx, "x", PARE__ONNX_FLOAT, 2, dim);
   model_constant(onnx, "s", PARE__ONNX_FLOAT, 2, (const int64_t[]){2, 2}, scale);
   node_int(onnx, model_node(onnx, "QuantizeLinear", "x s", "y"), "block_size", INT64_MAX);
-  ck_assert_int_eq(try_run(onnx, &x, &out), PARE_ERR_ARGUMENT);
+  ck_assert_int_eq(model_try(folder, onnx, &x, &out), PARE_ERR_ARGUMENT);
 
   onnx = model_new(21);
   model_input(onnx, "a", PARE__ONNX_UINT8, 2, dim);
   model_constant(onnx, "b", PARE__ONNX_INT8, 2, (const int64_t[]){4, 2}, bytes);
   model_node(onnx, "MatMulInteger", "a b", "y");
-  ck_assert_int_eq(try_run(onnx, &q, &out), PARE_ERR_SHAPE);
+  ck_assert_int_eq(model_try(folder, onnx, &q, &out), PARE_ERR_SHAPE);
   ck_assert_ptr_nonnull(strstr(pare_message(), "[2, 3]"));
 
   onnx = model_new(21);
   model_input(onnx, "x", PARE__ONNX_FLOAT, 2, dim);
   model_node(onnx, "MatMulInteger", "x x", "y");
-  ck_assert_int_eq(try_run(onnx, &x, &out), PARE_ERR_TYPE);
+  ck_assert_int_eq(model_try(folder, onnx, &x, &out), PARE_ERR_TYPE);
   pare_tensor_close(x);
   pare_tensor_close(q);
 }

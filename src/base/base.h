@@ -45,6 +45,10 @@ bool pare__log_wanted(pare_log_level level);
 bool pare__size_mul(size_t a, size_t b, size_t *out);
 bool pare__size_add(size_t a, size_t b, size_t *out);
 bool pare__i64_mul(int64_t a, int64_t b, int64_t *out);
+/* value, or the nearest end of [low, high]. */
+static inline int64_t pare__i64_clamp(int64_t value, int64_t low, int64_t high) {
+  return value < low ? low : value > high ? high : value;
+}
 bool pare__i64_add(int64_t a, int64_t b, int64_t *out);
 int64_t pare__div_up(int64_t a, int64_t b); /* a >= 0, b > 0 */
 int64_t pare__round_up(int64_t a, int64_t b);

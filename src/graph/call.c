@@ -1,4 +1,5 @@
 /* What an operator sees of its node: inputs, outputs, scratch, subgraphs. SPDX-License-Identifier: Apache-2.0 */
+#include <pare/gemm.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +30,8 @@ pare_status pare__call_check(const pare__call *call, unsigned least, unsigned mo
     if (call->output[i]) return PARE_OK;
   return pare__call_fail(call, PARE_ERR_FORMAT, "it has no output");
 }
+
+void pare__weights_release(void *prepared) { pare_weights_close(prepared); }
 
 /* ---- inputs ---- */
 

@@ -52,6 +52,9 @@ struct pare__operator {
   const char *types; /* for the table in doc/operators.md: "floats", "any", "u8, i8" */
 };
 
+/* What closes packed weights that a node has prepared. */
+void pare__weights_release(void *prepared);
+
 /* Tables of families; the last row of each has name NULL. operators.c lists them. */
 extern const pare__operator *const pare__operator_tables[];
 /* NULL: pare does not have it. */

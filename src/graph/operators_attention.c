@@ -237,8 +237,6 @@ static pare_status runtime_attention(pare__call *call) {
   return run_runtime_attention(&a, 3, 5, before);
 }
 
-static void weights_close(void *prepared) { pare_weights_close(prepared); }
-
 static pare_status runtime_attention_prepare(pare__call *call, pare__node *node) {
   if (!pare__call_has(call, 1) || call->input[1]->shape.rank != 2) return PARE_OK;
   const pare_dtype dtype = call->input[1]->dtype;
@@ -249,7 +247,7 @@ static pare_status runtime_attention_prepare(pare__call *call, pare__node *node)
   PARE__TRY(pare__call_tensor(call, 1, &weights));
   PARE__TRY(pare_weights_pack(weights, false, &packed));
   node->prepared = packed;
-  node->prepared_close = weights_close;
+  node->prepared_close = pare__weights_release;
   return PARE_OK;
 }
 

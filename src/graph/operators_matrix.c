@@ -8,8 +8,6 @@
 
 /* ---- weights packed once ---- */
 
-static void weights_close(void *prepared) { pare_weights_close(prepared); }
-
 /* Packs input 1 if it is a constant of one matrix (or of as many as there are batches). */
 static pare_status pack(pare__call *call, pare__node *node, bool transposed) {
   if (!pare__call_has(call, 1) || call->input[1]->shape.rank < 2) return PARE_OK;
@@ -20,7 +18,7 @@ static pare_status pack(pare__call *call, pare__node *node, bool transposed) {
   pare_weights *weights;
   PARE__TRY(pare_weights_pack(b, transposed, &weights));
   node->prepared = weights;
-  node->prepared_close = weights_close;
+  node->prepared_close = pare__weights_release;
   return PARE_OK;
 }
 

@@ -12,8 +12,6 @@
 #include "graph/quantised.h"
 #include "graph/run.h"
 
-static void weights_close(void *prepared) { pare_weights_close(prepared); }
-
 /* ---- steps ---- */
 
 static pare_status combine(pare__call *call, pare_binary_operation operation, pare_tensor *a, pare_tensor *b,
@@ -178,7 +176,7 @@ static pare_status pack_operand(pare__call *call, pare__node *node, unsigned b, 
   if (scaled) PARE__TRY(pare__call_tensor(call, scale, &steps));
   PARE__TRY(pare_weights_pack_int8(bytes, transposed, steps, &weights));
   node->prepared = weights;
-  node->prepared_close = weights_close;
+  node->prepared_close = pare__weights_release;
   return PARE_OK;
 }
 
@@ -465,7 +463,7 @@ static pare_status prepare_blocks(pare__call *call, pare__node *node) {
   pare_weights *weights;
   PARE__TRY(pack_blocks(call, &w, &weights));
   node->prepared = weights;
-  node->prepared_close = weights_close;
+  node->prepared_close = pare__weights_release;
   return PARE_OK;
 }
 

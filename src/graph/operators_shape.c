@@ -6,16 +6,12 @@
 
 #include "graph/operator_tables.h"
 
-static int64_t clamp(int64_t value, int64_t low, int64_t high) {
-  return value < low ? low : value > high ? high : value;
-}
-
 static pare_status shape(pare__call *call) {
   PARE__TRY(pare__call_check(call, 1, 1));
   const pare__shape *from = &call->input[0]->shape;
   int64_t start = pare__call_get_int(call, "start", 0), end = pare__call_get_int(call, "end", from->rank);
-  start = clamp(start < 0 ? start + from->rank : start, 0, from->rank);
-  end = clamp(end < 0 ? end + from->rank : end, 0, from->rank);
+  start = pare__i64_clamp(start < 0 ? start + from->rank : start, 0, from->rank);
+  end = pare__i64_clamp(end < 0 ? end + from->rank : end, 0, from->rank);
   const int64_t count = end > start ? end - start : 0;
   pare__content *content;
   PARE__TRY(pare__content_create(PARE_I64, 1, &count, from->dim + start, &content));

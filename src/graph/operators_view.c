@@ -245,16 +245,12 @@ static pare_status slice_attributes(pare__call *call, slice_arguments *out) {
                          nends, naxes);
 }
 
-static int64_t clamp(int64_t value, int64_t low, int64_t high) {
-  return value < low ? low : value > high ? high : value;
-}
-
 /* Takes the elements start, start + step, … before end of one axis, as Python does. */
 static void take(seen *view, int axis, int64_t start, int64_t end, int64_t step) {
   const int64_t length = view->shape.dim[axis], last = step > 0 ? length : length - 1, first = step > 0 ? 0 : -1;
-  start = clamp(start < 0 ? start + length : start, step > 0 ? 0 : -1, last);
+  start = pare__i64_clamp(start < 0 ? start + length : start, step > 0 ? 0 : -1, last);
   /* an end far below 0 means "past the first element" when counting down */
-  end = clamp(end < -length ? first : end < 0 ? end + length : end, first, last + (step > 0 ? 0 : 1));
+  end = pare__i64_clamp(end < -length ? first : end < 0 ? end + length : end, first, last + (step > 0 ? 0 : 1));
   int64_t count = 0;
   if (step > 0 && end > start) count = (end - start - 1) / step + 1;
   if (step < 0 && start > end) count = (start - end - 1) / (step == INT64_MIN ? INT64_MAX : -step) + 1;
@@ -290,7 +286,7 @@ static pare_status split_lengths(pare__call *call, int64_t length, int64_t *part
     PARE__TRY(pare__call_get_ints(call, "split", part, nparts, &count));
   if (count == 0) { /* equal parts, the last perhaps shorter */
     const int64_t each = pare__div_up(length, (int64_t)nparts);
-    for (unsigned i = 0; i < nparts; i++) part[i] = clamp(length - (int64_t)i * each, 0, each);
+    for (unsigned i = 0; i < nparts; i++) part[i] = pare__i64_clamp(length - (int64_t)i * each, 0, each);
     return PARE_OK;
   }
   int64_t total = 0;

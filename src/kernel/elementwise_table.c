@@ -47,7 +47,6 @@ static int64_t power(int64_t a, int64_t b) {
 static int64_t whole(double value) {
   return value >= 0x1p63 ? INT64_MAX : value <= -0x1p63 ? INT64_MIN : (int64_t)value;
 }
-static int64_t clamp_integer(int64_t a, int64_t low, int64_t high) { return a < low ? low : a > high ? high : a; }
 
 REAL(abs, fabs(a))
 INTEGER(abs, a < 0 ? WRAP(-U(a)) : a)
@@ -60,7 +59,7 @@ INTEGER(square, WRAP(U(a) * U(a)))
 REAL(affine, fma(p[0], a, p[1]))
 INTEGER(affine, WRAP(U(whole(p[0])) * U(a) + U(whole(p[1]))))
 REAL(clip, clamp_real(a, p[0], p[1]))
-INTEGER(clip, clamp_integer(a, whole(p[0]), whole(p[1])))
+INTEGER(clip, pare__i64_clamp(a, whole(p[0]), whole(p[1])))
 REAL(relu, a < 0 ? 0 : a)
 INTEGER(relu, a < 0 ? 0 : a)
 REAL(ceil, ceil(a))
@@ -150,7 +149,7 @@ INTEGER(where, a != 0 ? b : c)
 REAL(fma, fma(a, b, c))
 INTEGER(fma, WRAP(U(a) * U(b) + U(c)))
 REAL(clamp, clamp_real(a, b, c))
-INTEGER(clamp, clamp_integer(a, b, c))
+INTEGER(clamp, pare__i64_clamp(a, b, c))
 
 static uint64_t natural_whole(double value) { return value >= 0x1p64 ? UINT64_MAX : value <= 0 ? 0 : (uint64_t)value; }
 static uint64_t clamp_natural(uint64_t a, uint64_t low, uint64_t high) { return a < low ? low : a > high ? high : a; }
