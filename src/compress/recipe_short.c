@@ -76,11 +76,11 @@ static pare_status quantize_int8(pare_recipe *recipe) {
 
 /* MatMulNBits and its like know no convolutions: those get 8 bits. */
 static pare_status quantize_int4(pare_recipe *recipe) {
-  static const char *const fields[] = {"scheme", "W4A16_ASYM",        "group_size", "32", "observer",
+  static const char *const groups[] = {"scheme", "W4A16_ASYM", "group_size", "32", NULL};
+  static const char *const fitted[] = {"scheme", "W4A16_ASYM",        "group_size", "32", "observer",
                                        "mse",    "input_activations", "int8",       NULL};
-  const bool calibrated = recipe->calibration != NULL;
-  if (calibrated) PARE__TRY(add(recipe, "gptq", "Linear", fields));
-  PARE__TRY(add(recipe, "quantize", calibrated ? "Embedding" : "Linear Embedding", fields));
+  PARE__TRY(add(recipe, recipe->calibration ? "gptq" : "quantize", "Linear", fitted));
+  PARE__TRY(add(recipe, "quantize", "Embedding", groups)); /* a search for better ranges gains nothing in tables */
   return add(recipe, "quantize", "Conv", (const char *const[]){"scheme", "W8A16", NULL});
 }
 
