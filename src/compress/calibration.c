@@ -157,7 +157,8 @@ static pare_status take(const struct batch *batch, struct tap *tap, pare_tensor 
     if (status == PARE_OK) status = pare_cast(value, floats);
   }
   if (status == PARE_OK) status = pare__layer_input_vectors(&tap->input, floats ? floats : value, &vectors);
-  const int64_t *dim = vectors ? pare_tensor_shape(vectors) : NULL;
+  static const int64_t none[2];
+  const int64_t *dim = vectors ? pare_tensor_shape(vectors) : none;
   if (status == PARE_OK && dim[1] != tap->statistics.inputs)
     status = pare__fail(PARE_ERR_SHAPE, "value '%s' gives vectors of %lld elements; its layer takes %lld",
                         tap->input.value, (long long)dim[1], (long long)tap->statistics.inputs);

@@ -57,7 +57,7 @@ static int by_diagonal(const void *a, const void *b) {
 }
 
 static pare_status sort_columns(int64_t n, const float *hessian, bool by_activation, int64_t *order) {
-  struct rank *ranks = malloc((size_t)n * sizeof *ranks + 1);
+  struct rank *ranks = calloc((size_t)n + 1, sizeof *ranks);
   if (!ranks) return pare__fail_memory("the order of columns", (size_t)n * sizeof *ranks);
   for (int64_t i = 0; i < n; i++) ranks[i] = (struct rank){hessian[i * n + i], i};
   if (by_activation) qsort(ranks, (size_t)n, sizeof *ranks, by_diagonal);

@@ -111,7 +111,7 @@ static void add_errors(struct search *search, const float *w, int64_t rows) {
 static void find_factors(struct search *search, double strength, float *factor) {
   const pare__statistics *statistics = search->statistics;
   for (int64_t j = 0; j < statistics->inputs; j++) {
-    const double input = fmax(statistics->most[j], -statistics->least[j]), weight = search->weights[j];
+    const double input = (double)fmaxf(statistics->most[j], -statistics->least[j]), weight = search->weights[j];
     const double s = input > 0 && weight > 0 ? pow(input, strength) / pow(weight, 1 - strength) : 1;
     factor[j] = (float)fmin(fmax(s, LEAST_FACTOR), MOST_FACTOR);
   }
@@ -124,8 +124,8 @@ static double expected_error(const struct search *search, int strength) {
   const float *factor = search->factor + strength * statistics->inputs;
   double least = 0, most = 0, power = 0;
   for (int64_t j = 0; j < statistics->inputs; j++) {
-    least = fmin(least, statistics->least[j] / factor[j]);
-    most = fmax(most, statistics->most[j] / factor[j]);
+    least = fmin(least, (double)statistics->least[j] / factor[j]);
+    most = fmax(most, (double)statistics->most[j] / factor[j]);
     power += statistics->squares[j] / ((double)factor[j] * factor[j]) / (double)PARE__MAX(statistics->nrows, 1U);
   }
   const double step = (most - least) / 255;
@@ -173,9 +173,8 @@ static pare_status smooth_value(pare__compression *compression, size_t step, siz
   search.factor = search.weights + columns;
   int best = 0;
   pare_status status = visit_rows(&search, join_columns);
-  if (status == PARE_OK && options->smoothing_strength == SEARCHED)
-    status = choose(&search, &best);
-  else
+  if (status == PARE_OK && options->smoothing_strength < 0) status = choose(&search, &best);
+  if (status == PARE_OK && options->smoothing_strength >= 0)
     find_factors(&search, options->smoothing_strength, search.factor);
   if (status == PARE_OK && best < STRENGTHS) status = set_factors(&search, search.factor + (size_t)best * columns);
   free(search.weights);
