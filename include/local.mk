@@ -4,6 +4,7 @@ pareincludedir = $(includedir)/pare
 pareinclude_HEADERS =
 pareinclude_HEADERS += include/pare/arrays.h
 pareinclude_HEADERS += include/pare/compress.h
+pareinclude_HEADERS += include/pare/diff.h
 pareinclude_HEADERS += include/pare/context.h
 pareinclude_HEADERS += include/pare/device.h
 pareinclude_HEADERS += include/pare/kernel.h

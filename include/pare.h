@@ -7,6 +7,7 @@
 #include <pare/context.h>
 #include <pare/convolve.h>
 #include <pare/device.h>
+#include <pare/diff.h>
 #include <pare/elementwise.h>
 #include <pare/gemm.h>
 #include <pare/grid.h>

@@ -88,6 +88,24 @@ else
   mistake 3 "Graphviz" inspect "$digits" --svg "$folder/digits.svg"
 fi
 
+# ---- diff ----
+
+run 0 diff "$digits" "$digits"
+silent err
+says out "hidden.weight"
+says out "equal"
+run 0 diff "$digits" "$digits" -i "$data" --layers --cosine 0.9999
+says out "logits"
+run 0 diff "$digits" "$digits" --layers --rows 1 --json
+json
+run 0 diff "$tensors" "$tensors"
+says out "equal"
+mistake 3 "no graph" diff "$tensors" "$tensors" --layers
+mistake 2 "pare diff FIRST SECOND" diff "$digits"
+mistake 2 "no number of rows" diff "$digits" "$digits" --rows x
+mistake 2 "from -1 to 1" diff "$digits" "$digits" --cosine 2
+mistake 3 "nowhere.onnx" diff "$digits" "$folder/nowhere.onnx"
+
 # ---- run ----
 
 run 0 run "$digits"

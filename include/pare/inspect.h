@@ -27,10 +27,10 @@ typedef struct pare_model_info {
   size_t ninputs, noutputs;
   size_t nopsets, nmetadata, nfunctions;
   size_t nnodes;   /* those of subgraphs and functions included */
-  size_t ntensors; /* initialisers, those of subgraphs included */
+  size_t ntensors; /* initialisers, and results of Constant nodes; those of subgraphs included */
   size_t nunsupported;
-  uint64_t parameters;   /* elements of all initialisers */
-  uint64_t tensor_bytes; /* bytes of all initialisers */
+  uint64_t parameters;   /* elements of all tensors */
+  uint64_t tensor_bytes; /* bytes of all tensors */
 } pare_model_info;
 /* *out all zero and its texts "" if inspection is NULL: PARE_ERR_ARGUMENT. */
 PARE_API pare_status pare_inspect_model(const pare_inspection *inspection, pare_model_info *out);
@@ -64,7 +64,7 @@ typedef struct pare_node_info {
 } pare_node_info;
 PARE_API pare_status pare_inspect_node(const pare_inspection *inspection, size_t index, pare_node_info *out);
 
-/* An initialiser: a weight. */
+/* An initialiser, or the result of a Constant node if it has more than one element: a weight. */
 typedef struct pare_tensor_info {
   const char *name, *dtype_name;
   size_t rank;

@@ -1,11 +1,13 @@
 /* pare compress: a model pruned and quantised by a recipe. SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/feed.h"
+#include "cli/file.h"
+#include "cli/latency.h"
+#include "cli/page.h"
 
 enum { RECIPE, PRUNE, QUANTIZE, CALIBRATE, IGNORE, DRY_RUN, NO_VERIFY, REPORT, JSON };
 static const cli_option options[] = {
@@ -17,7 +19,7 @@ static const cli_option options[] = {
     [IGNORE] = {"ignore", "PATTERN", "leave these tensors as they are: a name, a glob, re:..., Conv, @head", 0},
     [DRY_RUN] = {"dry-run", NULL, "show what would happen to each tensor, and the size afterwards", 0},
     [NO_VERIFY] = {"no-verify", NULL, "do not run the result beside the original before it takes its place", 0},
-    [REPORT] = {"report", "FILE", "write what was done, and what it cost, as JSON", 0},
+    [REPORT] = {"report", "FILE", "write what was done, and what it cost: a page if it ends with .html, else JSON", 0},
     [JSON] = CLI_OPTION_JSON,
     CLI_OPTIONS_END,
 };
@@ -103,13 +105,31 @@ static json_t *report_json(const pare_report *report, const pare_report_summary 
   return json;
 }
 
-static cli_exit write_report(const char *path, const pare_report *report, const pare_report_summary *summary) {
+static cli_exit write_json(const char *path, const pare_report *report, const pare_report_summary *summary) {
   json_t *json = report_json(report, summary);
-  if (!json) return cli_error(CLI_DEVICE, "out of memory for JSON");
-  errno = 0;
-  const int failed = json_dump_file(json, path, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
+  char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
   json_decref(json);
-  return failed ? cli_error(CLI_INPUT, "cannot write %s: %s", path, strerror(errno)) : CLI_OK;
+  if (!text) return cli_error(CLI_DEVICE, "out of memory for JSON");
+  const cli_exit code = cli_file_write(path, text, strlen(text));
+  free(text);
+  return code;
+}
+
+static bool ends_with(const char *text, const char *ending) {
+  const size_t length = strlen(text), tail = strlen(ending);
+  return length >= tail && strcmp(text + length - tail, ending) == 0;
+}
+
+/* A page also tells how fast the new model is, if the old one is still there. */
+static cli_exit write_report(const cli_arguments *arguments, const char *path, const pare_report *report,
+                             const pare_report_summary *summary) {
+  char shapes[CLI_SHAPE];
+  cli_page_latency latency = {0};
+  if (!ends_with(path, ".html")) return write_json(path, report, summary);
+  cli_exit code = CLI_OK;
+  if (summary->verified && strcmp(summary->input, summary->output) != 0)
+    code = cli_latency_measure(arguments->device, summary->input, summary->output, shapes, sizeof shapes, &latency);
+  return code == CLI_OK ? cli_page_write(path, report, &latency) : code;
 }
 
 /* ---- the report for people ---- */
@@ -196,7 +216,7 @@ static cli_exit show(const cli_arguments *arguments, const pare_report *report) 
   const pare_status status = pare_report_get(report, &summary);
   if (status != PARE_OK) return cli_fail(status);
   cli_progress_clear();
-  cli_exit code = path ? write_report(path, report, &summary) : CLI_OK;
+  cli_exit code = path ? write_report(arguments, path, report, &summary) : CLI_OK;
   if (code == CLI_OK && cli_value(arguments, &options[JSON]))
     code = cli_json_print(report_json(report, &summary));
   else if (code == CLI_OK)

@@ -113,6 +113,21 @@ static pare_status walk_subgraphs(const walk *at, const pare__onnx_node *node) {
   return PARE_OK;
 }
 
+/* A weight that is the result of a Constant node, as some exporters have all of theirs. One number is none. */
+static pare_status add_constant(pare_inspection *all, const pare__onnx_node *node) {
+  const pare__onnx_attribute *value = pare__onnx_attribute_find(node, "value");
+  if (strcmp(text(node->op_type), "Constant") != 0 || *pare__onnx_domain(node->domain) || node->output.count != 1 ||
+      !value || !value->t)
+    return PARE_OK;
+  int64_t elements = 1;
+  for (size_t d = 0; d < value->t->dims.count; d++)
+    if (!pare__i64_mul(elements, value->t->dims.items[d], &elements)) return PARE_OK;
+  if (elements < 2) return PARE_OK;
+  PARE__TRY(add_tensor(all, value->t, &value->t->dims, false));
+  all->tensor[all->info.ntensors - 1].name = text(node->output.items[0]);
+  return PARE_OK;
+}
+
 /* Names as the public interface has them: NULL is "". */
 static pare_status copy_names(pare_inspection *all, const pare__onnx_texts *names, const char *const **out) {
   void *memory;
@@ -145,6 +160,7 @@ static pare_status walk_nodes(const walk *at, const pare__onnx_nodes *nodes) {
     PARE__TRY(copy_names(all, &node->input, &info->input));
     PARE__TRY(copy_names(all, &node->output, &info->output));
     PARE__TRY(pare__attributes_text(all->onnx->source, node, &info->attributes));
+    PARE__TRY(add_constant(all, node));
     PARE__TRY(walk_subgraphs(at, node));
   }
   return PARE_OK;

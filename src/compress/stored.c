@@ -1,0 +1,295 @@
+/* The numbers that stored tensors stand for. SPDX-License-Identifier: Apache-2.0 */
+#include "compress/stored.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "compress/stored_file.h"
+
+struct pare__stored_parts {
+  pare__elements codes, scale, zero; /* codes: of a dense tensor its numbers */
+  bool dense, has_zero;
+  unsigned bits;         /* of codes, packed if below 8 or in words */
+  unsigned word_bits;    /* 8 or 32: codes do not cross words of 32, and bytes hold them without gaps */
+  int64_t row_words;     /* words a row: packed */
+  int64_t group, groups; /* columns of a scale, scales a row; group 0: one scale a row or a tensor */
+  bool zeros_packed, zeros_by_rows;
+  int64_t middle;               /* subtracted from codes that have no zero points */
+  int64_t row_step, *column_at; /* codes one an element: the index of [r, c] is r row_step + column_at[c] */
+};
+
+static int64_t packed(const pare__elements *elements, unsigned word_bits, int64_t first_word, int64_t index,
+                      unsigned bits) {
+  const unsigned char *bytes = (const unsigned char *)elements->data;
+  if (word_bits == 8) {
+    const int64_t bit = index * bits;
+    const unsigned char *at = bytes + first_word + bit / 8;
+    const unsigned shift = (unsigned)(bit % 8);
+    const unsigned two = shift + bits > 8 ? at[0] | (unsigned)at[1] << 8 : at[0];
+    return two >> shift & ((1U << bits) - 1);
+  }
+  const int64_t a_word = 32 / bits;
+  const unsigned char *at = bytes + 4 * (first_word + index / a_word);
+  const uint32_t word = at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+  return word >> (bits * (unsigned)(index % a_word)) & ((1U << bits) - 1);
+}
+
+/* ---- which form ---- */
+
+static bool is_float(pare_dtype dtype) {
+  return dtype == PARE_F32 || dtype == PARE_F16 || dtype == PARE_BF16 || dtype == PARE_F64;
+}
+
+static bool same_shape(const pare__elements *elements, const pare__weight *weight) {
+  return elements->rank == weight->rank &&
+         memcmp(elements->dim, weight->dim, (size_t)weight->rank * sizeof *weight->dim) == 0;
+}
+
+/* Where the columns of the weight's own layout are: canonical order. */
+static pare_status find_columns(const pare__weight *weight, pare__stored *out) {
+  int64_t step[PARE_MAX_RANK], steps = 1;
+  int axes[PARE_MAX_RANK];
+  for (int d = weight->rank - 1; d >= 0; d--) {
+    step[d] = steps;
+    steps *= weight->dim[d];
+  }
+  pare__weight_axes(weight, axes);
+  out->parts->row_step = step[axes[0]];
+  out->parts->column_at = malloc((size_t)(out->columns + 1) * sizeof *out->parts->column_at);
+  if (!out->parts->column_at) return pare__fail_memory("the columns of a weight", (size_t)out->columns);
+  for (int64_t c = 0; c < out->columns; c++) {
+    int64_t rest = c, at = 0;
+    for (int i = weight->rank - 1; i > 0; i--) {
+      at += rest % weight->dim[axes[i]] * step[axes[i]];
+      rest /= weight->dim[axes[i]];
+    }
+    out->parts->column_at[c] = at;
+  }
+  return PARE_OK;
+}
+
+static pare_status transposed_columns(pare__stored *out) {
+  out->parts->row_step = 1;
+  out->parts->column_at = malloc((size_t)(out->columns + 1) * sizeof *out->parts->column_at);
+  if (!out->parts->column_at) return pare__fail_memory("the columns of a weight", (size_t)out->columns);
+  for (int64_t c = 0; c < out->columns; c++) out->parts->column_at[c] = c * out->rows;
+  return PARE_OK;
+}
+
+/* Bits and block of com.microsoft's operators on blocks, from the node that reads the codes. */
+static bool block_attributes(const pare__onnx_model *model, const char *codes, unsigned *bits, int64_t *block) {
+  for (size_t i = 0; i < model->graph->node.count; i++) {
+    const pare__onnx_node *node = &model->graph->node.items[i];
+    bool reads = false;
+    for (size_t k = 0; k < node->input.count; k++)
+      reads = reads || (node->input.items[k] && strcmp(node->input.items[k], codes) == 0);
+    if (!reads || strcmp(pare__onnx_domain(node->domain), "com.microsoft") != 0) continue;
+    const pare__onnx_attribute *b = pare__onnx_attribute_find(node, "bits"),
+                               *size = pare__onnx_attribute_find(node, "block_size");
+    *bits = b ? (unsigned)b->i : 4;
+    *block = size ? size->i : 0;
+    return *bits >= 2 && *bits <= 8 && *block > 0;
+  }
+  return false;
+}
+
+/* The same of compressed-tensors, from its configuration. */
+static bool config_of(const pare__safetensors *file, const char *layer, unsigned *bits, int64_t *group) {
+  json_t *config = NULL;
+  for (size_t i = 0; i < file->ntexts && !config; i++)
+    if (strcmp(file->text[i].key, "quantization_config") == 0) config = json_loads(file->text[i].value, 0, NULL);
+  const char *name;
+  json_t *entry, *target;
+  size_t index;
+  bool found = false;
+  json_object_foreach(json_object_get(config, "config_groups"), name, entry) {
+    json_array_foreach(json_object_get(entry, "targets"), index, target) {
+      if (found || !json_is_string(target) || strcmp(json_string_value(target), layer) != 0) continue;
+      const json_t *weights = json_object_get(entry, "weights");
+      const json_int_t n = json_integer_value(json_object_get(weights, "num_bits"));
+      *bits = n >= 2 && n <= 8 ? (unsigned)n : 0;
+      *group = json_integer_value(json_object_get(weights, "group_size"));
+      found = *bits > 0 && *group >= 0;
+    }
+  }
+  json_decref(config);
+  return found;
+}
+
+/* Are there as many scales and zero points as the groups need? */
+static bool grid_fits(const pare__stored *stored) {
+  const struct pare__stored_parts *parts = stored->parts;
+  const int64_t scales = parts->scale.count, groups = parts->groups;
+  if (!is_float(parts->scale.dtype)) return false;
+  if (parts->group > 0 && groups != pare__div_up(stored->columns, parts->group)) return false;
+  if (parts->group > 0 && scales != stored->rows * groups) return false;
+  if (parts->group == 0 && scales != 1 && scales != stored->rows) return false;
+  if (!parts->has_zero) return true;
+  const int64_t scale_rows = scales == 1 ? 1 : stored->rows, a_word = parts->word_bits / parts->bits;
+  if (parts->zeros_by_rows) return parts->zero.count == pare__div_up(scale_rows, a_word) * groups;
+  if (parts->zeros_packed) return parts->zero.count == scale_rows * pare__div_up(groups * parts->bits, 8);
+  return parts->zero.count == scales;
+}
+
+static bool codes_fit(const pare__stored *stored) {
+  const struct pare__stored_parts *parts = stored->parts;
+  if (parts->column_at) return parts->codes.count == stored->rows * stored->columns;
+  const int64_t needed = parts->word_bits == 8 ? pare__div_up(stored->columns * parts->bits, 8)
+                                               : pare__div_up(stored->columns, 32 / (int64_t)parts->bits);
+  return parts->row_words >= needed && parts->codes.count == stored->rows * parts->row_words;
+}
+
+static pare_status open_dense(const pare__weight *weight, pare__stored *out) {
+  struct pare__stored_parts *parts = out->parts;
+  parts->dense = true;
+  if (!same_shape(&parts->codes, weight)) {
+    out->missing = "the shapes differ";
+    return PARE_OK;
+  }
+  snprintf(out->form, sizeof out->form, "%s", parts->codes.dtype_name);
+  return weight->role == PARE__WEIGHT_OTHER ? PARE_OK : find_columns(weight, out);
+}
+
+/* One code an element, of the weight's own shape or transposed for an integer product. */
+static pare_status open_integers(const pare__stored_file *file, const char *codes, const pare__weight *weight,
+                                 pare__stored *out) {
+  struct pare__stored_parts *parts = out->parts;
+  unsigned bits;
+  int64_t block;
+  snprintf(out->form, sizeof out->form, "%s codes", parts->codes.dtype == PARE_I8 ? "int8" : "uint8");
+  parts->groups = 1;
+  parts->bits = parts->word_bits = 8;
+  if (file->onnx && block_attributes(file->onnx, codes, &bits, &block)) {
+    snprintf(out->form, sizeof out->form, "%u bits in blocks of %" PRId64, bits, block);
+    parts->bits = bits;
+    parts->group = block;
+    parts->groups = pare__div_up(out->columns, block);
+    parts->row_words = out->rows > 0 ? parts->codes.count / out->rows : 0;
+    parts->zeros_packed = true;
+    parts->middle = (int64_t)1 << (bits - 1);
+    return PARE_OK;
+  }
+  return same_shape(&parts->codes, weight) ? find_columns(weight, out) : transposed_columns(out);
+}
+
+static pare_status open_words(const pare__stored_file *file, const pare__weight *weight, pare__stored *out) {
+  struct pare__stored_parts *parts = out->parts;
+  int64_t group = 0;
+  if (parts->codes.dtype != PARE_I32 || !config_of(&file->safetensors, weight->layer, &parts->bits, &group)) {
+    out->missing = "its configuration is not known";
+    parts->bits = 8;
+    return PARE_OK;
+  }
+  snprintf(out->form, sizeof out->form, group > 0 ? "%u bits in groups of %" PRId64 : "%u bits", parts->bits, group);
+  parts->word_bits = 32;
+  parts->row_words = out->rows > 0 ? parts->codes.count / out->rows : 0;
+  parts->group = group;
+  parts->groups = group > 0 ? pare__div_up(out->columns, group) : 1;
+  parts->zeros_by_rows = true;
+  parts->middle = (int64_t)1 << (parts->bits - 1);
+  return PARE_OK;
+}
+
+static pare_status open_quantised(pare__stored_file *file, const pare__named_tensor *codes, const char *name,
+                                  bool words, const pare__weight *weight, pare__stored *out) {
+  struct pare__stored_parts *parts = out->parts;
+  const pare__named_tensor *scale = pare__stored_named(file, name, "_scale"),
+                           *zero = pare__stored_named(file, name, "_zero_point");
+  if (!scale || weight->role == PARE__WEIGHT_OTHER) {
+    out->missing = scale ? "it is no weight in the other file" : "its scale is missing";
+    return PARE_OK;
+  }
+  PARE__TRY(pare__elements_get(file, scale, &parts->scale, &out->missing));
+  parts->has_zero = zero != NULL;
+  if (zero) PARE__TRY(pare__elements_get(file, zero, &parts->zero, &out->missing));
+  if (out->missing) return PARE_OK;
+  if (words)
+    PARE__TRY(open_words(file, weight, out));
+  else
+    PARE__TRY(open_integers(file, codes->name, weight, out));
+  if (!out->missing && (!codes_fit(out) || !grid_fits(out))) out->missing = "codes, scales and zero points do not fit";
+  return PARE_OK;
+}
+
+static pare_status find_form(pare__stored_file *file, const pare__weight *weight, pare__stored *out) {
+  struct pare__stored_parts *parts = out->parts;
+  const char *name = weight->name;
+  const pare__named_tensor *same = pare__stored_named(file, name, ""), *half = pare__stored_named(file, name, "_half"),
+                           *quantised = pare__stored_named(file, name, "_quantized"),
+                           *words = pare__stored_named(file, name, "_packed");
+  const pare__named_tensor *codes = same ? same : half ? half : quantised ? quantised : words;
+  if (!codes) {
+    out->missing = "the other file does not have it";
+    return PARE_OK;
+  }
+  PARE__TRY(pare__elements_get(file, codes, &parts->codes, &out->missing));
+  if (out->missing) return PARE_OK;
+  const bool as_it_was =
+      codes == half || (codes == same && (parts->codes.dtype != PARE_I8 || weight->dtype == PARE_I8));
+  if (as_it_was) return open_dense(weight, out);
+  return open_quantised(file, codes, name, codes == words, weight, out);
+}
+
+pare_status pare__stored_find(pare__stored_file *file, const pare__weight *weight, pare__stored *out) {
+  *out = (pare__stored){.rows = 1, .columns = weight->elements};
+  if (weight->role != PARE__WEIGHT_OTHER && weight->elements > 0) {
+    out->rows = pare__weight_rows(weight);
+    out->columns = weight->elements / out->rows;
+  }
+  out->parts = calloc(1, sizeof *out->parts);
+  if (!out->parts) return pare__fail_memory("a tensor", sizeof *out->parts);
+  const pare_status status = find_form(file, weight, out);
+  if (status != PARE_OK) pare__stored_release(out);
+  return status;
+}
+
+/* ---- numbers ---- */
+
+static double zero_point(const struct pare__stored_parts *parts, int64_t scale_row, int64_t group) {
+  if (!parts->has_zero) return (double)parts->middle;
+  if (parts->zeros_by_rows) {
+    const int64_t a_word = 32 / (int64_t)parts->bits;
+    const int64_t word = scale_row / a_word * parts->groups + group;
+    return (double)packed(&parts->zero, 32, word, scale_row % a_word, parts->bits);
+  }
+  if (parts->zeros_packed)
+    return (double)packed(&parts->zero, 8, scale_row * pare__div_up(parts->groups * parts->bits, 8), group,
+                          parts->bits);
+  return pare__elements_number(&parts->zero, scale_row);
+}
+
+void pare__stored_row(const pare__stored *stored, int64_t row, float *out) {
+  const struct pare__stored_parts *parts = stored->parts;
+  const int64_t columns = stored->columns;
+  if (parts->dense) {
+    for (int64_t c = 0; c < columns; c++)
+      out[c] = (float)pare__elements_number(&parts->codes,
+                                            parts->column_at ? row * parts->row_step + parts->column_at[c] : c);
+    return;
+  }
+  const int64_t group = parts->group > 0 ? parts->group : PARE__MAX(columns, 1);
+  const int64_t scale_row = parts->scale.count == 1 ? 0 : row;
+  for (int64_t g = 0; g * group < columns; g++) {
+    const double scale = pare__elements_number(&parts->scale, scale_row * parts->groups + g),
+                 zero = zero_point(parts, scale_row, g);
+    for (int64_t c = g * group; c < PARE__MIN(columns, (g + 1) * group); c++) {
+      const double code = parts->column_at
+                              ? pare__elements_number(&parts->codes, row * parts->row_step + parts->column_at[c])
+                              : (double)packed(&parts->codes, parts->word_bits, row * parts->row_words, c, parts->bits);
+      out[c] = (float)scale * (float)(code - zero);
+    }
+  }
+}
+
+void pare__stored_release(pare__stored *stored) {
+  if (!stored->parts) return;
+  pare__elements_let_go(&stored->parts->codes);
+  pare__elements_let_go(&stored->parts->scale);
+  pare__elements_let_go(&stored->parts->zero);
+  free(stored->parts->column_at);
+  free(stored->parts);
+  stored->parts = NULL;
+}
