@@ -54,6 +54,24 @@ done
 run 0 compress "$digits" "$folder/sparse.onnx" --quantize int8 --prune 2:4 --report "$folder/report.json"
 says out "no multiple of M"
 json "$folder/report.json"
+run 0 compress "$digits" "$folder/sparse.onnx" --quantize int8 --prune 2:4 --report "$folder/report.html"
+nchecks=$((nchecks + 1))
+grep -q 'conv2.weight' "$folder/report.html" && grep -q 'times smaller' "$folder/report.html" || fail "$shown: no page"
+run 0 diff "$digits" "$folder/sparse.onnx" -i "$data" --cosine 0.8
+says out "int8 codes"
+run 1 diff "$digits" "$folder/sparse.onnx" -i "$data" --cosine 0.9999
+run 0 diff "$folder/int4.onnx" "$digits"
+says out "hidden.weight"
+
+# ---- safetensors ----
+
+tensors=$srcdir/tests/fuzz/corpus/safetensors/two.safetensors
+for form in int8 int4 w8a8 f16; do
+  run 0 compress "$tensors" "$folder/$form.safetensors" --quantize $form
+  run 0 diff "$tensors" "$folder/$form.safetensors"
+done
+run 0 inspect "$folder/int4.safetensors" --json
+says out "pare.recipe"
 run 0 compress "$digits" "$folder/calibrated.onnx" --quantize int8 --prune 2:4 --calibrate "$data"
 loses 1.4 "$folder/calibrated.onnx"
 for form in magnitude:0.3 random:0.05 threshold:0.01 1:2; do

@@ -23,7 +23,7 @@ static const char style[] =
     "h2{font-size:1.15rem;margin:2rem 0 .6rem}p{margin:.3rem 0}.dim{color:var(--dim);font-size:.9rem}"
     ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(11rem,1fr));gap:.8rem;margin:1.2rem 0}"
     ".tile{border:1px solid var(--line);border-radius:.5rem;padding:.7rem .9rem}.tile b{display:block;font-size:1.5rem}"
-    ".bars{display:grid;grid-template-columns:minmax(6rem,18rem) 1fr 5.5rem;gap:.25rem .7rem;align-items:center}"
+    ".bars{display:grid;grid-template-columns:minmax(5rem,30%) 1fr 4.6rem;gap:.25rem .6rem;align-items:center}"
     ".bars "
     "span{font-size:.85rem;overflow:hidden;text-overflow:ellipsis;white-space:nowrap;direction:rtl;text-align:left}"
     ".bars i{font-style:normal;font-size:.85rem;text-align:right;font-variant-numeric:tabular-nums}"
@@ -220,7 +220,7 @@ static void write_tensors(FILE *to, const pare_report_summary *summary, const pa
 
 static void write_recipe(FILE *to, const char *recipe) {
   json_t *json = json_loads(recipe, 0, NULL);
-  char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
+  char *text = json ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
   fputs("<h2>Recipe</h2><details open><summary class=dim>as pare compress --recipe takes it</summary><pre>", to);
   escaped(to, text ? text : recipe);
   fputs("</pre></details>\n", to);
