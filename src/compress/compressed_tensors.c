@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <pare/elementwise.h>
 #include <pare/grid.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -72,8 +73,7 @@ static pare_status add(writing *w, const char *name, const char *suffix, pare__s
   char *text = (char *)(dim + 2);
   dim[0] = rows;
   dim[1] = columns;
-  memcpy(text, name, length);
-  memcpy(text + length, suffix, tail + 1);
+  snprintf(text, length + tail + 1, "%s%s", name, suffix);
   w->tensor[w->ntensors++] = (pare__safetensors_tensor){.name = text, .dtype = dtype, .rank = rank, .dim = dim};
   return PARE_OK;
 }

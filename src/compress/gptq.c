@@ -88,7 +88,7 @@ pare_status pare__gptq_open(int64_t columns, const float *hessian, double dampen
       !pare__size_mul(count + (size_t)columns, sizeof(double), &nbytes))
     return pare__fail(PARE_ERR_LIMIT, "a Hessian of %lld columns is too large", (long long)columns);
   double *work = malloc(nbytes + 1);
-  out->order = malloc((size_t)columns * sizeof *out->order + 1);
+  out->order = calloc((size_t)columns + 1, sizeof *out->order);
   out->upper = calloc(count + 1, sizeof *out->upper);
   pare_status status = work && out->order && out->upper ? PARE_OK : pare__fail_memory("a Hessian", nbytes);
   if (status == PARE_OK) status = sort_columns(columns, hessian, by_activation, out->order);

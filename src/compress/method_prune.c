@@ -41,9 +41,13 @@ static const pare__field fields[] = {
 
 /* "2:4", and "0:0" as other tools say unstructured. */
 static bool parse_structure(const char *text, unsigned *keep, unsigned *of) {
-  char after;
+  char *end;
   if (strcmp(text, "unstructured") == 0) return true;
-  if (strlen(text) > 5 || sscanf(text, "%u:%u%c", keep, of, &after) != 2) return false;
+  if (strlen(text) > 5 || strspn(text, "0123456789:") != strlen(text)) return false;
+  *keep = (unsigned)strtoul(text, &end, 10);
+  if (end == text || *end != ':' || end[1] == '\0') return false;
+  *of = (unsigned)strtoul(end + 1, &end, 10);
+  if (*end) return false;
   return (*keep == 0 && *of == 0) || (*keep > 0 && *keep < *of && *of <= 16);
 }
 

@@ -168,16 +168,17 @@ static pare_status smooth_value(pare__compression *compression, size_t step, siz
   struct search search = {.compression = compression, .step = step, .first = first};
   PARE__TRY(pare__calibration_statistics(compression->calibration, first, PARE__NEEDS_RANGES, &search.statistics));
   const size_t columns = (size_t)search.statistics->inputs;
-  search.weights = calloc((STRENGTHS + 2) * columns + 1, sizeof(float));
-  if (!search.weights) return pare__fail_memory("factors", (STRENGTHS + 2) * columns * sizeof(float));
-  search.factor = search.weights + columns;
+  float *weights = calloc((STRENGTHS + 2) * columns + 1, sizeof(float));
+  if (!weights) return pare__fail_memory("factors", (STRENGTHS + 2) * columns * sizeof(float));
+  search.weights = weights;
+  search.factor = weights + columns;
   int best = 0;
   pare_status status = visit_rows(&search, join_columns);
   if (status == PARE_OK && options->smoothing_strength < 0) status = choose(&search, &best);
   if (status == PARE_OK && options->smoothing_strength >= 0)
     find_factors(&search, options->smoothing_strength, search.factor);
   if (status == PARE_OK && best < STRENGTHS) status = set_factors(&search, search.factor + (size_t)best * columns);
-  free(search.weights);
+  free(weights);
   return status;
 }
 

@@ -167,7 +167,7 @@ static pare_status walk_node(struct walker *walker, pare__onnx_graph *graph, par
   for (size_t i = 0; i < node->input.count; i++) {
     const char *name = node->input.items[i];
     const int32_t found = name && *name ? pare__scope_find(scope, name) : PARE__NO_VALUE;
-    if (found < 0) continue;
+    if (found < 0 || !walker->aliases) continue;
     bool transposes;
     passed = walker->aliases[found];
     if (passes_on(node, walker->checkpoint->base.weights[passed.weight].rank, &transposes)) {
@@ -203,7 +203,7 @@ static pare_status walk_names(struct walker *walker, pare__onnx_graph *graph, pa
   for (size_t i = 0; i < graph->output.count; i++) {
     const char *name = graph->output.items[i].name;
     const int32_t found = name ? pare__scope_find(scope, name) : PARE__NO_VALUE;
-    if (found < 0) continue;
+    if (found < 0 || !walker->aliases) continue;
     pare__onnx_weight *info = &walker->checkpoint->weights[walker->aliases[found].weight];
     info->is_output = true;
     info->nother++;

@@ -71,9 +71,9 @@ typedef struct pare__onnx_parts {
   size_t codes_bytes, scales_bytes, zeros_bytes;
   int64_t groups; /* scales a row; BLOCKS */
 } pare__onnx_parts;
-pare_status pare__onnx_parts_of(const pare__onnx_checkpoint *checkpoint, size_t weight,
-                                const pare__treatment *treatment, pare__onnx_parts *out);
-pare_status pare__onnx_settle(pare__checkpoint *checkpoint, pare__treatment *treatments);
+pare_status pare__onnx_parts_of(const pare__onnx_checkpoint *checkpoint, size_t index, const pare__treatment *treatment,
+                                pare__onnx_parts *out);
+pare_status pare__onnx_settle(pare__checkpoint *base, pare__treatment *treatments);
 
 /* The bytes of the parts while the file is written: codes first, once each. */
 typedef struct pare__onnx_packing {

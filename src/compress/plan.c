@@ -90,7 +90,7 @@ pare_status pare__plan(const pare_recipe *recipe, pare__checkpoint *checkpoint, 
 
 static size_t grid_text(const pare__grid *grid, char *buffer, size_t capacity) {
   static const char *const activations[] = {"", ", dynamic int8 inputs", ", static int8 inputs"};
-  int used = snprintf(buffer, capacity, "int%u", grid->bits);
+  int used;
   if (grid->strategy == PARE__PER_GROUP)
     used = snprintf(buffer, capacity, "int%u in groups of %lld%s", grid->bits, (long long)grid->group,
                     grid->symmetric ? "" : ", asymmetric");

@@ -110,7 +110,7 @@ static pare_status read_text(struct reader *reader, const char *what, const char
 
 static pare_status read_pattern(struct reader *reader, pare__texts *out) {
   const pare__place place = place_here(reader);
-  const char *text;
+  const char *text = "";
   pare__pattern *checked;
   PARE__TRY(read_text(reader, "a name", &text));
   PARE__TRY(pare__pattern_open(text, &place, &checked));
@@ -176,7 +176,7 @@ static pare_status read_modifiers(struct reader *reader) {
 
 /* A path is relative to the recipe's folder. */
 static pare_status read_calibration(struct reader *reader) {
-  const char *path, *slash = strrchr(reader->name, '/');
+  const char *path = "", *slash = strrchr(reader->name, '/');
   PARE__TRY(read_text(reader, "the path of an .npz file", &path));
   reader->recipe->calibration = path;
   if (path[0] == '/' || !slash) return PARE_OK;

@@ -89,7 +89,8 @@ static pare_status add_tensor(json_t *header, const struct placed *placed) {
   for (size_t d = 0; d < tensor->rank; d++)
     fine = json_array_append_new(shape, json_integer(tensor->dim[d])) == 0 && fine;
   fine = json_array_append_new(offsets, json_integer((json_int_t)placed->offset)) == 0 && fine;
-  fine = json_array_append_new(offsets, json_integer((json_int_t)(placed->offset + tensor->nbytes))) == 0 && fine;
+  fine = json_array_append_new(offsets, json_integer((json_int_t)placed->offset + (json_int_t)tensor->nbytes)) == 0 &&
+         fine;
   fine = json_object_set_new(entry, "shape", shape) == 0 && fine;
   fine = json_object_set_new(entry, "data_offsets", offsets) == 0 && fine;
   if (!fine) {

@@ -247,7 +247,7 @@ static pare_status conclude(const inference *all, size_t id) {
   value->onnx_dtype = pare__onnx_dtype_from_pare(first->dtype);
   value->rank = first->rank;
   for (int d = 0; d < first->rank; d++) {
-    int64_t number[MOST_PLANS];
+    int64_t number[MOST_PLANS] = {0};
     for (size_t plan = 0; plan < all->nplans; plan++) number[plan] = all->seen[plan * all->nvalues + id].dim[d];
     PARE__TRY(express(all, number, &value->dim[d], &value->symbol[d]));
   }

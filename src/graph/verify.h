@@ -9,8 +9,8 @@
 /* The model of a case, to close. */
 pare_status pare__case_open(pare_context *context, const char *folder, const pare_verify_options *options,
                             pare_model **out);
-/* The inputs of a data set, each to close, also after a failure. */
-pare_status pare__case_inputs(const pare_model *model, const char *set, pare_tensor **inputs);
+/* The inputs of a data set in its folder, each to close, also after a failure. */
+pare_status pare__case_inputs(const pare_model *model, const char *folder, pare_tensor **inputs);
 /* This thread's message as the verdict. */
 void pare__case_failed(pare_verify_result *out, pare_status failed);
 /* The elements of a tensor on the host. */

@@ -158,7 +158,7 @@ static candidate best_of(const pare__problem *p, const group *g, double low, dou
   candidate best = {widest, rint(widest_zero), 0};
   *second = 0;
   for (int64_t c = 0; c < count; c++) {
-    double scale = widest;
+    double scale;
     zero = widest_zero;
     if (p->mode & CODING_EXACT)
       scale = fabs(g->x[c / half]) / ((double)(c % half) + 0.5) * (1 - 0x1p-22);
@@ -203,7 +203,7 @@ static bool reference_group(const pare__problem *p, const group *g, int64_t at, 
 
 static bool reference(const pare__problem *p, void *const *data, double *const *expected, double *const *tolerance) {
   const int64_t length = p->dim[CODING_LENGTH], part = p->dim[CODING_PART], parts = pare__grid_parts(p);
-  double *x = malloc((size_t)part * 2 * sizeof *x);
+  double *x = calloc((size_t)part * 2, sizeof *x);
   if (!x) return false;
   for (int64_t at = 0; at < p->dim[CODING_ROWS] * parts; at++) {
     const int64_t row = at / parts, begin = at % parts * part;
