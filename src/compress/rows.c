@@ -21,7 +21,7 @@
 
 /* "[17, 3]" of an element of a tensor. */
 static void index_text(const pare__weight *weight, int64_t element, char *text, size_t capacity) {
-  int64_t index[PARE_MAX_RANK];
+  int64_t index[PARE_MAX_RANK] = {0};
   size_t used = 0;
   for (int d = weight->rank; d-- > 0; element /= weight->dim[d]) index[d] = element % weight->dim[d];
   for (int d = 0; d < weight->rank && used < capacity; d++)

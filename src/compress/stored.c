@@ -50,8 +50,8 @@ static bool same_shape(const pare__elements *elements, const pare__weight *weigh
 
 /* Where the columns of the weight's own layout are: canonical order. */
 static pare_status find_columns(const pare__weight *weight, pare__stored *out) {
-  int64_t step[PARE_MAX_RANK], steps = 1;
-  int axes[PARE_MAX_RANK];
+  int64_t step[PARE_MAX_RANK] = {0}, steps = 1;
+  int axes[PARE_MAX_RANK] = {0};
   for (int d = weight->rank - 1; d >= 0; d--) {
     step[d] = steps;
     steps *= weight->dim[d];

@@ -69,8 +69,8 @@ pare_status pare__model_open_bare(pare_context *context, const char *path, pare_
 
 /* ---- at load ---- */
 
-/* Computes the nodes whose inputs are all constants, once, and takes them out of the graphs. keep_weights: but not those
- * that would expand weights, so that passes see them as they are stored. */
+/* Computes the nodes whose inputs are all constants, once, and takes them out of the graphs. keep_weights: but not
+ * those that would expand weights, so that passes see them as they are stored. */
 pare_status pare__model_fold(pare_model *model, bool keep_weights);
 /* Calls every operator's `prepare`. */
 pare_status pare__model_prepare(pare_model *model);
@@ -97,7 +97,8 @@ typedef struct pare__life {
 } pare__life;
 /* Lets results of tasks that may work in place lie where an input of theirs dies: lives of storages in the order of
  * their addresses, whose `lies_on` is set; the life that is shared lasts as long as both. */
-void pare__memory_share(const pare__recording *recording, pare__storage *const *storage, pare__life *life, size_t count);
+void pare__memory_share(const pare__recording *recording, pare__storage *const *storage, pare__life *life,
+                        size_t count);
 /* Places every life so that no two that overlap in time overlap in memory; no arena is larger than `largest`. nbytes of
  * arena i: (*sizes)[i]; free it. PARE_ERR_LIMIT if one life alone is larger. Greedy by size (Pisarchyk & Lee 2020). */
 pare_status pare__memory_plan(pare__life *life, size_t count, size_t largest, size_t **sizes, size_t *narenas);

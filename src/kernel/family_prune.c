@@ -243,9 +243,9 @@ static bool mask_problem(pare__case_set set, const pare_device_info *info, unsig
     out->dim[MASK_LENGTH] = 1 << 24;
     out->dim[MASK_BLOCK] = 65536;
   } else {
-    const unsigned nlengths = set == PARE__CASES_TEST ? PARE__COUNT(lengths) : 1;
-    const unsigned mode = index % PARE__COUNT(modes), length = index / PARE__COUNT(modes) % nlengths;
-    index /= PARE__COUNT(modes) * nlengths;
+    const unsigned mode = index % PARE__COUNT(modes), rest = index / PARE__COUNT(modes);
+    const unsigned length = set == PARE__CASES_TEST ? rest % PARE__COUNT(lengths) : 0;
+    index = set == PARE__CASES_TEST ? rest / PARE__COUNT(lengths) : rest;
     if (index >= 2 * PARE__COUNT(float_dtypes)) return false;
     out->mode = modes[mode];
     out->dim[MASK_LENGTH] = lengths[length][0];

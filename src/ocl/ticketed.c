@@ -243,7 +243,7 @@ pare_status pare__ticketed_run(pare__ticketed *t, size_t begin, size_t end, cons
   pare__arg_int(&args, (int32_t)begin);
   pare__arg_int(&args, (int32_t)end);
   pare__arg_local(&args, local_bytes);
-  for (size_t i = 0; i < PARE__MOST_MOVING; i++) pare__arg_mem(&args, i < t->nmoving ? moving[i] : NULL);
+  for (size_t i = 0; i < PARE__MOST_MOVING; i++) pare__arg_mem(&args, moving && i < t->nmoving ? moving[i] : NULL);
   return pare__launch(device, kernel, 1, &groups, NULL, &args);
 }
 
