@@ -149,7 +149,7 @@ pare_status pare__onnx_parts_of(const pare__onnx_checkpoint *checkpoint, size_t 
   case PARE__FORM_PRODUCT:
     out->codes_dim[0] = pare__weight_inputs(weight);
     out->codes_dim[1] = pare__weight_rows(weight);
-    /* fall through */
+    __attribute__((fallthrough));
   case PARE__FORM_INTEGER:
     out->codes_dtype = grid->symmetric ? PARE__ONNX_INT8 : PARE__ONNX_UINT8;
     out->scales_rank = grid->strategy == PARE__PER_TENSOR ? 0 : checkpoint->weights[index].ngather > 0 ? 2 : 1;

@@ -232,7 +232,8 @@ static pare_status compile_text(const pare__program *program, const pare__ticket
   if (head && tail && part) write_part(head, tail, part, index);
   if (head && tail && !part) write_loop(head, program->device->info.can.inline_assembly, index);
   const bool written = head && tail && !ferror(head) && !ferror(tail);
-  const bool closed = (!head || fclose(head) == 0) & (!tail || fclose(tail) == 0);
+  bool closed = !head || fclose(head) == 0;
+  if (tail && fclose(tail) != 0) closed = false;
   pare_status status = written && closed
                            ? compile(program, PARE__COUNT(texts), (const char **)texts, part ? part->options : "", out)
                            : pare__fail_memory("a kernel's text", nbytes[0] + nbytes[2]);
