@@ -42,7 +42,7 @@ static void close_devices(void) {
 
 /* Of a family with many problems a fixed sample is taken, about this many, unless PARE_TEST_ALL is set: each costs a
  * build. */
-enum { SAMPLE = 48 };
+enum { SAMPLE = 32 };
 
 static bool sampled(const pare__family *family, pare__case_set set, const pare_device_info *info, unsigned index) {
   static const pare__family *counted;
