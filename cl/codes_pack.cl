@@ -1,8 +1,8 @@
 /* Codes of BITS bits to and from packed form, low bits first. SPDX-License-Identifier: Apache-2.0
  *
- * A unit is eight codes in BITS bytes (WORDS=0: packed is u8) or floor(32 / BITS) codes in a word (WORDS=1: i32). Rows of
- * `length` codes and of `packed_length` bytes or words; what a row has more than codes is zero. An item takes `count`
- * units of one row after the other. i8 codes travel as code + 2^(BITS-1). T0 = codes, T1 = packed. */
+ * A unit is eight codes in BITS bytes (WORDS=0: packed is u8) or floor(32 / BITS) codes in a word (WORDS=1: i32). Rows
+ * of `length` codes and of `packed_length` bytes or words; what a row has more than codes is zero. An item takes
+ * `count` units of one row after the other. i8 codes travel as code + 2^(BITS-1). T0 = codes, T1 = packed. */
 #include "dtype.cl"
 
 #ifndef BITS

@@ -1,8 +1,8 @@
 /* Quantised values into panels[panel][word][column], as gemm_blocks.cl says. SPDX-License-Identifier: Apache-2.0
  *
  * B has `bits` (2, 4 or 8) bits a value, low bits of a byte first: value (l, j) is the one at l * b_row + j * b_col.
- * `flip` turns bits of it. -D B_BITS: of a value in the panels. Group x packs panel x; its items share the columns. What
- * lies past a block, k or n is zero. */
+ * `flip` turns bits of it. -D B_BITS: of a value in the panels. Group x packs panel x; its items share the columns.
+ * What lies past a block, k or n is zero. */
 #include "dtype.cl"
 #include "gemm_blocks.cl"
 

@@ -1,4 +1,5 @@
-/* Product of activations rounded to 8 bits with weights of 4 bits in blocks, for GPUs. SPDX-License-Identifier: Apache-2.0
+/* Product of activations rounded to 8 bits with weights of 4 bits in blocks, for GPUs.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * The operation of gemm_blocks_int8.cl. A work-group of 8 x 8 items makes 32 x 32 elements, an item 4 x 4 of them. For
  * each block of k: two items a row find its largest magnitude; then, 32 steps at a time, A is rounded and B unpacked

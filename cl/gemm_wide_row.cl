@@ -1,4 +1,5 @@
-/* The end of a row of a tile of gemm_wide.cl and its relatives: sums to elements of C. SPDX-License-Identifier: Apache-2.0
+/* The end of a row of a tile of gemm_wide.cl and its relatives: sums to elements of C.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * Needs VW, NV, PANEL, LANES, C_IS_F32, the dtypes T2 of the bias and T3 of C, and gemm_epilogue.cl. */
 typedef struct epilogue {

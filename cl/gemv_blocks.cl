@@ -69,7 +69,8 @@ static __attribute__((noinline)) void panel_sums(__local const float *a, int a_r
         const INTS word = JOIN(vload, VW)(v, b);
         UNROLL for (int u = 0; u < BLOCKS_STEPS; u++) {
           const LANES q = CONVERTV(i32, f32, VW, PLACED(word, u));
-          UNROLL for (int r = 0; r < ROWS; r++) part[r][v][u % 2] = fma((LANES)(a[r * a_row + u]), q, part[r][v][u % 2]);
+          UNROLL for (int r = 0; r < ROWS; r++) part[r][v][u % 2] =
+              fma((LANES)(a[r * a_row + u]), q, part[r][v][u % 2]);
         }
       }
     UNROLL for (int v = 0; v < NV; v++) {

@@ -10,7 +10,8 @@
  *      DEQUANTISE  codes, scale, zero -> x
  *
  * A work-item (CPU-shaped: WIDTH elements at a time) or a work-group (GPU-shaped) takes `count` groups, or a chunk of
- * `chunk` elements of one. T0 = x or codes, T1 = scale, T2 = zero, T3 = codes or x; FROM_RANGE: low, scale, zero, high. */
+ * `chunk` elements of one. T0 = x or codes, T1 = scale, T2 = zero, T3 = codes or x; FROM_RANGE: low, scale, zero, high.
+ */
 #include "dtype.cl"
 
 #pragma OPENCL FP_CONTRACT OFF

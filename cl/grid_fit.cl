@@ -1,12 +1,13 @@
 /* The scale and zero point of each group with the least weighted squared error. SPDX-License-Identifier: Apache-2.0
  *
- * With codes q (less the zero point) the error sum(d (x - s q)^2) is least at s = a / b, a = sum(d x q), b = sum(d q^2),
- * where it is sum(d x^2) - a^2 / b: of all codes, those with the largest gain a^2 / b are best. A candidate is a scale, which
- * gives codes. EXACT (symmetric): just below each scale at which a code changes, |x_i| / (j + 1/2), so that every set of
- * codes that rounding to nearest can give is looked at. Else a search: the range shrunk; asymmetric grids at either end.
+ * With codes q (less the zero point) the error sum(d (x - s q)^2) is least at s = a / b, a = sum(d x q), b = sum(d
+ * q^2), where it is sum(d x^2) - a^2 / b: of all codes, those with the largest gain a^2 / b are best. A candidate is a
+ * scale, which gives codes. EXACT (symmetric): just below each scale at which a code changes, |x_i| / (j + 1/2), so
+ * that every set of codes that rounding to nearest can give is looked at. Else a search: the range shrunk; asymmetric
+ * grids at either end.
  *
- * CPU-shaped: an item a group, candidates in vectors of WIDTH. GPU-shaped: a work-group a group, an item a candidate. Both
- * compute a candidate in the same order. Of equal gains the candidate that comes first is taken. */
+ * CPU-shaped: an item a group, candidates in vectors of WIDTH. GPU-shaped: a work-group a group, an item a candidate.
+ * Both compute a candidate in the same order. Of equal gains the candidate that comes first is taken. */
 #include "dtype.cl"
 
 #pragma OPENCL FP_CONTRACT OFF
@@ -88,7 +89,8 @@ grid_fit(long length, int parts, int part, __global const STORE(T0) *x, long x_f
   const int candidates = EXACT ? n * HALF_CODES : SEARCHED;
   float best_gain[WIDTH], best_scale[WIDTH];
   int best_below[WIDTH], best_candidate[WIDTH];
-  for (int l = 0; l < WIDTH; l++) best_gain[l] = 0, best_scale[l] = widest, best_below[l] = widest_below, best_candidate[l] = INT_MAX;
+  for (int l = 0; l < WIDTH; l++)
+    best_gain[l] = 0, best_scale[l] = widest, best_below[l] = widest_below, best_candidate[l] = INT_MAX;
   for (int c0 = item * WIDTH; c0 < candidates; c0 += GROUP * WIDTH) {
     float lane[WIDTH], low_lane[WIDTH], high_lane[WIDTH];
     int below[WIDTH];

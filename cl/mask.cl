@@ -1,8 +1,8 @@
 /* Masks from a threshold, block by block. SPDX-License-Identifier: Apache-2.0
  *
  * STEP TIES       ties[block] = elements equal to the threshold
- *      SHARE      share[block] = how many of those are kept when the first `quota` of all are; next = what is left of quota
- *      KEEP       mask = larger than the threshold, or one of the first share[block] that equal it (share absent: any)
+ *      SHARE      share[block] = how many of those are kept when the first `quota` of all are; next = what is left of
+ * quota KEEP       mask = larger than the threshold, or one of the first share[block] that equal it (share absent: any)
  *      COUNT      counts[block] = elements of a mask that are set
  *      NONFINITE  first[block] = index in the block of the first element that is NaN or infinite; -1: none
  *
@@ -27,11 +27,9 @@
 #if STEP == SHARE
 
 /* One item: it is one scan of the blocks. */
-__attribute__((reqd_work_group_size(1, 1, 1))) __kernel void mask_step(long blocks, int unused, __global const int *ties,
-                                                                       long ties_from, __global const long *quota,
-                                                                       long quota_from, __global int *share,
-                                                                       long share_from, __global long *next,
-                                                                       long next_from) {
+__attribute__((reqd_work_group_size(1, 1, 1))) __kernel void
+mask_step(long blocks, int unused, __global const int *ties, long ties_from, __global const long *quota,
+          long quota_from, __global int *share, long share_from, __global long *next, long next_from) {
   long left = quota[quota_from];
   for (long b = 0; b < blocks; b++) {
     const int kept = (int)min(left, (long)ties[ties_from + b]);

@@ -1,8 +1,8 @@
 /* N:M: of each M neighbours the n largest are kept. SPDX-License-Identifier: Apache-2.0
  *
- * x is [sets][M][inner]; out is a mask (bool), or with -DVALUES=1 x's own bits where it is kept and else zero. An element
- * is kept if fewer than n of its set are larger, or equal with a lower index. CPU-shaped: WIDTH columns at a time
- * (inner > 1), or two sets of four in one vector of eight, compared with themselves rotated (M = 4, inner = 1).
+ * x is [sets][M][inner]; out is a mask (bool), or with -DVALUES=1 x's own bits where it is kept and else zero. An
+ * element is kept if fewer than n of its set are larger, or equal with a lower index. CPU-shaped: WIDTH columns at a
+ * time (inner > 1), or two sets of four in one vector of eight, compared with themselves rotated (M = 4, inner = 1).
  * GPU-shaped: WIDTH 1, an item a set and column. */
 #include "select_key.cl"
 
@@ -66,8 +66,8 @@
 
 /* Sets first … last of columns begin … end. */
 __attribute__((reqd_work_group_size(GROUP, 1, 1))) __kernel void
-prune_n_of_m(long sets, long inner, __global const STORE(T0) *x, long x_from, __global OUT *out, long out_from, int keep,
-             int stream, int height, int columns) {
+prune_n_of_m(long sets, long inner, __global const STORE(T0) * x, long x_from, __global OUT *out, long out_from,
+             int keep, int stream, int height, int columns) {
   x += x_from;
   out += out_from;
 #if FLAT

@@ -2,12 +2,11 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * Built with -DROW=f32|f64, -DRMS (no mean is taken off), -DSCALED, -DBIASED, -DSAVED (mean and inverse deviation are
- * results too), -DPER_COLUMN (`given` statistics are those of columns) and -DSKIP=0|1|2 (x + skip is normalised; 2: that
- * sum is a result too, else y holds it on the way). Element (row, column) uses scale and bias
- * number (row % groups * row_length + column) / segment: layer norm has one group and segments of 1, group norm a
- * segment a channel. Variance: a second pass over the row with the first pass's mean, corrected by what that mean was
- * off (Chan, Golub & LeVeque 1983), so that a large mean costs nothing. CPU: one item takes whole rows; GPU: a group
- * shares rows. */
+ * results too), -DPER_COLUMN (`given` statistics are those of columns) and -DSKIP=0|1|2 (x + skip is normalised; 2:
+ * that sum is a result too, else y holds it on the way). Element (row, column) uses scale and bias number (row % groups
+ * * row_length + column) / segment: layer norm has one group and segments of 1, group norm a segment a channel.
+ * Variance: a second pass over the row with the first pass's mean, corrected by what that mean was off (Chan, Golub &
+ * LeVeque 1983), so that a large mean costs nothing. CPU: one item takes whole rows; GPU: a group shares rows. */
 #include "row.cl"
 
 #define ARGUMENTS                                                                                                   \

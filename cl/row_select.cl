@@ -1,9 +1,9 @@
 /* The k-th largest element of each row, or the mask of its k largest: digits of eight bits, from the top.
  * SPDX-License-Identifier: Apache-2.0
  *
- * Rows are contiguous, of `length` elements; each is cut into groups of `part` elements, the last of which may be shorter
- * and has its own k. A work-group a group of elements. MASK: out is a mask (bool), of equal elements the first ones are
- * kept; else out is one value (f32) a group. */
+ * Rows are contiguous, of `length` elements; each is cut into groups of `part` elements, the last of which may be
+ * shorter and has its own k. A work-group a group of elements. MASK: out is a mask (bool), of equal elements the first
+ * ones are kept; else out is one value (f32) a group. */
 #include "select_key.cl"
 
 #ifndef GROUP

@@ -94,11 +94,12 @@ select_decide(__global const long *totals, long totals_from, __global const long
 
 #if GROUP == 1 && WIDTH > 1
 #define UNROLLED 4 /* vectors that are looked at before the first branch */
-/* What keys are compared by. Magnitudes of floats: signed numbers, whose vectors are compared in one step, and all NaN as
- * the number after infinity. */
+/* What keys are compared by. Magnitudes of floats: signed numbers, whose vectors are compared in one step, and all NaN
+ * as the number after infinity. */
 #if MAGNITUDE && !SMALLEST && !WIDE
 #define RANK int
-#define RANK_OF_KEY(key) ((key) > NAN_KEY ? INT_MAX : (int)min(key, INFINITE_BITS + 1)) /* over all keys: none equals it */
+#define RANK_OF_KEY(key) \
+  ((key) > NAN_KEY ? INT_MAX : (int)min(key, INFINITE_BITS + 1)) /* over all keys: none equals it */
 #define RANKS_OF(v) min(JOIN(as_int, WIDTH)(v)&0x7fffffff, (JOIN(int, WIDTH))(INFINITE_BITS + 1))
 #else
 #define RANK KEY

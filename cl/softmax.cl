@@ -9,11 +9,11 @@
 #include "row.cl"
 #include "exp.cl"
 
-#define ARGUMENTS                                                                                                      \
-  __global const STORE(T0) *x, long x_from, __global const STORE(T1) *m, long m_from, __global const STORE(T2) *s,     \
-      long s_from, __global STORE(T3) *y, long y_from, long outer, long length, long inner, long x_outer, long x_axis, \
-      long y_outer, long y_axis, long mask_outer, long mask_middle, long mask_inner, long middle_rows, long inner_rows,    \
-      long first_row, float least
+#define ARGUMENTS                                                                                                     \
+  __global const STORE(T0) * x, long x_from, __global const STORE(T1) * m, long m_from, __global const STORE(T2) * s, \
+      long s_from, __global STORE(T3) * y, long y_from, long outer, long length, long inner, long x_outer,            \
+      long x_axis, long y_outer, long y_axis, long mask_outer, long mask_middle, long mask_inner, long middle_rows,   \
+      long inner_rows, long first_row, float least
 #define MOVE_TO_START \
   x += x_from;        \
   y += y_from;
@@ -238,7 +238,8 @@ __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void softmax_group(A
   largest = max_group(shared, largest, item, lane, lanes, columns);
   for (long r = lane; r < count; r += lanes) total += EXP(ROW, 1, LOAD_X(1, x, mask, r * x_axis) - largest);
   real factor = FACTOR(sum_group(shared, total, item, lane, lanes, columns));
-  for (long r = lane; r < count; r += lanes) PUT(1, r * y_axis, RESULT(1, LOAD_X(1, x, mask, r * x_axis), largest, factor));
+  for (long r = lane; r < count; r += lanes)
+    PUT(1, r * y_axis, RESULT(1, LOAD_X(1, x, mask, r * x_axis), largest, factor));
 }
 
 #if !MASK

@@ -9,7 +9,19 @@
  * A ticket is claimed once it can be worked on, never before: a group whose core is taken away holds up nobody while it
  * waits, and no number of groups that run at once is assumed. The last group to leave sets everything back to zero for
  * the next launch. */
-enum { FIRST_TICKET, GROUPS_A_TICKET, GROUPS, GROUPS_X, GROUPS_Y, GROUPS_Z, PART, ARGUMENTS, AFTER, AFTER_END, STEP_LONGS };
+enum {
+  FIRST_TICKET,
+  GROUPS_A_TICKET,
+  GROUPS,
+  GROUPS_X,
+  GROUPS_Y,
+  GROUPS_Z,
+  PART,
+  ARGUMENTS,
+  AFTER,
+  AFTER_END,
+  STEP_LONGS
+};
 #define LINE 16 /* ints of a cache line: counters do not share one */
 
 PARTS

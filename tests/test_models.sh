@@ -100,7 +100,7 @@ run 0 diff "$digits" "$digits" --layers --rows 1 --json
 json
 run 0 diff "$tensors" "$tensors"
 says out "equal"
-mistake 3 "no graph" diff "$tensors" "$tensors" --layers
+mistake 3 "no graph to run" diff "$tensors" "$tensors" --layers
 mistake 2 "pare diff FIRST SECOND" diff "$digits"
 mistake 2 "no number of rows" diff "$digits" "$digits" --rows x
 mistake 2 "from -1 to 1" diff "$digits" "$digits" --cosine 2

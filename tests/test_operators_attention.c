@@ -1,4 +1,5 @@
-/* GroupQueryAttention against its formula in double precision. SPDX-License-Identifier: Apache-2.0 */
+/* GroupQueryAttention against its formula in double precision, and a mask that hides all.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <pare/model.h>
 #include <stdio.h>
@@ -150,10 +151,39 @@ START_TEST(grouped_attention_follows_its_formula) {
 }
 END_TEST
 
+START_TEST(a_query_that_attends_to_nothing_gets_the_mean) {
+  enum { QUERIES = 2, KEYS = 3, WIDTH = 2 };
+  const int64_t q_dim[4] = {1, 1, QUERIES, WIDTH}, kv_dim[4] = {1, 1, KEYS, WIDTH}, mask_dim[2] = {QUERIES, KEYS};
+  const bool mask[QUERIES * KEYS] = {false, false, false, false, true, false};
+  float *q = random_floats(QUERIES * WIDTH, 1), *k = random_floats(KEYS * WIDTH, 2),
+        *v = random_floats(KEYS * WIDTH, 3);
+  pare__onnx_model *onnx = model_new(23);
+  model_input(onnx, "q", PARE__ONNX_FLOAT, 4, q_dim);
+  model_input(onnx, "k", PARE__ONNX_FLOAT, 4, kv_dim);
+  model_input(onnx, "v", PARE__ONNX_FLOAT, 4, kv_dim);
+  model_input(onnx, "m", PARE__ONNX_BOOL, 2, mask_dim);
+  model_node(onnx, "Attention", "q k v m", "y");
+  pare_tensor *in[4] = {tensor_of(PARE_F32, 4, q_dim, q), tensor_of(PARE_F32, 4, kv_dim, k),
+                        tensor_of(PARE_F32, 4, kv_dim, v), tensor_of(PARE_BOOL, 2, mask_dim, mask)};
+  pare_tensor *y = model_run(folder, onnx, in);
+  float *found = floats_of(y);
+  for (int s = 0; s < WIDTH; s++) {
+    const double mean = ((double)v[s] + (double)v[WIDTH + s] + (double)v[2 * WIDTH + s]) / KEYS;
+    ck_assert(fabs((double)found[s] - mean) < 1e-5);
+    ck_assert(fabs((double)found[WIDTH + s] - (double)v[WIDTH + s]) < 1e-5);
+  }
+  pare_tensor_close(y);
+  for (size_t i = 0; i < PARE__COUNT(in); i++) pare_tensor_close(in[i]);
+  float *const data[] = {q, k, v, found};
+  for (size_t i = 0; i < PARE__COUNT(data); i++) free(data[i]);
+}
+END_TEST
+
 int main(void) {
   if (!mkdtemp(folder)) return EXIT_FAILURE;
   TCase *tests = tcase_create("attention");
   tcase_add_unchecked_fixture(tests, open_context, close_context);
   tcase_add_loop_test(tests, grouped_attention_follows_its_formula, 0, (int)PARE__COUNT(cases));
+  tcase_add_test(tests, a_query_that_attends_to_nothing_gets_the_mean);
   return remove_folder(folder, run_tests("attention", tests));
 }

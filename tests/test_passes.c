@@ -1,5 +1,5 @@
-/* Passes: what exporters write becomes few nodes, and every result stays what it was. SPDX-License-Identifier:
- * Apache-2.0 */
+/* Passes: what exporters write becomes few nodes, and every result stays what it was.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <pare/model.h>
 #include <stdio.h>

@@ -119,12 +119,26 @@ static cli_exit print_all(const diff_run *run) {
 
 /* ---- running ---- */
 
+static cli_exit check_graph(const char *path) {
+  pare_inspection *inspection;
+  pare_model_info info;
+  pare_status status = pare_inspect_open(path, &inspection);
+  if (status == PARE_OK) status = pare_inspect_model(inspection, &info);
+  cli_exit code = status == PARE_OK ? CLI_OK : cli_fail(status);
+  if (code == CLI_OK && strcmp(info.format, "onnx") != 0)
+    code = cli_error(CLI_INPUT, "%s is a file of %s: there is no graph to run", path, info.format);
+  pare_inspect_close(inspection);
+  return code;
+}
+
 static cli_exit run_models(const diff_run *run) {
   pare_context *context = NULL;
   pare_model *model = NULL;
   cli_feed *feed = NULL;
   cli_inputs inputs = {0};
-  cli_exit code = cli_feed_open(run->arguments, &options[INPUT], &options[SHAPE], &feed);
+  cli_exit code = check_graph(run->path[0]);
+  if (code == CLI_OK) code = check_graph(run->path[1]);
+  if (code == CLI_OK) code = cli_feed_open(run->arguments, &options[INPUT], &options[SHAPE], &feed);
   if (code == CLI_OK) code = cli_context_open(run->arguments->device, &context);
   if (code == CLI_OK) code = cli_model_open(context, run->path[0], NULL, &model);
   if (code == CLI_OK) code = cli_feed_inputs(feed, context, model, &inputs);

@@ -1,5 +1,5 @@
-/* What passes make of quantised weights: operators that read them as they are stored. SPDX-License-Identifier:
- * Apache-2.0
+/* What passes make of quantised weights: operators that read them as they are stored.
+ * SPDX-License-Identifier: Apache-2.0
  */
 #include <pare/elementwise.h>
 #include <pare/gemm.h>

@@ -1,5 +1,5 @@
-/* Channels in blocks and back: what the pass `layout` puts at the borders of chains. SPDX-License-Identifier:
- * Apache-2.0
+/* Channels in blocks and back: what the pass `layout` puts at the borders of chains.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * Where every channel is one pixel both layouts are the same elements in the same order: a view. */
 #include <pare/convolve.h>
