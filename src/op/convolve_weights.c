@@ -49,34 +49,51 @@ pare_status pare__convolve_pad_lanes(pare_tensor *w, const int64_t dim[4], int64
   return status;
 }
 
-/* [g][blocks of o][blocks of c][taps][c][o] */
-static pare_status pack_lanes(pare_tensor *w, const int64_t *dim, int64_t lanes, pare_tensor **packed) {
-  pare_tensor *padded = NULL, *split = NULL;
+/* Where the host does not. */
+static pare_status pack_on_device(pare_tensor *w, const int64_t *dim, int64_t lanes, pare_tensor *packed) {
+  pare_tensor *padded = NULL, *split = NULL, *turned = NULL;
+  const int64_t blocks[] = {pare__div_up(dim[1], lanes), pare__div_up(dim[2], lanes)};
+  const int64_t parts[] = {dim[0], blocks[0], lanes, blocks[1], lanes, dim[3]};
   pare_status status = pare__convolve_pad_lanes(w, dim, lanes, &padded);
-  if (status == PARE_OK) {
-    const int64_t blocks[] = {pare__div_up(dim[1], lanes), pare__div_up(dim[2], lanes)};
-    const int64_t parts[] = {dim[0], blocks[0], lanes, blocks[1], lanes, dim[3]};
-    const int64_t to[] = {dim[0], blocks[0], blocks[1], dim[3], lanes, lanes};
-    status = pare_tensor_reshape(padded, 6, parts, &split);
-    if (status == PARE_OK) status = pare__tensor_scratch(w->context, w->dtype, 6, to, "packed weights", packed);
-    if (status == PARE_OK) {
-      pare_tensor *turned = NULL;
-      status = pare_tensor_permute(split, (const int[]){0, 1, 3, 5, 4, 2}, &turned);
-      if (status == PARE_OK) status = pare__copy(turned, *packed);
-      pare_tensor_close(turned);
-    }
-  }
+  if (status == PARE_OK) status = pare_tensor_reshape(padded, 6, parts, &split);
+  if (status == PARE_OK) status = pare_tensor_permute(split, (const int[]){0, 1, 3, 5, 4, 2}, &turned);
+  if (status == PARE_OK) status = pare__copy(turned, packed);
+  pare_tensor_close(turned);
   pare_tensor_close(split);
   pare_tensor_close(padded);
   return status;
 }
 
+/* w as [g][o][c][taps]: a view, or a copy of a strided tensor. */
+static pare_status flatten(pare_tensor *w, const int64_t *dim, pare_tensor **out) {
+  pare_tensor *compact = NULL;
+  PARE__TRY(pare__contiguous(w, &compact));
+  const pare_status status = pare_tensor_reshape(compact, 4, dim, out);
+  pare_tensor_close(compact);
+  return status;
+}
+
+/* [g][blocks of o][blocks of c][taps][c][o] */
+static pare_status pack_lanes(pare_tensor *w, const int64_t *dim, int64_t lanes, pare_tensor **packed) {
+  const int64_t to[] = {dim[0], pare__div_up(dim[1], lanes), pare__div_up(dim[2], lanes), dim[3], lanes, lanes};
+  pare_tensor *flat;
+  bool done = false;
+  PARE__TRY(flatten(w, dim, &flat));
+  pare_status status = pare__tensor_scratch(w->context, w->dtype, 6, to, "packed weights", packed);
+  if (status == PARE_OK) status = pare__pack_on_host(flat, lanes, lanes, *packed, &done);
+  if (status == PARE_OK && !done) status = pack_on_device(flat, dim, lanes, *packed);
+  pare_tensor_close(flat);
+  return status;
+}
+
 /* In the order that they have. */
 static pare_status pack_plain(pare_tensor *w, const int64_t *dim, pare_tensor **packed) {
-  pare_tensor *flat = NULL;
-  PARE__TRY(pare__tensor_scratch(w->context, w->dtype, w->shape.rank, w->shape.dim, "packed weights", &flat));
-  pare_status status = pare__copy(w, flat);
-  if (status == PARE_OK) status = pare_tensor_reshape(flat, 4, dim, packed);
+  pare_tensor *flat;
+  bool done = false;
+  PARE__TRY(flatten(w, dim, &flat));
+  pare_status status = pare__tensor_scratch(w->context, w->dtype, 4, dim, "packed weights", packed);
+  if (status == PARE_OK) status = pare__pack_on_host(flat, 1, 1, *packed, &done);
+  if (status == PARE_OK && !done) status = pare__copy(flat, *packed);
   pare_tensor_close(flat);
   return status;
 }

@@ -35,7 +35,21 @@ static pare_status run_pack(const pare__piece *piece) {
 
 static const pare__codelet pack_codelet = {"gemm_pack", run_pack};
 
+static pare_status pack_panels_on_host(pare_tensor *b, pare_tensor *panels, int64_t panel, bool *done) {
+  const int64_t dim[] = {b->shape.dim[0], b->shape.dim[2], 1, b->shape.dim[1]}; /* one "channel" */
+  pare_tensor *turned = NULL, *view = NULL;
+  pare_status status = pare_tensor_permute(b, (const int[]){0, 2, 1}, &turned);
+  if (status == PARE_OK) status = pare_tensor_reshape(turned, 4, dim, &view);
+  if (status == PARE_OK) status = pare__pack_on_host(view, panel, 1, panels, done);
+  pare_tensor_close(view);
+  pare_tensor_close(turned);
+  return status;
+}
+
 pare_status pare__pack_panels(pare_tensor *b, pare_tensor *panels, int64_t panel) {
+  bool done = false;
+  if (b->dtype == panels->dtype) PARE__TRY(pack_panels_on_host(b, panels, panel, &done));
+  if (done) return PARE_OK;
   const bool by_batch = b->shape.dim[0] > 1;
   const pack_params params = {panel};
   const pare__task task = {.codelet = &pack_codelet,

@@ -24,6 +24,7 @@ libpare_internal_la_SOURCES += src/op/index.c
 libpare_internal_la_SOURCES += src/op/index.h
 libpare_internal_la_SOURCES += src/op/gather.c
 libpare_internal_la_SOURCES += src/op/scatter.c
+libpare_internal_la_SOURCES += src/op/pack_host.c
 libpare_internal_la_SOURCES += src/op/pad.c
 libpare_internal_la_SOURCES += src/op/convolve.h
 libpare_internal_la_SOURCES += src/op/convolve.c
