@@ -26,7 +26,8 @@ PARE_API void pare_recipe_close(pare_recipe *recipe); /* NULL is allowed */
 /* The short forms of the command line; each adds its modifiers after those that are there. PARE_ERR_ARGUMENT says what
  * there is. Inputs for calibration: an .npz file in the names of the model's inputs, the first axis counts samples. */
 PARE_API pare_status pare_recipe_calibrate(pare_recipe *recipe, const char *path);
-/* "2:4" (any N:M with N < M <= 16), "magnitude:0.5", "random:0.3", "threshold:0.01"; targets Linear and Conv. */
+/* "2:4" (any N:M with N < M <= 16), "magnitude:0.5", "random:0.3", "threshold:0.01"; targets Linear and Conv. N:M
+ * leaves the smallest tensors dense, as long as the others hold 80% of the weights. */
 PARE_API pare_status pare_recipe_prune(pare_recipe *recipe, const char *form);
 /* "int8", "int4", "w8a8", "f16". Of a recipe that calibrates, int4 is done by GPTQ, int8 too if it prunes, and w8a8
  * after SmoothQuant. */

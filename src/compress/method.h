@@ -35,6 +35,10 @@ typedef struct pare__method {
   bool (*whole_tensor)(const pare__modifier *modifier);
   /* After the recipe is read: do the fields go together? NULL: always. */
   pare_status (*check)(pare_recipe *recipe, pare__modifier *modifier);
+  /* Before plan(): takes weights out of `chosen`, which the targets fit, and says why in their treatments; for what
+   * cannot be told of one weight alone. NULL: all that are chosen are looked at. */
+  pare_status (*narrow)(const pare__modifier *modifier, const pare__checkpoint *checkpoint, bool *chosen,
+                        pare__treatment *treatments);
   /* A weight that the targets fit: sets storage and grid, or the reason and *takes = false. */
   pare_status (*plan)(const pare__modifier *modifier, const pare__weight *weight, pare__treatment *treatment,
                       bool *takes);

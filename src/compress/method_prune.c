@@ -18,6 +18,7 @@ typedef struct prune_options {
   const char *mask_structure; /* "2:4"; "unstructured" or NULL: none */
   double sparsity;            /* fraction pruned */
   double threshold;           /* |w| below it are pruned */
+  double coverage;            /* of N:M: the fraction of all weights that lies in pruned tensors, at least */
   int score, scope;
   int64_t seed;
   /* found by check(): */
@@ -32,9 +33,10 @@ static const char *const targets[] = {"Linear", "Conv", NULL};
 #define FIELD(name, kind, least, most, choices) \
   { #name, kind, offsetof(prune_options, name), least, most, choices }
 static const pare__field fields[] = {
-    FIELD(mask_structure, PARE__FIELD_TEXT, 0, 0, NULL), FIELD(sparsity, PARE__FIELD_NUMBER, 0, 1, NULL),
-    FIELD(threshold, PARE__FIELD_NUMBER, 0, 3e38, NULL), FIELD(score, PARE__FIELD_CHOICE, 0, 0, score_names),
-    FIELD(scope, PARE__FIELD_CHOICE, 0, 0, scope_names), FIELD(seed, PARE__FIELD_INT, 0, 9007199254740992.0, NULL),
+    FIELD(mask_structure, PARE__FIELD_TEXT, 0, 0, NULL),       FIELD(sparsity, PARE__FIELD_NUMBER, 0, 1, NULL),
+    FIELD(threshold, PARE__FIELD_NUMBER, 0, 3e38, NULL),       FIELD(coverage, PARE__FIELD_NUMBER, 0, 1, NULL),
+    FIELD(score, PARE__FIELD_CHOICE, 0, 0, score_names),       FIELD(scope, PARE__FIELD_CHOICE, 0, 0, scope_names),
+    FIELD(seed, PARE__FIELD_INT, 0, 9007199254740992.0, NULL),
 };
 
 /* ---- the recipe ---- */
@@ -67,9 +69,51 @@ static pare_status check(pare_recipe *recipe, pare__modifier *modifier) {
                          1 - (double)options->keep / options->of, options->sparsity);
   if (!options->by_threshold && options->of == 0 && !sparsity)
     return pare__fail_at(&modifier->place, "prune needs mask_structure: N:M, a sparsity, or a threshold");
+  if (options->of == 0 && pare__recipe_gave(modifier, "coverage"))
+    return pare__fail_at(&modifier->place, "prune: coverage goes with mask_structure: N:M");
+  if (options->of > 0) pare__recipe_show(modifier, "coverage");
   pare__recipe_show(modifier, "score");
   pare__recipe_show(modifier, "scope");
   pare__recipe_show(modifier, "seed");
+  return PARE_OK;
+}
+
+static bool fits_structure(const prune_options *options, const pare__weight *weight) {
+  return !weight->refusal && pare__weight_inputs(weight) % options->of == 0;
+}
+
+static int by_size(const void *a, const void *b) {
+  const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+  return (x < y) - (x > y);
+}
+
+/* With a coverage, N:M takes the largest tensors, and all of one size or none: small ones bring little and often cost
+ * most, as the first convolutions and the head do (Mishra et al. 2021, arXiv 2104.08378, leave those dense, too). */
+static pare_status narrow(const pare__modifier *modifier, const pare__checkpoint *checkpoint, bool *chosen,
+                          pare__treatment *treatments) {
+  const prune_options *options = modifier->options;
+  if (options->of == 0 || options->coverage >= 1) return PARE_OK;
+  int64_t *sizes = calloc(checkpoint->nweights + 1, sizeof *sizes), least = 0;
+  if (!sizes) return pare__fail_memory("the sizes of tensors", checkpoint->nweights * sizeof *sizes);
+  size_t count = 0;
+  double total = 0, covered = 0;
+  for (size_t i = 0; i < checkpoint->nweights; i++) {
+    if (!chosen[i]) continue;
+    total += (double)checkpoint->weights[i].elements;
+    if (fits_structure(options, &checkpoint->weights[i])) sizes[count++] = checkpoint->weights[i].elements;
+  }
+  qsort(sizes, count, sizeof *sizes, by_size);
+  for (size_t i = 0; i < count && covered < options->coverage * total; i++) {
+    least = sizes[i];
+    covered += (double)least;
+  }
+  free(sizes);
+  for (size_t i = 0; i < checkpoint->nweights; i++) {
+    const pare__weight *weight = &checkpoint->weights[i];
+    if (!chosen[i] || !fits_structure(options, weight) || weight->elements >= least) continue;
+    chosen[i] = false;
+    treatments[i].reason = "small, so it stays dense: larger tensors make up the coverage asked for";
+  }
   return PARE_OK;
 }
 
@@ -249,7 +293,7 @@ static pare_status apply(pare__compression *compression, size_t step, pare__work
   return PARE_OK;
 }
 
-static const prune_options defaults = {.scope = OVER_TENSOR};
+static const prune_options defaults = {.coverage = 1, .scope = OVER_TENSOR};
 
 const pare__method pare__method_prune = {
     .name = "prune",
@@ -260,6 +304,7 @@ const pare__method pare__method_prune = {
     .default_targets = targets,
     .whole_tensor = whole_tensor,
     .check = check,
+    .narrow = narrow,
     .plan = plan,
     .prepare = prepare,
     .apply = apply,

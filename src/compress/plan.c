@@ -46,8 +46,9 @@ static pare_status choose_all(const pare__modifier *modifier, const pare__checkp
 /* ---- what happens to them ---- */
 
 static pare_status plan_modifier(const pare_recipe *recipe, size_t step, const pare__checkpoint *checkpoint,
-                                 const bool *chosen, pare__treatment *treatments) {
+                                 bool *chosen, pare__treatment *treatments) {
   const pare__modifier *modifier = &recipe->modifiers[step];
+  if (modifier->method->narrow) PARE__TRY(modifier->method->narrow(modifier, checkpoint, chosen, treatments));
   for (size_t i = 0; i < checkpoint->nweights; i++) {
     const pare__weight *weight = &checkpoint->weights[i];
     pare__treatment *treatment = &treatments[i];

@@ -44,7 +44,8 @@ pare_status pare_recipe_prune(pare_recipe *recipe, const char *form) {
   const char *value = colon + 1;
   const size_t length = (size_t)(colon - form);
   if (form[0] >= '0' && form[0] <= '9') {
-    const pare_status status = add(recipe, "prune", NULL, (const char *const[]){"mask_structure", form, NULL});
+    const pare_status status =
+        add(recipe, "prune", NULL, (const char *const[]){"mask_structure", form, "coverage", "0.8", NULL});
     return status == PARE_ERR_ARGUMENT ? fail_prune(form) : status;
   }
   if (length == 9 && memcmp(form, "magnitude", length) == 0)
