@@ -97,6 +97,20 @@ says out "would become"
 OCL_ICD_VENDORS=$folder run 0 compress "$digits" --quantize int4 --dry-run --json
 json "$folder/out"
 
+# ---- one tensor at a time ----
+
+files=$(ls -A "$folder" | wc -l)
+TMPDIR=$folder run 0 compress "$digits" --quantize int4 --sensitivity --json
+json "$folder/out"
+nchecks=$((nchecks + 1))
+[ "$(grep -c '"sensitivity"' "$folder/out")" -eq 4 ] || fail "$shown: not every layer was tried"
+[ "$(ls -A "$folder" | wc -l)" -eq "$files" ] || fail "$shown: files were left behind"
+run 0 compress "$digits" "$folder/tried.onnx" --quantize int8 --sensitivity --report "$folder/tried.html"
+says out "worst first"
+grep -q 'Sensitivity, worst first' "$folder/tried.html" || fail "$shown: it is not on the page"
+cmp -s "$folder/tried.onnx" "$folder/int8.onnx" || fail "$shown: another file than without"
+mistake 2 "has no graph" compress "$tensors" --quantize int8 --sensitivity
+
 # ---- recipes ----
 
 run 0 compress "$digits" "$folder/recipe.onnx" --recipe "$srcdir/doc/examples/digits.yaml"

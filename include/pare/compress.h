@@ -48,17 +48,20 @@ typedef struct pare_compress_options {
   bool skip_verify; /* do not run the result and compare it before it takes its place */
   pare_compress_progress progress;
   void *user;
+  bool sensitivity; /* first compress one tensor at a time, and report how far the outputs are then: takes about the
+                       time of a verification for each */
 } pare_compress_options;
 #define PARE_COMPRESS_OPTIONS_INIT \
-  { 0, 0, 0 }
+  { 0, 0, 0, 0 }
 
 /* What pare_compress would do, with the sizes: needs no device and writes nothing. */
 PARE_API pare_status pare_compress_plan(const char *in, const pare_recipe *recipe, pare_report **report);
 /* Reads the model `in`, compresses it and writes `out`, which may be the same path: there is the old file or the new
  * one, whole. Unless skip_verify, the new model is run beside the old one first, on calibration inputs or random ones,
  * and takes its place only if its outputs have the same shapes and no NaN or infinity that the old one's do not have.
- * report NULL: none. PARE_ERR_IO, PARE_ERR_FORMAT (also NaN in a weight: tensor and offset), PARE_ERR_LIMIT,
- * PARE_ERR_DEVICE; PARE_ERR_ARGUMENT: a target that fits nothing. */
+ * report NULL: none. With options->sensitivity `out` may be NULL: then nothing is written but files of one changed
+ * tensor in $TMPDIR or /tmp, one at a time. PARE_ERR_IO, PARE_ERR_FORMAT (also NaN in a weight: tensor and offset),
+ * PARE_ERR_LIMIT, PARE_ERR_DEVICE; PARE_ERR_ARGUMENT: a target that fits nothing. */
 PARE_API pare_status pare_compress(pare_context *context, const char *in, const char *out, const pare_recipe *recipe,
                                    const pare_compress_options *options, pare_report **report);
 
@@ -78,6 +81,7 @@ typedef struct pare_report_summary {
                                          few bytes more or less */
   uint64_t weight_bytes_before, weight_bytes_after;
   size_t ntensors, noutputs;
+  size_t nsensitive; /* tensors that were tried alone */
   bool planned_only, verified;
   bool calibrated_inputs; /* verified on calibration inputs, else on random ones */
   double seconds;
@@ -96,9 +100,11 @@ typedef struct pare_report_tensor {
   const char *reason;    /* why it is not compressed, or not as the recipe asks; "": nothing to say */
   double bits;           /* stored bits an element, scales included */
   uint64_t bytes_before, bytes_after;
-  bool changed;           /* has what follows: not in a plan */
-  double kept;            /* fraction of elements that are not zero */
-  pare_distance distance; /* of the decompressed weights from the original ones */
+  bool changed;                /* has what follows: not in a plan */
+  double kept;                 /* fraction of elements that are not zero */
+  pare_distance distance;      /* of the decompressed weights from the original ones */
+  bool tried_alone;            /* has what follows: options.sensitivity */
+  pare_distance outputs_alone; /* of all outputs, if only this tensor is compressed */
 } pare_report_tensor;
 PARE_API pare_status pare_report_tensor_get(const pare_report *report, size_t index, pare_report_tensor *out);
 

@@ -9,7 +9,7 @@
 #include "cli/latency.h"
 #include "cli/page.h"
 
-enum { RECIPE, PRUNE, QUANTIZE, CALIBRATE, IGNORE, DRY_RUN, NO_VERIFY, REPORT, JSON };
+enum { RECIPE, PRUNE, QUANTIZE, CALIBRATE, IGNORE, DRY_RUN, SENSITIVITY, NO_VERIFY, REPORT, JSON };
 static const cli_option options[] = {
     [RECIPE] = {"recipe", "FILE", "what to do, as YAML or JSON", 0},
     [PRUNE] = {"prune", "2:4|magnitude:0.5|random:0.3|threshold:0.01", "what goes: any N:M, or a part of all weights",
@@ -18,6 +18,7 @@ static const cli_option options[] = {
     [CALIBRATE] = {"calibrate", "FILE", "an .npz file of inputs: int4 by GPTQ, w8a8 after SmoothQuant", 0},
     [IGNORE] = {"ignore", "PATTERN", "leave these tensors as they are: a name, a glob, re:..., Conv, @head", 0},
     [DRY_RUN] = {"dry-run", NULL, "show what would happen to each tensor, and the size afterwards", 0},
+    [SENSITIVITY] = {"sensitivity", NULL, "compress one tensor at a time, and say what each costs; needs no OUT", 0},
     [NO_VERIFY] = {"no-verify", NULL, "do not run the result beside the original before it takes its place", 0},
     [REPORT] = {"report", "FILE", "write what was done, and what it cost: a page if it ends with .html, else JSON", 0},
     [JSON] = CLI_OPTION_JSON,
@@ -72,6 +73,11 @@ static json_t *tensor_json(const pare_report_tensor *tensor) {
                            "treatment", cli_json_text(tensor->treatment), "reason", cli_json_text(tensor->reason),
                            "bits", tensor->bits, "bytes_before", (json_int_t)tensor->bytes_before, "bytes_after",
                            (json_int_t)tensor->bytes_after);
+  if (tensor->tried_alone) {
+    json_t *alone = json_object();
+    set_distance(alone, &tensor->outputs_alone);
+    json_object_set_new(json, "sensitivity", alone);
+  }
   if (!tensor->changed) return json;
   set_number(json, "kept", tensor->kept);
   set_distance(json, &tensor->distance);
@@ -184,6 +190,35 @@ static cli_exit print_tensors(const pare_report *report, const pare_report_summa
   return code;
 }
 
+static int most_sensitive_first(const void *left, const void *right) {
+  const pare_report_tensor *a = left, *b = right;
+  return (a->outputs_alone.sqnr_db > b->outputs_alone.sqnr_db) - (a->outputs_alone.sqnr_db < b->outputs_alone.sqnr_db);
+}
+
+static cli_exit print_sensitivity(const pare_report *report, const pare_report_summary *summary) {
+  char text[CLI_TEXT];
+  size_t count = 0;
+  if (summary->nsensitive == 0) return CLI_OK;
+  pare_report_tensor *tensors = calloc(summary->ntensors + 1, sizeof *tensors);
+  if (!tensors) return cli_error(CLI_DEVICE, "out of memory");
+  for (size_t i = 0; i < summary->ntensors; i++)
+    if (pare_report_tensor_get(report, i, &tensors[count]) == PARE_OK && tensors[count].tried_alone) count++;
+  qsort(tensors, count, sizeof *tensors, most_sensitive_first);
+  printf("the model's outputs with one tensor compressed, worst first (%s inputs):\n",
+         summary->calibrated_inputs ? "calibration" : "random");
+  cli_table *table = cli_table_open("tensor|becomes|>SQNR|>cosine|>largest error");
+  for (size_t i = 0; i < count; i++) {
+    const pare_distance *distance = &tensors[i].outputs_alone;
+    cli_table_cell(table, CLI_PLAIN, "%s", tensors[i].name);
+    cli_table_cell(table, CLI_PLAIN, "%s", tensors[i].treatment);
+    cli_table_cell(table, CLI_PLAIN, "%s", decibels(distance->sqnr_db, text));
+    cli_table_cell(table, CLI_PLAIN, "%.5f", distance->cosine);
+    cli_table_cell(table, CLI_PLAIN, "%s", cli_figure(distance->max_error, text));
+  }
+  free(tensors);
+  return cli_table_print(table);
+}
+
 static void print_outputs(const pare_report *report, const pare_report_summary *summary) {
   for (size_t i = 0; i < summary->noutputs; i++) {
     pare_report_output output;
@@ -197,7 +232,8 @@ static void print_outputs(const pare_report *report, const pare_report_summary *
 
 static cli_exit print_report(const pare_report *report, const pare_report_summary *summary) {
   char text[3][CLI_TEXT];
-  const cli_exit code = print_tensors(report, summary);
+  cli_exit code = print_tensors(report, summary);
+  if (code == CLI_OK) code = print_sensitivity(report, summary);
   print_outputs(report, summary);
   const double ratio = summary->input_bytes > 0 ? (double)summary->output_bytes / (double)summary->input_bytes : 1;
   if (summary->planned_only)
@@ -234,13 +270,15 @@ static void progress(double fraction, const char *what, void *user) {
 static cli_exit compress(const cli_arguments *arguments, const pare_recipe *recipe, pare_report **report) {
   const char *in = arguments->operands[0], *out = arguments->noperands > 1 ? arguments->operands[1] : NULL;
   const pare_compress_options how = {.skip_verify = cli_value(arguments, &options[NO_VERIFY]) != NULL,
+                                     .sensitivity = cli_value(arguments, &options[SENSITIVITY]) != NULL,
                                      .progress = progress};
   pare_context *context = NULL;
   if (cli_value(arguments, &options[DRY_RUN])) {
     const pare_status status = pare_compress_plan(in, recipe, report);
     return status == PARE_OK ? CLI_OK : cli_fail(status);
   }
-  if (!out) return cli_error(CLI_USAGE, "say where to write: pare compress IN OUT (IN itself is allowed)");
+  if (!out && !how.sensitivity)
+    return cli_error(CLI_USAGE, "say where to write: pare compress IN OUT (IN itself is allowed)");
   const cli_exit code = cli_context_open(arguments->device, &context);
   if (code != CLI_OK) return code;
   const pare_status status = pare_compress(context, in, out, recipe, &how, report);
@@ -266,7 +304,7 @@ const cli_command cli_cmd_compress = {
     .name = "compress",
     .summary = "prune and quantise a model",
     .usage = "IN OUT [--prune FORM] [--quantize FORM] [--recipe FILE] [--calibrate FILE] [--ignore PATTERN]... "
-             "[--dry-run] [--report FILE] [--no-verify] [-d SPEC] [--json]",
+             "[--dry-run] [--sensitivity] [--report FILE] [--no-verify] [-d SPEC] [--json]",
     .about =
         "Writes a smaller model that computes nearly the same, in the same format: ONNX that other runtimes run, too. "
         "int8: weights only, a scale for each output channel; int4: groups of 32 with zero points; w8a8: int8 weights "

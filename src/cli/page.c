@@ -150,20 +150,46 @@ static int worst_first(const void *left, const void *right) {
   return (a->distance.sqnr_db > b->distance.sqnr_db) - (a->distance.sqnr_db < b->distance.sqnr_db);
 }
 
-static void write_errors(FILE *to, const pare_report_tensor *changed, size_t count) {
+static int most_sensitive_first(const void *left, const void *right) {
+  const pare_report_tensor *a = left, *b = right;
+  return (a->outputs_alone.sqnr_db > b->outputs_alone.sqnr_db) - (a->outputs_alone.sqnr_db < b->outputs_alone.sqnr_db);
+}
+
+/* Relative errors, the largest first: of the weights, or of outputs with only this tensor compressed. */
+static void write_errors(FILE *to, const pare_report_tensor *tensors, size_t count, bool alone, const char *title,
+                         const char *meaning) {
   char text[CLI_TEXT];
+  double worst = 0;
   if (count == 0) return;
-  const double worst = relative_error(&changed[0].distance);
-  fputs("<h2>Error of the weights, worst first</h2><p class=dim>Length of the change over length of the tensor.</p>"
-        "<div class=bars>\n",
-        to);
+  fprintf(to, "<h2>%s, worst first</h2><p class=dim>%s</p><div class=bars>\n", title, meaning);
   for (size_t i = 0; i < count && i < MOST_BARS; i++) {
-    const double error = relative_error(&changed[i].distance);
+    const double error = relative_error(alone ? &tensors[i].outputs_alone : &tensors[i].distance);
+    if (i == 0) worst = error;
     snprintf(text, sizeof text, "%.3g %%", 100 * error);
-    bar(to, changed[i].name, worst > 0 ? error / worst : 0, "b", text);
+    bar(to, tensors[i].name, worst > 0 ? error / worst : 0, alone ? "a" : "b", text);
   }
   fputs("</div>\n", to);
-  if (count > MOST_BARS) fprintf(to, "<p class=dim>and %zu more, in the table below</p>\n", count - MOST_BARS);
+  if (count > MOST_BARS) fprintf(to, "<p class=dim>and %zu more</p>\n", count - MOST_BARS);
+}
+
+/* Both pictures of errors. */
+static cli_exit write_all_errors(FILE *to, const pare_report *report, const pare_report_summary *summary) {
+  size_t nchanged = 0, nalone = 0;
+  pare_report_tensor *changed = calloc(2 * summary->ntensors + 1, sizeof *changed), tensor;
+  if (!changed) return cli_error(CLI_DEVICE, "out of memory");
+  pare_report_tensor *alone = changed + summary->ntensors;
+  for (size_t i = 0; i < summary->ntensors; i++) {
+    if (pare_report_tensor_get(report, i, &tensor) != PARE_OK) continue;
+    if (tensor.changed) changed[nchanged++] = tensor;
+    if (tensor.tried_alone) alone[nalone++] = tensor;
+  }
+  qsort(changed, nchanged, sizeof *changed, worst_first);
+  qsort(alone, nalone, sizeof *alone, most_sensitive_first);
+  write_errors(to, changed, nchanged, false, "Error of the weights", "Length of the change over length of the tensor.");
+  write_errors(to, alone, nalone, true, "Sensitivity",
+               "How far the outputs are from the original's, relative to them, if only this tensor is compressed.");
+  free(changed);
+  return CLI_OK;
 }
 
 static void write_outputs(FILE *to, const pare_report_summary *summary, const pare_report *report) {
@@ -233,31 +259,25 @@ static void write_recipe(FILE *to, const char *recipe) {
 static cli_exit write_page(FILE *to, const pare_report *report, const cli_page_latency *latency) {
   pare_report_summary summary;
   if (pare_report_get(report, &summary) != PARE_OK) return cli_fail(PARE_ERR_ARGUMENT);
-  pare_report_tensor *changed = calloc(summary.ntensors + 1, sizeof *changed);
-  if (!changed) return cli_error(CLI_DEVICE, "out of memory");
-  size_t count = 0;
-  for (size_t i = 0; i < summary.ntensors; i++)
-    if (pare_report_tensor_get(report, i, &changed[count]) == PARE_OK && changed[count].changed) count++;
-  qsort(changed, count, sizeof *changed, worst_first);
+  const char *subject = *summary.output ? summary.output : summary.input;
   fputs(
       "<!doctype html>\n<html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\n<title>",
       to);
-  file_name(to, summary.output);
+  file_name(to, subject);
   fprintf(to, " - pare</title>\n<style>%s</style>\n<h1>", style);
-  file_name(to, summary.output);
-  fputs("</h1>\n<p class=dim>made from ", to);
+  file_name(to, subject);
+  fprintf(to, "</h1>\n<p class=dim>%s", *summary.output ? "made from " : "a plan for ");
   file_name(to, summary.input);
   fprintf(to, " by pare %s%s", pare_version(), latency && latency->device ? " on " : "");
   if (latency && latency->device) escaped(to, latency->device);
   fputs("</p>\n", to);
   write_tiles(to, &summary, report, latency);
   write_sizes(to, &summary, report);
-  write_errors(to, changed, count);
+  const cli_exit code = write_all_errors(to, report, &summary);
   write_outputs(to, &summary, report);
   write_tensors(to, &summary, report);
   write_recipe(to, summary.recipe);
-  free(changed);
-  return CLI_OK;
+  return code;
 }
 
 cli_exit cli_page_write(const char *path, const pare_report *report, const cli_page_latency *latency) {

@@ -14,6 +14,7 @@
 #include "compress/plan.h"
 #include "compress/report.h"
 #include "compress/rows.h"
+#include "compress/sensitivity.h"
 #include "compress/verify.h"
 
 /* Of the whole work: the rest is verification. */
@@ -54,6 +55,7 @@ static pare_status prepare(pare__compression *compression) {
   for (size_t i = 0; i < compression->checkpoint->nweights; i++)
     if (compression->treatments[i].storage != PARE__STORE_AS_IS)
       compression->total += (uint64_t)compression->checkpoint->weights[i].elements;
+  if (compression->options.sensitivity) compression->total *= 2; /* all of them once more */
   PARE__TRY(open_calibration(compression));
   for (size_t step = 0; step < recipe->nmodifiers; step++)
     if (recipe->modifiers[step].method->prepare) PARE__TRY(recipe->modifiers[step].method->prepare(compression, step));
@@ -72,6 +74,20 @@ static char *temporary_path(const char *out) {
   static atomic_uint next;
   const char *slash = strrchr(out, '/'), *file = slash ? slash + 1 : out;
   return pare__format("%.*s.%s.%ld-%u", (int)(file - out), out, file, (long)getpid(), atomic_fetch_add(&next, 1));
+}
+
+/* One tensor at a time, beside the output, or where temporary files belong. */
+static pare_status find_sensitivity(pare__compression *compression, const char *out) {
+  const char *folder = getenv("TMPDIR");
+  char *near = pare__format("%s", out ? out : folder && *folder ? folder : "/tmp");
+  char *named = near && !out ? pare__format("%s/pare", near) : NULL;
+  char *scratch = near ? temporary_path(named ? named : near) : NULL;
+  const pare_status status =
+      scratch ? pare__sensitivity(compression, scratch) : pare__fail_memory("a path", sizeof ".pare");
+  free(scratch);
+  free(named);
+  free(near);
+  return status;
 }
 
 static pare_status commit(pare__compression *compression, const char *temporary, const char *out) {
@@ -114,15 +130,17 @@ pare_status pare_compress(pare_context *context, const char *in, const char *out
   static const pare_compress_options defaults = PARE_COMPRESS_OPTIONS_INIT;
   const double begun = pare__seconds();
   if (report) *report = NULL;
-  if (!context || !in || !out || !recipe)
-    return pare__fail_null("pare_compress", !context ? "context" : !in ? "in" : !out ? "out" : "recipe");
+  const bool sensitivity = options && options->sensitivity;
+  if (!context || !in || (!out && !sensitivity) || !recipe)
+    return pare__fail_null("pare_compress", !context ? "context" : !in ? "in" : !recipe ? "recipe" : "out");
   pare__compression compression = {.context = context, .recipe = recipe, .options = options ? *options : defaults};
   pare_status status = pare__checkpoint_open(in, &compression.checkpoint);
   if (status == PARE_OK) status = pare__plan(recipe, compression.checkpoint, &compression.treatments);
   if (status == PARE_OK)
     status = pare__report_open(recipe, compression.checkpoint, compression.treatments, out, &compression.report);
   if (status == PARE_OK) status = prepare(&compression);
-  if (status == PARE_OK) status = export(&compression, in, out);
+  if (status == PARE_OK && sensitivity) status = find_sensitivity(&compression, out);
+  if (status == PARE_OK && out) status = export(&compression, in, out);
   finish(&compression);
   if (compression.report) compression.report->summary.seconds = pare__seconds() - begun;
   if (report && status == PARE_OK)

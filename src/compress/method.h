@@ -68,7 +68,7 @@ struct pare__compression {
   void **state;                          /* one a modifier, for what prepare() finds */
   pare__arena arena;                     /* of state, factors */
   pare_compress_options options;
-  pare_report *report;
+  pare_report *report;  /* NULL: nothing is noted */
   uint64_t done, total; /* elements, for progress */
 };
 

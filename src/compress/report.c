@@ -118,6 +118,12 @@ void pare__report_rows(pare_report *report, size_t index, const pare__distance_s
   tensor->kept = row->sums.count > 0 ? (double)row->kept / (double)row->sums.count : 1;
 }
 
+void pare__report_sensitivity(pare_report *report, size_t index, const pare__distance_sums *sums) {
+  report->summary.nsensitive++;
+  report->tensors[index].tried_alone = true;
+  report->tensors[index].outputs_alone = pare__distance_of(sums);
+}
+
 pare_status pare__report_output(pare_report *report, const char *name, const pare__distance_sums *sums) {
   void *memory;
   PARE__TRY(pare__arena_allocate(&report->arena, (report->noutputs + 1) * sizeof *report->outputs, &memory));

@@ -31,6 +31,8 @@ pare_status pare__report_open(const pare_recipe *recipe, const pare__checkpoint 
                               const pare__treatment *treatments, const char *output, pare_report **out);
 /* Rows of weight `index` went through: how far they are now. */
 void pare__report_rows(pare_report *report, size_t index, const pare__distance_sums *sums, int64_t kept);
+/* How far all outputs are if only weight `index` is compressed. */
+void pare__report_sensitivity(pare_report *report, size_t index, const pare__distance_sums *sums);
 pare_status pare__report_output(pare_report *report, const char *name, const pare__distance_sums *sums);
 
 #endif

@@ -256,7 +256,7 @@ static pare_status produce(void *user, size_t index, int64_t first_row, int64_t 
     status = pare_tensor_create(compression->context, PARE_F32, 2, pare_tensor_shape(work.w), &before);
   if (status == PARE_OK) status = pare_copy(work.w, before);
   if (status == PARE_OK) status = apply_steps(compression, SIZE_MAX, &work);
-  if (status == PARE_OK) status = note(compression, &work, before);
+  if (status == PARE_OK && compression->report) status = note(compression, &work, before);
   pare_tensor_close(before);
   if (status == PARE_OK) {
     *out = work.result;

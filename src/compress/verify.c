@@ -154,33 +154,79 @@ static pare_status compare(pare_tensor *before, pare_tensor *after, const char *
   return status;
 }
 
-/* The old model goes before the new one comes: their weights are never in memory together. */
-pare_status pare__verify(pare_context *context, const char *old_path, const char *new_path, const char *name,
-                         const char *calibration, pare_report *report) {
-  struct run before, after = {0};
-  pare_status status = open_run(context, old_path, &before);
-  if (status == PARE_OK) status = run_old(&before, calibration);
-  if (status == PARE_OK) {
-    pare_model_close(before.model);
-    before.model = NULL;
-    status = open_run(context, new_path, &after);
+/* ---- references ---- */
+
+struct pare__reference {
+  struct run run; /* its model is closed: the weights of both are never in memory together */
+};
+
+pare_status pare__reference_open(pare_context *context, const char *path, const char *calibration,
+                                 pare__reference **out) {
+  pare__reference *reference = calloc(1, sizeof *reference);
+  *out = NULL;
+  if (!reference) return pare__fail_memory("a run", sizeof *reference);
+  pare_status status = open_run(context, path, &reference->run);
+  if (status == PARE_OK) status = run_old(&reference->run, calibration);
+  if (status != PARE_OK) {
+    pare__reference_close(reference);
+    return status;
   }
-  if (status == PARE_OK && (after.ninputs != before.ninputs || after.noutputs != before.noutputs))
+  pare_model_close(reference->run.model);
+  reference->run.model = NULL;
+  *out = reference;
+  return PARE_OK;
+}
+
+void pare__reference_close(pare__reference *reference) {
+  if (!reference) return;
+  close_run(&reference->run);
+  free(reference);
+}
+
+static pare_status run_new(const struct run *before, struct run *after) {
+  memcpy(after->inputs, before->inputs, before->ninputs * sizeof(pare_tensor *));
+  const pare_status status = run_once(after);
+  memset(after->inputs, 0, after->ninputs * sizeof(pare_tensor *));
+  return status;
+}
+
+pare_status pare__reference_compare(pare__reference *reference, const char *path, const char *name,
+                                    pare__output_distance each, void *user) {
+  const struct run *before = &reference->run;
+  struct run after;
+  pare_status status = open_run(before->context, path, &after);
+  if (status == PARE_OK && (after.ninputs != before->ninputs || after.noutputs != before->noutputs))
     status = pare__fail(PARE_ERR_FORMAT, "verifying %s: it has other inputs or outputs than the original", name);
-  if (status == PARE_OK) {
-    memcpy(after.inputs, before.inputs, before.ninputs * sizeof(pare_tensor *));
-    status = run_once(&after);
-    memset(after.inputs, 0, after.ninputs * sizeof(pare_tensor *));
-  }
+  if (status == PARE_OK) status = run_new(before, &after);
   for (size_t i = 0; i < after.noutputs && status == PARE_OK; i++) {
     pare_model_value value;
     pare__distance_sums sums;
     status = pare_model_output(after.model, i, &value);
-    if (status == PARE_OK) status = compare(before.outputs[i], after.outputs[i], value.name, name, &sums);
-    if (status == PARE_OK) status = pare__report_output(report, value.name, &sums);
+    if (status == PARE_OK) status = compare(before->outputs[i], after.outputs[i], value.name, name, &sums);
+    if (status == PARE_OK) each(user, value.name, &sums);
   }
   close_run(&after);
-  close_run(&before);
+  return status;
+}
+
+struct noting {
+  pare_report *report;
+  pare_status status;
+};
+
+static void note_output(void *user, const char *output, const pare__distance_sums *sums) {
+  struct noting *noting = user;
+  if (noting->status == PARE_OK) noting->status = pare__report_output(noting->report, output, sums);
+}
+
+pare_status pare__verify(pare_context *context, const char *old_path, const char *new_path, const char *name,
+                         const char *calibration, pare_report *report) {
+  struct noting noting = {report, PARE_OK};
+  pare__reference *reference;
+  PARE__TRY(pare__reference_open(context, old_path, calibration, &reference));
+  pare_status status = pare__reference_compare(reference, new_path, name, note_output, &noting);
+  if (status == PARE_OK) status = noting.status;
+  pare__reference_close(reference);
   report->summary.verified = status == PARE_OK;
   report->summary.calibrated_inputs = calibration != NULL;
   return status;
