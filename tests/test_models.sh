@@ -165,16 +165,16 @@ mistake 3 "no array 'image'" eval "$digits" --data "$folder/image.npy"
 
 # ---- bench ----
 
-run 0 bench "$digits" --warmup 10ms --duration 50ms --shape batch=2
+run 0 bench "$digits" --executor launches --warmup 10ms --duration 50ms --shape batch=2
 says out "median ms"
-run 0 bench "$digits" "$digits" -i "$data" --warmup 10ms --duration 50ms --json
+run 0 bench "$digits" "$digits" -i "$data" --executor launches --warmup 10ms --duration 50ms --json
 json
 for key in name device shapes runs median_ms p90_ms p95_ms p99_ms per_second peak_bytes; do says out "\"$key\""; done
 sed 's/"median_ms": [0-9.]*/"median_ms": 1000000/' "$folder/out" >"$folder/slow.json"
 sed 's/"median_ms": [0-9.]*/"median_ms": 0.000001/' "$folder/out" >"$folder/fast.json"
-run 0 bench "$digits" -i "$data" --warmup 10ms --duration 50ms --baseline "$folder/slow.json"
+run 0 bench "$digits" -i "$data" --executor launches --warmup 10ms --duration 50ms --baseline "$folder/slow.json"
 says out "0.00x"
-run 1 bench "$digits" -i "$data" --warmup 10ms --duration 50ms --baseline "$folder/fast.json"
+run 1 bench "$digits" -i "$data" --executor launches --warmup 10ms --duration 50ms --baseline "$folder/fast.json"
 says err "slower"
 mistake 2 "no time" bench "$digits" --duration soon
 mistake 3 "no-such.json" bench "$digits" --baseline "$folder/no-such.json"

@@ -62,6 +62,7 @@ typedef struct pare_model_launches {
   size_t launches;        /* in all */
   size_t ticketed;        /* of these, each standing for many */
   size_t without_tickets; /* how many there would be with the executor `launches` */
+  bool building;          /* a program for ticketed ones is being built beside the runs: a later one takes it */
 } pare_model_launches;
 /* PARE_ERR_ARGUMENT. Thread-safe. */
 PARE_API pare_status pare_model_count_launches(pare_model *model, pare_model_launches *out);
