@@ -8,7 +8,8 @@
  * A block of `block` steps begins with a word of its own and has a scale and a zero point for each column,
  * scale[panel][block][column]:   b = (value - (zero + zero_shift)) * scale   (zero NULL: zero_shift alone)
  *
- * Included before what is declared with it. T4 and T5 are the dtypes of scale and zero. */
+ * Included before what is declared with it. T4 and T5 are the dtypes of scale and zero. -D NM_M: B is N:M sparse
+ * instead, see gemm_nm.cl. B_IS_PACKED: it is one or the other. */
 #ifndef GEMM_BLOCKS_CL
 #define GEMM_BLOCKS_CL
 
@@ -16,7 +17,14 @@
 #define B_BITS 0
 #endif
 
-#if B_BITS
+#ifndef NM_M
+#define NM_M 0
+#endif
+#define B_IS_PACKED (B_BITS || NM_M)
+
+#if NM_M
+#include "gemm_nm.cl"
+#elif B_BITS
 #define BLOCKS_STEPS (32 / B_BITS)
 /* The last parameters of a kernel. */
 #define BLOCKS_PARAMETERS                                                                              \
@@ -44,6 +52,8 @@ static float blocks_element(__global const int *b, long b_panel, int panel, __gl
 #define BLOCKS_ELEMENT(l, j)                                                                                       \
   blocks_element(b, b_panel, panel, scale + scale_offset, zero ? zero + zero_offset : 0, zero_shift, block, k, (l), \
                  (j))
+#define STORED_STEPS k
+#define STORED_ELEMENT(t, j, l) (*(l) = (t), BLOCKS_ELEMENT(t, j))
 #else
 #define BLOCKS_PARAMETERS
 #endif

@@ -23,12 +23,12 @@ __kernel void gemm_plain(int m, int n, int k, int batches, __global const STORE(
   if (i >= m || j >= n) return;
   a += a_offset + batch0 * a_batch0 + batch1 * a_batch1 + i * a_row;
   b += b_offset + batch0 * b_batch0 + batch1 * b_batch1;
-#if !B_BITS
+#if !B_IS_PACKED
   b += panel ? j / panel * b_panel + j % panel : j * b_col;
 #endif
   c += c_offset + batch0 * c_batch0 + batch1 * c_batch1 + i * c_row + j * c_col;
   REAL sum = 0, base = 0;
-#if B_BITS
+#if B_IS_PACKED
   for (int l = 0; l < k; l++) sum = fma((REAL)LOAD(T0, a, l * a_col), BLOCKS_ELEMENT(l, j), sum);
 #else
   for (int l = 0; l < k; l++) sum = fma((REAL)LOAD(T0, a, l * a_col), (REAL)LOAD(T1, b, l * b_row), sum);

@@ -70,7 +70,7 @@ gemm_tile(int m, int n, int k, int batches, __global const STORE(T0) *a, long a_
       const bool along_n = b_row != 1 || panel != 0;
       const int at = t + item, l = along_n ? at / TILE_N : at % TILE_K, s = along_n ? at % TILE_N : at / TILE_K,
                 j = j0 + s;
-#if B_BITS
+#if B_IS_PACKED
       b_tile[l][s] = j < n && k0 + l < k ? BLOCKS_ELEMENT(k0 + l, j) : (REAL)0;
 #else
       const long column = panel ? j / panel * b_panel + j % panel : j * b_col;

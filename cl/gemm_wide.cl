@@ -65,7 +65,9 @@
 
 #include "gemm_wide_row.cl"
 
-#if B_BITS
+#if NM_M
+#include "gemm_nm_panel.cl"
+#elif B_BITS
 #include "gemm_blocks_panel.cl"
 #elif !B_IN_PLACE
 /* Columns [0, columns) of kc rows of B into panels of PANEL columns; what is missing of the last panel is zero. */
@@ -131,9 +133,9 @@ gemm_wide(int m, int n, int k, int batches, __global const STORE(T0) *a, long a_
     const int kc = min(kc_most, k - k0);
     e.first = k0 == 0;
     e.last = k0 + kc >= k;
-#if B_BITS
-    unpack_b(b + j0 / PANEL * b_panel, b_panel, scale + scale_offset, zero ? zero + zero_offset : 0, zero_shift, block,
-             j0 / PANEL, j1 - j0, k, k0, kc, b_local);
+#if B_IS_PACKED
+    unpack_b(b + j0 / PANEL * b_panel, b_panel, scale ? scale + scale_offset : 0, zero ? zero + zero_offset : 0,
+             zero_shift, block, j0 / PANEL, j1 - j0, k, k0, kc, b_local);
 #elif !B_IN_PLACE
     pack_b(b + k0 * b_row + j0 * b_col, b_row, b_col, j1 - j0, kc, b_local);
 #endif

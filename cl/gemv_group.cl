@@ -35,17 +35,18 @@ gemv_group(int m, int n, int k, int batches, __global const STORE(T0) *a, long a
   const long batch0 = get_group_id(2) / batches, batch1 = get_group_id(2) % batches;
   a += a_offset + batch0 * a_batch0 + batch1 * a_batch1;
   b += b_offset + batch0 * b_batch0 + batch1 * b_batch1;
-#if !B_BITS
+#if !B_IS_PACKED
   b += panel ? j / panel * b_panel + j % panel : j * b_col;
 #endif
   c += c_offset + batch0 * c_batch0 + batch1 * c_batch1 + j * c_col;
   REAL sum[ROWS];
   for (int r = 0; r < ROWS; r++) sum[r] = 0;
   if (j < n)
-    for (int l = y; l < k; l += GROUP_Y) {
-#if B_BITS
-      const REAL factor = BLOCKS_ELEMENT(l, j);
+#if B_IS_PACKED
+    for (int t = y, l; t < STORED_STEPS; t += GROUP_Y) {
+      const REAL factor = STORED_ELEMENT(t, j, &l);
 #else
+    for (int l = y; l < k; l += GROUP_Y) {
       const REAL factor = LOAD(T1, b, l * b_row);
 #endif
       for (int r = 0; r < ROWS; r++) sum[r] = fma((REAL)LOAD(T0, a, r * a_row + l * a_col), factor, sum[r]);

@@ -13,6 +13,7 @@ pareinclude_HEADERS += include/pare/status.h
 pareinclude_HEADERS += include/pare/tensor.h
 pareinclude_HEADERS += include/pare/elementwise.h
 pareinclude_HEADERS += include/pare/gemm.h
+pareinclude_HEADERS += include/pare/sparse.h
 pareinclude_HEADERS += include/pare/convolve.h
 pareinclude_HEADERS += include/pare/pool.h
 pareinclude_HEADERS += include/pare/resample.h

@@ -43,6 +43,7 @@ check_PROGRAMS += tests/test_quantise
 check_PROGRAMS += tests/test_random
 check_PROGRAMS += tests/test_reduce
 check_PROGRAMS += tests/test_select
+check_PROGRAMS += tests/test_sparse
 
 # Floor 6.
 check_PROGRAMS += tests/test_gptq

@@ -2,6 +2,7 @@
 #ifndef PARE_GEMM_H
 #define PARE_GEMM_H
 
+#include <pare/sparse.h>
 #include <pare/tensor.h>
 
 #ifdef __cplusplus
@@ -87,6 +88,14 @@ typedef struct pare_blocks_options {
 PARE_API pare_status pare_weights_pack_blocks(pare_tensor *b, pare_tensor *scale, pare_tensor *zero,
                                               const pare_blocks_options *options, pare_weights **out);
 
+/* N:M sparse weights, as <pare/sparse.h> stores them: layout->rows are N, layout->inputs K; values and indices lie on
+ * the host and are checked. values f32, f16 or bf16 (scale NULL: the weights themselves), or i8 with scale f32, f16 or
+ * bf16 [N] or of one element; fill 0. They stay sparse on the device. PARE_ERR_TYPE, PARE_ERR_SHAPE, PARE_ERR_ARGUMENT;
+ * PARE_ERR_FORMAT: indices that do not ascend in their group; PARE_ERR_LIMIT: larger than one buffer may be. */
+PARE_API pare_status pare_weights_pack_sparse(pare_context *context, const pare_sparse_layout *layout,
+                                              const void *values, const uint8_t *indices, pare_tensor *scale,
+                                              pare_weights **out);
+
 /* C[…][m][n] = activation((sum over k of (q[…][m][k] - zero) * B[k][n]) * a_scale * scale[n] + bias[n])
  *
  * A [… K] f32, f16 or bf16 is quantised on the way, with one scale and zero point for all of it, as
@@ -95,7 +104,7 @@ PARE_API pare_status pare_weights_pack_blocks(pare_tensor *b, pare_tensor *scale
  *
  * With weights of pare_weights_pack_blocks it is pare_gemm_packed (all options count) with A rounded to 8 bits, a row
  * and a block of it at a time: a_scale = max |A| / 127, a = round(A / a_scale), as MatMulNBits of accuracy level 4.
- * Weights of 8 bits in blocks get A as it is. */
+ * Weights of 8 bits in blocks, and N:M sparse ones, get A as it is. */
 PARE_API pare_status pare_gemm_int8(pare_tensor *a, const pare_weights *weights, pare_tensor *bias,
                                     const pare_gemm_options *options, pare_tensor *c);
 

@@ -1,5 +1,8 @@
 /* Matrix products: variants and launches. The problem is in family_gemm.h. SPDX-License-Identifier: Apache-2.0 */
 #include "kernel/family_gemm.h"
+
+#include <stdio.h>
+
 #ifdef PARE_HAVE_CLBLAST
 #include "kernel/provider_clblast.h"
 #endif
@@ -70,7 +73,7 @@ void pare__gemm_args_any_strides(pare__args *args, const pare__run *run, int64_t
 
 void pare__gemm_args_blocks(pare__args *args, const pare__run *run) {
   const int64_t *dim = run->whole->dim;
-  if (!dim[GEMM_BITS]) return;
+  if (!dim[GEMM_BITS] && !dim[GEMM_OF]) return;
   const pare__operand *scale = &run->operand[BLOCKS_BUFFER_SCALE], *zero = &run->operand[BLOCKS_BUFFER_ZERO];
   pare__arg_mem(args, scale->mem);
   pare__arg_long(args, scale->offset);
@@ -80,9 +83,16 @@ void pare__gemm_args_blocks(pare__args *args, const pare__run *run) {
   pare__arg_float(args, (float)dim[GEMM_SHIFT]);
 }
 
-static const char *real_option(const pare__run *run) {
-  static const char *const bits[] = {[0] = "", [4] = "-DB_BITS=4", [8] = "-DB_BITS=8"};
-  return is_f64(run->whole) ? "-DREAL_IS_DOUBLE=1" : bits[run->whole->dim[GEMM_BITS]];
+const char *pare__gemm_packed_options(const pare__problem *whole, char *text, size_t capacity) {
+  const int64_t *dim = whole->dim;
+  text[0] = '\0';
+  if (dim[GEMM_BITS]) snprintf(text, capacity, "-DB_BITS=%d", (int)dim[GEMM_BITS]);
+  if (dim[GEMM_OF]) snprintf(text, capacity, "-DNM_N=%d -DNM_M=%d", (int)dim[GEMM_KEEP], (int)dim[GEMM_OF]);
+  return text;
+}
+
+static const char *real_option(const pare__run *run, char *text, size_t capacity) {
+  return is_f64(run->whole) ? "-DREAL_IS_DOUBLE=1" : pare__gemm_packed_options(run->whole, text, capacity);
 }
 
 bool pare__gemm_accepts(const pare__problem *whole) {
@@ -107,7 +117,8 @@ static pare_status plain_batch(const pare__run *run, int64_t batch0) {
   pare__args args = {0};
   pare__gemm_args_any_strides(&args, run, batch0);
   size_t global[] = {(size_t)dim[GEMM_N], (size_t)dim[GEMM_M], (size_t)(dim[GEMM_BATCH1] * dim[GEMM_BATCH2])};
-  return pare__run_kernel(run, "gemm_plain", real_option(run), 3, global, NULL, &args);
+  char options[40];
+  return pare__run_kernel(run, "gemm_plain", real_option(run, options, sizeof options), 3, global, NULL, &args);
 }
 
 pare_status pare__gemm_plain_launch(const pare__run *run) { return pare__gemm_each_batch(run, plain_batch); }
@@ -148,7 +159,8 @@ static pare_status tile_batch(const pare__run *run, int64_t batch0) {
                            (size_t)(dim[GEMM_BATCH1] * dim[GEMM_BATCH2])};
   pare__args args = {0};
   pare__gemm_args_any_strides(&args, run, batch0);
-  return pare__run_kernel(run, "gemm_tile", real_option(run), 3, global, local, &args);
+  char options[40];
+  return pare__run_kernel(run, "gemm_tile", real_option(run, options, sizeof options), 3, global, local, &args);
 }
 
 pare_status pare__gemm_tile_launch(const pare__run *run) { return pare__gemm_each_batch(run, tile_batch); }

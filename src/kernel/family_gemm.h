@@ -47,6 +47,9 @@ enum {
   GEMM_ZEROS, /* the zero points have a buffer */
   GEMM_SHIFT, /* what is added to each of them */
   GEMM_ROUND, /* A is rounded to 8 bits */
+  /* of the family gemm_nm; 0 in others. Its places are where gemm_blocks has zero points. */
+  GEMM_KEEP, /* values of B that a column has for each GEMM_OF steps of k */
+  GEMM_OF,
   GEMM_NDIMS
 };
 enum { GEMM_ALPHA, GEMM_BETA, GEMM_LOW, GEMM_HIGH };
@@ -114,8 +117,10 @@ pare_status pare__gemm_tile_launch(const pare__run *run);
 extern const pare__param pare__gemv_group_params[];
 bool pare__gemv_group_accepts(const pare_device_info *info, const pare__problem *whole);
 pare_status pare__gemv_group_launch(const pare__run *run);
-/* Scale, zero point and block, if B has blocks: always the last arguments. */
+/* Scale, zero point and block, if B has blocks or is N:M sparse: always the last arguments. */
 void pare__gemm_args_blocks(pare__args *args, const pare__run *run);
+/* How B is packed, as -D; returns text. */
+const char *pare__gemm_packed_options(const pare__problem *whole, char *text, size_t capacity);
 
 /* The variant for CPU devices: family_gemm_wide.c. */
 extern const pare__param pare__gemm_wide_params[];

@@ -30,11 +30,11 @@ typedef struct blocking {
   size_t a_bytes, b_bytes, partial_bytes;   /* local memory */
 } blocking;
 
-/* Blocks of k of equal length; decided by the whole problem. */
+/* Blocks of k of equal length, of whole groups if B is N:M sparse; decided by the whole problem. */
 static int64_t block_of_k(const pare__run *run) {
-  const int64_t k = run->whole->dim[GEMM_K], most = pare__tuned(run, "KC");
+  const int64_t k = run->whole->dim[GEMM_K], most = pare__tuned(run, "KC"), of = run->whole->dim[GEMM_OF];
   if (k <= most) return PARE__MAX(k, 1);
-  return pare__round_up(pare__div_up(k, pare__div_up(k, most)), 8);
+  return pare__round_up(pare__div_up(k, pare__div_up(k, most)), of == 0 || 8 % of == 0 ? 8 : of == 16 ? 16 : 8 * of);
 }
 
 static bool sums_wait_in_c(const pare__run *run, const blocking *b) {
@@ -71,7 +71,7 @@ static void choose_blocks(const pare__run *run, blocking *b) {
   const int64_t budget = PARE__MIN(cache_bytes, (int64_t)info->local_bytes / 2);
   b->panel = pare__gemm_panel(info);
   b->a_in_place = (run->whole->mode & GEMM_A_ROWS) && dim[GEMM_A_COL] == 1;
-  b->b_in_place = dim[GEMM_BITS] == 0 &&
+  b->b_in_place = dim[GEMM_BITS] == 0 && dim[GEMM_OF] == 0 &&
                   (dim[GEMM_PANEL] > 0 || ((run->whole->mode & GEMM_B_ROWS) && dim[GEMM_B_COL] == 1 && n >= b->panel));
   b->kc = block_of_k(run);
   const int64_t most_columns = PARE__MAX(budget / (b->kc * (int64_t)sizeof(float)) / b->panel, 1) * b->panel;
@@ -104,10 +104,10 @@ static pare_status launch_batch(const pare__run *run, int64_t batch0) {
   pare__arg_local(&args, b.b_bytes);
   pare__arg_local(&args, b.partial_bytes);
   pare__gemm_args_blocks(&args, run);
-  char options[120];
-  snprintf(options, sizeof options, "-DVW=%d -DNV=2 -DA_IN_PLACE=%d -DB_IN_PLACE=%d -DC_IS_F32=%d -DB_BITS=%d",
+  char packed[40], options[140];
+  snprintf(options, sizeof options, "-DVW=%d -DNV=2 -DA_IN_PLACE=%d -DB_IN_PLACE=%d -DC_IS_F32=%d %s",
            (int)(b.panel / 2), b.a_in_place, b.b_in_place, run->whole->dtype[GEMM_BUFFER_C] == PARE_F32,
-           (int)dim[GEMM_BITS]);
+           pare__gemm_packed_options(run->whole, packed, sizeof packed));
   const size_t global[] = {(size_t)b.strips, (size_t)b.bands, (size_t)(dim[GEMM_BATCH1] * dim[GEMM_BATCH2])};
   return pare__run_kernel(run, "gemm_wide", options, 3, global, NULL, &args);
 }

@@ -65,9 +65,9 @@ static pare_status gpu_batch(const pare__run *run, int64_t batch0) {
                            (size_t)(dim[GEMM_BATCH1] * dim[GEMM_BATCH2])};
   pare__args args = {0};
   pare__gemm_args_any_strides(&args, run, batch0);
-  char options[100];
-  snprintf(options, sizeof options, "-DGROUP_X=%d -DGROUP_Y=%d -DROWS=%d -DB_BITS=%d%s", x, group / x, (int)dim[GEMM_M],
-           (int)dim[GEMM_BITS], f64 ? " -DREAL_IS_DOUBLE=1" : "");
+  char packed[40], options[120];
+  snprintf(options, sizeof options, "-DGROUP_X=%d -DGROUP_Y=%d -DROWS=%d %s%s", x, group / x, (int)dim[GEMM_M],
+           pare__gemm_packed_options(run->whole, packed, sizeof packed), f64 ? " -DREAL_IS_DOUBLE=1" : "");
   return pare__run_kernel(run, "gemv_group", options, 3, global, local, &args);
 }
 

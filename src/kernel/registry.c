@@ -6,6 +6,7 @@
 #include "kernel/family_gemm.h"
 #include "kernel/family_gemm_blocks.h"
 #include "kernel/family_gemm_int8.h"
+#include "kernel/family_gemm_nm.h"
 #include "kernel/family_gemm_pack.h"
 #include "kernel/family_grid.h"
 #include "kernel/family_index.h"
@@ -52,6 +53,7 @@ const pare__family *const pare__families[] = {
     &pare__family_roi_align,
     &pare__family_gemm_blocks,
     &pare__family_gemm_blocks_pack,
+    &pare__family_gemm_nm,
     &pare__family_n_of_m,
     &pare__family_mask,
     &pare__family_row_select,

@@ -7,12 +7,14 @@
 #include "kernel/family_gemm.h"
 #include "op/op.h"
 
-/* What B quantised in blocks has beside its panels; bits 0: it is no such. */
+/* What B quantised in blocks (bits > 0) or N:M sparse (of > 0) has beside its panels. */
 typedef struct pare__blocks {
-  int bits, shift;           /* of a value in the panels; shift: added to each zero point */
-  int64_t size;              /* steps of k */
-  bool round;                /* A to 8 bits */
-  pare_tensor *scale, *zero; /* [panels][blocks][panel]; zero may be NULL */
+  int bits, shift; /* of a value in the panels; shift: added to each zero point */
+  int keep, of;    /* N and M */
+  int64_t size;    /* steps of k in a block */
+  bool round;      /* A to 8 bits */
+  /* [panels][blocks][panel]; zero may be NULL. Sparse: scale [panels][panel] may be NULL, zero has the places. */
+  pare_tensor *scale, *zero;
 } pare__blocks;
 
 /* A product whose operands are views of one rank, at least 2: A [… M K], B [… K N], C [… M N], batch dimensions 1 or as
@@ -42,7 +44,8 @@ typedef struct pare__weights_block {
 typedef enum pare__weights_kind {
   PARE__WEIGHTS_FLOATS, /* panels of dtype */
   PARE__WEIGHTS_INT8,   /* i32 panels of four steps of k: the family gemm_int8; the sums of the columns */
-  PARE__WEIGHTS_BLOCKS  /* i32 panels of the family gemm_blocks */
+  PARE__WEIGHTS_BLOCKS, /* i32 panels of the family gemm_blocks */
+  PARE__WEIGHTS_SPARSE  /* values in panels of the family gemm_nm */
 } pare__weights_kind;
 
 struct pare_weights {

@@ -234,7 +234,8 @@ pare_status pare_gemm_int8(pare_tensor *a, const pare_weights *weights, pare_ten
   static const char function[] = "pare_gemm_int8";
   const pare_gemm_options plain = PARE_GEMM_OPTIONS_INIT;
   if (!weights) return pare__fail_null(function, "weights");
-  if (weights->kind == PARE__WEIGHTS_BLOCKS) return pare__gemm_packed(function, a, weights, true, bias, options, c);
+  if (weights->kind == PARE__WEIGHTS_BLOCKS || weights->kind == PARE__WEIGHTS_SPARSE)
+    return pare__gemm_packed(function, a, weights, true, bias, options, c);
   PARE__TRY(pare__check_call(function, c, PARE__NAMED(a), PARE__OPTIONAL(bias)));
   PARE__TRY(pare__check_dtype(function, "a", a, PARE__SMALL_FLOATS));
   int8_product product = {.weights = weights, .options = options ? *options : plain};

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "kernel/family_gemm_blocks.h"
+#include "kernel/family_gemm_nm.h"
 #include "op/gemm.h"
 
 enum { ACCESS_A, ACCESS_B, ACCESS_BIAS, ACCESS_C, ACCESS_SCALE, ACCESS_ZERO, NACCESSES };
@@ -56,6 +57,15 @@ static void merge_rows(pare__problem *problem, batch_dim *batch, int *count) {
   }
 }
 
+/* Elements of B from one panel to the next. */
+static int64_t panel_elements(const product_params *params, int64_t k) {
+  const pare__blocks *blocks = &params->blocks;
+  if (blocks->bits) return pare__blocks_words(k, blocks->size, blocks->bits) * params->panel;
+  if (!blocks->of) return k * params->panel;
+  const pare__nm_units units = pare__nm_units_of(k, blocks->keep, blocks->of);
+  return units.count * units.groups * blocks->keep * params->panel;
+}
+
 /* Fills the problem from the shapes of the operands (of the whole, or of a piece); false if more than three batch
  * dimensions stay. */
 static bool build_problem(const pare__shape *a, const pare__shape *b, const pare__shape *bias, const pare__shape *c,
@@ -71,9 +81,7 @@ static bool build_problem(const pare__shape *a, const pare__shape *b, const pare
   if (params->panel > 0) {
     dim[GEMM_PANEL] = dim[GEMM_B_ROW] = params->panel;
     dim[GEMM_B_COL] = 1;
-    dim[GEMM_B_PANEL] = dim[GEMM_K] * params->panel;
-    if (params->blocks.bits)
-      dim[GEMM_B_PANEL] = pare__blocks_words(dim[GEMM_K], params->blocks.size, params->blocks.bits) * params->panel;
+    dim[GEMM_B_PANEL] = panel_elements(params, dim[GEMM_K]);
   } else {
     dim[GEMM_B_COL] = b->dim[col] <= 1 ? 1 : b->stride[col];
     dim[GEMM_B_ROW] = b->dim[row] <= 1 ? dim[GEMM_N] : b->stride[row];
@@ -90,6 +98,8 @@ static bool build_problem(const pare__shape *a, const pare__shape *b, const pare
   dim[GEMM_BLOCK] = params->blocks.size;
   dim[GEMM_SHIFT] = params->blocks.shift;
   dim[GEMM_ROUND] = params->blocks.round;
+  dim[GEMM_KEEP] = params->blocks.keep;
+  dim[GEMM_OF] = params->blocks.of;
   problem->real[GEMM_ALPHA] = params->options.alpha;
   problem->real[GEMM_BETA] = params->options.beta;
   problem->real[GEMM_LOW] = params->options.clip_low;
@@ -180,8 +190,12 @@ static bool describe_whole(const pare__product *p, product_params *params) {
   params->transposed = p->panel == 0 && whole->dim[GEMM_N] == 1 && whole->dim[GEMM_M] > 1;
   if (params->transposed) transpose_problem(whole);
   const bool few_rows = whole->dim[GEMM_M] <= GEMV_MOST_ROWS;
-  params->family = p->blocks.bits ? &pare__family_gemm_blocks : few_rows ? &pare__family_gemv : &pare__family_gemm;
-  whole->mode = few_rows && !p->blocks.bits ? pare__gemv_mode(whole) : pare__gemm_mode(whole);
+  const bool plain = !p->blocks.bits && !p->blocks.of;
+  params->family = p->blocks.of     ? &pare__family_gemm_nm
+                   : p->blocks.bits ? &pare__family_gemm_blocks
+                   : few_rows       ? &pare__family_gemv
+                                    : &pare__family_gemm;
+  whole->mode = few_rows && plain ? pare__gemv_mode(whole) : pare__gemm_mode(whole);
   if (is_staged(p->a) || is_staged(p->b) || is_staged(p->bias) || is_staged(p->c)) whole->flags = PARE__IN_PIECES;
   return fits;
 }

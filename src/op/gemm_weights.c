@@ -212,7 +212,7 @@ pare_status pare__gemm_packed(const char *function, pare_tensor *a, const pare_w
   if (weights->context != c->context)
     return pare__fail(PARE_ERR_ARGUMENT, "%s: the weights belong to another context", function);
   const bool quantised = weights->kind != PARE__WEIGHTS_FLOATS;
-  if (quantised && !weights->blocks.scale)
+  if (quantised && !weights->blocks.scale && weights->kind != PARE__WEIGHTS_SPARSE)
     return pare__fail(PARE_ERR_ARGUMENT,
                       "%s: the weights were packed without a scale; they serve pare_gemm_integer only", function);
   if (quantised)
