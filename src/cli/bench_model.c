@@ -8,7 +8,7 @@
 #define LEAST_RUNS 5 /* however long they take */
 #define MOST_BUILDING_SECONDS 120
 #define BUILDING_PAUSE_US 20000 /* between runs, so that the builder has the cores */
-#define SLOWER 1.1   /* a median that is so many times the baseline's has failed */
+#define SLOWER 1.1              /* a median that is so many times the baseline's has failed */
 
 typedef struct bench_state {
   const cli_bench_models *bench;

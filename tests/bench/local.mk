@@ -1,5 +1,5 @@
 # Benchmarks: built and run by `make bench` and `make bench-kernels` only. BENCH_FLAGS are those of tests/bench/bench.py, such as --quick.
-bench_tools = tests/bench/serve_pare tests/bench/serve_memory tests/bench/core_distance
+bench_tools = tests/bench/serve_pare tests/bench/serve_memory tests/bench/core_distance tests/bench/layout_costs
 if HAVE_OPENBLAS
 bench_tools += tests/bench/serve_openblas
 endif
@@ -15,6 +15,8 @@ tests_bench_serve_pare_SOURCES = tests/bench/serve_pare.c tests/bench/serve.c
 tests_bench_serve_pare_LDADD = libpare_internal.la
 tests_bench_serve_memory_SOURCES = tests/bench/serve_memory.c tests/bench/serve.c
 tests_bench_serve_memory_LDADD =
+tests_bench_layout_costs_SOURCES = tests/bench/layout_costs.c
+tests_bench_layout_costs_LDADD = libpare.la
 tests_bench_core_distance_SOURCES = tests/bench/core_distance.c tests/bench/serve.c
 tests_bench_core_distance_LDADD =
 tests_bench_serve_openblas_SOURCES = tests/bench/serve_openblas.c tests/bench/serve.c
