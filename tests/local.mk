@@ -70,6 +70,7 @@ dist_check_SCRIPTS += tests/test_compress.sh
 check_PROGRAMS += tests/test_fault_layer
 check_PROGRAMS += tests/test_ocl_faults
 check_PROGRAMS += tests/test_faults
+check_PROGRAMS += tests/test_compress_faults
 check_PROGRAMS += tests/test_threads
 check_PROGRAMS += tests/test_environment
 tests_test_environment_SOURCES = tests/test_environment.c tests/fault/system.c tests/fault/system.h

@@ -233,6 +233,34 @@ START_TEST(digits_pruned_and_quantised_lose_at_most_one_point) {
 }
 END_TEST
 
+/* A convolution that cannot be calibrated is quantised to nearest, and the report says so. */
+START_TEST(what_cannot_be_calibrated_is_told) {
+  const int64_t dim[] = {4, 2, 3, 3}, taken[] = {-1, 4, 6, 6}, given[] = {2, 4, 6, 6};
+  pare__onnx_model *onnx = model_new(17);
+  float *w = random_floats(4 * 2 * 9, 5), *x = random_floats(2 * 4 * 36, 6);
+  model_input(onnx, "x", PARE__ONNX_FLOAT, 4, taken);
+  model_constant(onnx, "w", PARE__ONNX_FLOAT, 4, dim, w);
+  node_int(onnx, model_node(onnx, "Conv", "x w", "y"), "group", 2);
+  model_output(onnx, "y");
+  model_write(onnx, path_of("grouped.onnx"));
+  save(path_of("grouped.npz"), "x", PARE_F32, 4, given, x);
+  pare_recipe *recipe;
+  pare_report *report;
+  pare_report_tensor tensor;
+  OK(pare_recipe_create(&recipe));
+  OK(pare_recipe_calibrate(recipe, path_of("grouped.npz")));
+  OK(pare_recipe_prune(recipe, "1:2"));
+  OK(pare_recipe_quantize(recipe, "int8"));
+  OK(pare_compress(context, path_of("grouped.onnx"), path_of("out.onnx"), recipe, NULL, &report));
+  OK(pare_report_tensor_get(report, 0, &tensor));
+  ck_assert_msg(strstr(tensor.reason, "quantised to nearest: ") != NULL, "'%s'", tensor.reason);
+  pare_report_close(report);
+  pare_recipe_close(recipe);
+  free(w);
+  free(x);
+}
+END_TEST
+
 int main(void) {
   if (!mkdtemp(folder)) return EXIT_FAILURE;
   TCase *tests = tcase_create("calibrated");
@@ -241,6 +269,7 @@ int main(void) {
   tcase_add_test(tests, data_that_does_not_fit_is_refused_with_the_input_named);
   tcase_add_test(tests, the_hessian_of_a_convolution_foretells_the_size_of_its_outputs);
   tcase_add_loop_test(tests, outputs_on_calibration_data_are_nearer, 0, (int)(sizeof gains / sizeof *gains));
+  tcase_add_test(tests, what_cannot_be_calibrated_is_told);
   tcase_add_test(tests, digits_pruned_and_quantised_lose_at_most_one_point);
   return remove_folder(folder, run_tests("calibrated", tests));
 }

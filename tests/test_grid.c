@@ -155,6 +155,26 @@ START_TEST(layouts_give_the_same_codes) {
 }
 END_TEST
 
+/* Rows of no elements have the scale of rows of zeros. */
+START_TEST(scales_of_nothing_are_written) {
+  const int64_t shape[2] = {5, 0};
+  const pare_range ranges[] = {PARE_RANGE_MIN_MAX, PARE_RANGE_PERCENTILE, PARE_RANGE_SQUARED_ERROR};
+  for (size_t r = 0; r < PARE__COUNT(ranges); r++) {
+    const pare_grid grid = {8, false, false, PARE_PER_CHANNEL, 0, 0};
+    const pare_fit_options fit = {.range = ranges[r], .percentile = 1};
+    pare_tensor *w = empty_tensor(PARE_F32, 2, shape), *q = empty_tensor(PARE_U8, 2, shape);
+    pare_tensor *scale = parameter(&grid, w, PARE_F32), *zero = parameter(&grid, w, PARE_U8);
+    OK(pare_grid_encode(&grid, &fit, w, NULL, scale, zero, q));
+    double *s = doubles_of(scale), *z = doubles_of(zero);
+    for (int i = 0; i < 5; i++) ck_assert(s[i] == 1 && z[i] == 0);
+    free(s);
+    free(z);
+    pare_tensor *const all[] = {w, q, scale, zero};
+    for (size_t t = 0; t < PARE__COUNT(all); t++) pare_tensor_close(all[t]);
+  }
+}
+END_TEST
+
 START_TEST(odd_values_have_defined_codes) {
   const int64_t shape[2] = {4, 8};
   const float values[32] = {[8] = NAN, 1, -1, [16] = INFINITY, 1, -3, [24] = 1e-44F, -1e-44F};
@@ -415,6 +435,7 @@ int main(void) {
   tcase_add_test(tests, what_is_in_range_is_within_half_a_scale);
   tcase_add_test(tests, every_range_gives_a_grid);
   tcase_add_test(tests, layouts_give_the_same_codes);
+  tcase_add_test(tests, scales_of_nothing_are_written);
   tcase_add_test(tests, odd_values_have_defined_codes);
   tcase_add_test(tests, packed_codes_come_back);
   tcase_add_test(tests, packed_and_plain_codes_agree);

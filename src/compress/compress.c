@@ -139,6 +139,7 @@ pare_status pare_compress(pare_context *context, const char *in, const char *out
   if (status == PARE_OK)
     status = pare__report_open(recipe, compression.checkpoint, compression.treatments, out, &compression.report);
   if (status == PARE_OK) status = prepare(&compression);
+  if (status == PARE_OK) status = pare__report_reasons(compression.report, compression.treatments);
   if (status == PARE_OK && sensitivity) status = find_sensitivity(&compression, out);
   if (status == PARE_OK && out) status = export(&compression, in, out);
   finish(&compression);

@@ -29,7 +29,7 @@ static bool pads_itself(const pare__onnx_node *node) {
 static bool describe_convolution(const pare__onnx_node *node, const pare__weight *weight, pare__layer_input *out,
                                  const char **reason) {
   const size_t axes = (size_t)weight->rank - 2, first = 2 - axes;
-  *reason = "it cannot be calibrated: a convolution in groups, transposed, padded by itself or over volumes";
+  *reason = "no calibration for convolutions in groups, transposed, padded by themselves or over volumes";
   if (axes < 1 || axes > 2 || strcmp(node->op_type, "Conv") != 0 || int_of(node, "group", 1) != 1 || pads_itself(node))
     return false;
   int64_t pads[4] = {0};
@@ -50,7 +50,7 @@ bool pare__layer_input_find(const pare__onnx_checkpoint *checkpoint, size_t weig
                             const char **reason) {
   const pare__onnx_nodes *nodes = &checkpoint->model->graph->node;
   *out = (pare__layer_input){0};
-  *reason = "it cannot be calibrated: no Linear or Conv of the main graph uses it";
+  *reason = "no calibration: no Linear or Conv of the main graph uses it";
   for (size_t n = 0; n < nodes->count; n++) {
     const pare__onnx_node *node = &nodes->items[n];
     const pare__onnx_use *use = pare__onnx_use_of(checkpoint, node);

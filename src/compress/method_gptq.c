@@ -42,6 +42,12 @@ struct gptq_state {
   pare__gptq gptq;
 };
 
+static pare_status explain(pare__compression *compression, const char *why, const char **out) {
+  char text[200];
+  const int length = snprintf(text, sizeof text, "quantised to nearest: %s", why);
+  return pare__arena_text(&compression->arena, text, (size_t)length, out);
+}
+
 static pare_status prepare(pare__compression *compression, size_t step) {
   const size_t nweights = compression->checkpoint->nweights;
   void *memory;
@@ -60,7 +66,7 @@ static pare_status prepare(pare__compression *compression, size_t step) {
     if (!pare__treats(treatment, step) || treatment->storage != PARE__STORE_INTEGER) continue;
     PARE__TRY(pare__calibration_want(compression->calibration, i, PARE__NEEDS_HESSIAN, &reason));
     state->calibrated[i] = !reason;
-    if (reason) treatment->reason = reason;
+    if (reason) PARE__TRY(explain(compression, reason, &treatment->reason));
   }
   return pare__calibration_ranges(compression, step);
 }

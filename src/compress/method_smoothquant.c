@@ -191,8 +191,9 @@ static pare_status prepare(pare__compression *compression, size_t step) {
                       "smoothquant needs calibration data: an .npz file in the names of the model's inputs");
   for (size_t i = 0; i < nweights; i++) {
     const char *reason = NULL;
-    if (is_smoothed(compression, step, i))
-      PARE__TRY(pare__calibration_want(compression->calibration, i, PARE__NEEDS_RANGES, &reason));
+    if (!is_smoothed(compression, step, i)) continue;
+    PARE__TRY(pare__calibration_want(compression->calibration, i, PARE__NEEDS_RANGES, &reason));
+    if (reason && !compression->treatments[i].reason) compression->treatments[i].reason = reason;
   }
   for (size_t i = 0; i < nweights; i++) {
     size_t first = 0; /* of those that read the same value */

@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <pare/elementwise.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "op/prune.h"
@@ -322,8 +323,24 @@ static pare_status begin_fit(fit_call *call, pare_tensor *w, pare_tensor *scale,
   return status;
 }
 
+/* Ranges of no elements are those of zeros. */
+static pare_status fit_nothing(fit_call *call) {
+  const int64_t count = pare_tensor_elements(call->scale);
+  const rows each = {count, 1, 1};
+  if (count == 0) return PARE_OK;
+  float *zeros = calloc((size_t)count, sizeof *zeros);
+  if (!zeros) return pare__fail_memory("ranges", (size_t)count * sizeof *zeros);
+  pare_tensor *range = NULL;
+  pare_status status = pare_tensor_from(pare_tensor_context(call->scale), PARE_F32, 1, &count, zeros,
+                                        (size_t)count * sizeof *zeros, &range);
+  if (status == PARE_OK) status = from_range(call->grid, &each, range, range, call->scale, call->zero);
+  pare_tensor_close(range);
+  free(zeros);
+  return status;
+}
+
 static pare_status run_fit(fit_call *call) {
-  if (call->rows.rows * call->rows.length == 0) return PARE_OK;
+  if (call->rows.rows * call->rows.length == 0) return fit_nothing(call);
   if (call->options->range == PARE_RANGE_MIN_MAX)
     return fit_min_max(call->grid, &call->rows, call->x, call->scale, call->zero);
   if (call->options->range == PARE_RANGE_PERCENTILE)
@@ -439,7 +456,7 @@ static bool in_one_pass(const fit_call *call, const pare_tensor *w, const pare_t
 
 static pare_status encode_rows(fit_call *call, pare_tensor *q, bool packed) {
   const rows *r = &call->rows;
-  if (r->rows * r->length == 0) return PARE_OK;
+  if (r->rows * r->length == 0) return fit_nothing(call);
   const int64_t parts = parts_of(r), columns[] = {r->length, parts, parts, packed ? r->length / 2 : r->length};
   return submit_grid(&pare__family_grid, mode_of(call->grid, CODING_ENCODE, q->dtype) | (packed ? CODING_PACKED : 0),
                      call->grid->bits, r, (pare_tensor *[]){call->x, call->scale, call->zero, q}, columns);
