@@ -262,11 +262,13 @@ EACH(tan)
 #define OP_bitwise_and(a, b, c) ((a) & (b))
 #define OP_bitwise_or(a, b, c) ((a) | (b))
 #define OP_bitwise_xor(a, b, c) ((a) ^ (b))
-/* Shifts by less than 0 or by the number of bits or more give 0; to the right the sign of a signed integer fills in. */
+/* Shifts by less than 0 or by the number of bits or more push every bit out; to the right the sign of a signed integer
+ * fills in. */
 #define SHIFT_BITS ((int)sizeof(STORE(A)) * 8)
 #define SHIFT_INSIDE(b) ((b) >= 0 && (b) < SHIFT_BITS)
 #define OP_shift_left(a, b, c) (SHIFT_INSIDE(b) ? (a) << (SHIFT_INSIDE(b) ? (b) : (V)(0)) : (V)(0))
-#define OP_shift_right(a, b, c) (SHIFT_INSIDE(b) ? (a) >> (SHIFT_INSIDE(b) ? (b) : (V)(0)) : (V)(0))
+#define OP_shift_right(a, b, c) \
+  (SHIFT_INSIDE(b) ? (a) >> (SHIFT_INSIDE(b) ? (b) : (V)(0)) : (a) < (V)(0) ? (V)(-1) : (V)(0))
 #define OP_isnan(a, b, c) BOOL((a) != (a))
 #define OP_isinf(a, b, c) BOOL(((a) == (V)(INFINITY) && (V)(p1) != 0) || ((a) == (V)(-INFINITY) && (V)(p0) != 0))
 #define OP_equal(a, b, c) BOOL((a) == (b))

@@ -57,6 +57,7 @@ check_PROGRAMS += tests/test_symbolic
 check_PROGRAMS += tests/test_operators_attention
 check_PROGRAMS += tests/test_operators_elementwise
 check_PROGRAMS += tests/test_operators_quantise
+check_PROGRAMS += tests/test_operators_recurrence
 check_PROGRAMS += tests/test_operators_sets
 check_PROGRAMS += tests/test_operators_vision
 

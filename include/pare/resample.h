@@ -37,11 +37,12 @@ typedef struct pare_roi_options {
   int sampling_ratio;   /* samples a bin and dimension; 0: as many as it has elements, at most 1024 */
   bool half_pixel;      /* coordinates are those of centres, half an element less */
   bool maximum;         /* of the weighted samples, instead of their mean */
+  bool whole_bins;      /* the maximum of x's elements in a bin, regions rounded to elements: nothing is sampled */
 } pare_roi_options;
 
 /* y[r][c][i][j] = mean of bilinear samples of x[batch_indices[r]][c] in bin (i, j) of region r. x [N, C, H, W], rois
  * [R, 4] (x1, y1, x2, y2) of x's dtype, batch_indices i64 [R], y [R, C, bins, bins]. An index out of range is
- * PARE_ERR_ARGUMENT at the next wait. He et al. 2017; ONNX RoiAlign. */
+ * PARE_ERR_ARGUMENT at the next wait. He et al. 2017; ONNX RoiAlign, and MaxRoiPool with whole_bins (Girshick 2015). */
 PARE_API pare_status pare_roi_align(pare_tensor *x, pare_tensor *rois, pare_tensor *batch_indices,
                                     const pare_roi_options *options, pare_tensor *y);
 

@@ -5,7 +5,9 @@
 #include <pare/elementwise.h>
 #include <pare/gemm.h>
 #include <pare/index.h>
+#include <pare/move.h>
 #include <pare/normalise.h>
+#include <pare/reduce.h>
 #include <string.h>
 
 #include "graph/compose.h"
@@ -126,16 +128,27 @@ pare_status pare__attention_mask(pare__attention *a, pare_tensor *mask, double l
   return is_bool ? keep_where(a, mask, least) : pare_binary(PARE_BINARY_add, a->scores, mask, a->scores);
 }
 
-pare_status pare__attention_causal(pare__attention *a, pare_tensor *offset, double least) {
-  pare_tensor *row, *column, *last, *kept;
+/* Keys up to `distance` behind the query's place are kept, or those from `distance` before it on. */
+static pare_status keep_side(pare__attention *a, pare_tensor *place, int64_t distance, bool right, double least) {
+  const int64_t *dim = place->shape.dim;
+  pare_tensor *column, *shift, *bound, *kept;
+  PARE__TRY(pare__call_range(a->call, PARE_I64, a->keys, 4, 3, &column));
+  PARE__TRY(pare__call_scalar(a->call, PARE_I64, (double)(right ? distance : -distance), &shift));
+  PARE__TRY(pare__call_scratch(a->call, PARE_I64, 4, dim, &bound));
+  PARE__TRY(pare__call_scratch(a->call, PARE_BOOL, 4, (const int64_t[]){dim[0], 1, a->queries, a->keys}, &kept));
+  PARE__TRY(pare_binary(PARE_BINARY_add, place, shift, bound));
+  PARE__TRY(pare_binary(right ? PARE_BINARY_less_equal : PARE_BINARY_greater_equal, column, bound, kept));
+  return keep_where(a, kept, least);
+}
+
+pare_status pare__attention_window(pare__attention *a, pare_tensor *offset, int64_t left, int64_t right, double least) {
+  pare_tensor *row, *place;
   const int64_t each = offset->shape.rank == 4 ? offset->shape.dim[0] : 1;
   PARE__TRY(pare__call_range(a->call, PARE_I64, a->queries, 4, 2, &row));
-  PARE__TRY(pare__call_range(a->call, PARE_I64, a->keys, 4, 3, &column));
-  PARE__TRY(pare__call_scratch(a->call, PARE_I64, 4, (const int64_t[]){each, 1, a->queries, 1}, &last));
-  PARE__TRY(pare__call_scratch(a->call, PARE_BOOL, 4, (const int64_t[]){each, 1, a->queries, a->keys}, &kept));
-  PARE__TRY(pare_binary(PARE_BINARY_add, row, offset, last));
-  PARE__TRY(pare_binary(PARE_BINARY_less_equal, column, last, kept));
-  return keep_where(a, kept, least);
+  PARE__TRY(pare__call_scratch(a->call, PARE_I64, 4, (const int64_t[]){each, 1, a->queries, 1}, &place));
+  PARE__TRY(pare_binary(PARE_BINARY_add, row, offset, place));
+  if (right >= 0) PARE__TRY(keep_side(a, place, PARE__MIN(right, INT32_MAX), true, least));
+  return left < 0 ? PARE_OK : keep_side(a, place, PARE__MIN(left, INT32_MAX), false, least);
 }
 
 pare_status pare__attention_lengths(pare__attention *a, pare_tensor *length, double least) {
@@ -153,6 +166,40 @@ pare_status pare__attention_lengths(pare__attention *a, pare_tensor *length, dou
 
 pare_status pare__attention_softmax(pare__attention *a) { return pare_softmax(a->scores, 3, a->scores); }
 
+pare_status pare__attention_softmax_with(pare__attention *a, pare_tensor *sink) {
+  const int64_t dim[4] = {a->batch, a->heads, a->queries, a->keys + 1}, one[4] = {dim[0], dim[1], dim[2], 1};
+  pare_tensor *all;
+  if (sink->shape.rank == 1) {
+    if (sink->shape.dim[0] != a->heads)
+      return pare__call_fail(a->call, PARE_ERR_SHAPE, "%lld scores of sinks for %lld heads",
+                             (long long)sink->shape.dim[0], (long long)a->heads);
+    PARE__TRY(pare__call_reshaped(a->call, sink, 4, (const int64_t[]){1, a->heads, 1, 1}, &sink));
+  }
+  PARE__TRY(pare__call_cast(a->call, sink, wide(a), &sink));
+  PARE__TRY(pare__call_broadcast(a->call, sink, 4, one, &sink));
+  PARE__TRY(pare__call_scratch(a->call, wide(a), 4, dim, &all));
+  PARE__TRY(pare_concat(2, (pare_tensor *const[]){a->scores, sink}, 3, all));
+  PARE__TRY(pare_softmax(all, 3, all));
+  return pare__call_slice(a->call, all, 3, 0, a->keys, 1, &a->scores);
+}
+
+pare_status pare__attention_nobody(pare__attention *a) {
+  const int64_t dim[4] = {a->batch, a->heads, a->queries, 1};
+  pare_tensor *largest;
+  PARE__TRY(pare__call_scratch(a->call, wide(a), 4, dim, &largest));
+  PARE__TRY(pare__call_scratch(a->call, PARE_BOOL, 4, dim, &a->nobody));
+  PARE__TRY(pare_reduce(a->scores, PARE_REDUCTION_MAX, (const int[]){3}, 1, true, largest));
+  return pare_unary_with(PARE_UNARY_isinf, 1, 0, largest, a->nobody); /* of minus infinity */
+}
+
+pare_status pare__attention_clear(pare__attention *a, pare_tensor *rows) {
+  pare_tensor *zero;
+  if (!a->nobody) return PARE_OK;
+  PARE__TRY(pare__call_scalar(a->call, rows->dtype, 0, &zero));
+  return pare_ternary(PARE_TERNARY_where, a->nobody, zero, rows, rows);
+}
+
 pare_status pare__attention_values(pare__attention *a, pare_tensor *out) {
-  return product(a, a->scores, a->value, NULL, out);
+  PARE__TRY(product(a, a->scores, a->value, NULL, out));
+  return pare__attention_clear(a, out);
 }

@@ -17,6 +17,7 @@ typedef struct pare__attention {
   pare_tensor *key;      /* [batch, kv_heads, keys, size] */
   pare_tensor *value;    /* [batch, kv_heads, keys, value_size] */
   pare_tensor *scores;   /* [batch, heads, queries, keys] */
+  pare_tensor *nobody;   /* bool [batch, heads, queries, 1]: attends to no key; NULL: all do to some */
 } pare__attention;
 
 /* Reads the shapes of query, key and value, and checks that they fit. */
@@ -28,12 +29,20 @@ pare_status pare__attention_softcap(pare__attention *attention);
 /* Adds a mask of floats, or makes `least` of the scores where a mask of bool is false; it broadcasts to the scores.
  * Its last dimension may be shorter than the keys: nobody attends to those beyond. */
 pare_status pare__attention_mask(pare__attention *attention, pare_tensor *mask, double least);
-/* Query i attends to keys up to i + offset; offset: an i64 tensor that broadcasts to [batch, 1, 1, 1]. */
-pare_status pare__attention_causal(pare__attention *attention, pare_tensor *offset, double least);
+/* Query i attends to keys from i + offset - left to i + offset + right, either of which -1 takes away: left -1 and
+ * right 0 are causal attention. offset: an i64 tensor that broadcasts to [batch, 1, 1, 1]. */
+pare_status pare__attention_window(pare__attention *attention, pare_tensor *offset, int64_t left, int64_t right,
+                                   double least);
 /* Nobody attends to keys from length[b] on; length: integers [batch]. */
 pare_status pare__attention_lengths(pare__attention *attention, pare_tensor *length, double least);
+/* From here on queries whose scores are all minus infinity get zeros, and not the NaN that softmax makes of them. */
+pare_status pare__attention_nobody(pare__attention *attention);
+/* Zeros in the rows [batch, heads, queries, n] of such queries. */
+pare_status pare__attention_clear(pare__attention *attention, pare_tensor *rows);
 /* scores = softmax(scores) */
 pare_status pare__attention_softmax(pare__attention *attention);
+/* The same with one more key, a sink that has this score (one, or [heads]) and no value. */
+pare_status pare__attention_softmax_with(pare__attention *attention, pare_tensor *sink);
 /* out [batch, heads, queries, value_size], a view of any strides, = scores V */
 pare_status pare__attention_values(pare__attention *attention, pare_tensor *out);
 

@@ -88,3 +88,5 @@ libpare_internal_la_SOURCES += src/graph/operators_attention.c
 libpare_internal_la_SOURCES += src/graph/operators_grouped_attention.c
 libpare_internal_la_SOURCES += src/graph/operators_transformer.c
 libpare_internal_la_SOURCES += src/graph/operators_columns.c
+libpare_internal_la_SOURCES += src/graph/operators_deform.c
+libpare_internal_la_SOURCES += src/graph/operators_linear_attention.c

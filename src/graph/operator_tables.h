@@ -35,6 +35,8 @@
   X(grouped_attention) \
   X(transformer) \
   X(columns) \
+  X(deform) \
+  X(linear_attention) \
   X(compressed)
 /* clang-format on */
 

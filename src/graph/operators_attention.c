@@ -67,27 +67,36 @@ static pare_status causal_offset(const pare__attention *a, pare_tensor *length, 
   return pare_binary(PARE_BINARY_sub, length, queries, *offset);
 }
 
-static pare_status run_attention(pare__attention *a, int64_t mode) {
+/* The keys that masks leave; scores of others become minus infinity. */
+static pare_status mask_keys(pare__attention *a) {
   pare__call *call = a->call;
-  /* A query that may attend to nothing, as padding on the left has them, gets a mean rather than NaN, which would
-   * spread from layer to layer. Scores that are given out are ONNX's. */
-  const double nobody = pare__call_wants(call, 3) ? (double)-INFINITY : -(double)FLT_MAX;
+  const bool causal = pare__call_get_int(call, "is_causal", 0) != 0;
+  const int64_t left = pare__call_get_int(call, "left_window_size", -1);
+  const int64_t right = causal ? 0 : pare__call_get_int(call, "right_window_size", -1);
   pare_tensor *mask, *length, *offset;
   PARE__TRY(pare__call_tensor(call, 3, &mask));
   PARE__TRY(pare__call_tensor(call, 6, &length));
+  if (mask) PARE__TRY(pare__attention_mask(a, mask, (double)-INFINITY));
+  if (left >= 0 || right >= 0) {
+    PARE__TRY(causal_offset(a, length, &offset));
+    PARE__TRY(pare__attention_window(a, offset, left, right, (double)-INFINITY));
+  }
+  if (length) PARE__TRY(pare__attention_lengths(a, length, (double)-INFINITY));
+  /* of causal attention alone, every query sees the first key */
+  return mask || length || left >= 0 || (right >= 0 && !causal) ? pare__attention_nobody(a) : PARE_OK;
+}
+
+static pare_status run_attention(pare__attention *a, int64_t mode) {
   PARE__TRY(pare__attention_scores(a));
   PARE__TRY(give_scores(a, mode == 0));
   PARE__TRY(pare__attention_softcap(a));
   PARE__TRY(give_scores(a, mode == 1 && a->softcap > 0));
-  if (mask) PARE__TRY(pare__attention_mask(a, mask, nobody));
-  if (pare__call_get_int(call, "is_causal", 0) != 0) {
-    PARE__TRY(causal_offset(a, length, &offset));
-    PARE__TRY(pare__attention_causal(a, offset, nobody));
-  }
-  if (length) PARE__TRY(pare__attention_lengths(a, length, nobody));
+  PARE__TRY(mask_keys(a));
   PARE__TRY(give_scores(a, mode == 2 || (mode == 1 && !(a->softcap > 0))));
   PARE__TRY(pare__attention_softmax(a));
-  return give_scores(a, mode == 3);
+  if (mode != 3 || !pare__call_wants(a->call, 3)) return PARE_OK;
+  PARE__TRY(pare__attention_clear(a, a->scores));
+  return give_scores(a, true);
 }
 
 static pare_status attention(pare__call *call) {
@@ -161,7 +170,7 @@ static pare_status run_runtime_attention(pare__attention *a, unsigned mask, unsi
   PARE__TRY(padding_mask(a, mask));
   if (pare__call_get_int(call, "unidirectional", 0) != 0) {
     PARE__TRY(pare__call_scalar(call, PARE_I64, (double)past, &offset));
-    PARE__TRY(pare__attention_causal(a, offset, -3.4028234663852886e38));
+    PARE__TRY(pare__attention_window(a, offset, -1, 0, -(double)FLT_MAX));
   }
   PARE__TRY(pare__attention_softmax(a));
   PARE__TRY(attention_output(a, true, &out));

@@ -178,6 +178,17 @@ static pare_status binary(work *w) {
 }
 TWICE(binary)
 
+/* a sigmoid(alpha a) b */
+static pare_status gated_swish(work *w) {
+  PARE__TRY(pare__call_check(w->call, 2, 2));
+  const double alpha[2] = {pare__call_get_float(w->call, "alpha", 1), 0};
+  pare__slot in[2];
+  for (unsigned i = 0; i < 2; i++) PARE__TRY(input(w, i, &in[i]));
+  PARE__TRY(apply(w, PARE__UNARY + PARE_UNARY_swish, alpha, &in[0], 0, -1, &in[0]));
+  return apply(w, PARE__BINARY + PARE_BINARY_mul, nothing, in, 0, 0, NULL);
+}
+TWICE(gated_swish)
+
 /* The result has the dtype of the base; where base and exponent differ, an integer base and a float exponent meet in
  * the widest float that there is, and others in the base's dtype. */
 static pare_status power(work *w) {
@@ -311,15 +322,26 @@ TWICE(where)
 
 /* ---- casts ---- */
 
-/* To 4 bits, held as a byte: rounded and saturated. */
+/* To 4 bits, held as a byte: rounded, and the bits above them lost. */
 static pare_status cast_to_nibble(work *w, const pare__slot *in, bool is_signed) {
-  const double limits[2] = {is_signed ? -8 : 0, is_signed ? 7 : 15};
-  pare__slot real, whole, inside;
-  PARE__TRY(cast_to(w, in, PARE_F32, &real));
-  PARE__TRY(apply(w, PARE__UNARY + PARE_UNARY_round, nothing, &real, 0, -1, &whole));
-  PARE__TRY(apply(w, PARE__UNARY + PARE_UNARY_clip, limits, &whole, 0, -1, &inside));
-  return apply(w, PARE__CAST, nothing, &inside, is_signed ? PARE_I8 : PARE_U8, 0, NULL);
+  const bool real = pare__dtype_is_float(in->dtype);
+  pare__slot whole = *in, part[2], sum;
+  if (real) PARE__TRY(apply(w, PARE__UNARY + PARE_UNARY_round, nothing, in, 0, -1, &whole));
+  PARE__TRY(cast_to(w, &whole, PARE_I32, &part[0]));
+  if (is_signed) { /* ((x + 8) & 15) - 8 */
+    const double shift[2] = {1, 8};
+    PARE__TRY(apply(w, PARE__UNARY + PARE_UNARY_affine, shift, &part[0], 0, -1, &part[0]));
+  }
+  PARE__TRY(number(w, PARE_I32, 15, &part[1]));
+  PARE__TRY(apply(w, PARE__BINARY + PARE_BINARY_bitwise_and, nothing, part, 0, -1, &sum));
+  if (is_signed) {
+    const double back[2] = {1, -8};
+    PARE__TRY(apply(w, PARE__UNARY + PARE_UNARY_affine, back, &sum, 0, -1, &sum));
+  }
+  return apply(w, PARE__CAST, nothing, &sum, is_signed ? PARE_I8 : PARE_U8, 0, NULL);
 }
+
+static bool is_nibble(int64_t type) { return type == PARE__ONNX_INT4 || type == PARE__ONNX_UINT4; }
 
 static pare_status cast(work *w) {
   pare__call *call = w->call;
@@ -327,7 +349,7 @@ static pare_status cast(work *w) {
   const int64_t to = pare__call_get_int(call, "to", 0);
   pare__slot in;
   PARE__TRY(input(w, 0, &in));
-  if (to == PARE__ONNX_INT4 || to == PARE__ONNX_UINT4) return cast_to_nibble(w, &in, to == PARE__ONNX_INT4);
+  if (is_nibble(to)) return cast_to_nibble(w, &in, to == PARE__ONNX_INT4);
   pare_dtype dtype;
   if (to < 0 || to > INT32_MAX || !pare__onnx_dtype_to_pare((int32_t)to, &dtype))
     return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "to type %s, which pare does not compute with",
@@ -340,8 +362,10 @@ TWICE(cast)
 static pare_status cast_like(work *w) {
   PARE__TRY(pare__call_check(w->call, 2, 2));
   const pare_dtype dtype = w->call->input[1]->dtype;
+  const int32_t like = w->call->state->model->network->value[w->call->node->input[1]].onnx_dtype;
   pare__slot in;
   PARE__TRY(input(w, 0, &in));
+  if (is_nibble(like)) return cast_to_nibble(w, &in, like == PARE__ONNX_INT4);
   if (dtype == in.dtype) return pare__call_pass(w->call, 0, 0);
   return apply(w, PARE__CAST, nothing, &in, dtype, 0, NULL);
 }
@@ -484,6 +508,7 @@ const pare__operator pare__operators_elementwise[] = {
     UNARY("Sqrt", 6, sqrt, "floats"),
     BINARY("Sub", 7, sub, "numbers"),
     VARIADIC("Sum", PARE_BINARY_add, "numbers"),
+    {"", "SwiGLU", 28, 0, PARE__ON_DEVICE, gated_swish_run, gated_swish_host, .types = "floats"},
     UNARY("Swish", 24, swish, "floats"),
     UNARY("Tan", 7, tan, "floats"),
     UNARY("Tanh", 6, tanh, "floats"),

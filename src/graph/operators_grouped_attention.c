@@ -4,6 +4,7 @@
  * Queries are more heads than keys and values (Ainslie et al. 2023). The caches end with the new keys, or are as long
  * as they will ever be and the new keys are written behind those that count; how many count, each element of the batch
  * says. */
+#include <float.h>
 #include <pare/elementwise.h>
 #include <pare/index.h>
 #include <pare/move.h>
@@ -14,7 +15,7 @@
 #include "graph/operator_tables.h"
 
 /* Inputs */
-enum { QUERY, KEY, VALUE, PAST_KEY, PAST_VALUE, LAST_INDEX, TOTAL, COSINES, SINES, NINPUTS };
+enum { QUERY, KEY, VALUE, PAST_KEY, PAST_VALUE, LAST_INDEX, TOTAL, COSINES, SINES, POSITIONS, BIAS, SINK, NINPUTS };
 
 typedef struct grouped {
   pare__attention a;
@@ -26,8 +27,6 @@ typedef struct grouped {
 static pare_status check_plain(const pare__call *call) {
   for (unsigned i = NINPUTS; i < call->ninputs; i++)
     if (pare__call_has(call, i)) return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "input %u is given", i);
-  if (pare__call_get_int(call, "local_window_size", -1) != -1 || pare__call_get_int(call, "smooth_softmax", 0) > 0)
-    return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "local_window_size or smooth_softmax");
   return PARE_OK;
 }
 
@@ -80,9 +79,12 @@ static pare_status turn(const grouped *g, pare_tensor **heads) {
   if (!cosines || !sines || cosines->shape.rank != 2 || 2 * cosines->shape.dim[1] > dim[3])
     return pare__call_fail(call, PARE_ERR_SHAPE, "do_rotary without caches of cosines and sines that fit heads of %lld",
                            (long long)dim[3]);
-  PARE__TRY(pare__call_range(call, PARE_I64, dim[2], 2, 1, &range));
-  PARE__TRY(pare__call_scratch(call, PARE_I64, 2, places, &positions));
-  PARE__TRY(pare_binary(PARE_BINARY_add, g->first, range, positions));
+  PARE__TRY(pare__call_tensor(call, POSITIONS, &positions));
+  if (!positions) {
+    PARE__TRY(pare__call_range(call, PARE_I64, dim[2], 2, 1, &range));
+    PARE__TRY(pare__call_scratch(call, PARE_I64, 2, places, &positions));
+    PARE__TRY(pare_binary(PARE_BINARY_add, g->first, range, positions));
+  }
   PARE__TRY(pare__call_scratch(call, (*heads)->dtype, 4, dim, &turned));
   PARE__TRY(pare__call_permuted(call, *heads, (const int[]){0, 2, 1, 3}, &x));
   PARE__TRY(pare__call_permuted(call, turned, (const int[]){0, 2, 1, 3}, &out));
@@ -120,6 +122,22 @@ static pare_status extend(const grouped *g, unsigned past, unsigned i, pare_tens
   return PARE_OK;
 }
 
+/* A window as wide as the last local_window_size keys, -1: all; what is added to the scores; softmax, with a sink or
+ * without. */
+static pare_status weigh(grouped *g) {
+  pare__call *call = g->a.call;
+  const int64_t window = pare__call_get_int(call, "local_window_size", -1);
+  pare_tensor *offset, *bias, *sink;
+  PARE__TRY(pare__call_tensor(call, BIAS, &bias));
+  PARE__TRY(pare__call_tensor(call, SINK, &sink));
+  PARE__TRY(pare__call_reshaped(call, g->first, 4, (const int64_t[]){g->a.batch, 1, 1, 1}, &offset));
+  if (bias) PARE__TRY(pare__attention_mask(&g->a, bias, 0));
+  PARE__TRY(pare__attention_window(&g->a, offset, window < 1 ? -1 : window - 1, 0, -(double)FLT_MAX));
+  if (!sink && pare__call_get_int(call, "smooth_softmax", 0) > 0)
+    PARE__TRY(pare__call_scalar(call, PARE_F32, 0, &sink));
+  return sink ? pare__attention_softmax_with(&g->a, sink) : pare__attention_softmax(&g->a);
+}
+
 static pare_status group_query_attention(pare__call *call) {
   PARE__TRY(pare__call_check(call, 1, 16));
   PARE__TRY(check_plain(call));
@@ -130,7 +148,7 @@ static pare_status group_query_attention(pare__call *call) {
                      .softcap = pare__call_get_float(call, "softcap", 0)},
                .heads = pare__call_get_int(call, "num_heads", 0),
                .kv_heads = pare__call_get_int(call, "kv_num_heads", 0)};
-  pare_tensor *offset, *out;
+  pare_tensor *out;
   PARE__TRY(pare__call_int(call, TOTAL, &g.total));
   PARE__TRY(take_heads(&g));
   PARE__TRY(find_first(&g));
@@ -146,9 +164,7 @@ static pare_status group_query_attention(pare__call *call) {
   PARE__TRY(pare__attention_begin(&g.a));
   PARE__TRY(pare__attention_scores(&g.a));
   PARE__TRY(pare__attention_softcap(&g.a));
-  PARE__TRY(pare__call_reshaped(call, g.first, 4, (const int64_t[]){g.a.batch, 1, 1, 1}, &offset));
-  PARE__TRY(pare__attention_causal(&g.a, offset, -3.4028234663852886e38));
-  PARE__TRY(pare__attention_softmax(&g.a));
+  PARE__TRY(weigh(&g));
   const int64_t dim[3] = {g.a.batch, g.a.queries, g.a.heads * g.a.value_size};
   PARE__TRY(pare__call_output(call, 0, g.a.dtype, 3, dim, &out));
   PARE__TRY(pare__heads_of(call, out, g.a.heads, &out));

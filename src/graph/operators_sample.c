@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/compose.h"
 #include "graph/operator_tables.h"
+#include "graph/operators_window.h"
 
 /* ---- GridSample ---- */
 
@@ -114,6 +116,7 @@ static pare_status affine_grid(pare__call *call) {
       PARE__TRY(pare_copy(column, grid));
       continue;
     }
+    PARE__TRY(pare__call_broadcast(call, column, rank, dim, &column));
     PARE__TRY(coordinates(call, rank, rank - 2 - k, size[rank - 1 - k], align, theta->dtype, &along));
     PARE__TRY(pare_binary(PARE_BINARY_mul, column, along, term));
     PARE__TRY(pare_binary(PARE_BINARY_add, grid, term, grid));
@@ -139,12 +142,38 @@ static pare_status roi_align(pare__call *call) {
         call, PARE_ERR_SHAPE,
         "ranks %d and %d, %lld x %lld bins, sampling ratio %lld: x has rank 4, rois 2, bins are positive",
         x->shape.rank, rois->shape.rank, (long long)height, (long long)width, (long long)ratio);
-  const pare_roi_options options = {pare__call_get_float(call, "spatial_scale", 1), (int)ratio,
-                                    pare__call_text_is(call, "coordinate_transformation_mode", otherwise, "half_pixel"),
-                                    pare__call_text_is(call, "mode", "avg", "max")};
+  const pare_roi_options options = {
+      .spatial_scale = pare__call_get_float(call, "spatial_scale", 1),
+      .sampling_ratio = (int)ratio,
+      .half_pixel = pare__call_text_is(call, "coordinate_transformation_mode", otherwise, "half_pixel"),
+      .maximum = pare__call_text_is(call, "mode", "avg", "max")};
   const int64_t dim[] = {rois->shape.dim[0], x->shape.dim[1], height, width};
   PARE__TRY(pare__call_output(call, 0, x->dtype, 4, dim, &y));
   return pare_roi_align(x, rois, batch, &options, y);
+}
+
+/* ---- MaxRoiPool ---- */
+
+/* rois [R, 5]: the index in the batch, then the corners. */
+static pare_status max_roi_pool(pare__call *call) {
+  pare_tensor *x, *rois, *batch, *corners, *y;
+  int64_t bins[2];
+  PARE__TRY(pare__call_check(call, 2, 2));
+  PARE__TRY(pare__call_tensor(call, 0, &x));
+  PARE__TRY(pare__call_tensor(call, 1, &rois));
+  PARE__TRY(pare__call_per_dimension(call, "pooled_shape", 2, 0, bins));
+  if (x->shape.rank != 4 || rois->shape.rank != 2 || rois->shape.dim[1] != 5 || bins[0] < 1 || bins[1] < 1 ||
+      bins[0] > INT32_MAX || bins[1] > INT32_MAX)
+    return pare__call_fail(call, PARE_ERR_SHAPE, "ranks %d and %d, %lld x %lld bins: x has rank 4, rois are [n, 5]",
+                           x->shape.rank, rois->shape.rank, (long long)bins[0], (long long)bins[1]);
+  const pare_roi_options options = {.spatial_scale = pare__call_get_float(call, "spatial_scale", 1),
+                                    .whole_bins = true};
+  const int64_t count = rois->shape.dim[0], dim[] = {count, x->shape.dim[1], bins[0], bins[1]};
+  PARE__TRY(pare__call_at(call, rois, 1, 0, &batch));
+  PARE__TRY(pare__call_cast(call, batch, PARE_I64, &batch));
+  PARE__TRY(pare__call_slice(call, rois, 1, 1, 4, 1, &corners));
+  PARE__TRY(pare__call_output(call, 0, x->dtype, 4, dim, &y));
+  return pare_roi_align(x, corners, batch, &options, y);
 }
 
 /* ---- DepthToSpace, SpaceToDepth ---- */
@@ -193,8 +222,9 @@ static pare_status space_to_depth(pare__call *call) {
   int64_t b;
   PARE__TRY(read_block(call, &x, &b));
   const int64_t *dim = x->shape.dim, to[] = {dim[0], dim[1] * b * b, dim[2] / b, dim[3] / b};
-  return rearrange(call, x, (const int64_t[]){dim[0], dim[1], dim[2] / b, b, dim[3] / b, b},
-                   (const int[]){0, 3, 5, 1, 2, 4}, to);
+  const int64_t split[] = {dim[0], dim[1], dim[2] / b, b, dim[3] / b, b};
+  const bool columns = pare__call_text_is(call, "mode", "DCR", "CRD");
+  return rearrange(call, x, split, columns ? (const int[]){0, 1, 3, 5, 2, 4} : (const int[]){0, 3, 5, 1, 2, 4}, to);
 }
 
 /* ---- CenterCropPad ---- */
@@ -231,6 +261,7 @@ const pare__operator pare__operators_sample[] = {
     {"com.microsoft", "GridSample", 1, 0, PARE__ON_DEVICE, grid_sample, .types = "floats"},
     {"", "AffineGrid", 20, 0, PARE__ON_DEVICE, affine_grid, .types = "floats"},
     {"", "RoiAlign", 10, 0, PARE__ON_DEVICE, roi_align, .types = "floats"},
+    {"", "MaxRoiPool", 1, 0, PARE__ON_DEVICE, max_roi_pool, .types = "floats"},
     {"", "DepthToSpace", 1, 0, PARE__ON_DEVICE, depth_to_space, .detail = 0, .types = "any"},
     {"", "SpaceToDepth", 1, 0, PARE__ON_DEVICE, space_to_depth, .detail = 1, .types = "any"},
     {"", "CenterCropPad", 18, 0, PARE__ON_DEVICE, center_crop_pad, .types = "any"},

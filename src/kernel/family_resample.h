@@ -28,7 +28,7 @@ extern const pare__family pare__family_grid_sample;
  * an index out of range. real[0]: the scale. flags as below. */
 enum { ROI_N, ROI_C, ROI_H, ROI_W, ROI_COUNT, ROI_BINS_Y, ROI_BINS_X, ROI_RATIO };
 enum { ROI_BUFFER_X, ROI_BUFFER_ROIS, ROI_BUFFER_BATCH, ROI_BUFFER_Y, ROI_BUFFER_FLAG, ROI_NBUFFERS };
-enum { ROI_HALF_PIXEL = 1, ROI_MAXIMUM = 2 };
+enum { ROI_HALF_PIXEL = 1, ROI_MAXIMUM = 2, ROI_WHOLE_BINS = 4 };
 #define ROI_MOST_SAMPLES 1024
 extern const pare__family pare__family_roi_align;
 

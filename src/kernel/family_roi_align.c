@@ -10,6 +10,8 @@ static bool accepts(const pare_device_info *info, const pare__problem *whole) {
   const double samples = ratio > 0 ? (double)ratio : (double)ROI_MOST_SAMPLES;
   for (int i = 0; i <= ROI_RATIO; i++)
     if (dim[i] > INT32_MAX / 4) return false;
+  if (whole->flags & ROI_WHOLE_BINS && info->can.max_loop_steps > 0)
+    return (double)(dim[ROI_H] + 1) * (double)dim[ROI_W] < info->can.max_loop_steps;
   return info->can.max_loop_steps == 0 || samples * (samples + 1) < info->can.max_loop_steps;
 }
 
@@ -88,11 +90,31 @@ static int64_t samples_along(double bin, int64_t ratio) {
   return ratio > 0 ? ratio : PARE__MAX(0, PARE__MIN((int64_t)ceil(bin), ROI_MOST_SAMPLES));
 }
 
+static double largest_in_bin(const pare__problem *p, void *const *data, int64_t r, int64_t plane, const int64_t *bin) {
+  const int64_t *dim = p->dim;
+  int64_t from[2], to[2];
+  for (int d = 0; d < 2; d++) {
+    const double bins = (double)dim[ROI_BINS_Y + d], length = (double)dim[ROI_H + d];
+    const double first = pare__load(p->dtype[1], data[ROI_BUFFER_ROIS], (size_t)(4 * r + 1 - d)) * p->real[0];
+    const double last = pare__load(p->dtype[1], data[ROI_BUFFER_ROIS], (size_t)(4 * r + 3 - d)) * p->real[0];
+    const double start = round(first), size = fmax(round(last) - start + 1, 1) / bins;
+    from[d] = (int64_t)fmin(fmax(floor((double)bin[d] * size) + start, 0), length);
+    to[d] = (int64_t)fmin(fmax(ceil((double)(bin[d] + 1) * size) + start, 0), length);
+  }
+  double largest = from[0] < to[0] && from[1] < to[1] ? -INFINITY : 0;
+  for (int64_t row = from[0]; row < to[0]; row++)
+    for (int64_t column = from[1]; column < to[1]; column++)
+      largest = fmax(largest, pare__load(p->dtype[0], data[ROI_BUFFER_X],
+                                         (size_t)((plane * dim[ROI_H] + row) * dim[ROI_W] + column)));
+  return largest;
+}
+
 static double bin_value(const pare__problem *p, void *const *data, int64_t r, int64_t c, int64_t bin_y, int64_t bin_x) {
   const int64_t *dim = p->dim;
   const int64_t n = (int64_t)pare__load(PARE_I64, data[ROI_BUFFER_BATCH], (size_t)r);
   const bool half = p->flags & ROI_HALF_PIXEL;
   if (n < 0 || n >= dim[ROI_N]) return 0;
+  if (p->flags & ROI_WHOLE_BINS) return largest_in_bin(p, data, r, n * dim[ROI_C] + c, (const int64_t[]){bin_y, bin_x});
   double corner[4];
   for (int i = 0; i < 4; i++)
     corner[i] = pare__load(p->dtype[1], data[ROI_BUFFER_ROIS], (size_t)(4 * r + i)) * p->real[0] - (half ? 0.5 : 0);
@@ -144,10 +166,12 @@ static void work(const pare__problem *p, double *flops, double *bytes) {
 static void describe(const pare__problem *p, char *text, size_t capacity) {
   const int64_t *dim = p->dim;
   snprintf(text, capacity, "%s %lld of %lldx%lldx%lldx%lld to %lldx%lld ratio %lld %s%s",
-           p->flags & ROI_MAXIMUM ? "maxima" : "means", (long long)dim[ROI_COUNT], (long long)dim[ROI_N],
-           (long long)dim[ROI_C], (long long)dim[ROI_H], (long long)dim[ROI_W], (long long)dim[ROI_BINS_Y],
-           (long long)dim[ROI_BINS_X], (long long)dim[ROI_RATIO], pare_dtype_name(p->dtype[0]),
-           p->flags & ROI_HALF_PIXEL ? " half pixel" : "");
+           p->flags & ROI_WHOLE_BINS ? "maxima of elements"
+           : p->flags & ROI_MAXIMUM  ? "maxima"
+                                     : "means",
+           (long long)dim[ROI_COUNT], (long long)dim[ROI_N], (long long)dim[ROI_C], (long long)dim[ROI_H],
+           (long long)dim[ROI_W], (long long)dim[ROI_BINS_Y], (long long)dim[ROI_BINS_X], (long long)dim[ROI_RATIO],
+           pare_dtype_name(p->dtype[0]), p->flags & ROI_HALF_PIXEL ? " half pixel" : "");
 }
 
 static void shape_class(const pare__problem *p, char *text, size_t capacity) {
@@ -165,7 +189,9 @@ static const instance tests[] = {{{3, 5, 17, 13, 31, 7, 5, 0}, 0, PARE_F32},
                                  {{1, 1, 1, 1, 3, 1, 1, 3}, ROI_HALF_PIXEL, PARE_F32},
                                  {{2, 3, 9, 11, 0, 2, 3, 2}, 0, PARE_F32},
                                  {{2, 3, 9, 11, 12, 3, 2, 0}, ROI_HALF_PIXEL | ROI_MAXIMUM, PARE_F64},
-                                 {{2, 3, 9, 11, 12, 3, 2, 1}, 0, PARE_F16}};
+                                 {{2, 3, 9, 11, 12, 3, 2, 1}, 0, PARE_F16},
+                                 {{2, 3, 9, 11, 12, 3, 2, 0}, ROI_WHOLE_BINS, PARE_F32},
+                                 {{1, 2, 5, 8, 9, 2, 4, 0}, ROI_WHOLE_BINS, PARE_F16}};
 static const instance benches[] = {{{1, 256, 50, 50, 100, 7, 7, 2}, 0, PARE_F32}};
 
 static bool problem(pare__case_set set, const pare_device_info *info, unsigned index, pare__problem *out) {

@@ -213,7 +213,8 @@ static pare_status submit_roi(pare_tensor *x, pare_tensor *rois, pare_tensor *ba
   whole->dim[ROI_BINS_X] = y->shape.dim[3];
   whole->dim[ROI_RATIO] = options->sampling_ratio;
   whole->real[0] = options->spatial_scale;
-  whole->flags = (options->half_pixel ? ROI_HALF_PIXEL : 0) | (options->maximum ? ROI_MAXIMUM : 0);
+  whole->flags = (options->half_pixel ? ROI_HALF_PIXEL : 0) | (options->maximum ? ROI_MAXIMUM : 0) |
+                 (options->whole_bins ? ROI_WHOLE_BINS : 0);
   for (int i = 0; i < ROI_NBUFFERS; i++) whole->dtype[i] = x->dtype;
   whole->dtype[ROI_BUFFER_BATCH] = PARE_I64;
   whole->dtype[ROI_BUFFER_FLAG] = PARE_I32;
