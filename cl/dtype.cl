@@ -204,6 +204,11 @@ DTYPE_WIDTHS(DTYPE_DEFINE_F64)
 
 /* ---- load and store ---- */
 
+/* Lane by lane: a vector made of shorter ones has undefined lanes on the way, which simulators do not survive. */
+static float8 float8_of(float4 low, float4 high) {
+  return (float8)(low.s0, low.s1, low.s2, low.s3, high.s0, high.s1, high.s2, high.s3);
+}
+
 /* n is a number by the time an entry pastes it: names such as vload16 are macros of some drivers and must be pasted
  * whole. */
 #define LOADV(T, n, p, i) PASTE(LOADV_, T)(n, p, i)
@@ -213,7 +218,7 @@ DTYPE_WIDTHS(DTYPE_DEFINE_F64)
 #define LOADV_HALF_2(p) vload_half2(0, p)
 #define LOADV_HALF_4(p) vload_half4(0, p)
 /* In two parts: LLVM 15 moves comparisons before the conversion and then dies of a vector of eight halves. */
-#define LOADV_HALF_8(p) (float8)(vload_half4(0, p), vload_half4(1, p))
+#define LOADV_HALF_8(p) float8_of(vload_half4(0, p), vload_half4(1, p))
 #define LOADV_HALF_16(p) vload_half16(0, p)
 #define LOADV_bf16(n, p, i) as_float##n(convert_uint##n(vload##n(0, (p) + (i))) << 16)
 #define LOADV_f64(n, p, i) vload##n(0, (p) + (i))

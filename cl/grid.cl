@@ -66,17 +66,15 @@ STEPS_DEFINE(WIDTH)
 
 #if STEP == ENCODE || STEP == RANGE
 #define LARGER(a, b) ((a) > (b) ? (a) : (b))
-#define HIGHEST(n, v) PASTE(HIGHEST_, n)(v)
-#define HIGHEST_1(v) (v)
-#define HIGHEST_2(v) LARGER((v).x, (v).y)
-#define HIGHEST_4(v) highest4(v)
-#define HIGHEST_8(v) highest4(LARGER((v).lo, (v).hi))
-#define HIGHEST_16(v) highest8(LARGER((v).lo, (v).hi))
-static float highest4(float4 v) {
-  const float2 h = LARGER(v.lo, v.hi);
-  return HIGHEST_2(h);
+#if GROUP == 1 && WIDTH > 1
+/* By way of an array: halves of halves are more than some simulators follow, and this is once a group. */
+static float highest(FLOATS(WIDTH) v) {
+  float lane[WIDTH], most = 0;
+  SAVEV(f32, WIDTH, lane, 0, v);
+  for (int l = 0; l < WIDTH; l++) most = LARGER(lane[l], most);
+  return most;
 }
-static float highest8(float8 v) { return highest4(LARGER(v.lo, v.hi)); }
+#endif
 
 /* (-least, greatest) of x and zero, each of magnitudes if symmetric, for elements item, item + GROUP, … */
 static float2 find_range(__global const STORE(T0) *x, int n, int item) {
@@ -94,7 +92,7 @@ static float2 find_range(__global const STORE(T0) *x, int n, int item) {
     greatest = LARGER(v, greatest);
 #endif
   }
-  range = (float2)(HIGHEST(WIDTH, least), HIGHEST(WIDTH, greatest));
+  range = (float2)(highest(least), highest(greatest));
 #endif
   for (; i < n; i += GROUP) {
     const float v = LOAD(T0, x, i);

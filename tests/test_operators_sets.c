@@ -20,10 +20,11 @@ typedef struct one_node {
   unsigned count;
 } one_node;
 
-static void free_all(float *const *arrays) {
-  while (*arrays) free(*arrays++);
+/* Any of the arrays may be NULL. */
+static void free_all(size_t count, float *const *arrays) {
+  while (count-- > 0) free(arrays[count]);
 }
-#define FREE_ALL(...) free_all((float *const[]){__VA_ARGS__, NULL})
+#define FREE_ALL(...) free_all(sizeof((float *const[]){__VA_ARGS__}) / sizeof(float *), (float *const[]){__VA_ARGS__})
 
 static one_node begin(int64_t opset, const char *op_type, const char *inputs, const char *outputs) {
   one_node one = {.onnx = model_new(opset)};

@@ -117,6 +117,13 @@ double pare__load(pare_dtype dtype, const void *data, size_t index) {
   return 0;
 }
 
+double pare__load_unaligned(pare_dtype dtype, const void *data, size_t index) {
+  const size_t nbytes = pare_dtype_bytes(dtype);
+  uint64_t aligned = 0;
+  memcpy(&aligned, (const char *)data + index * nbytes, nbytes);
+  return pare__load(dtype, &aligned, 0);
+}
+
 /* Truncates and saturates to [low, high], both exact in double. */
 static int64_t integer(double value, double low, double high) {
   if (isnan(value)) return 0;

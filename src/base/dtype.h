@@ -12,6 +12,8 @@ float pare__bf16_to_f32(uint16_t bits);
 
 /* Element `index` of an array of `dtype`. i64 and u64 beyond 2^53 lose bits. Bool reads as 0 or 1. */
 double pare__load(pare_dtype dtype, const void *data, size_t index);
+/* The same of data at any address, such as a view of a mapped file. */
+double pare__load_unaligned(pare_dtype dtype, const void *data, size_t index);
 /* Floats round to nearest even; integers truncate towards zero and saturate (NaN gives 0); bool is value != 0. */
 void pare__store(pare_dtype dtype, void *data, size_t index, double value);
 

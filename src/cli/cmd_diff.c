@@ -121,11 +121,13 @@ static cli_exit print_all(const diff_run *run) {
 
 static cli_exit check_graph(const char *path) {
   pare_inspection *inspection;
-  pare_model_info info;
+  pare_model_info info = {0};
   pare_status status = pare_inspect_open(path, &inspection);
   if (status == PARE_OK) status = pare_inspect_model(inspection, &info);
-  cli_exit code = status == PARE_OK ? CLI_OK : cli_fail(status);
-  if (code == CLI_OK && strcmp(info.format, "onnx") != 0)
+  cli_exit code = CLI_OK;
+  if (status != PARE_OK)
+    code = cli_fail(status);
+  else if (strcmp(info.format, "onnx") != 0)
     code = cli_error(CLI_INPUT, "%s is a file of %s: there is no graph to run", path, info.format);
   pare_inspect_close(inspection);
   return code;

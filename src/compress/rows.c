@@ -40,7 +40,7 @@ static pare_status check_finite(const pare__weight *weight, const pare__view *vi
   const int64_t element = (outer * pare__weight_rows(weight) + first_row) * inner + rest;
   const size_t nbytes = pare_dtype_bytes(weight->dtype);
   index_text(weight, element, text, sizeof text);
-  const double value = pare__load(weight->dtype, (const char *)view->data + (size_t)element * nbytes, 0);
+  const double value = pare__load_unaligned(weight->dtype, view->data, (size_t)element);
   if (view->file_offset == UINT64_MAX)
     return pare__fail(PARE_ERR_FORMAT, "tensor '%.100s': element [%s] is %g", weight->name, text, value);
   return pare__fail(PARE_ERR_FORMAT, "tensor '%.100s': element [%s], at byte %llu of the file, is %g", weight->name,

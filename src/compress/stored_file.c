@@ -137,8 +137,5 @@ pare_status pare__elements_get(const pare__stored_file *file, const pare__named_
 }
 
 double pare__elements_number(const pare__elements *elements, int64_t index) {
-  const size_t nbytes = pare_dtype_bytes(elements->dtype);
-  uint64_t aligned = 0; /* views of a file are not */
-  memcpy(&aligned, elements->data + (size_t)index * nbytes, nbytes);
-  return pare__load(elements->dtype, &aligned, 0);
+  return pare__load_unaligned(elements->dtype, elements->data, (size_t)index);
 }
