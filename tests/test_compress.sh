@@ -109,6 +109,9 @@ run 0 compress "$digits" "$folder/tried.onnx" --quantize int8 --sensitivity --re
 says out "worst first"
 grep -q 'Sensitivity, worst first' "$folder/tried.html" || fail "$shown: it is not on the page"
 cmp -s "$folder/tried.onnx" "$folder/int8.onnx" || fail "$shown: another file than without"
+run 0 compress "$digits" "$folder/fast.onnx" --quantize w8a8 --optimize speed
+loses 0.3 "$folder/fast.onnx"
+mistake 2 "neither size nor speed" compress "$digits" "$folder/x.onnx" --quantize int8 --optimize all
 mistake 2 "has no graph" compress "$tensors" --quantize int8 --sensitivity
 
 # ---- recipes ----

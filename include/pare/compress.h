@@ -48,11 +48,13 @@ typedef struct pare_compress_options {
   bool skip_verify; /* do not run the result and compare it before it takes its place */
   pare_compress_progress progress;
   void *user;
-  bool sensitivity; /* first compress one tensor at a time, and report how far the outputs are then: takes about the
-                       time of a verification for each */
+  bool sensitivity;    /* first compress one tensor at a time, and report how far the outputs are then: takes about the
+                          time of a verification for each */
+  bool optimize_speed; /* first time each layer, compressed and not, and leave dense what would be slower on this
+                          device; the report has the reason. Two runs of it may decide differently. */
 } pare_compress_options;
 #define PARE_COMPRESS_OPTIONS_INIT \
-  { 0, 0, 0, 0 }
+  { 0, 0, 0, 0, 0 }
 
 /* What pare_compress would do, with the sizes: needs no device and writes nothing. */
 PARE_API pare_status pare_compress_plan(const char *in, const pare_recipe *recipe, pare_report **report);

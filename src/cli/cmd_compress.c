@@ -9,7 +9,7 @@
 #include "cli/latency.h"
 #include "cli/page.h"
 
-enum { RECIPE, PRUNE, QUANTIZE, CALIBRATE, IGNORE, DRY_RUN, SENSITIVITY, NO_VERIFY, REPORT, JSON };
+enum { RECIPE, PRUNE, QUANTIZE, CALIBRATE, IGNORE, DRY_RUN, SENSITIVITY, OPTIMIZE, NO_VERIFY, REPORT, JSON };
 static const cli_option options[] = {
     [RECIPE] = {"recipe", "FILE", "what to do, as YAML or JSON", 0},
     [PRUNE] = {"prune", "2:4|magnitude:0.5|random:0.3|threshold:0.01", "what goes: any N:M, or a part of all weights",
@@ -19,6 +19,7 @@ static const cli_option options[] = {
     [IGNORE] = {"ignore", "PATTERN", "leave these tensors as they are: a name, a glob, re:..., Conv, @head", 0},
     [DRY_RUN] = {"dry-run", NULL, "show what would happen to each tensor, and the size afterwards", 0},
     [SENSITIVITY] = {"sensitivity", NULL, "compress one tensor at a time, and say what each costs; needs no OUT", 0},
+    [OPTIMIZE] = {"optimize", "size|speed", "size: compress all; speed: what would be slower stays dense", 0},
     [NO_VERIFY] = {"no-verify", NULL, "do not run the result beside the original before it takes its place", 0},
     [REPORT] = {"report", "FILE", "write what was done, and what it cost: a page if it ends with .html, else JSON", 0},
     [JSON] = CLI_OPTION_JSON,
@@ -269,8 +270,12 @@ static void progress(double fraction, const char *what, void *user) {
 
 static cli_exit compress(const cli_arguments *arguments, const pare_recipe *recipe, pare_report **report) {
   const char *in = arguments->operands[0], *out = arguments->noperands > 1 ? arguments->operands[1] : NULL;
+  const char *optimize = cli_value(arguments, &options[OPTIMIZE]);
+  if (optimize && strcmp(optimize, "size") != 0 && strcmp(optimize, "speed") != 0)
+    return cli_error(CLI_USAGE, "--optimize '%s' is neither size nor speed", optimize);
   const pare_compress_options how = {.skip_verify = cli_value(arguments, &options[NO_VERIFY]) != NULL,
                                      .sensitivity = cli_value(arguments, &options[SENSITIVITY]) != NULL,
+                                     .optimize_speed = optimize && strcmp(optimize, "speed") == 0,
                                      .progress = progress};
   pare_context *context = NULL;
   if (cli_value(arguments, &options[DRY_RUN])) {
@@ -304,7 +309,7 @@ const cli_command cli_cmd_compress = {
     .name = "compress",
     .summary = "prune and quantise a model",
     .usage = "IN OUT [--prune FORM] [--quantize FORM] [--recipe FILE] [--calibrate FILE] [--ignore PATTERN]... "
-             "[--dry-run] [--sensitivity] [--report FILE] [--no-verify] [-d SPEC] [--json]",
+             "[--dry-run] [--sensitivity] [--optimize GOAL] [--report FILE] [--no-verify] [-d SPEC] [--json]",
     .about =
         "Writes a smaller model that computes nearly the same, in the same format: ONNX that other runtimes run, too. "
         "int8: weights only, a scale for each output channel; int4: groups of 32 with zero points; w8a8: int8 weights "

@@ -15,6 +15,7 @@
 #include "compress/report.h"
 #include "compress/rows.h"
 #include "compress/sensitivity.h"
+#include "compress/speed.h"
 #include "compress/verify.h"
 
 /* Of the whole work: the rest is verification. */
@@ -55,7 +56,7 @@ static pare_status prepare(pare__compression *compression) {
   for (size_t i = 0; i < compression->checkpoint->nweights; i++)
     if (compression->treatments[i].storage != PARE__STORE_AS_IS)
       compression->total += (uint64_t)compression->checkpoint->weights[i].elements;
-  if (compression->options.sensitivity) compression->total *= 2; /* all of them once more */
+  compression->total *= 1 + compression->options.sensitivity + compression->options.optimize_speed; /* trials */
   PARE__TRY(open_calibration(compression));
   for (size_t step = 0; step < recipe->nmodifiers; step++)
     if (recipe->modifiers[step].method->prepare) PARE__TRY(recipe->modifiers[step].method->prepare(compression, step));
@@ -76,14 +77,14 @@ static char *temporary_path(const char *out) {
   return pare__format("%.*s.%s.%ld-%u", (int)(file - out), out, file, (long)getpid(), atomic_fetch_add(&next, 1));
 }
 
-/* One tensor at a time, beside the output, or where temporary files belong. */
-static pare_status find_sensitivity(pare__compression *compression, const char *out) {
+/* Trials are written beside the output, or where temporary files belong. */
+static pare_status try_out(pare__compression *compression, const char *out,
+                           pare_status (*try)(pare__compression *compression, const char *scratch)) {
   const char *folder = getenv("TMPDIR");
   char *near = pare__format("%s", out ? out : folder && *folder ? folder : "/tmp");
   char *named = near && !out ? pare__format("%s/pare", near) : NULL;
   char *scratch = near ? temporary_path(named ? named : near) : NULL;
-  const pare_status status =
-      scratch ? pare__sensitivity(compression, scratch) : pare__fail_memory("a path", sizeof ".pare");
+  const pare_status status = scratch ? try(compression, scratch) : pare__fail_memory("a path", sizeof ".pare");
   free(scratch);
   free(named);
   free(near);
@@ -136,11 +137,11 @@ pare_status pare_compress(pare_context *context, const char *in, const char *out
   pare__compression compression = {.context = context, .recipe = recipe, .options = options ? *options : defaults};
   pare_status status = pare__checkpoint_open(in, &compression.checkpoint);
   if (status == PARE_OK) status = pare__plan(recipe, compression.checkpoint, &compression.treatments);
+  if (status == PARE_OK) status = prepare(&compression);
+  if (status == PARE_OK && compression.options.optimize_speed) status = try_out(&compression, out, pare__speed_settle);
   if (status == PARE_OK)
     status = pare__report_open(recipe, compression.checkpoint, compression.treatments, out, &compression.report);
-  if (status == PARE_OK) status = prepare(&compression);
-  if (status == PARE_OK) status = pare__report_reasons(compression.report, compression.treatments);
-  if (status == PARE_OK && sensitivity) status = find_sensitivity(&compression, out);
+  if (status == PARE_OK && sensitivity) status = try_out(&compression, out, pare__sensitivity);
   if (status == PARE_OK && out) status = export(&compression, in, out);
   finish(&compression);
   if (compression.report) compression.report->summary.seconds = pare__seconds() - begun;

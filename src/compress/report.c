@@ -108,12 +108,6 @@ pare_status pare__report_open(const pare_recipe *recipe, const pare__checkpoint 
   return status;
 }
 
-pare_status pare__report_reasons(pare_report *report, const pare__treatment *treatments) {
-  for (size_t i = 0; i < report->summary.ntensors; i++)
-    PARE__TRY(copy_text(report, treatments[i].reason, &report->tensors[i].reason));
-  return PARE_OK;
-}
-
 void pare__report_rows(pare_report *report, size_t index, const pare__distance_sums *sums, int64_t kept) {
   pare__report_row *row = &report->rows[index];
   pare_report_tensor *tensor = &report->tensors[index];

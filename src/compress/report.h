@@ -29,8 +29,6 @@ struct pare_report {
 /* A report of the plan: all texts are copied. */
 pare_status pare__report_open(const pare_recipe *recipe, const pare__checkpoint *checkpoint,
                               const pare__treatment *treatments, const char *output, pare_report **out);
-/* The reasons anew: methods find more of them when they prepare. */
-pare_status pare__report_reasons(pare_report *report, const pare__treatment *treatments);
 /* Rows of weight `index` went through: how far they are now. */
 void pare__report_rows(pare_report *report, size_t index, const pare__distance_sums *sums, int64_t kept);
 /* How far all outputs are if only weight `index` is compressed. */

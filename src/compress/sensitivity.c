@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "compress/report.h"
-#include "compress/rows.h"
+#include "compress/trial.h"
 #include "compress/verify.h"
 
 static void join_output(void *user, const char *output, const pare__distance_sums *sums) {
@@ -13,23 +13,11 @@ static void join_output(void *user, const char *output, const pare__distance_sum
   pare__distance_join(user, sums);
 }
 
-/* The file is read anew: writing may change a checkpoint. */
-static pare_status write_trial(pare__compression *compression, const pare__treatment *treatments, const char *scratch,
-                               char **companion) {
-  pare__checkpoint *checkpoint;
-  PARE__TRY(pare__checkpoint_open(compression->checkpoint->path, &checkpoint));
-  const pare__producer producer = pare__rows_producer(compression);
-  const pare__write_request request = {.path = scratch, .final_path = scratch, .recipe = "{}", .companion = companion};
-  const pare_status status = checkpoint->format->write(checkpoint, treatments, &producer, &request);
-  pare__checkpoint_close(checkpoint);
-  return status;
-}
-
 static pare_status try_alone(pare__compression *compression, pare__reference *reference,
                              const pare__treatment *treatments, const char *scratch, pare__distance_sums *sums) {
   char *companion = NULL;
   *sums = (pare__distance_sums){0};
-  pare_status status = write_trial(compression, treatments, scratch, &companion);
+  pare_status status = pare__trial_write(compression, treatments, scratch, &companion);
   if (status == PARE_OK)
     status = pare__reference_compare(reference, scratch, compression->checkpoint->path, join_output, sums);
   unlink(scratch);

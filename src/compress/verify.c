@@ -231,3 +231,52 @@ pare_status pare__verify(pare_context *context, const char *old_path, const char
   report->summary.calibrated_inputs = calibration != NULL;
   return status;
 }
+
+/* ---- speed ---- */
+
+#define TURNS 7
+
+struct timed {
+  struct run run;
+  pare_model_step *steps; /* of the first turn, with the least seconds of all */
+  size_t nsteps;
+};
+
+static pare_status time_turn(struct timed *timed) {
+  pare_model_step *steps = NULL;
+  size_t nsteps = 0;
+  close_tensors(timed->run.noutputs, timed->run.outputs);
+  PARE__TRY(pare_model_profile(timed->run.model, timed->run.inputs, timed->run.outputs, &steps, &nsteps));
+  if (!timed->steps) {
+    timed->steps = steps;
+    timed->nsteps = nsteps;
+    return PARE_OK;
+  }
+  for (size_t i = 0; i < nsteps && nsteps == timed->nsteps; i++)
+    timed->steps[i].seconds = PARE__MIN(timed->steps[i].seconds, steps[i].seconds);
+  pare_model_steps_free(steps);
+  return PARE_OK;
+}
+
+pare_status pare__compare_speed(pare_context *context, const char *old_path, const char *new_path,
+                                const char *calibration, pare__speeds each, void *user) {
+  struct timed before = {0}, after = {0};
+  pare_status status = open_run(context, old_path, &before.run);
+  if (status == PARE_OK) status = run_old(&before.run, calibration);
+  if (status == PARE_OK) status = open_run(context, new_path, &after.run);
+  if (status == PARE_OK && after.run.ninputs != before.run.ninputs)
+    status = pare__fail(PARE_ERR_FORMAT, "%s has other inputs than %s", new_path, old_path);
+  if (status == PARE_OK) status = run_new(&before.run, &after.run);
+  if (status == PARE_OK) memcpy(after.run.inputs, before.run.inputs, before.run.ninputs * sizeof(pare_tensor *));
+  for (int turn = 0; turn < TURNS && status == PARE_OK; turn++) {
+    status = time_turn(&before);
+    if (status == PARE_OK) status = time_turn(&after);
+  }
+  if (after.run.inputs) memset(after.run.inputs, 0, after.run.ninputs * sizeof(pare_tensor *));
+  if (status == PARE_OK) each(user, before.steps, before.nsteps, after.steps, after.nsteps);
+  pare_model_steps_free(after.steps);
+  pare_model_steps_free(before.steps);
+  close_run(&after.run);
+  close_run(&before.run);
+  return status;
+}

@@ -2,6 +2,8 @@
 #ifndef PARE_COMPRESS_VERIFY_H
 #define PARE_COMPRESS_VERIFY_H
 
+#include <pare/model.h>
+
 #include "compress/report.h"
 
 /* What a model answers to the first samples of a calibration file, or to random inputs. */
@@ -20,5 +22,12 @@ pare_status pare__reference_compare(pare__reference *reference, const char *path
 /* Compares a new model with the old one, and notes in the report how far the outputs are. */
 pare_status pare__verify(pare_context *context, const char *old_path, const char *new_path, const char *name,
                          const char *calibration, pare_report *report);
+
+/* Times each node of two models on the same inputs, turn by turn: `each` gets the least seconds of every step of both.
+ */
+typedef void (*pare__speeds)(void *user, const pare_model_step *before, size_t nbefore, const pare_model_step *after,
+                             size_t nafter);
+pare_status pare__compare_speed(pare_context *context, const char *old_path, const char *new_path,
+                                const char *calibration, pare__speeds each, void *user);
 
 #endif

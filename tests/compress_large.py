@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""Compresses files that are larger than memory may be. SPDX-License-Identifier: Apache-2.0
+
+  compress_large.py PARE
+
+A sparse safetensors file of 4 GiB within 512 MiB of device memory, and as much resident memory beyond what a small file
+takes; an ONNX model whose weights go to a file of their own, as it is over 1 GiB. Needs 8 GiB of free space where
+temporary files go, and says so if there is less. Uses nothing but Python itself.
+"""
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+
+MIB, GIB = 1 << 20, 1 << 30
+NEEDED = 8 * GIB
+
+
+def write_safetensors(path, ntensors, rows, columns):
+    """Zeros that take no space on the disk."""
+    size = rows * columns * 4
+    head = {f"layer{i}.weight": {"dtype": "F32", "shape": [rows, columns], "data_offsets": [i * size, (i + 1) * size]}
+            for i in range(ntensors)}
+    text = json.dumps(head).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + ntensors * size)
+
+
+def varint(value):
+    out = b""
+    while value >= 0x80:
+        out += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return out + bytes([value])
+
+
+def number(field, value):
+    return varint(field << 3) + varint(value)
+
+
+def text(field, value):
+    value = value.encode() if isinstance(value, str) else value
+    return varint(field << 3 | 2) + varint(len(value)) + value
+
+
+def value_info(name, dims):
+    shape = b"".join(text(1, text(2, dim) if isinstance(dim, str) else number(1, dim)) for dim in dims)
+    return text(1, name) + text(2, text(1, number(1, 1) + text(2, shape)))
+
+
+def write_onnx(path, inputs, outputs):
+    """y = x w, w of zeros that take no space on the disk: what follows a message's length comes last."""
+    size = inputs * outputs * 4
+    node = text(1, "x") + text(1, "w") + text(2, "y") + text(3, "product") + text(4, "MatMul")
+    tensor = number(1, inputs) + number(1, outputs) + number(2, 1) + text(8, "w") + varint(9 << 3 | 2) + varint(size)
+    graph = (text(1, node) + text(2, "large") + text(11, value_info("x", ["n", inputs])) +
+             text(12, value_info("y", ["n", outputs])) + varint(5 << 3 | 2) + varint(len(tensor) + size) + tensor)
+    model = (number(1, 8) + text(8, text(1, "") + number(2, 17)) + varint(7 << 3 | 2) + varint(len(graph) + size) +
+             graph)
+    with open(path, "wb") as file:
+        file.write(model)
+        file.truncate(len(model) + size)
+
+
+def compress(pare, source, target, *options):
+    """Runs it and returns the largest resident memory in bytes."""
+    child = subprocess.Popen([pare, "-q", "compress", source, target, *options], stdout=subprocess.DEVNULL,
+                             env={**os.environ, "PARE_MEMORY": "512MiB"} if source.endswith("safetensors") else None)
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode != 0:
+        sys.exit(f"FAIL: pare compress {source}: exit {child.returncode}")
+    return usage.ru_maxrss * 1024
+
+
+def check_safetensors(pare, folder):
+    large, small = os.path.join(folder, "large.safetensors"), os.path.join(folder, "small.safetensors")
+    out = os.path.join(folder, "out.safetensors")
+    write_safetensors(small, 1, 64, 4096)
+    write_safetensors(large, 32, 8192, 4096)
+    own = compress(pare, small, out, "--quantize", "int4")
+    peak = compress(pare, large, out, "--quantize", "int4")
+    print(f"4 GiB: {peak / MIB:.0f} MiB resident, {(peak - own) / MIB:.0f} more than for 1 MiB; "
+          f"{os.path.getsize(out) / MIB:.0f} MiB written")
+    os.unlink(large)
+    if peak - own > 512 * MIB:
+        sys.exit("FAIL: more than 512 MiB")
+
+
+def check_onnx(pare, folder):
+    source, target = os.path.join(folder, "large.onnx"), os.path.join(folder, "out.onnx")
+    write_onnx(source, 16384, 17408)
+    compress(pare, source, target, "--prune", "2:4")
+    beside = target + ".data"
+    print(f"1.06 GiB: {os.path.getsize(target)} bytes of graph, {os.path.getsize(beside)} beside it")
+    if os.path.getsize(target) > MIB or os.path.getsize(beside) < 16384 * 17408 * 4:
+        sys.exit("FAIL: the weights are not in a file of their own")
+
+
+def main():
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    if free < NEEDED:
+        print(f"skipped: {tempfile.gettempdir()} has {free / GIB:.1f} GiB free, and 8 are needed")
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        check_safetensors(os.path.abspath(sys.argv[1]), folder)
+        check_onnx(os.path.abspath(sys.argv[1]), folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
