@@ -22,6 +22,9 @@ check_PROGRAMS += tests/test_selector
 
 # Floor 2.
 check_PROGRAMS += tests/test_kernels
+check_PROGRAMS += tests/test_kernels_rest
+tests_test_kernels_rest_SOURCES = tests/test_kernels.c
+tests_test_kernels_rest_CPPFLAGS = $(AM_CPPFLAGS) -DSHARE=1
 check_PROGRAMS += tests/test_trust
 EXTRA_DIST += tests/kernels/doubled.cl
 
