@@ -3,9 +3,11 @@
 
   foreign.py PARE MODEL DATA.npz [ENCODER-FOLDER]
 
-Compresses MODEL in every form. onnx.checker and ONNX Runtime must take each file, and ONNX Runtime must agree with
+Compresses MODEL in every form, and a file of safetensors, which the package of that name reads and numpy dequantises
+by the conventions of compressed-tensors. onnx.checker and ONNX Runtime must take each file, and ONNX Runtime must agree with
 pare run. Of the sentence encoder (as prepare.py makes it) size and cosine to the f32 embeddings are judged as well.
 """
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +16,8 @@ import tempfile
 import numpy
 import onnx
 import onnxruntime
+import safetensors
+import safetensors.numpy
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Name, options, least cosine of ONNX Runtime's outputs with pare's. ONNX Runtime's products of 8 bits saturate on CPUs
@@ -30,6 +34,7 @@ FORMS = [
 ]
 # Of the encoder: least mean cosine, largest size to f32.
 ENCODER = {"int8": (0.9995, 0.26), "int4": (0.975, 0.17), "w8a8": (0.9925, 0.26), "f16": (0.9999, 0.51)}
+GROUP = 32  # of int4
 results = {"passed": 0, "failed": 0}
 
 
@@ -73,6 +78,52 @@ def check_form(pare, model, inputs, form, folder):
     return found, os.path.getsize(small) / os.path.getsize(model)
 
 
+def unpacked(words, bits, columns):
+    """compressed-tensors: 32 // bits codes a word, low bits first, each with half the range added."""
+    shifts = numpy.arange(32 // bits, dtype=numpy.uint32) * bits
+    codes = words.view(numpy.uint32)[..., None] >> shifts & (2 ** bits - 1)
+    return codes.reshape(len(words), -1)[:, :columns].astype(numpy.int32) - 2 ** (bits - 1)
+
+
+def dequantised(tensors, name, bits):
+    scale = tensors[name + "_scale"]
+    if name + "_packed" not in tensors:
+        return tensors[name].astype(numpy.float32) * scale
+    rows, columns = tensors[name + "_shape"]
+    codes = unpacked(tensors[name + "_packed"], bits, columns)
+    zeros = unpacked(numpy.ascontiguousarray(tensors[name + "_zero_point"].T), bits, rows).T
+    return (codes - numpy.repeat(zeros, GROUP, 1)[:, :columns]) * numpy.repeat(scale, GROUP, 1)[:, :columns]
+
+
+def check_safetensors(pare, folder):
+    """Names, metadata and what is left alone survive; the weights are what pare diff says they are."""
+    source, made = os.path.join(folder, "in.safetensors"), os.path.join(folder, "out.safetensors")
+    random = numpy.random.default_rng(3)
+    weights = {"a.weight": random.standard_normal((96, 128)).astype(numpy.float32),
+               "b.weight": random.standard_normal((40, 70)).astype(numpy.float16)}
+    bias = random.standard_normal(96).astype(numpy.float32)
+    safetensors.numpy.save_file({**weights, "a.bias": bias}, source, {"made": "by numpy"})
+    for form, bits in (("int8", 8), ("int4", 4)):
+        subprocess.check_call([pare, "-q", "compress", source, made, "--quantize", form], stdout=subprocess.DEVNULL)
+        told = subprocess.run([pare, "-q", "diff", source, made, "--json"], stdout=subprocess.PIPE, check=False).stdout
+        errors = {row["name"]: row for row in json.loads(told)}
+        with safetensors.safe_open(made, "np") as file:
+            tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+        judge(f"safetensors, {form}: metadata and unrelated tensors survive",
+              metadata["made"] == "by numpy" and tensors["a.bias"].tobytes() == bias.tobytes())
+        for name, weight in weights.items():
+            weight, found = weight.astype(numpy.float32), dequantised(tensors, name, bits)
+            mse = float(numpy.mean((found.astype(numpy.float64) - weight) ** 2))
+            judge(f"safetensors, {form}: {name} is off by {mse:.3g}, as pare diff says",
+                  abs(mse - errors[name]["mse"]) <= 1e-5 * mse)
+            if bits == 8:
+                scale = numpy.abs(weight).max(1, keepdims=True) / numpy.float32(127)
+                judge(f"safetensors, {form}: scales of {name} are numpy's",
+                      numpy.allclose(tensors[name + "_scale"], scale, rtol=1.2e-7))
+                judge(f"safetensors, {form}: codes of {name} are numpy's bit for bit",
+                      numpy.array_equal(numpy.rint(weight / tensors[name + "_scale"]), tensors[name]))
+
+
 def check_encoder(pare, folder):
     model = os.path.join(folder, "encoder.onnx")
     with numpy.load(os.path.join(HERE, "..", "data", "models", "minilm_golden.npz")) as golden:
@@ -97,6 +148,8 @@ def main():
     for form in FORMS:
         with tempfile.TemporaryDirectory() as scratch:
             check_form(pare, model, inputs, form, scratch)
+    with tempfile.TemporaryDirectory() as scratch:
+        check_safetensors(pare, scratch)
     if len(sys.argv) > 4:
         check_encoder(pare, sys.argv[4])
     print(f"{results['passed']} passed, {results['failed']} failed, 0 skipped")
