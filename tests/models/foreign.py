@@ -78,6 +78,18 @@ def check_form(pare, model, inputs, form, folder):
     return found, os.path.getsize(small) / os.path.getsize(model)
 
 
+def check_static(pare, model, data, inputs, folder):
+    """Scales of activations from calibration, in the file."""
+    recipe = os.path.join(folder, "static.json")
+    with open(recipe, "w", encoding="utf-8") as file:
+        json.dump({"pare": 1, "modifiers": [{"quantize": {"scheme": "W8A8", "dynamic": False}}]}, file)
+    form = ("static w8a8", ["--recipe", recipe, "--calibrate", data], 0.99)
+    check_form(pare, model, inputs, form, folder)
+    nodes = [node.op_type for node in onnx.load(os.path.join(folder, "small.onnx")).graph.node]
+    judge("static w8a8: the file quantises activations by fixed scales",
+          "QuantizeLinear" in nodes and "DynamicQuantizeLinear" not in nodes)
+
+
 def unpacked(words, bits, columns):
     """compressed-tensors: 32 // bits codes a word, low bits first, each with half the range added."""
     shifts = numpy.arange(32 // bits, dtype=numpy.uint32) * bits
@@ -149,6 +161,7 @@ def main():
         with tempfile.TemporaryDirectory() as scratch:
             check_form(pare, model, inputs, form, scratch)
     with tempfile.TemporaryDirectory() as scratch:
+        check_static(pare, model, data, inputs, scratch)
         check_safetensors(pare, scratch)
     if len(sys.argv) > 4:
         check_encoder(pare, sys.argv[4])
