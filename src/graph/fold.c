@@ -30,7 +30,8 @@ static void mark_weights(const pare__graph *graph, bool *marked) {
   static const struct {
     const char *op_type;
     unsigned input;
-  } readers[] = {{"MatMul", 1}, {"Gemm", 1}, {"FusedMatMul", 1}, {"Gather", 0}, {"Transpose", 0}};
+  } readers[] = {{"MatMul", 1}, {"Gemm", 1},      {"FusedMatMul", 1},
+                 {"Gather", 0}, {"Transpose", 0}, {"DequantizeLinear", 0}};
   for (size_t i = 0; i < graph->nnodes; i++) {
     const pare__node *node = &graph->node[i];
     for (unsigned r = 0; r < PARE__COUNT(readers); r++)
@@ -41,14 +42,18 @@ static void mark_weights(const pare__graph *graph, bool *marked) {
   }
 }
 
+static bool decodes(const pare__node *node) { return strcmp(node->op_type, "DecodeNM") == 0; }
+
 /* Would computing the node now expand weights that a kernel takes as they are? */
 static bool expands_weights(const pare_model *model, const pare__node *node, const bool *marked) {
-  const bool expands = strcmp(node->op_type, "DequantizeLinear") == 0 || strcmp(node->op_type, "Cast") == 0;
+  const bool expands =
+      strcmp(node->op_type, "DequantizeLinear") == 0 || strcmp(node->op_type, "Cast") == 0 || decodes(node);
   if (!marked || !expands || node->ninputs < 1 || node->noutputs < 1 || node->output[0] < 0 || node->input[0] < 0)
     return false;
   const pare__content *content = model->network->value[node->input[0]].constant;
   if (!content || content->count < LEAST_KEPT_ELEMENTS || !marked[node->output[0]]) return false;
-  return *node->op_type == 'D' || content->dtype == PARE_F16 || content->dtype == PARE_BF16;
+  return *node->op_type == 'D' /* DequantizeLinear, DecodeNM */ || content->dtype == PARE_F16 ||
+         content->dtype == PARE_BF16;
 }
 
 /* ---- folding ---- */
@@ -64,7 +69,7 @@ static bool keep_results(pare__run_state *state, const pare__node *node) {
     if (node->input[i] >= 0) in += slot_bytes(&state->slot[node->input[i]]);
   for (unsigned i = 0; i < node->noutputs; i++)
     if (node->output[i] >= 0) out += slot_bytes(&state->slot[node->output[i]]);
-  const bool given = node->ninputs == 0; /* Constant: a view of the file */
+  const bool given = node->ninputs == 0 || decodes(node); /* Constant: a view of the file; stored weights */
   if (!given && out > MOST_GROWN_BYTES && out > in) return false;
   for (unsigned i = 0; i < node->noutputs; i++) {
     const int32_t id = node->output[i];

@@ -37,7 +37,8 @@
   X(columns) \
   X(deform) \
   X(linear_attention) \
-  X(compressed)
+  X(compressed) \
+  X(pare)
 /* clang-format on */
 
 #define PARE__OPERATOR_TABLE(family) extern const pare__operator pare__operators_##family[];

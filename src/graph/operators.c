@@ -28,12 +28,16 @@ static int by_name(const void *a, const void *b) {
   return domains ? domains : names ? names : (x->since > y->since) - (x->since < y->since);
 }
 
-/* What passes make (domain "pare") is no operator of a file. */
+/* What passes make (domain "pare") is no operator of a file, but for what compact files have. */
+static bool is_in_files(const pare__operator *row) {
+  return strcmp(row->domain, "pare") != 0 || strcmp(row->name, "DecodeNM") == 0;
+}
+
 static size_t sorted_rows(const pare__operator **rows) {
   size_t count = 0;
   for (const pare__operator *const *table = pare__operator_tables; *table; table++)
     for (const pare__operator *row = *table; row->name && count < MOST_ROWS; row++)
-      if (strcmp(row->domain, "pare") != 0) rows[count++] = row;
+      if (is_in_files(row)) rows[count++] = row;
   qsort(rows, count, sizeof(const pare__operator *), by_name);
   return count;
 }

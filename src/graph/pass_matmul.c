@@ -6,7 +6,7 @@
 #include "graph/pass.h"
 
 static bool is_product(const pare__node *node) {
-  static const char *const ours[] = {"FusedMatMul", "QuantisedMatMul", "MatMulNBits"};
+  static const char *const ours[] = {"FusedMatMul", "QuantisedMatMul", "SparseMatMul", "MatMulNBits"};
   if (pare__node_is(node, "MatMul")) return true;
   if (strcmp(node->op_type, "MatMulNBits") == 0 && strcmp(node->domain, "com.microsoft") == 0) return true;
   for (size_t i = 0; i < PARE__COUNT(ours) && strcmp(node->domain, "pare") == 0; i++)
@@ -23,7 +23,9 @@ static const pare__node *product_of(const pare__rewrite *rewrite, int32_t value)
 
 /* Products of quantised weights have their bias elsewhere, and are of floats whatever their factors are. */
 static bool is_blocks(const pare__node *node) { return strcmp(node->op_type, "MatMulNBits") == 0; }
-static bool is_quantised(const pare__node *node) { return strcmp(node->op_type, "QuantisedMatMul") == 0; }
+static bool is_quantised(const pare__node *node) {
+  return strcmp(node->op_type, "QuantisedMatMul") == 0 || strcmp(node->op_type, "SparseMatMul") == 0;
+}
 static unsigned bias_input(const pare__node *node) { return is_blocks(node) ? 5 : 2; }
 static bool has_bias(const pare__node *node) { return pare__node_has(node, bias_input(node)); }
 

@@ -3,6 +3,7 @@
  *
  *   DequantizeLinear(integers) -> MatMul, Gemm    becomes QuantisedMatMul, whose kernels expand a block at a time
  *   Cast(halves) -> MatMul, Gemm                  the product reads the halves
+ *   DecodeNM(N:M sparse), and DequantizeLinear of it, -> MatMul, Gemm    becomes SparseMatMul
  *   either -> Gather                              becomes GatherDequantised: only rows that are asked for are expanded
  *
  * A Transpose between weights and product is a flag. Where A is DequantizeLinear of bytes with one scale, and B has a
@@ -10,6 +11,7 @@
 #include <string.h>
 
 #include "graph/pass.h"
+#include "graph/sparse.h"
 
 /* Constant integers with what makes floats of them; or halves, without a scale. */
 typedef struct source {
@@ -152,9 +154,83 @@ static bool bias_fits(const pare__rewrite *rewrite, const pare__node *node) {
   return pare__node_float(node, "beta", 1) == 1 && bias->rank == 1 && bias->dim[0] > 1;
 }
 
+/* ---- products of N:M sparse weights ---- */
+
+/* Is the constant one number, or one for each of `count` rows? */
+static bool is_scale(const pare__content *scale, int64_t count) {
+  return scale && (scale->dtype == PARE_F32 || is_half(scale->dtype)) &&
+         (scale->count == 1 || scale->count == (size_t)count);
+}
+
+/* The DecodeNM whose matrix, perhaps dequantised by *scale, is the second factor with its inputs along axis *axis;
+ * NULL: it is none. */
+static const pare__node *find_sparse(const pare__rewrite *rewrite, int32_t value, int64_t *axis, int32_t *scale) {
+  const pare__node *node = maker(rewrite, value), *dequantise = NULL;
+  pare_sparse_layout layout;
+  const bool swapped = node && node->ninputs == 1 && is_swap(node);
+  if (swapped) node = maker(rewrite, node->input[0]);
+  if (node && is_dequantise(node) && node->ninputs >= 2) {
+    dequantise = node;
+    node = maker(rewrite, node->input[0]);
+  }
+  if (!node || strcmp(node->op_type, "DecodeNM") != 0 || node->ninputs != 2) return NULL;
+  const pare__content *values = constant(rewrite, node->input[0]), *indices = constant(rewrite, node->input[1]);
+  if (!values || !indices || values->shape.rank != 2 || values->count == 0 ||
+      !pare__sparse_weight_layout(values, indices, node, &layout) || layout.fill != 0)
+    return NULL;
+  *axis = pare__node_int(node, "axis", -1);
+  if (*axis < 0) *axis += 2;
+  *scale = dequantise ? dequantise->input[1] : PARE__NO_VALUE;
+  if (layout.dtype == PARE_U8 || (layout.dtype == PARE_I8) != (dequantise != NULL)) return NULL;
+  if (dequantise) {
+    int64_t along = pare__node_int(dequantise, "axis", 1);
+    if (along < 0) along += 2;
+    if (!is_scale(constant(rewrite, *scale), layout.rows) || pare__node_int(dequantise, "block_size", 0) ||
+        pare__node_int(dequantise, "output_dtype", 0) ||
+        (constant(rewrite, *scale)->count != 1 && along != 1 - *axis) ||
+        (pare__node_has(dequantise, 2) && !pare__value_is_all(rewrite->network, dequantise->input[2], 0)))
+      return NULL;
+  }
+  if (swapped) *axis = 1 - *axis;
+  return node;
+}
+
+static pare_status become_sparse(pare__rewrite *rewrite, size_t i, const pare__node *decode, int32_t scale) {
+  static const char *const kept[] = {"n", "m"};
+  const pare__node *node = &rewrite->graph->node[i];
+  pare__node product;
+  PARE__TRY(pare__node_create(rewrite->network, "pare", "SparseMatMul", 1, 5, 1, &product));
+  product.name = node->name;
+  const int32_t inputs[] = {node->input[0], decode->input[0], pare__node_has(node, 2) ? node->input[2] : PARE__NO_VALUE,
+                            scale, decode->input[1]};
+  memcpy(product.input, inputs, sizeof inputs);
+  product.output[0] = node->output[0];
+  for (unsigned k = 0; k < PARE__COUNT(kept); k++)
+    PARE__TRY(pare__node_set_int(rewrite->network, &product, kept[k], pare__node_int(decode, kept[k], 0)));
+  PARE__TRY(pare__node_set_int(rewrite->network, &product, "transB", 1));
+  PARE__TRY(pare__node_set_int(rewrite->network, &product, "activation", pare__node_int(node, "activation", 0)));
+  PARE__TRY(pare__node_set_float(rewrite->network, &product, "clip_low", pare__node_float(node, "clip_low", 0)));
+  PARE__TRY(pare__node_set_float(rewrite->network, &product, "clip_high", pare__node_float(node, "clip_high", 0)));
+  PARE__TRY(pare__node_set_float(rewrite->network, &product, "alpha", pare__node_float(node, "alpha", 1)));
+  return pare__rewrite_become(rewrite, i, product);
+}
+
+static pare_status rewrite_sparse(pare__rewrite *rewrite, size_t i, bool *done) {
+  const pare__node *node = &rewrite->graph->node[i];
+  int64_t axis;
+  int32_t scale;
+  const pare__node *decode = find_sparse(rewrite, node->input[1], &axis, &scale);
+  const bool transposed = pare__node_int(node, "transB", 0) != 0;
+  *done = decode && axis == (transposed ? 1 : 0) && bias_fits(rewrite, node);
+  return *done ? become_sparse(rewrite, i, decode, scale) : PARE_OK;
+}
+
 static pare_status rewrite_product(pare__rewrite *rewrite, size_t i) {
   const pare__node *node = &rewrite->graph->node[i];
   source from;
+  bool done = false;
+  if (is_plain_product(node) && pare__node_has(node, 1)) PARE__TRY(rewrite_sparse(rewrite, i, &done));
+  if (done) return PARE_OK;
   if (!is_plain_product(node) || !pare__node_has(node, 1) || !find_source(rewrite, node->input[1], &from))
     return PARE_OK;
   const bool transposed = from.transposed != (pare__node_int(node, "transB", 0) != 0);

@@ -71,10 +71,10 @@ static inline void copy_element(void *to, int64_t i, const void *from, int64_t j
   memcpy((char *)to + (size_t)i * size, (const char *)from + (size_t)j * size, size);
 }
 
-static inline bool encode_row(const pare_sparse_layout *layout, const void *dense, int64_t col, int64_t first,
-                              int64_t count, const uint8_t *fill, void *values, uint8_t *indices, size_t size) {
+static inline bool encode_row(const pare_sparse_layout *layout, const void *dense, int64_t col, const uint8_t *fill,
+                              void *values, uint8_t *indices, size_t size) {
   const int keep = layout->keep, of = layout->of, bits = pare__sparse_index_bits(of);
-  for (int64_t g = 0; g < count; g++) {
+  for (int64_t g = 0; g < layout->inputs / of; g++) {
     unsigned kept = 0;
     int nkept = 0;
     for (int u = 0; u < of; u++)
@@ -88,7 +88,7 @@ static inline bool encode_row(const pare_sparse_layout *layout, const void *dens
         kept |= 1U << u;
         nkept++;
       }
-    int64_t at = (first + g) * keep;
+    int64_t at = g * keep;
     for (int u = 0; u < of; u++) {
       if (!(kept >> u & 1)) continue;
       copy_element(values, at, dense, (g * of + u) * col, size);
@@ -99,15 +99,14 @@ static inline bool encode_row(const pare_sparse_layout *layout, const void *dens
 }
 
 static inline bool decode_row(const pare_sparse_layout *layout, const void *values, const uint8_t *indices,
-                              int64_t first, int64_t count, const uint8_t *fill, void *dense, int64_t col, size_t size,
-                              int64_t *failed) {
+                              const uint8_t *fill, void *dense, int64_t col, size_t size, int64_t *failed) {
+  const int keep = layout->keep, of = layout->of;
   uint8_t places[PARE__SPARSE_MOST];
-  for (int64_t g = 0; g < count; g++) {
-    *failed = first + g;
-    if (!pare__sparse_places(layout, indices, first + g, places)) return false;
-    for (int u = 0; u < layout->of; u++) copy_element(dense, (g * layout->of + u) * col, fill, 0, size);
-    for (int s = 0; s < layout->keep; s++)
-      copy_element(dense, (g * layout->of + places[s]) * col, values, (first + g) * layout->keep + s, size);
+  for (int64_t g = 0; g < layout->inputs / of; g++) {
+    *failed = g;
+    if (!pare__sparse_places(layout, indices, g, places)) return false;
+    for (int u = 0; u < of; u++) copy_element(dense, (g * of + u) * col, fill, 0, size);
+    for (int s = 0; s < keep; s++) copy_element(dense, (g * of + places[s]) * col, values, g * keep + s, size);
   }
   return true;
 }
@@ -117,19 +116,25 @@ static void fill_bytes(const pare_sparse_layout *layout, uint8_t fill[4]) {
   fill[0] = (uint8_t)layout->fill;
 }
 
-pare_status pare__sparse_encode(const pare_sparse_layout *layout, const void *dense, const pare__sparse_dense *strides,
-                                int64_t first, int64_t count, void *values, uint8_t *indices) {
+/* Where row `row` of a tensor [outer][inputs][inner] begins. */
+static int64_t row_start(const pare_sparse_layout *layout, int64_t inner, int64_t row) {
+  return row / inner * layout->inputs * inner + row % inner;
+}
+
+pare_status pare__sparse_encode_axis(const pare_sparse_layout *layout, int64_t inner, const void *dense, void *values,
+                                     uint8_t *indices) {
   const size_t size = pare_dtype_bytes(layout->dtype);
   const int64_t index_bytes = pare__sparse_index_bytes(layout);
   uint8_t fill[4];
   fill_bytes(layout, fill);
+  memset(indices, 0, (size_t)(layout->rows * index_bytes));
   for (int64_t row = 0; row < layout->rows; row++) {
-    const void *from = (const char *)dense + (size_t)(row * strides->row) * size;
+    const void *from = (const char *)dense + (size_t)row_start(layout, inner, row) * size;
     void *to = (char *)values + (size_t)(row * kept_inputs(layout)) * size;
     uint8_t *places = indices + row * index_bytes;
-    const bool fits = size == 1   ? encode_row(layout, from, strides->col, first, count, fill, to, places, 1)
-                      : size == 2 ? encode_row(layout, from, strides->col, first, count, fill, to, places, 2)
-                                  : encode_row(layout, from, strides->col, first, count, fill, to, places, 4);
+    const bool fits = size == 1   ? encode_row(layout, from, inner, fill, to, places, 1)
+                      : size == 2 ? encode_row(layout, from, inner, fill, to, places, 2)
+                                  : encode_row(layout, from, inner, fill, to, places, 4);
     if (!fits)
       return pare__fail(PARE_ERR_ARGUMENT, "row %lld keeps more than %d of %d neighbours: it is not %d:%d sparse",
                         (long long)row, layout->keep, layout->of, layout->keep, layout->of);
@@ -137,20 +142,20 @@ pare_status pare__sparse_encode(const pare_sparse_layout *layout, const void *de
   return PARE_OK;
 }
 
-pare_status pare__sparse_decode(const pare_sparse_layout *layout, const void *values, const uint8_t *indices,
-                                int64_t first, int64_t count, void *dense, const pare__sparse_dense *strides) {
+pare_status pare__sparse_decode_axis(const pare_sparse_layout *layout, int64_t inner, const void *values,
+                                     const uint8_t *indices, void *dense) {
   const size_t size = pare_dtype_bytes(layout->dtype);
   const int64_t index_bytes = pare__sparse_index_bytes(layout);
   uint8_t fill[4];
   fill_bytes(layout, fill);
   for (int64_t row = 0; row < layout->rows; row++) {
     const void *from = (const char *)values + (size_t)(row * kept_inputs(layout)) * size;
-    void *to = (char *)dense + (size_t)(row * strides->row) * size;
+    void *to = (char *)dense + (size_t)row_start(layout, inner, row) * size;
     const uint8_t *places = indices + row * index_bytes;
     int64_t failed = 0;
-    const bool fine = size == 1   ? decode_row(layout, from, places, first, count, fill, to, strides->col, 1, &failed)
-                      : size == 2 ? decode_row(layout, from, places, first, count, fill, to, strides->col, 2, &failed)
-                                  : decode_row(layout, from, places, first, count, fill, to, strides->col, 4, &failed);
+    const bool fine = size == 1   ? decode_row(layout, from, places, fill, to, inner, 1, &failed)
+                      : size == 2 ? decode_row(layout, from, places, fill, to, inner, 2, &failed)
+                                  : decode_row(layout, from, places, fill, to, inner, 4, &failed);
     if (!fine)
       return pare__fail(PARE_ERR_FORMAT,
                         "N:M sparse weights: the indices of row %lld, group %lld do not ascend below %d",
@@ -167,9 +172,7 @@ pare_status pare_sparse_encode(const pare_sparse_layout *layout, const void *den
   if (values_bytes == 0) return PARE_OK;
   if (!dense || !values || !indices)
     return pare__fail_null("pare_sparse_encode", !dense ? "dense" : !values ? "values" : "indices");
-  memset(indices, 0, indices_bytes);
-  const pare__sparse_dense strides = {layout->inputs, 1};
-  return pare__sparse_encode(layout, dense, &strides, 0, layout->inputs / layout->of, values, indices);
+  return pare__sparse_encode_axis(layout, 1, dense, values, indices);
 }
 
 pare_status pare_sparse_decode(const pare_sparse_layout *layout, const void *values, const uint8_t *indices,
@@ -179,6 +182,5 @@ pare_status pare_sparse_decode(const pare_sparse_layout *layout, const void *val
   if (values_bytes == 0) return PARE_OK;
   if (!dense || !values || !indices)
     return pare__fail_null("pare_sparse_decode", !dense ? "dense" : !values ? "values" : "indices");
-  const pare__sparse_dense strides = {layout->inputs, 1};
-  return pare__sparse_decode(layout, values, indices, 0, layout->inputs / layout->of, dense, &strides);
+  return pare__sparse_decode_axis(layout, 1, values, indices, dense);
 }
