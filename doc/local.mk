@@ -5,6 +5,7 @@ dist_man_MANS += doc/man/pare-bench.1
 dist_man_MANS += doc/man/pare-cache.1
 dist_man_MANS += doc/man/pare-compress.1
 dist_man_MANS += doc/man/pare-devices.1
+dist_man_MANS += doc/man/pare-convert.1
 dist_man_MANS += doc/man/pare-diff.1
 dist_man_MANS += doc/man/pare-eval.1
 dist_man_MANS += doc/man/pare-inspect.1

@@ -69,6 +69,8 @@ check_PROGRAMS += tests/test_compress
 check_PROGRAMS += tests/test_recipe
 TESTS += tests/test_compress.sh
 dist_check_SCRIPTS += tests/test_compress.sh
+TESTS += tests/test_convert.sh
+dist_check_SCRIPTS += tests/test_convert.sh
 
 # Faults of drivers and of the operating system, threads.
 check_PROGRAMS += tests/test_fault_layer

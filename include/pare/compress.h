@@ -37,6 +37,25 @@ PARE_API pare_status pare_recipe_ignore(pare_recipe *recipe, const char *pattern
 /* The recipe written out, as JSON that pare_recipe_parse reads; every field with its value. Free it. */
 PARE_API pare_status pare_recipe_text(const pare_recipe *recipe, char **out);
 
+/* ---- storage ---- */
+
+/* Portable: any ONNX runtime reads and runs the file; pruned weights are zeros. Compact: tensors of which each group of
+ * M <= 16 neighbours keeps N at most are stored as <pare/sparse.h> says, with a node pare.DecodeNM each; only pare runs
+ * it. */
+typedef enum pare_storage { PARE_STORAGE_PORTABLE, PARE_STORAGE_COMPACT } pare_storage;
+
+typedef struct pare_conversion {
+  uint64_t input_bytes, output_bytes; /* of the files */
+  size_t ntensors;                    /* stored otherwise than before */
+} pare_conversion;
+
+/* Reads the ONNX model `in` and writes it to `out`, which may be the same path, in the other storage: nothing but the
+ * storage of tensors changes, and back again gives the same bytes. What is N:M is found by looking, along the axis and
+ * with the N and M that take the least; what takes no less, and what is not raw data, stays. One tensor at a time is in
+ * memory; no device is needed. conversion NULL: not wanted. PARE_ERR_FORMAT: not ONNX; PARE_ERR_LIMIT: weights in
+ * a file of their own; PARE_ERR_FORMAT names the tensor whose indices or sizes are wrong; PARE_ERR_IO. */
+PARE_API pare_status pare_convert(const char *in, const char *out, pare_storage storage, pare_conversion *conversion);
+
 /* ---- compressing ---- */
 
 typedef struct pare_report pare_report;
@@ -48,13 +67,14 @@ typedef struct pare_compress_options {
   bool skip_verify; /* do not run the result and compare it before it takes its place */
   pare_compress_progress progress;
   void *user;
-  bool sensitivity;    /* first compress one tensor at a time, and report how far the outputs are then: takes about the
-                          time of a verification for each */
-  bool optimize_speed; /* first time each layer, compressed and not, and leave dense what would be slower on this
-                          device; the report has the reason. Two runs of it may decide differently. */
+  bool sensitivity;     /* first compress one tensor at a time, and report how far the outputs are then: takes about the
+                           time of a verification for each */
+  bool optimize_speed;  /* first time each layer, compressed and not, and leave dense what would be slower on this
+                           device; the report has the reason. Two runs of it may decide differently. */
+  pare_storage storage; /* of the result; safetensors are portable only */
 } pare_compress_options;
 #define PARE_COMPRESS_OPTIONS_INIT \
-  { 0, 0, 0, 0, 0 }
+  { 0, 0, 0, 0, 0, 0 }
 
 /* What pare_compress would do, with the sizes: needs no device and writes nothing. */
 PARE_API pare_status pare_compress_plan(const char *in, const pare_recipe *recipe, pare_report **report);
@@ -81,6 +101,7 @@ typedef struct pare_report_summary {
   const char *input, *output;         /* paths; output "" for a plan */
   uint64_t input_bytes, output_bytes; /* of the files, external data included; a plan's output without the graph's
                                          few bytes more or less */
+  uint64_t portable_bytes;            /* of the file in portable storage; 0 unless it was stored compact */
   uint64_t weight_bytes_before, weight_bytes_after;
   size_t ntensors, noutputs;
   size_t nsensitive; /* tensors that were tried alone */

@@ -8,8 +8,9 @@
 #include "cli/file.h"
 #include "cli/latency.h"
 #include "cli/page.h"
+#include "cli/storage.h"
 
-enum { RECIPE, PRUNE, QUANTIZE, CALIBRATE, IGNORE, DRY_RUN, SENSITIVITY, OPTIMIZE, NO_VERIFY, REPORT, JSON };
+enum { RECIPE, PRUNE, QUANTIZE, CALIBRATE, IGNORE, DRY_RUN, SENSITIVITY, OPTIMIZE, NO_VERIFY, REPORT, STORAGE, JSON };
 static const cli_option options[] = {
     [RECIPE] = {"recipe", "FILE", "what to do, as YAML or JSON", 0},
     [PRUNE] = {"prune", "2:4|magnitude:0.5|random:0.3|threshold:0.01", "what goes: any N:M, or a part of all weights",
@@ -22,6 +23,7 @@ static const cli_option options[] = {
     [OPTIMIZE] = {"optimize", "size|speed", "size: compress all; speed: what would be slower stays dense", 0},
     [NO_VERIFY] = {"no-verify", NULL, "do not run the result beside the original before it takes its place", 0},
     [REPORT] = {"report", "FILE", "write what was done, and what it cost: a page if it ends with .html, else JSON", 0},
+    [STORAGE] = {"storage", "portable|compact", "compact: pruned weights packed, which only pare runs", 0},
     [JSON] = CLI_OPTION_JSON,
     CLI_OPTIONS_END,
 };
@@ -98,11 +100,11 @@ static json_t *report_json(const pare_report *report, const pare_report_summary 
     set_distance(json, &output.distance);
     json_array_append_new(outputs, json);
   }
-  json_t *json = json_pack("{s:o, s:o, s:b, s:I, s:I, s:I, s:I, s:b, s:s, s:f, s:o, s:o, s:o}", "input",
+  json_t *json = json_pack("{s:o, s:o, s:b, s:I, s:I, s:I, s:I, s:I, s:b, s:s, s:f, s:o, s:o, s:o}", "input",
                            cli_json_text(summary->input), "output", cli_json_text(summary->output), "dry_run",
                            summary->planned_only, "input_bytes", (json_int_t)summary->input_bytes, "output_bytes",
-                           (json_int_t)summary->output_bytes, "weight_bytes_before",
-                           (json_int_t)summary->weight_bytes_before, "weight_bytes_after",
+                           (json_int_t)summary->output_bytes, "portable_bytes", (json_int_t)summary->portable_bytes,
+                           "weight_bytes_before", (json_int_t)summary->weight_bytes_before, "weight_bytes_after",
                            (json_int_t)summary->weight_bytes_after, "verified", summary->verified, "verified_on",
                            !summary->verified           ? ""
                            : summary->calibrated_inputs ? "calibration"
@@ -244,6 +246,8 @@ static cli_exit print_report(const pare_report *report, const pare_report_summar
     printf("%s: %s instead of %s (%.1f%%), %s in %s\n", summary->output, cli_bytes(summary->output_bytes, text[1]),
            cli_bytes(summary->input_bytes, text[0]), 100 * ratio, summary->verified ? "verified" : "not verified",
            cli_seconds(summary->seconds, text[2]));
+  if (summary->portable_bytes > 0)
+    printf("compact; portable it would be %s (pare convert)\n", cli_bytes(summary->portable_bytes, text[0]));
   return code;
 }
 
@@ -273,11 +277,13 @@ static cli_exit compress(const cli_arguments *arguments, const pare_recipe *reci
   const char *optimize = cli_value(arguments, &options[OPTIMIZE]);
   if (optimize && strcmp(optimize, "size") != 0 && strcmp(optimize, "speed") != 0)
     return cli_error(CLI_USAGE, "--optimize '%s' is neither size nor speed", optimize);
-  const pare_compress_options how = {.skip_verify = cli_value(arguments, &options[NO_VERIFY]) != NULL,
-                                     .sensitivity = cli_value(arguments, &options[SENSITIVITY]) != NULL,
-                                     .optimize_speed = optimize && strcmp(optimize, "speed") == 0,
-                                     .progress = progress};
+  pare_compress_options how = {.skip_verify = cli_value(arguments, &options[NO_VERIFY]) != NULL,
+                               .sensitivity = cli_value(arguments, &options[SENSITIVITY]) != NULL,
+                               .optimize_speed = optimize && strcmp(optimize, "speed") == 0,
+                               .progress = progress};
   pare_context *context = NULL;
+  if (!cli_storage(cli_value(arguments, &options[STORAGE]), &how.storage))
+    return cli_error(CLI_USAGE, "--storage: say portable or compact");
   if (cli_value(arguments, &options[DRY_RUN])) {
     const pare_status status = pare_compress_plan(in, recipe, report);
     return status == PARE_OK ? CLI_OK : cli_fail(status);
@@ -309,7 +315,8 @@ const cli_command cli_cmd_compress = {
     .name = "compress",
     .summary = "prune and quantise a model",
     .usage = "IN OUT [--prune FORM] [--quantize FORM] [--recipe FILE] [--calibrate FILE] [--ignore PATTERN]... "
-             "[--dry-run] [--sensitivity] [--optimize GOAL] [--report FILE] [--no-verify] [-d SPEC] [--json]",
+             "[--storage portable|compact] [--dry-run] [--sensitivity] [--optimize GOAL] [--report FILE] [--no-verify] "
+             "[-d SPEC] [--json]",
     .about =
         "Writes a smaller model that computes nearly the same, in the same format: ONNX that other runtimes run, too. "
         "int8: weights only, a scale for each output channel; int4: groups of 32 with zero points; w8a8: int8 weights "

@@ -99,6 +99,15 @@ static pare_status commit(pare__compression *compression, const char *temporary,
   return PARE_OK;
 }
 
+/* What was written becomes compact before it is verified and takes its place. */
+static pare_status store_compact(pare__compression *compression, const char *path) {
+  pare_conversion conversion;
+  if (compression->options.storage != PARE_STORAGE_COMPACT) return PARE_OK;
+  PARE__TRY(pare_convert(path, path, PARE_STORAGE_COMPACT, &conversion));
+  compression->report->summary.portable_bytes = conversion.input_bytes;
+  return PARE_OK;
+}
+
 static pare_status export(pare__compression *compression, const char *in, const char *out) {
   char *temporary = temporary_path(out), *companion = NULL;
   struct stat found;
@@ -108,6 +117,7 @@ static pare_status export(pare__compression *compression, const char *in, const 
       .path = temporary, .final_path = out, .recipe = compression->report->summary.recipe, .companion = &companion};
   pare_status status =
       compression->checkpoint->format->write(compression->checkpoint, compression->treatments, &producer, &request);
+  if (status == PARE_OK) status = store_compact(compression, temporary);
   if (status == PARE_OK && compression->checkpoint->runs && !compression->options.skip_verify) {
     if (compression->options.progress)
       compression->options.progress(WRITING, "running both models", compression->options.user);
