@@ -29,4 +29,5 @@ pareinclude_HEADERS += include/pare/project.h
 pareinclude_HEADERS += include/pare/index.h
 pareinclude_HEADERS += include/pare/inspect.h
 pareinclude_HEADERS += include/pare/model.h
+pareinclude_HEADERS += include/pare/simulate.h
 pareinclude_HEADERS += include/pare/verify.h

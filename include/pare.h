@@ -25,6 +25,7 @@
 #include <pare/reduce.h>
 #include <pare/resample.h>
 #include <pare/select.h>
+#include <pare/simulate.h>
 #include <pare/sparse.h>
 #include <pare/status.h>
 #include <pare/tensor.h>

@@ -30,6 +30,10 @@ EXTRA_DIST += tests/kernels/doubled.cl
 
 # Floors 3 and 4.
 check_PROGRAMS += tests/test_executor
+check_PROGRAMS += tests/test_policy
+check_PROGRAMS += tests/test_simulate
+TESTS += tests/test_simulate.sh
+dist_check_SCRIPTS += tests/test_simulate.sh
 check_PROGRAMS += tests/test_tensor
 
 # Floor 5.

@@ -190,7 +190,8 @@ cli_exit cli_family_check(const char *family);
 /* ---- the commands ---- */
 
 extern const cli_command cli_cmd_bench, cli_cmd_cache, cli_cmd_compress, cli_cmd_convert, cli_cmd_devices, cli_cmd_diff,
-    cli_cmd_eval, cli_cmd_help, cli_cmd_inspect, cli_cmd_run, cli_cmd_selftest, cli_cmd_tune, cli_cmd_verify;
+    cli_cmd_eval, cli_cmd_help, cli_cmd_inspect, cli_cmd_run, cli_cmd_selftest, cli_cmd_simulate, cli_cmd_trace,
+    cli_cmd_tune, cli_cmd_verify;
 
 #define CLI_OPTION_JSON \
   { "json", NULL, "print JSON", 0 }

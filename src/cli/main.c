@@ -27,6 +27,7 @@ const cli_command *const cli_commands[] = {
     &cli_cmd_selftest, &cli_cmd_tune,
     &cli_cmd_cache,    &cli_cmd_compress,
     &cli_cmd_convert,  &cli_cmd_diff,
+    &cli_cmd_simulate, &cli_cmd_trace,
     &cli_cmd_help,     NULL,
 };
 

@@ -1,3 +1,11 @@
 # Floor 4: the seam of the scheduler, and what needs a context and kernels.
 libpare_internal_la_SOURCES += src/sched/executor.c src/sched/kernels.c src/sched/recording.c src/sched/sched.h src/sched/worker_opencl.c
 libpare_internal_la_SOURCES += src/sched/replay.c src/sched/replay.h src/sched/replay_steps.c
+# Policies, performance models and the simulator: no clock, no OpenCL.
+libpare_internal_la_SOURCES += src/sched/performance.c src/sched/performance.h src/sched/performance_file.c
+libpare_internal_la_SOURCES += src/sched/policy.c src/sched/policy.h src/sched/policy_choice.c src/sched/policy_queue.c
+libpare_internal_la_SOURCES += src/sched/policy_dmda.c src/sched/policy_heft.c src/sched/policy_heft.h src/sched/policy_hguided.c
+libpare_internal_la_SOURCES += src/sched/policy_priority.c src/sched/policy_round_robin.c src/sched/policy_static.c
+libpare_internal_la_SOURCES += src/sched/bounds.c src/sched/json_stream.c src/sched/json_stream.h src/sched/machine.c
+libpare_internal_la_SOURCES += src/sched/simulate.c src/sched/simulate.h src/sched/simulate_result.c
+libpare_internal_la_SOURCES += src/sched/trace.c src/sched/trace.h src/sched/workload.c src/sched/workload_random.c

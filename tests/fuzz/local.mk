@@ -2,6 +2,7 @@
 FUZZERS_ALL = \
   tests/fuzz/fuzz_bytes \
   tests/fuzz/fuzz_database \
+  tests/fuzz/fuzz_machine \
   tests/fuzz/fuzz_model \
   tests/fuzz/fuzz_npy \
   tests/fuzz/fuzz_npz \
@@ -10,7 +11,8 @@ FUZZERS_ALL = \
   tests/fuzz/fuzz_safetensors \
   tests/fuzz/fuzz_selector \
   tests/fuzz/fuzz_shape \
-  tests/fuzz/fuzz_source
+  tests/fuzz/fuzz_source \
+  tests/fuzz/fuzz_workload
 FUZZ_SECONDS = 60
 noinst_HEADERS += tests/fuzz/fuzz.h
 EXTRA_DIST += tests/fuzz/corpus tests/fuzz/replay.c
@@ -49,3 +51,7 @@ tests_fuzz_fuzz_shape_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_shape_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_source_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_source_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_machine_LDADD = $(fuzz_ldadd)
+tests_fuzz_fuzz_machine_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_workload_LDADD = $(fuzz_ldadd)
+tests_fuzz_fuzz_workload_LDFLAGS = $(fuzz_ldflags)

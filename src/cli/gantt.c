@@ -1,0 +1,220 @@
+/* A trace drawn as a Gantt chart in SVG. SPDX-License-Identifier: Apache-2.0
+ *
+ * A row a device: its work as bars, its copies as thin ones below. Kernels have colours and hatches, so that they can
+ * be told apart in grey and on paper. Neighbours too narrow to be seen become one bar. */
+#include "cli/gantt.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/file.h"
+
+enum {
+  WIDTH = 1000,
+  LEFT = 130,
+  RIGHT = 70, /* the share that a device is busy */
+  TOP = 64,
+  ROW = 34,
+  BAR = 20,
+  COPY = 4,
+  MOST_DEVICES = 64,
+  MOST_KINDS = 8 /* the others are "other" */
+};
+#define NARROW 1.0 /* pixels: narrower bars of a kind join */
+#define LETTER 6.4 /* pixels of one at the size of labels */
+
+static const char style[] =
+    ":root{--ink:#1c2430;--dim:#5d6b7c;--paper:#fff;--line:#d9dfe7;--copy:#8a97a6}"
+    "@media(prefers-color-scheme:dark){:root{--ink:#e4e9f0;--dim:#9aa7b7;--paper:#151a21;--line:#323b47}}"
+    "@media print{:root{--ink:#000;--dim:#333;--paper:#fff;--line:#bbb}}"
+    "svg{background:var(--paper)}text{font:11px system-ui,sans-serif;fill:var(--ink)}.dim{fill:var(--dim)}"
+    ".title{font-size:14px;font-weight:600}.in{fill:#fff;font-size:10.5px}.axis{stroke:var(--line)}"
+    ".c{fill:var(--copy)}.b{stroke:var(--paper);stroke-width:.5}"
+    "*{print-color-adjust:exact;-webkit-print-color-adjust:exact}";
+
+/* Dark enough for white letters, of unlike lightness. */
+static const char *const colours[MOST_KINDS + 1] = {"#2f6f9f", "#b0561f", "#3d7a3a", "#7d4d9e", "#a33a4b",
+                                                    "#0f7470", "#86681a", "#4a5568", "#6b7280"};
+
+static double x_of(const cli_gantt *gantt, double at) {
+  return LEFT + (at - gantt->from) / (gantt->until - gantt->from) * (WIDTH - LEFT - RIGHT);
+}
+
+static void escaped(FILE *to, const char *text, size_t most) {
+  for (size_t i = 0; text[i] && i < most; i++) {
+    switch (text[i]) {
+    case '<': fputs("&lt;", to); break;
+    case '>': fputs("&gt;", to); break;
+    case '&': fputs("&amp;", to); break;
+    case '"': fputs("&quot;", to); break;
+    default: fputc((unsigned char)text[i] < ' ' ? ' ' : text[i], to);
+    }
+  }
+}
+
+static size_t kind_of(const cli_gantt *gantt, const char *kind) {
+  size_t i = 0;
+  while (i < gantt->nkinds && i < MOST_KINDS && strcmp(gantt->kind[i], kind) != 0) i++;
+  return i < gantt->nkinds && i < MOST_KINDS ? i : MOST_KINDS;
+}
+
+/* ---- parts ---- */
+
+static void print_patterns(FILE *to) {
+  fputs("<defs>\n", to);
+  for (size_t i = 0; i <= MOST_KINDS; i++) {
+    static const char *const marks[] = {"", "M-1 1l2-2M0 8l8-8M7 9l2-2", "M0 4h8", "M4 0v8", "M0 0l8 8"};
+    fprintf(to,
+            "<pattern id=\"k%zu\" width=\"8\" height=\"8\" patternUnits=\"userSpaceOnUse\">"
+            "<rect width=\"8\" height=\"8\" fill=\"%s\"/><path d=\"%s\" stroke=\"#fff\" stroke-opacity=\".28\"/>"
+            "</pattern>\n",
+            i, colours[i], marks[i % CLI_COUNT(marks)]);
+  }
+  fputs("</defs>\n", to);
+}
+
+static void print_legend(FILE *to, const cli_gantt *gantt, bool has_copies) {
+  double x = LEFT;
+  const size_t shown = gantt->nkinds < MOST_KINDS ? gantt->nkinds : MOST_KINDS + 1;
+  for (size_t i = 0; i < shown + has_copies; i++) {
+    const bool is_copy = i == shown;
+    const char *name = is_copy ? "copies" : i < MOST_KINDS ? gantt->kind[i] : "other";
+    const size_t letters = strlen(name) < 24 ? strlen(name) : 24;
+    if (is_copy)
+      fprintf(to, "<rect class=\"c\" x=\"%.1f\" y=\"38\" width=\"12\" height=\"%d\"/>", x, COPY);
+    else
+      fprintf(to, "<rect x=\"%.1f\" y=\"34\" width=\"12\" height=\"12\" fill=\"url(#k%zu)\"/>", x, i);
+    fprintf(to, "<text x=\"%.1f\" y=\"44\">", x + 16);
+    escaped(to, name, 24);
+    fputs("</text>\n", to);
+    x += 30 + LETTER * (double)letters;
+  }
+}
+
+/* 1, 2 or 5 times a power of ten, so that five to ten of them fill the axis. */
+static double step_of(double length) {
+  const double power = pow(10, floor(log10(length / 5)));
+  const double steps[] = {5, 2, 1};
+  for (size_t i = 0; i < CLI_COUNT(steps); i++)
+    if (length / (steps[i] * power) >= 5) return steps[i] * power;
+  return power;
+}
+
+static void print_axis(FILE *to, const cli_gantt *gantt, double bottom) {
+  const double length = gantt->until - gantt->from, step = step_of(length);
+  const char *unit = length >= 2e6 ? "s" : length >= 2e3 ? "ms" : "\xc2\xb5s";
+  const double scale = length >= 2e6 ? 1e-6 : length >= 2e3 ? 1e-3 : 1;
+  for (int i = 0; i * step <= length * 1.0001; i++) {
+    const double x = x_of(gantt, gantt->from + i * step);
+    fprintf(to,
+            "<line class=\"axis\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%.1f\"/>"
+            "<text class=\"dim\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%g%s%s</text>\n",
+            x, x, TOP - 6, bottom + 4, x, bottom + 18, i * step * scale, i == 0 ? " " : "", i == 0 ? unit : "");
+  }
+}
+
+static void print_bar(FILE *to, const cli_gantt *gantt, const cli_slice *slice, double until, size_t joined, double y) {
+  const double x = x_of(gantt, slice->from), width = fmax(x_of(gantt, until) - x, 0.3);
+  const size_t letters = strlen(slice->name);
+  if (slice->is_copy)
+    fprintf(to, "<rect class=\"c\" x=\"%.2f\" y=\"%.1f\" width=\"%.2f\" height=\"%d\"", x, y, width, COPY);
+  else
+    fprintf(to, "<rect class=\"%s\" x=\"%.2f\" y=\"%.1f\" width=\"%.2f\" height=\"%d\" fill=\"url(#k%zu)\"",
+            width > 3 ? "b" : "", x, y, width, BAR, kind_of(gantt, slice->kind));
+  fputs("><title>", to);
+  escaped(to, slice->name, 80);
+  if (joined > 1) fprintf(to, " and %zu more", joined - 1);
+  fputs(" (", to);
+  escaped(to, slice->kind, 80);
+  fprintf(to, "), %.6g to %.6g ms</title></rect>", slice->from * 1e-3, until * 1e-3);
+  if (!slice->is_copy && joined == 1 && LETTER * (double)letters + 4 < width) {
+    fprintf(to, "<text class=\"in\" text-anchor=\"middle\" x=\"%.1f\" y=\"%.1f\">", x + width / 2, y + 14);
+    escaped(to, slice->name, 80);
+    fputs("</text>", to);
+  }
+  fputc('\n', to);
+}
+
+/* Bars of one row; those that cannot be told apart become one. */
+static void print_bars(FILE *to, const cli_gantt *gantt, size_t device, bool copies, double y) {
+  const double pixel = (gantt->until - gantt->from) / (WIDTH - LEFT - RIGHT) * NARROW;
+  const cli_slice *open = NULL;
+  size_t joined = 0;
+  double until = 0;
+  for (size_t i = 0; i < gantt->nslices; i++) {
+    const cli_slice *slice = &gantt->slice[i];
+    if (slice->device != device || slice->is_copy != copies) continue;
+    if (open && slice->from - until < pixel / 2 && strcmp(open->kind, slice->kind) == 0 &&
+        slice->until - slice->from < pixel && until - open->from < 40 * pixel) {
+      until = fmax(until, slice->until);
+      joined++;
+      continue;
+    }
+    if (open) print_bar(to, gantt, open, until, joined, y);
+    open = slice;
+    until = slice->until;
+    joined = 1;
+  }
+  if (open) print_bar(to, gantt, open, until, joined, y);
+}
+
+static double busy_share(const cli_gantt *gantt, size_t device) {
+  double busy = 0;
+  for (size_t i = 0; i < gantt->nslices; i++)
+    if (gantt->slice[i].device == device && !gantt->slice[i].is_copy)
+      busy += gantt->slice[i].until - gantt->slice[i].from;
+  return busy / (gantt->until - gantt->from);
+}
+
+static void print_chart(FILE *to, const cli_gantt *gantt, const char *title) {
+  const size_t rows = gantt->ndevices < MOST_DEVICES ? gantt->ndevices : MOST_DEVICES;
+  const double bottom = TOP + ROW * (double)rows;
+  bool has_copies = false;
+  for (size_t i = 0; i < gantt->nslices; i++) has_copies = has_copies || gantt->slice[i].is_copy;
+  fprintf(to,
+          "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %.0f\" width=\"%d\" height=\"%.0f\" "
+          "role=\"img\">\n<style>%s</style>\n<title>",
+          WIDTH, bottom + 30, WIDTH, bottom + 30, style);
+  escaped(to, title, 200);
+  fputs("</title>\n", to);
+  print_patterns(to);
+  fprintf(to, "<rect width=\"%d\" height=\"%.0f\" fill=\"var(--paper)\"/>\n<text class=\"title\" x=\"%d\" y=\"20\">",
+          WIDTH, bottom + 30, LEFT);
+  escaped(to, title, 100);
+  fputs("</text>\n", to);
+  if (gantt->ndevices > rows)
+    fprintf(to, "<text class=\"dim\" text-anchor=\"end\" x=\"%d\" y=\"20\">the first %zu of %zu devices</text>\n",
+            WIDTH - 10, rows, gantt->ndevices);
+  print_legend(to, gantt, has_copies);
+  print_axis(to, gantt, bottom);
+  fprintf(to, "<text class=\"dim\" text-anchor=\"end\" x=\"%d\" y=\"%d\">busy</text>\n", WIDTH - 16, TOP - 4);
+  for (size_t i = 0; i < rows; i++) {
+    const double y = TOP + ROW * (double)i;
+    const size_t most = 19;
+    fprintf(to, "<text text-anchor=\"end\" x=\"%d\" y=\"%.1f\">", LEFT - 8, y + 18);
+    escaped(to, gantt->device[i], most);
+    fprintf(to, "%s</text><text class=\"dim\" text-anchor=\"end\" x=\"%d\" y=\"%.1f\">%.0f%%</text>\n",
+            strlen(gantt->device[i]) > most ? "\xe2\x80\xa6" : "", WIDTH - 16, y + 18, 100 * busy_share(gantt, i));
+    print_bars(to, gantt, i, false, y + 4);
+    print_bars(to, gantt, i, true, y + 4 + BAR + 1);
+  }
+  fputs("</svg>\n", to);
+}
+
+cli_exit cli_gantt_write(const cli_gantt *gantt, const char *title, const char *path) {
+  char *text = NULL;
+  size_t nbytes = 0;
+  FILE *to = open_memstream(&text, &nbytes);
+  if (!to) return cli_error(CLI_DEVICE, "out of memory");
+  print_chart(to, gantt, title);
+  const bool failed = ferror(to) != 0;
+  if (fclose(to) != 0 || failed) {
+    free(text);
+    return cli_error(CLI_DEVICE, "out of memory");
+  }
+  const cli_exit code = cli_file_write(path, text, nbytes);
+  free(text);
+  return code;
+}

@@ -1,0 +1,25 @@
+/* A trace drawn as a Gantt chart. SPDX-License-Identifier: Apache-2.0 */
+#ifndef PARE_CLI_GANTT_H
+#define PARE_CLI_GANTT_H
+
+#include "cli/cli.h"
+
+typedef struct cli_slice {
+  const char *name, *kind; /* of the task; its kernel, or "copy" */
+  size_t device;
+  bool is_copy;
+  double from, until; /* microseconds */
+} cli_slice;
+
+typedef struct cli_gantt {
+  size_t ndevices, nslices, nkinds;
+  char **device;    /* names */
+  cli_slice *slice; /* by device, then time */
+  char **kind;      /* of slices that are no copies, the most time first */
+  double from, until;
+} cli_gantt;
+
+/* Writes an SVG without anything from elsewhere, light and dark. CLI_INPUT if that fails. */
+cli_exit cli_gantt_write(const cli_gantt *gantt, const char *title, const char *path);
+
+#endif

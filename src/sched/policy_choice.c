@@ -1,0 +1,251 @@
+/* How policies choose: the device that weighs least, division of a load, stealing. SPDX-License-Identifier: Apache-2.0
+ */
+#include <math.h>
+#include <stdlib.h>
+
+#include "sched/policy.h"
+
+#define SCARCE 4         /* tasks a device in the pool: with fewer, each goes where it ends first */
+#define WORTH_MOVING 0.1 /* of the time until the other device is through: less moves nothing, so that none swings */
+
+/* The copies that a piece needs on each device are those of all that it reads, but for what is there already. */
+struct copies {
+  double nbytes;
+  size_t nlocal;
+  pare__policy_local local[PARE__MOST_LOCAL];
+};
+
+static void find_copies(const pare__policy *policy, const pare__policy_piece *piece, struct copies *out) {
+  const pare__policy_task *task = pare__policy_task_of(policy, piece->task);
+  out->nbytes = task->read_bytes * ((double)(piece->end - piece->begin) / (double)task->n);
+  out->nlocal = policy->options.local ? policy->options.local(policy->options.user, piece->task, out->local) : 0;
+}
+
+static double copy_seconds(const pare__policy_device *device, size_t index, const struct copies *copies) {
+  if (!(device->seconds_per_byte > 0)) return 0;
+  double nbytes = copies->nbytes;
+  for (size_t i = 0; i < copies->nlocal; i++)
+    if (copies->local[i].device == index) nbytes -= copies->local[i].nbytes;
+  return nbytes > 0 ? device->copy_seconds + nbytes * device->seconds_per_byte : 0;
+}
+
+size_t pare__policy_best(const pare__policy *policy, const pare__policy_piece *piece, double now) {
+  const pare__policy_task *task = pare__policy_task_of(policy, piece->task);
+  const pare__policy_weights *weights = &policy->weights;
+  const double needed = task->nbytes * ((double)(piece->end - piece->begin) / (double)task->n);
+  const double n = (double)(piece->end - piece->begin) * task->per_step;
+  const size_t row = pare__performance_at(policy->performance, task->kernel, 0);
+  const double *a = policy->performance->a + row, *b = policy->performance->b + row;
+  const bool thrifty = weights->joule > 0 || weights->price > 0;
+  size_t best = PARE__NO_DEVICE;
+  double least = INFINITY;
+  struct copies copies;
+  find_copies(policy, piece, &copies);
+  for (size_t i = 0; i < policy->ndevices; i++) {
+    const pare__policy_device *device = &policy->device[i];
+    const double seconds = a[i] + b[i] * n, wait = PARE__MAX(policy->free_at[i] - now, 0);
+    if (!(policy->there[i] & task->resources)) continue;
+    /* Copies and energy only add: most devices are out before they are looked up. */
+    if (weights->finish * (wait + seconds) + weights->start * wait >= least) continue;
+    if (device->memory_bytes > 0 && needed > (double)device->memory_bytes) continue;
+    const double transfer = copy_seconds(device, i, &copies), start = now + PARE__MAX(wait, transfer),
+                 finish = start + seconds;
+    double weight = weights->finish * (finish - now) + weights->start * (start - now) + weights->transfer * transfer;
+    if (thrifty)
+      weight += weights->joule * ((device->busy_watts - device->idle_watts) * seconds +
+                                  policy->idle_watts * fmax(finish - policy->horizon, 0)) +
+                weights->price * device->price_per_hour / 3600 * seconds;
+    if (weight < least) {
+      least = weight;
+      best = i;
+    }
+  }
+  return best;
+}
+
+/* What a unit of work costs there, by the objective. */
+static double unit_weight(const pare__policy *policy, size_t device, const pare__policy_task *task) {
+  const pare__policy_device *at = &policy->device[device];
+  const double b = policy->performance->b[pare__performance_at(policy->performance, task->kernel, device)];
+  return policy->options.objective == PARE__ENERGY ? b * (at->busy_watts - at->idle_watts) : b * at->price_per_hour;
+}
+
+bool pare__policy_is_thrifty(const pare__policy *policy, size_t device, const pare__policy_task *task) {
+  if (policy->options.objective != PARE__ENERGY && policy->options.objective != PARE__COST) return true;
+  double least = INFINITY;
+  for (size_t i = 0; i < policy->ndevices; i++)
+    if (pare__policy_may(policy, i, task)) least = fmin(least, unit_weight(policy, i, task));
+  const double own = unit_weight(policy, device, task);
+  return own <= least + 0.001 * fabs(least);
+}
+
+/* ---- moving ---- */
+
+bool pare__policy_pull(pare__policy *policy, size_t device, double now, pare__policy_piece *out, size_t *wake) {
+  pare__policy_queue *pool = NULL;
+  pare__policy_entry *head = pare__policy_pool_head(policy, device, &pool), gone;
+  if (!head) return pare__policy_steal(policy, device, now, out);
+  pare__policy_piece piece = head->piece;
+  const pare__policy_task *task = pare__policy_task_of(policy, piece.task);
+  size_t best = device;
+  if (!pare__policy_may(policy, device, task) || policy->options.objective == PARE__ENERGY ||
+      policy->options.objective == PARE__COST ||
+      (policy->options.objective == PARE__MAKESPAN && policy->pooled < SCARCE * policy->ndevices) ||
+      pare__policy_most_steps(policy, device, task) < piece.end - piece.begin)
+    best = pare__policy_best(policy, &piece, now);
+  if (best == PARE__NO_DEVICE) return false;
+  if (best != device) {
+    /* Out of memory: it stays where it is, and the device takes it. */
+    if (pare__policy_give(policy, best, &piece, now) == PARE_OK) *wake = best;
+  } else {
+    pare__policy_count(policy, device, &piece, now);
+    *out = piece;
+  }
+  if (best != device && *wake != best) return false;
+  pare__policy_pop(pool, &gone);
+  policy->pooled--;
+  return best == device;
+}
+
+bool pare__policy_steal(pare__policy *policy, size_t device, double now, pare__policy_piece *out) {
+  size_t victim = PARE__NO_DEVICE;
+  if (policy->queued == 0) return false;
+  for (size_t i = 0; i < policy->ndevices; i++)
+    if (i != device && policy->queue[i].count > 0 &&
+        (victim == PARE__NO_DEVICE || policy->free_at[i] > policy->free_at[victim]))
+      victim = i;
+  if (victim == PARE__NO_DEVICE) return false;
+  pare__policy_queue *queue = &policy->queue[victim];
+  pare__policy_piece piece = queue->entry[queue->count - 1].piece;
+  const pare__policy_task *task = pare__policy_task_of(policy, piece.task);
+  struct copies copies;
+  find_copies(policy, &piece, &copies);
+  if (piece.moved || !pare__policy_may(policy, device, task) || !pare__policy_is_thrifty(policy, device, task) ||
+      pare__policy_most_steps(policy, device, task) < piece.end - piece.begin)
+    return false;
+  const double start = fmax(policy->free_at[device], now + copy_seconds(&policy->device[device], device, &copies)),
+               finish = start + pare__policy_seconds(policy, device, &piece),
+               until = fmax(policy->free_at[victim], now + policy->backlog[victim]) - now;
+  if (finish - now > until - fmax(WORTH_MOVING * until, 2 * WORTH_MOVING * piece.seconds)) return false;
+  queue->count--;
+  policy->queued--;
+  policy->backlog[victim] = fmax(policy->backlog[victim] - piece.seconds, 0);
+  policy->free_at[victim] -= piece.seconds;
+  piece.moved = true;
+  pare__policy_count(policy, device, &piece, now);
+  policy->moves++;
+  *out = piece;
+  return true;
+}
+
+/* ---- dividing ---- */
+
+typedef struct share {
+  double rate, late, steps; /* steps a second; seconds until its first step; what it gets */
+  size_t device;
+  bool full; /* what its memory holds, and no more */
+} share;
+
+/* Shares of `steps` so that all end together; returns how many devices take part. */
+static size_t balance(share *shares, size_t count, double steps, double grain, const double *most) {
+  for (bool again = true; again;) {
+    double left = steps, sum = 0, late = 0;
+    again = false;
+    for (size_t i = 0; i < count; i++) {
+      if (shares[i].full)
+        left -= shares[i].steps;
+      else
+        sum += shares[i].rate, late += shares[i].late * shares[i].rate;
+    }
+    const double end = sum > 0 ? (left + late) / sum : 0;
+    size_t worst = count;
+    for (size_t i = 0; i < count; i++) {
+      share *one = &shares[i];
+      if (one->full) continue;
+      one->steps = one->rate * (end - one->late);
+      if (one->steps > most[one->device]) {
+        one->steps = most[one->device];
+        one->full = again = true;
+      } else if (one->steps < grain / 2 && (worst == count || one->steps < shares[worst].steps)) {
+        worst = i;
+      }
+    }
+    if (!again && worst < count && count > 1) {
+      shares[worst] = shares[--count];
+      again = true;
+    }
+  }
+  return count;
+}
+
+static size_t find_shares(const pare__policy *policy, const pare__policy_piece *piece, double now, share *shares,
+                          double *most) {
+  const pare__policy_task *task = pare__policy_task_of(policy, piece->task);
+  const double step_bytes = task->read_bytes / (double)task->n;
+  size_t count = 0;
+  for (size_t i = 0; i < policy->ndevices; i++) {
+    const pare__policy_device *device = &policy->device[i];
+    if (!pare__policy_may(policy, i, task) || !pare__policy_is_thrifty(policy, i, task)) continue;
+    const size_t at = pare__performance_at(policy->performance, task->kernel, i);
+    const double step = fmax(policy->performance->b[at] * task->per_step, 1e-18),
+                 copy = step_bytes * device->seconds_per_byte;
+    most[i] = (double)pare__policy_most_steps(policy, i, task);
+    shares[count++] = (share){.device = i,
+                              .rate = 1 / fmax(step, copy), /* copies overlap with work */
+                              .late = fmax(policy->free_at[i] - now, 0) + policy->performance->a[at] +
+                                      (copy > 0 ? device->copy_seconds : 0)};
+  }
+  return count;
+}
+
+/* Gives [begin, end) in pieces that the device's memory holds. */
+static pare_status give_pieces(pare__policy *policy, size_t device, uint32_t id, int64_t begin, int64_t end,
+                               double now) {
+  const pare__policy_task *task = pare__policy_task_of(policy, id);
+  const int64_t grain = PARE__MAX(task->grain, 1);
+  int64_t most = pare__policy_most_steps(policy, device, task);
+  if (most > grain) most -= most % grain;
+  for (int64_t at = begin; at < end; at += most) {
+    const pare__policy_piece part = {.task = id, .begin = at, .end = PARE__MIN(at + most, end)};
+    PARE__TRY(pare__policy_give(policy, device, &part, now));
+  }
+  return PARE_OK;
+}
+
+pare_status pare__policy_divide(pare__policy *policy, const pare__policy_piece *piece, double now) {
+  const pare__policy_task *task = pare__policy_task_of(policy, piece->task);
+  const int64_t grain = PARE__MAX(task->grain, 1);
+  pare_status status = PARE_OK;
+  share *shares = malloc((policy->ndevices + 1) * sizeof *shares);
+  double *most = malloc((policy->ndevices + 1) * sizeof *most), sum = 0;
+  if (!shares || !most) {
+    status = pare__fail_memory("shares of devices", policy->ndevices * sizeof *shares);
+    goto out;
+  }
+  const size_t found = find_shares(policy, piece, now, shares, most);
+  const size_t count = balance(shares, found, (double)(piece->end - piece->begin), (double)grain, most);
+  for (size_t i = 0; i < count; i++) sum += shares[i].steps;
+  int64_t at = piece->begin;
+  double until = 0;
+  for (size_t i = 0; i < count && at < piece->end && status == PARE_OK; i++) {
+    until += shares[i].steps;
+    const double exact = until / sum * (double)(piece->end - piece->begin);
+    int64_t end = i + 1 == count ? piece->end : piece->begin + (int64_t)(exact / (double)grain + 0.5) * grain;
+    end = pare__i64_clamp(end, at, piece->end);
+    if (end > at) status = give_pieces(policy, shares[i].device, piece->task, at, end, now);
+    at = end;
+  }
+out:
+  free(most);
+  free(shares);
+  return status;
+}
+
+pare_status pare__policy_place_best(pare__policy *policy, const pare__policy_piece *piece, double now, size_t *wake) {
+  const pare__policy_task *task = pare__policy_task_of(policy, piece->task);
+  const size_t best =
+      pare__policy_splits(task, piece->begin, piece->end) ? PARE__NO_DEVICE : pare__policy_best(policy, piece, now);
+  *wake = best == PARE__NO_DEVICE ? PARE__EVERY_DEVICE : best;
+  if (best == PARE__NO_DEVICE) return pare__policy_divide(policy, piece, now);
+  return pare__policy_give(policy, best, piece, now);
+}

@@ -1,0 +1,125 @@
+/* Traces in Chrome's format. SPDX-License-Identifier: Apache-2.0 */
+#include "sched/trace.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct pare__trace {
+  FILE *file;
+  char *path, *temporary;
+  uint64_t nflows;
+  bool begun;
+};
+
+static void release(pare__trace *trace) {
+  free(trace->path);
+  free(trace->temporary);
+  free(trace);
+}
+
+pare_status pare__trace_open(const char *path, pare__trace **out) {
+  pare__trace *made = calloc(1, sizeof *made);
+  *out = NULL;
+  if (!made) return pare__fail_memory("a trace", sizeof *made);
+  made->path = pare__strdup(path);
+  made->temporary = pare__format("%s.%ld.tmp", path, (long)getpid());
+  if (!made->path || !made->temporary) {
+    release(made);
+    return pare__fail_memory("a trace", strlen(path));
+  }
+  made->file = fopen(made->temporary, "wxe");
+  if (!made->file) {
+    const int error = errno;
+    release(made);
+    return pare__fail(PARE_ERR_IO, "cannot write %s: %s", path, strerror(error));
+  }
+  fputs("{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n", made->file);
+  *out = made;
+  return PARE_OK;
+}
+
+void pare__trace_cancel(pare__trace *trace) {
+  if (!trace) return;
+  fclose(trace->file);
+  unlink(trace->temporary);
+  release(trace);
+}
+
+pare_status pare__trace_close(pare__trace *trace) {
+  pare_status status = PARE_OK;
+  if (!trace) return PARE_OK;
+  fputs("\n]}\n", trace->file);
+  bool written = !ferror(trace->file);
+  if (fclose(trace->file) != 0) written = false;
+  if (!written || rename(trace->temporary, trace->path) != 0) {
+    status = pare__fail(PARE_ERR_IO, "cannot write %s: %s", trace->path, strerror(errno));
+    unlink(trace->temporary);
+  }
+  release(trace);
+  return status;
+}
+
+/* ---- events ---- */
+
+static void begin_event(pare__trace *trace) {
+  if (trace->begun) fputs(",\n", trace->file);
+  trace->begun = true;
+}
+
+static void put_text(pare__trace *trace, const char *text) {
+  fputc('"', trace->file);
+  for (; *text; text++) {
+    if (*text == '"' || *text == '\\') fputc('\\', trace->file);
+    fputc((unsigned char)*text < ' ' ? ' ' : *text, trace->file);
+  }
+  fputc('"', trace->file);
+}
+
+static void put_name(pare__trace *trace, const char *what, unsigned device, unsigned row, const char *name) {
+  begin_event(trace);
+  fprintf(trace->file, "{\"ph\":\"M\",\"name\":\"%s\",\"pid\":%u,\"tid\":%u,\"args\":{\"name\":", what, device + 1,
+          row);
+  put_text(trace, name);
+  fputs("}}", trace->file);
+}
+
+void pare__trace_device(pare__trace *trace, unsigned device, const char *name) {
+  put_name(trace, "process_name", device, PARE__TRACE_WORK, name);
+  put_name(trace, "thread_name", device, PARE__TRACE_WORK, "work");
+  put_name(trace, "thread_name", device, PARE__TRACE_COPIES, "copies");
+}
+
+void pare__trace_slice(pare__trace *trace, unsigned device, pare__trace_row row, const char *name, const char *kind,
+                       double from, double until, int64_t begin, int64_t end) {
+  begin_event(trace);
+  fprintf(trace->file, "{\"ph\":\"X\",\"pid\":%u,\"tid\":%u,\"ts\":%.3f,\"dur\":%.3f,\"name\":", device + 1,
+          (unsigned)row, from * 1e6, (until - from) * 1e6);
+  put_text(trace, name);
+  fputs(",\"cat\":", trace->file);
+  put_text(trace, kind);
+  fprintf(trace->file, ",\"args\":{\"begin\":%" PRId64 ",\"end\":%" PRId64 "}}", begin, end);
+}
+
+void pare__trace_flow(pare__trace *trace, unsigned from_device, double from, unsigned to_device, double to) {
+  const uint64_t id = ++trace->nflows;
+  begin_event(trace);
+  /* A nanosecond inside of the slices that it joins: at their very ends it would belong to none. */
+  fprintf(trace->file,
+          "{\"ph\":\"s\",\"id\":%" PRIu64 ",\"pid\":%u,\"tid\":0,\"ts\":%.3f,\"name\":\"needs\",\"cat\":\"flow\"},\n",
+          id, from_device + 1, from * 1e6 - 0.001);
+  fprintf(trace->file,
+          "{\"ph\":\"f\",\"bp\":\"e\",\"id\":%" PRIu64
+          ",\"pid\":%u,\"tid\":0,\"ts\":%.3f,\"name\":\"needs\",\"cat\":\"flow\"}",
+          id, to_device + 1, to * 1e6);
+}
+
+void pare__trace_mark(pare__trace *trace, unsigned device, const char *what, double at) {
+  begin_event(trace);
+  fprintf(trace->file, "{\"ph\":\"i\",\"s\":\"p\",\"pid\":%u,\"tid\":0,\"ts\":%.3f,\"name\":", device + 1, at * 1e6);
+  put_text(trace, what);
+  fputs("}", trace->file);
+}

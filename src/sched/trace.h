@@ -1,0 +1,28 @@
+/* Traces in Chrome's format, which Perfetto shows. SPDX-License-Identifier: Apache-2.0
+ *
+ * A device is a process with two threads: its work and its copies. Times are seconds from wherever the caller counts.
+ */
+#ifndef PARE_SCHED_TRACE_H
+#define PARE_SCHED_TRACE_H
+
+#include "base/base.h"
+
+typedef enum pare__trace_row { PARE__TRACE_WORK, PARE__TRACE_COPIES } pare__trace_row;
+
+/* Not thread-safe. Failures come back when it is closed. */
+typedef struct pare__trace pare__trace;
+/* Nothing is at `path` before it is closed. PARE_ERR_IO. */
+pare_status pare__trace_open(const char *path, pare__trace **out);
+pare_status pare__trace_close(pare__trace *trace); /* NULL is allowed */
+void pare__trace_cancel(pare__trace *trace);       /* leaves no file; NULL is allowed */
+
+void pare__trace_device(pare__trace *trace, unsigned device, const char *name);
+/* [begin, end) of the task's steps ran, or were copied, from `from` until `until`. */
+void pare__trace_slice(pare__trace *trace, unsigned device, pare__trace_row row, const char *name, const char *kind,
+                       double from, double until, int64_t begin, int64_t end);
+/* What a piece that ended on one device made, another needs. */
+void pare__trace_flow(pare__trace *trace, unsigned from_device, double from, unsigned to_device, double to);
+/* Something that happened to a device. */
+void pare__trace_mark(pare__trace *trace, unsigned device, const char *what, double at);
+
+#endif

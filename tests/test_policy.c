@@ -1,0 +1,205 @@
+/* Policies and performance models by themselves: HEFT's plans, what models learn. SPDX-License-Identifier: Apache-2.0
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "run.h"
+#include "sched/policy_heft.h"
+#include "sched/simulate.h"
+
+/* ---- HEFT ---- */
+
+/* The example of Topcuoglu, Hariri & Wu 2002 (figure 2, table 1): what each task takes on three processors, and edges
+ * with what their data take between any two. */
+static const double heft_seconds[10][3] = {{14, 16, 9}, {13, 19, 18}, {11, 13, 19}, {13, 8, 17},  {12, 13, 10},
+                                           {13, 16, 9}, {7, 15, 11},  {5, 11, 14},  {18, 12, 20}, {21, 7, 16}};
+static const struct {
+  int from, to;
+  double seconds;
+} heft_edges[] = {{1, 2, 18}, {1, 3, 12}, {1, 4, 9},  {1, 5, 11}, {1, 6, 14},  {3, 7, 23},  {2, 8, 19}, {4, 8, 27},
+                  {6, 8, 15}, {2, 9, 16}, {4, 9, 23}, {5, 9, 13}, {7, 10, 17}, {8, 10, 11}, {9, 10, 13}};
+
+/* Text of the example as files; a byte takes half a second to the host and half a second from it. */
+static void heft_files(char *machine, char *tasks, size_t capacity) {
+  size_t used = (size_t)snprintf(machine, capacity, "{\"machine\": \"three\", \"contention\": false}\n");
+  for (int d = 0; d < 3; d++) {
+    used +=
+        (size_t)snprintf(machine + used, capacity - used, "{\"device\": \"p%d\", \"bandwidth\": 2, \"rates\": {", d);
+    for (int i = 0; i < 10; i++)
+      used += (size_t)snprintf(machine + used, capacity - used, "%s\"t%d\": %.17g", i ? ", " : "", i + 1,
+                               1 / heft_seconds[i][d]);
+    used += (size_t)snprintf(machine + used, capacity - used, "}}\n");
+  }
+  used = 0;
+  for (int i = 1; i <= 10; i++) {
+    used +=
+        (size_t)snprintf(tasks + used, capacity - used, "{\"task\": \"%d\", \"kernel\": \"t%d\", \"needs\": {", i, i);
+    bool first = true;
+    for (size_t e = 0; e < PARE__COUNT(heft_edges); e++) {
+      if (heft_edges[e].to != i) continue;
+      used += (size_t)snprintf(tasks + used, capacity - used, "%s\"%d\": %g", first ? "" : ", ", heft_edges[e].from,
+                               heft_edges[e].seconds);
+      first = false;
+    }
+    used += (size_t)snprintf(tasks + used, capacity - used, "}}\n");
+  }
+}
+
+START_TEST(heft_plans_80_for_the_example_of_the_paper) {
+  static char machine_text[4000], tasks[4000];
+  pare_machine *machine;
+  pare_workload *workload;
+  pare_simulation *simulation;
+  pare_simulation_result result;
+  pare_simulate_options options = PARE_SIMULATE_OPTIONS_INIT;
+  heft_files(machine_text, tasks, sizeof tasks);
+  OK(pare_machine_parse(machine_text, strlen(machine_text), "three", &machine));
+  OK(pare_workload_parse(tasks, strlen(tasks), "ten", &workload));
+  options.policy = "heft";
+  OK(pare_simulate(machine, workload, &options, &simulation));
+  OK(pare_simulation_result_get(simulation, &result));
+  ck_assert_msg(fabs(result.makespan - 80) < 1e-9, "the simulated makespan is %g", result.makespan);
+  pare_simulation_close(simulation);
+  pare_workload_close(workload);
+  pare_machine_close(machine);
+}
+END_TEST
+
+/* The plan's makespan of a random graph on `ndevices` unlike devices. */
+static double planned(const pare_workload *workload, size_t ndevices, uint64_t seed, bool only_append) {
+  pare__policy_device device[8];
+  pare__performance *performance;
+  pare__policy *policy;
+  const pare__policy_task *tasks = workload->task;
+  const pare__policy_options options = {.tasks = &tasks};
+  const pare__policy_graph graph = {workload->ntasks, workload->begin, workload->need};
+  OK(pare__performance_open(ndevices, NULL, &performance));
+  for (size_t i = 0; i < ndevices; i++)
+    device[i] = (pare__policy_device){
+        .resource = PARE__ON_GPU, .seconds_per_byte = 1e-6 * pare__random_unit(&seed), .copy_seconds = 1e-3};
+  for (size_t k = 0; k < workload->nkernels; k++) {
+    size_t kernel;
+    OK(pare__performance_kernel(performance, workload->kernel[k], &kernel));
+    for (size_t i = 0; i < ndevices; i++)
+      pare__performance_set(performance, kernel, i, 1e-3, (0.2 + pare__random_unit(&seed)) * 1e-6);
+  }
+  OK(pare__policy_open(&pare__policy_heft, device, ndevices, performance, &options, &policy));
+  OK(pare__heft_plan(policy, &graph, only_append));
+  const double makespan = pare__heft_makespan(policy);
+  pare__policy_close(policy);
+  pare__performance_close(performance);
+  return makespan;
+}
+
+START_TEST(heft_is_never_worse_than_without_insertion) {
+  size_t nbetter = 0;
+  for (uint64_t seed = 1; seed <= 1000; seed++) {
+    pare_workload *workload;
+    OK(pare_workload_random("tasks=60,edges=2,window=15,kernels=4,bytes=200000,spread=0.9", seed, &workload));
+    const double with = planned(workload, 2 + seed % 4, seed, false),
+                 without = planned(workload, 2 + seed % 4, seed, true);
+    ck_assert_msg(with <= without, "seed %d: %g with insertion, %g without", (int)seed, with, without);
+    nbetter += with < without;
+    pare_workload_close(workload);
+  }
+  ck_assert_msg(nbetter > 300, "insertion is better in %zu of 1000 graphs only", nbetter);
+}
+END_TEST
+
+/* ---- performance models ---- */
+
+static pare__performance *one_line(size_t ndevices, const double *weight) {
+  pare__performance *performance;
+  size_t kernel;
+  OK(pare__performance_open(ndevices, weight, &performance));
+  OK(pare__performance_kernel(performance, "gemm", &kernel));
+  return performance;
+}
+
+static size_t observe(pare__performance *performance, size_t device, size_t count, double a, double b, uint64_t seed) {
+  size_t nwrong = 0;
+  for (size_t i = 0; i < count; i++) {
+    const double n = 1000 + 9000 * pare__random_unit(&seed), disturbed = i % 7 == 3 ? 5 : 1;
+    pare__learned learned;
+    OK(pare__performance_observe(performance, 0, device, n, (a + b * n) * disturbed, &learned));
+    nwrong += learned == PARE__LEARNED_WRONG;
+  }
+  return nwrong;
+}
+
+START_TEST(a_line_is_learned_though_samples_are_disturbed) {
+  pare__performance *performance = one_line(1, NULL);
+  observe(performance, 0, 40, 2e-3, 1e-6, 5);
+  ck_assert_msg(fabs(performance->a[0] - 2e-3) < 1e-4, "a is %g", performance->a[0]);
+  ck_assert_msg(fabs(performance->b[0] - 1e-6) < 5e-8, "b is %g", performance->b[0]);
+  ck_assert_uint_eq(performance->relearned, 0);
+  pare__performance_close(performance);
+}
+END_TEST
+
+START_TEST(a_wrong_line_is_noticed_and_learned_again) {
+  pare__performance *performance = one_line(1, NULL);
+  observe(performance, 0, 30, 1e-4, 1e-6, 5);
+  ck_assert_uint_ge(observe(performance, 0, 8, 3e-4, 3e-6, 6), 1);
+  observe(performance, 0, 24, 3e-4, 3e-6, 7);
+  const double predicted = pare__performance_seconds(performance, 0, 0, 5000);
+  ck_assert_msg(fabs(predicted / (3e-4 + 3e-6 * 5000) - 1) < 0.05, "predicted %g", predicted);
+  pare__performance_close(performance);
+}
+END_TEST
+
+START_TEST(weights_are_the_first_guess) {
+  const double weight[] = {1, 3};
+  pare__performance *performance = one_line(2, weight);
+  ck_assert(fabs(performance->b[0] / performance->b[1] - 3) < 1e-12);
+  observe(performance, 0, 10, 0, 6e-6, 5);
+  ck_assert_msg(fabs(performance->b[1] / 2e-6 - 1) < 0.05, "guessed %g of a device that is thrice as fast",
+                performance->b[1]);
+  pare__performance_close(performance);
+}
+END_TEST
+
+START_TEST(models_are_kept_on_disk) {
+  static const char *const key[] = {"a, driver 1", "b, driver 2"}, *const other[] = {"c, driver 3", "b, driver 2"};
+  char path[] = "/tmp/pare-performance.XXXXXX";
+  const int file = mkstemp(path);
+  ck_assert_int_ge(file, 0);
+  pare__performance *first = one_line(2, NULL), *second = one_line(2, NULL);
+  observe(first, 1, 20, 1e-3, 2e-6, 5);
+  /* Empty, so malformed: ignored and written anew. */
+  OK(pare__performance_read(first, path, key));
+  OK(pare__performance_write(first, path, key));
+  OK(pare__performance_read(second, path, other));
+  ck_assert(second->a[1] == first->a[1] && second->b[1] == first->b[1]);
+  OK(pare__performance_write(second, path, other));
+  pare__performance_close(second);
+  second = one_line(2, NULL);
+  OK(pare__performance_read(second, path, key));
+  ck_assert(second->b[1] == first->b[1]);
+  pare__performance_close(first);
+  pare__performance_close(second);
+  FILE *broken = fopen(path, "w");
+  ck_assert_ptr_nonnull(broken);
+  fputs("{\"pare-performance\": 1, \"devices\": {\"a, driver 1\": {\"gemm\": {\"a\": -1, \"b\": \"x\"}}}}", broken);
+  fclose(broken);
+  second = one_line(2, NULL);
+  OK(pare__performance_read(second, path, key));
+  ck_assert_ptr_null(second->samples[0]);
+  pare__performance_close(second);
+  remove(path);
+}
+END_TEST
+
+int main(void) {
+  TCase *cases = tcase_create("policy");
+  tcase_set_timeout(cases, 120);
+  tcase_add_test(cases, heft_plans_80_for_the_example_of_the_paper);
+  tcase_add_test(cases, heft_is_never_worse_than_without_insertion);
+  tcase_add_test(cases, a_line_is_learned_though_samples_are_disturbed);
+  tcase_add_test(cases, a_wrong_line_is_noticed_and_learned_again);
+  tcase_add_test(cases, weights_are_the_first_guess);
+  tcase_add_test(cases, models_are_kept_on_disk);
+  return run_tests("policy", cases);
+}

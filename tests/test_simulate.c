@@ -1,0 +1,338 @@
+/* Laws of the policies, in simulation. SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+#include <pare/simulate.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "run.h"
+#include "sched/simulate.h"
+
+static pare_machine *machine_of(const char *text) {
+  pare_machine *machine;
+  OK(pare_machine_parse(text, strlen(text), "machine", &machine));
+  return machine;
+}
+
+static pare_workload *work_of(const char *text) {
+  pare_workload *workload;
+  OK(pare_workload_parse(text, strlen(text), "tasks", &workload));
+  return workload;
+}
+
+static pare_workload *random_work(const char *spec, uint64_t seed) {
+  pare_workload *workload;
+  OK(pare_workload_random(spec, seed, &workload));
+  return workload;
+}
+
+static pare_simulation *simulated(const pare_machine *machine, const pare_workload *workload, const char *policy,
+                                  const char *objective, pare_simulation_result *result) {
+  pare_simulate_options options = PARE_SIMULATE_OPTIONS_INIT;
+  pare_simulation *simulation;
+  options.policy = policy;
+  options.objective = objective;
+  options.trace = true;
+  OK(pare_simulate(machine, workload, &options, &simulation));
+  OK(pare_simulation_result_get(simulation, result));
+  return simulation;
+}
+
+/* Closes it as well. */
+static pare_simulation_result result_of(const pare_machine *machine, const pare_workload *workload, const char *policy,
+                                        const char *objective) {
+  pare_simulation_result result;
+  pare_simulation_close(simulated(machine, workload, policy, objective, &result));
+  return result;
+}
+
+#define FOUR                                                                                            \
+  "{\"machine\": \"four\", \"noise\": 0.1}"                                                             \
+  "{\"device\": \"cpu\", \"class\": \"cpu\", \"rates\": {\"*\": 1e9}, \"launch\": 1e-5, \"watts\": 60," \
+  " \"idle_watts\": 10, \"price\": 0.2}"                                                                \
+  "{\"device\": \"gpu\", \"count\": 2, \"class\": \"gpu\", \"rates\": {\"*\": 4e9}, \"launch\": 2e-5,"  \
+  " \"bandwidth\": 1e10, \"latency\": 1e-5, \"watts\": 250, \"idle_watts\": 20, \"price\": 1.1}"        \
+  "{\"device\": \"npu\", \"class\": \"accelerator\", \"rates\": {\"*\": 2e9}, \"launch\": 1e-5,"        \
+  " \"bandwidth\": 5e9, \"latency\": 1e-5, \"watts\": 20, \"idle_watts\": 2, \"price\": 0.9}"
+
+/* ---- each task once, behind what it needs, where it may run ---- */
+
+static void check_chunks(const pare_machine *machine, const pare_workload *workload,
+                         const pare_simulation *simulation) {
+  int64_t *ran = calloc(workload->ntasks, sizeof *ran);
+  double *first = malloc(workload->ntasks * sizeof *first), *last = calloc(workload->ntasks, sizeof *last), steps = 0;
+  pare_simulation_chunk chunk;
+  for (size_t i = 0; i < workload->ntasks; i++) first[i] = INFINITY;
+  for (size_t i = 0; pare_simulation_chunk_get(simulation, i, &chunk); i++) {
+    const pare__policy_task *task = &workload->task[chunk.task];
+    ck_assert(chunk.begin >= 0 && chunk.begin < chunk.end && chunk.end <= task->n);
+    ck_assert(chunk.begin % task->grain == 0 && (chunk.end == task->n || chunk.end % task->grain == 0));
+    ck_assert(machine->device[chunk.device].seen.resource & task->resources);
+    ck_assert(chunk.copy_until <= chunk.from && chunk.from < chunk.until);
+    ran[chunk.task] += chunk.end - chunk.begin;
+    first[chunk.task] = fmin(first[chunk.task], chunk.from);
+    last[chunk.task] = fmax(last[chunk.task], chunk.until);
+    /* No two pieces of a task overlap: their sum is exact, and so are the sums of squares of their ends. */
+    steps += (double)chunk.end * (double)chunk.end - (double)chunk.begin * (double)chunk.begin;
+  }
+  for (size_t i = 0; i < workload->ntasks; i++) {
+    ck_assert_int_eq(ran[i], workload->task[i].n);
+    steps -= (double)workload->task[i].n * (double)workload->task[i].n;
+    for (size_t k = workload->begin[i]; k < workload->begin[i + 1]; k++)
+      ck_assert(last[workload->need[k].from] <= first[i]);
+  }
+  ck_assert_msg(fabs(steps) < 1, "pieces overlap: %g", steps);
+  free(ran);
+  free(first);
+  free(last);
+}
+
+START_TEST(every_task_runs_exactly_once) {
+  static const char *const losses[] = {
+      "", "{\"event\": \"lost\", \"device\": \"gpu.0\", \"at\": %g}",
+      "{\"event\": \"lost\", \"device\": \"gpu.0\", \"at\": %g}{\"event\": \"lost\", \"device\": \"npu\", \"at\": %g}",
+      "{\"event\": \"speed\", \"device\": \"gpu.1\", \"at\": %g, \"speed\": 0.2}"
+      "{\"event\": \"lost\", \"device\": \"cpu\", \"at\": %g}"};
+  const char *policy;
+  for (size_t p = 0; pare_policy_get(p, &policy, NULL); p++)
+    for (uint64_t seed = 1; seed <= 48; seed++) {
+      char text[1600] = FOUR, events[300], spec[160];
+      const double at = 2e-4 * (double)(seed * seed);
+      snprintf(spec, sizeof spec, "tasks=%d,edges=%d,split=%g,bytes=%g,work=30000,priorities=3,window=20,rate=%d",
+               60 + (int)seed, (int)seed % 4, (double)(seed % 3) / 2, (double)(seed % 2) * 1e4,
+               seed % 5 == 0 ? 10000 : 0);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+      snprintf(events, sizeof events, losses[seed % 4], at, at * 1.5);
+#pragma GCC diagnostic pop
+      strncat(text, events, sizeof text - strlen(text) - 1);
+      pare_machine *machine = machine_of(text);
+      pare_workload *workload = random_work(spec, seed);
+      for (size_t i = 0; i < workload->ntasks; i++) /* some may run in one place only, or in two */
+        if (i % 7 == 0) workload->task[i].resources = i % 14 ? PARE__ON_GPU : PARE__ON_GPU | PARE__ON_CPU;
+      pare_simulation_result result;
+      pare_simulation *simulation = simulated(machine, workload, policy, NULL, &result);
+      check_chunks(machine, workload, simulation);
+      ck_assert(result.makespan >= result.path_bound * (1 - 1e-9));
+      ck_assert(result.makespan >= result.work_bound * (1 - 1e-9));
+      pare_simulation_close(simulation);
+      pare_workload_close(workload);
+      pare_machine_close(machine);
+    }
+}
+END_TEST
+
+START_TEST(the_same_seed_gives_the_same_bits) {
+  const char *policy;
+  pare_machine *machine = machine_of(FOUR "{\"event\": \"lost\", \"device\": \"gpu.0\", \"at\": 0.01}");
+  pare_workload *workload = random_work("tasks=500,edges=2,bytes=1e5,split=0.2", 3);
+  for (size_t p = 0; pare_policy_get(p, &policy, NULL); p++) {
+    pare_simulation_result a, b;
+    pare_simulation_chunk x, y;
+    pare_simulation *first = simulated(machine, workload, policy, NULL, &a),
+                    *second = simulated(machine, workload, policy, NULL, &b);
+    ck_assert_int_eq(memcmp(&a, &b, sizeof a), 0);
+    for (size_t i = 0; pare_simulation_chunk_get(first, i, &x); i++) {
+      ck_assert(pare_simulation_chunk_get(second, i, &y));
+      ck_assert_int_eq(memcmp(&x, &y, sizeof x), 0);
+    }
+    pare_simulation_close(first);
+    pare_simulation_close(second);
+  }
+  pare_workload_close(workload);
+  pare_machine_close(machine);
+}
+END_TEST
+
+/* ---- objectives ---- */
+
+START_TEST(each_objective_is_met) {
+  pare_machine *machine = machine_of(FOUR);
+  for (uint64_t seed = 1; seed <= 20; seed++) {
+    pare_workload *workload = random_work("tasks=300", seed);
+    const pare_simulation_result makespan = result_of(machine, workload, "dmda", "makespan"),
+                                 utilisation = result_of(machine, workload, "dmda", "utilisation"),
+                                 energy = result_of(machine, workload, "dmda", "energy"),
+                                 cost = result_of(machine, workload, "dmda", "cost");
+    ck_assert(makespan.makespan < 1.3 * fmax(makespan.path_bound, makespan.work_bound));
+    ck_assert(makespan.makespan <= energy.makespan && makespan.makespan <= cost.makespan);
+    ck_assert_msg(utilisation.utilisation >= makespan.utilisation - 0.02, "%g, for the makespan %g",
+                  utilisation.utilisation, makespan.utilisation);
+    ck_assert_msg(energy.joules <= makespan.joules * 1.001, "%g J, for the makespan %g", energy.joules,
+                  makespan.joules);
+    /* Where waiting costs nothing the bound is reached, but for launches and noise. */
+    ck_assert_msg(cost.price <= cost.price_bound * 1.2, "%g, bound %g", cost.price, cost.price_bound);
+    ck_assert(cost.price <= makespan.price);
+    pare_workload_close(workload);
+  }
+  pare_machine_close(machine);
+}
+END_TEST
+
+/* ---- speed, slow devices, loss ---- */
+
+#define UNEQUAL                                                       \
+  "{\"device\": \"fast\", \"rates\": {\"*\": 3e9}, \"launch\": 1e-5}" \
+  "{\"device\": \"slow\", \"rates\": {\"*\": 1e9}, \"launch\": 1e-5}"
+
+START_TEST(two_devices_give_the_sum_of_their_speeds) {
+  pare_machine *machine = machine_of(UNEQUAL);
+  pare_workload *workload =
+      work_of("{\"task\": \"one\", \"n\": 1000000, \"work\": 1000, \"split\": true, \"grain\": 16}");
+  static const char *const policies[] = {"hguided", "static", "dmda"};
+  for (size_t i = 0; i < PARE__COUNT(policies); i++) {
+    const pare_simulation_result result = result_of(machine, workload, policies[i], NULL);
+    ck_assert_msg(result.work_bound / result.makespan > 0.97, "%s: %g of the ideal", policies[i],
+                  result.work_bound / result.makespan);
+  }
+  pare_workload_close(workload);
+  pare_machine_close(machine);
+}
+END_TEST
+
+START_TEST(work_moves_away_from_a_slowed_device) {
+  /* A third of its speed half-way: the ideal is 0.5 s at 4e9 and the rest at 2e9. */
+  pare_machine *machine =
+      machine_of(UNEQUAL "{\"event\": \"speed\", \"device\": \"fast\", \"at\": 0.5, \"speed\": 0.333333}");
+  pare_workload *whole = work_of("{\"task\": \"one\", \"n\": 1000000, \"work\": 4000, \"split\": true}"),
+                *many = random_work("tasks=1000,work=4e6", 1);
+  double total = 0;
+  for (size_t i = 0; i < many->ntasks; i++) total += (double)many->task[i].n;
+  const double ideal[] = {0.5 + (4e9 - 2e9) / 2e9, 0.5 + (total - 2e9) / 2e9};
+  const double found[] = {result_of(machine, whole, "hguided", NULL).makespan,
+                          result_of(machine, many, "dmda", NULL).makespan};
+  for (size_t i = 0; i < 2; i++) ck_assert_msg(ideal[i] / found[i] > 0.93, "%g of the new ideal", ideal[i] / found[i]);
+  ck_assert_uint_gt(result_of(machine, many, "dmda", NULL).moves, 0);
+  pare_workload_close(whole);
+  pare_workload_close(many);
+  pare_machine_close(machine);
+}
+END_TEST
+
+START_TEST(nothing_swings_when_times_are_noisy) {
+  pare_machine *machine = machine_of("{\"machine\": \"noisy\", \"noise\": 0.2}" UNEQUAL);
+  pare_workload *workload = random_work("tasks=2000,work=1e6", 1);
+  const pare_simulation_result result = result_of(machine, workload, "dmda", NULL);
+  ck_assert_uint_eq(result.relearned, 0);
+  ck_assert_msg(result.moves <= 40, "%zu of 2000 tasks were moved", result.moves);
+  pare_workload_close(workload);
+  pare_machine_close(machine);
+}
+END_TEST
+
+START_TEST(a_lost_device_costs_its_share_only) {
+  pare_machine *machine = machine_of("{\"device\": \"d\", \"count\": 4, \"rates\": {\"*\": 1e9}, \"launch\": 1e-5}"
+                                     "{\"event\": \"lost\", \"device\": \"d.2\", \"at\": 0.5}");
+  pare_workload *workload = work_of("{\"task\": \"one\", \"n\": 1000000, \"work\": 4000, \"split\": true}");
+  const pare_simulation_result result = result_of(machine, workload, "hguided", NULL);
+  const double ideal = 0.5 + 2e9 / 3e9;
+  ck_assert_msg(ideal / result.makespan > 0.95, "%g of the ideal after the loss", ideal / result.makespan);
+  ck_assert_uint_eq(result.lost, 1);
+  pare_workload_close(workload);
+  pare_machine_close(machine);
+}
+END_TEST
+
+START_TEST(all_devices_lost_is_an_error) {
+  const char *policy;
+  pare_machine *machine = machine_of(UNEQUAL "{\"event\": \"lost\", \"device\": \"fast\", \"at\": 0.001}"
+                                             "{\"event\": \"lost\", \"device\": \"slow\", \"at\": 0.002}");
+  pare_workload *workload = random_work("tasks=100,edges=1", 1);
+  for (size_t p = 0; pare_policy_get(p, &policy, NULL); p++) {
+    pare_simulate_options options = PARE_SIMULATE_OPTIONS_INIT;
+    pare_simulation *simulation;
+    options.policy = policy;
+    ck_assert_int_eq(pare_simulate(machine, workload, &options, &simulation), PARE_ERR_DEVICE);
+    ck_assert_ptr_null(simulation);
+    ck_assert_msg(strstr(pare_message(), "no device is left") != NULL, "%s", pare_message());
+  }
+  pare_workload_close(workload);
+  pare_machine_close(machine);
+}
+END_TEST
+
+START_TEST(rates_are_learned_from_weights) {
+  pare_machine *machine = machine_of("{\"device\": \"fast\", \"rates\": {\"*\": 3e9}, \"weight\": 1}"
+                                     "{\"device\": \"slow\", \"rates\": {\"*\": 1e9}, \"weight\": 1}");
+  pare_workload *workload = random_work("tasks=2000", 1);
+  pare_simulate_options options = PARE_SIMULATE_OPTIONS_INIT;
+  pare_simulation *simulation;
+  pare_simulation_result result;
+  options.cold = true;
+  OK(pare_simulate(machine, workload, &options, &simulation));
+  OK(pare_simulation_result_get(simulation, &result));
+  ck_assert_msg(result.makespan < 1.1 * result.work_bound, "%g of the bound", result.makespan / result.work_bound);
+  pare_simulation_close(simulation);
+  pare_workload_close(workload);
+  pare_machine_close(machine);
+}
+END_TEST
+
+START_TEST(nothing_starves) {
+  /* One device, urgent tasks that would fill it for ever, and one that is not urgent. */
+  static char text[60000];
+  size_t used = (size_t)snprintf(text, sizeof text, "{\"task\": \"patient\", \"n\": 10000000, \"at\": 0.105}\n");
+  for (int i = 0; i < 400; i++)
+    used += (size_t)snprintf(text + used, sizeof text - used,
+                             "{\"task\": \"u%d\", \"n\": 20000000, \"priority\": 5, \"at\": %g}\n", i, i * 0.01);
+  pare_machine *machine = machine_of("{\"device\": \"only\", \"rates\": {\"*\": 1e9}}");
+  pare_workload *workload = work_of(text);
+  static const char *const policies[] = {"priority", "dmda", "hguided"};
+  for (size_t p = 0; p < PARE__COUNT(policies); p++) {
+    pare_simulate_options options = PARE_SIMULATE_OPTIONS_INIT;
+    pare_simulation *simulation;
+    pare_simulation_chunk chunk;
+    options.policy = policies[p];
+    options.ageing_seconds = 0.1; /* 5 of priority are worth half a second */
+    options.trace = true;
+    OK(pare_simulate(machine, workload, &options, &simulation));
+    for (size_t i = 0; pare_simulation_chunk_get(simulation, i, &chunk) && chunk.task != 0; i++) {}
+    ck_assert_uint_eq(chunk.task, 0);
+    ck_assert_msg(chunk.from < 1.5, "%s: it starts after %g s", policies[p], chunk.from);
+    ck_assert(chunk.from > 0.5);
+    pare_simulation_close(simulation);
+  }
+  pare_workload_close(workload);
+  pare_machine_close(machine);
+}
+END_TEST
+
+START_TEST(pieces_fit_the_memory) {
+  pare_machine *machine =
+      machine_of("{\"device\": \"small\", \"rates\": {\"*\": 4e9}, \"memory\": 1000000, \"bandwidth\": 1e10}"
+                 "{\"device\": \"large\", \"rates\": {\"*\": 1e9}, \"memory\": 100000000, \"bandwidth\": 1e10}");
+  pare_workload *workload =
+      work_of("{\"task\": \"wide\", \"n\": 1000, \"work\": 1e6, \"split\": true, \"reads\": 3e7, \"writes\": 1e7}"
+              "{\"task\": \"whole\", \"n\": 1000, \"reads\": 5e7, \"needs\": [\"wide\"]}");
+  const char *policy;
+  for (size_t p = 0; pare_policy_get(p, &policy, NULL); p++) {
+    pare_simulation_result result;
+    pare_simulation_chunk chunk;
+    pare_simulation *simulation = simulated(machine, workload, policy, NULL, &result);
+    for (size_t i = 0; pare_simulation_chunk_get(simulation, i, &chunk); i++)
+      ck_assert_msg(chunk.device == 1 || (chunk.task == 0 && chunk.end - chunk.begin <= 25), "%s: %d steps", policy,
+                    (int)(chunk.end - chunk.begin));
+    check_chunks(machine, workload, simulation);
+    pare_simulation_close(simulation);
+  }
+  pare_workload_close(workload);
+  pare_machine_close(machine);
+}
+END_TEST
+
+int main(void) {
+  TCase *cases = tcase_create("simulate");
+  tcase_set_timeout(cases, 120);
+  tcase_add_test(cases, every_task_runs_exactly_once);
+  tcase_add_test(cases, the_same_seed_gives_the_same_bits);
+  tcase_add_test(cases, each_objective_is_met);
+  tcase_add_test(cases, two_devices_give_the_sum_of_their_speeds);
+  tcase_add_test(cases, work_moves_away_from_a_slowed_device);
+  tcase_add_test(cases, nothing_swings_when_times_are_noisy);
+  tcase_add_test(cases, a_lost_device_costs_its_share_only);
+  tcase_add_test(cases, all_devices_lost_is_an_error);
+  tcase_add_test(cases, rates_are_learned_from_weights);
+  tcase_add_test(cases, nothing_starves);
+  tcase_add_test(cases, pieces_fit_the_memory);
+  return run_tests("simulate", cases);
+}

@@ -1,0 +1,76 @@
+#!/bin/bash
+# pare simulate and pare trace as people use them: what malformed files and wrong options get.
+# SPDX-License-Identifier: Apache-2.0
+set -u
+pare=${builddir:-.}/pare
+folder=$(mktemp -d) || exit 99
+trap 'rm -rf "$folder"' EXIT
+nfailed=0
+fail() { echo "FAILED: $*"; nfailed=$((nfailed + 1)); }
+
+# refused CODE TEXT OPTION...: the exit code, nothing on stdout, one line on stderr that holds the text.
+refused() {
+  local want=$1 text=$2 code=0
+  shift 2
+  "$pare" "$@" >"$folder/out" 2>"$folder/err" || code=$?
+  [ $code -eq "$want" ] || fail "pare $*: exit $code, not $want: $(cat "$folder/err")"
+  [ "$(wc -l <"$folder/err")" -eq 1 ] || fail "pare $*: not one line: $(cat "$folder/err")"
+  grep -qF -- "$text" "$folder/err" || fail "pare $*: '$(cat "$folder/err")' lacks '$text'"
+}
+machine() { printf '%b' "$2" >"$folder/m"; refused 3 "m:$1" simulate --machine "$folder/m" --random tasks=5; }
+tasks() { printf '%b' "$2" >"$folder/t"; refused 3 "$1" simulate --machine "$folder/good" --tasks "$folder/t"; }
+
+cat >"$folder/good" <<'END'
+{"device": "cpu", "class": "cpu", "rates": {"*": 1e9}, "watts": 60}
+{"device": "acc", "count": 2, "class": "accelerator", "rates": {"*": 3e9}, "bandwidth": 1e10, "memory": 1000000, "watts": 30}
+END
+
+machine "1:36: there is no key 'colour'" '{"device": "a", "rates": {"*": 1}, "colour": "red"}'
+machine "2:2: " '{"device": "a", "rates": {"*": 1}}\n{,}'
+machine "1:27: the rate of 'gemm' must be a positive number" '{"device": "a", "rates": {"gemm": 0}}'
+machine "1:" '{"device": "a", "rates": {"gemm": NaN}}'
+machine "1:15: a device needs 'rates'" '{"device": 1, "rates": 7}'
+machine "1:16: there is no class 'fpga'" '{"device": "a","class": "fpga", "rates": {"*": 1}}'
+machine "2:18: there is no device 'b'" '{"device": "a", "rates": {"*": 1}}\n{"event": "lost","device": "b", "at": 1}'
+machine "2:1: the device 'a' is there twice" '{"device": "a", "rates": {"*": 1}}\n{"device": "a", "rates": {"*": 1}}'
+machine "1:1: a machine needs a device" ''
+machine "1:1: an object" '[1]'
+
+tasks "tasks need each other in a circle: c needs b needs a needs c" \
+  '{"task": "a", "needs": ["c"]}\n{"task": "b", "needs": ["a"]}\n{"task": "c", "needs": ["b"]}'
+tasks "t:2:1: there is no task 'z'" '{"task": "a"}\n{"task": "b", "needs": ["z"]}'
+tasks "t:1:15: 'n' must be a number from 1" '{"task": "a", "n": 0}'
+tasks "t:1:15: 'grain' must be" '{"task": "a", "grain": 0, "split": true}'
+tasks "the task 'a' can run nowhere" '{"task": "a", "class": "gpu"}'
+tasks "the task 'a' can run nowhere" '{"task": "a", "class": "accelerator", "writes": 2e6}'
+tasks "there is no task in it" ' \n'
+
+good=(simulate --machine "$folder/good")
+refused 2 "there is no policy 'fastest'" "${good[@]}" --random tasks=5 --policy fastest
+refused 2 "there is no objective 'beauty'" "${good[@]}" --random tasks=5 --objective beauty
+refused 2 "keys are tasks" "${good[@]}" --random task=5
+refused 2 "tasks must be a number" "${good[@]}" --random tasks=0
+refused 2 "either --tasks FILE or --random" "${good[@]}"
+refused 2 "--machine FILE" simulate --random tasks=5
+refused 3 "no-such-file" simulate --machine "$folder/no-such-file" --random tasks=5
+
+# The same seed, the same bytes; another seed, others.
+for run in 1 2 3; do
+  "$pare" "${good[@]}" --random tasks=100,edges=2,bytes=1000 --seed $((run / 3)) --json --stats --trace "$folder/trace$run" \
+    >"$folder/json$run" || fail "run $run"
+done
+cmp -s "$folder/json1" "$folder/json2" || fail "the same seed gave another result"
+cmp -s "$folder/trace1" "$folder/trace2" || fail "the same seed gave another trace"
+cmp -s "$folder/json1" "$folder/json3" && fail "another seed gave the same result"
+
+"$pare" trace "$folder/trace1" --svg "$folder/out.svg" >"$folder/out" || fail "pare trace"
+grep -q "acc.1" "$folder/out" || fail "pare trace does not list the devices"
+grep -q "</svg>" "$folder/out.svg" || fail "the chart is not whole"
+echo '{"traceEvents": [{"ph": "X", "ts": "now"}]}' >"$folder/bad"
+refused 3 "event 0" trace "$folder/bad"
+echo '[{' >"$folder/bad"
+refused 3 "bad:" trace "$folder/bad"
+refused 2 "which trace" trace
+
+echo "$nfailed failed"
+[ $nfailed -eq 0 ]
