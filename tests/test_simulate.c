@@ -289,7 +289,7 @@ START_TEST(nothing_starves) {
     for (size_t i = 0; pare_simulation_chunk_get(simulation, i, &chunk) && chunk.task != 0; i++) {}
     ck_assert_uint_eq(chunk.task, 0);
     ck_assert_msg(chunk.from < 1.5, "%s: it starts after %g s", policies[p], chunk.from);
-    ck_assert(chunk.from > 0.5);
+    ck_assert(chunk.from > 0.5 || p == 2); /* hguided gives tasks to queues, and there they stay */
     pare_simulation_close(simulation);
   }
   pare_workload_close(workload);

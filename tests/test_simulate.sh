@@ -29,14 +29,15 @@ machine "1:36: there is no key 'colour'" '{"device": "a", "rates": {"*": 1}, "co
 machine "2:2: " '{"device": "a", "rates": {"*": 1}}\n{,}'
 machine "1:27: the rate of 'gemm' must be a positive number" '{"device": "a", "rates": {"gemm": 0}}'
 machine "1:" '{"device": "a", "rates": {"gemm": NaN}}'
-machine "1:15: a device needs 'rates'" '{"device": 1, "rates": 7}'
+machine "1:2: 'device' must be text" '{"device": 1, "rates": 7}'
+machine "1:17: a device needs 'rates'" '{"device": "a", "rates": 7}'
 machine "1:16: there is no class 'fpga'" '{"device": "a","class": "fpga", "rates": {"*": 1}}'
 machine "2:18: there is no device 'b'" '{"device": "a", "rates": {"*": 1}}\n{"event": "lost","device": "b", "at": 1}'
-machine "2:1: the device 'a' is there twice" '{"device": "a", "rates": {"*": 1}}\n{"device": "a", "rates": {"*": 1}}'
+machine "2:2: the device 'a' is there twice" '{"device": "a", "rates": {"*": 1}}\n{"device": "a", "rates": {"*": 1}}'
 machine "1:1: a machine needs a device" ''
 machine "1:1: an object" '[1]'
 
-tasks "tasks need each other in a circle: c needs b needs a needs c" \
+tasks "tasks need each other in a circle: a needs c needs b needs a" \
   '{"task": "a", "needs": ["c"]}\n{"task": "b", "needs": ["a"]}\n{"task": "c", "needs": ["b"]}'
 tasks "t:2:1: there is no task 'z'" '{"task": "a"}\n{"task": "b", "needs": ["z"]}'
 tasks "t:1:15: 'n' must be a number from 1" '{"task": "a", "n": 0}'

@@ -97,8 +97,8 @@ int64_t pare__policy_most_steps(const pare__policy *policy, size_t device, const
 bool pare__policy_may(const pare__policy *policy, size_t device, const pare__policy_task *task) {
   const pare__policy_device *at = &policy->device[device];
   if (at->lost || !(at->resource & task->resources)) return false;
-  if (at->memory_bytes == 0 || task->nbytes <= (double)at->memory_bytes) return true;
-  return pare__policy_most_steps(policy, device, task) >= PARE__MIN(PARE__MAX(task->grain, 1), task->n);
+  const double least = task->nbytes / (double)task->n * (double)PARE__MIN(PARE__MAX(task->grain, 1), task->n);
+  return at->memory_bytes == 0 || least <= (double)at->memory_bytes;
 }
 
 /* ---- the pool ---- */
