@@ -1,5 +1,5 @@
-/* Work to simulate: any bytes are read, and simulated, or give a message with a place. SPDX-License-Identifier:
- * Apache-2.0 */
+/* Work to simulate: any bytes are read, and simulated, or give a message with a place.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <pare/simulate.h>
 #include <stdlib.h>
 #include <string.h>
