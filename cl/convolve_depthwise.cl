@@ -122,6 +122,12 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void convolve_depthwise_
           }
         }
       }
+      if (IS_SIMPLE && !residual && px == at && px + NR <= y_dims.z) {
+        const SUMS least = LEAST;
+        __global STORE(T4) *to = y + n * y_steps.s0 + block * y_steps.s1 + (row0 + r) * y_steps.s4 + px * y_steps.s5;
+        UNROLL for (int p = 0; p < NR; p++) SAVEV(T4, LANES, to, p * y_steps.s5, SIMPLE_EPILOGUE(sum[p] + base, least));
+        continue;
+      }
       UNROLL for (int p = 0; p < NR; p++) {
         if (px + p < at || px + p >= y_dims.z) continue;
         const long to = n * y_steps.s0 + block * y_steps.s1 + (row0 + r) * y_steps.s4 + (px + p) * y_steps.s5;

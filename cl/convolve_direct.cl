@@ -61,6 +61,15 @@ static void finish(const SUM *sums, int first, int last, int lanes, __global con
     base = LOADV(TS, LANES, before, 0);
   }
 #if Y_IS_BLOCKED
+  if (IS_SIMPLE) {
+    const SUMS least = LEAST;
+    for (int p = first; p < last; p++) {
+      SUMS value = LOADV(TS, LANES, sums, p * LANES) + base;
+      if (residual) value += LOADV(T3, LANES, residual, p * pixel);
+      SAVEV(T4, LANES, y, p * pixel, SIMPLE_EPILOGUE(value, least));
+    }
+    return;
+  }
   for (int p = first; p < last; p++) {
     SUMS value = LOADV(TS, LANES, sums, p * LANES) + base;
     if (residual) value += LOADV(T3, LANES, residual, p * pixel);
