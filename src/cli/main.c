@@ -21,14 +21,10 @@
 
 /* In the order of `pare help`. */
 const cli_command *const cli_commands[] = {
-    &cli_cmd_run,      &cli_cmd_inspect,
-    &cli_cmd_eval,     &cli_cmd_verify,
-    &cli_cmd_bench,    &cli_cmd_devices,
-    &cli_cmd_selftest, &cli_cmd_tune,
-    &cli_cmd_cache,    &cli_cmd_compress,
-    &cli_cmd_convert,  &cli_cmd_diff,
-    &cli_cmd_simulate, &cli_cmd_trace,
-    &cli_cmd_help,     NULL,
+    &cli_cmd_run,      &cli_cmd_inspect,  &cli_cmd_eval,     &cli_cmd_verify,
+    &cli_cmd_bench,    &cli_cmd_devices,  &cli_cmd_selftest, &cli_cmd_tune,
+    &cli_cmd_cache,    &cli_cmd_compress, &cli_cmd_convert,  &cli_cmd_diff,
+    &cli_cmd_simulate, &cli_cmd_trace,    &cli_cmd_help,     NULL,
 };
 
 static void print_version(void) {
