@@ -22,6 +22,14 @@
 /* The place of value s of group g, of the words of one column. */
 #define NM_PLACE(word, p) (((word) >> ((p) % NM_WORD * NM_BITS)) & NM_MASK)
 
+/* VW values from `p` on as floats. -D B_BYTES: PoCL converts vectors of bytes lane by lane, a builtin of the compiler in
+ * two instructions. */
+#if B_BYTES && PARE_VECTOR_EXTENSIONS
+#define NM_VALUES(p) __builtin_convertvector(JOIN(vload, VW)(0, p), LANES)
+#else
+#define NM_VALUES(p) CONVERTV(T1, f32, VW, LOADV(T1, VW, p, 0))
+#endif
+
 /* Value t of column j, and its step of k. */
 static float nm_value(__global const STORE(T1) *b, long b_panel, int panel, __global const STORE(T4) *scale,
                       __global const int *places, int k, int t, int j, int *l) {

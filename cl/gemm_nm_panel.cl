@@ -16,7 +16,7 @@ static void unpack_b(__global const STORE(T1) *b, long b_panel, __global const S
         JOIN(int, VW) value[NM_N], place[NM_N];
         const LANES factor = scale ? LOADV(T4, VW, scale, first * PANEL + v * VW) : (LANES)(1.0f);
         UNROLL for (int s = 0; s < NM_N; s++) {
-          const LANES x = CONVERTV(T1, f32, VW, LOADV(T1, VW, b, (long)(g * NM_N + s) * PANEL + v * VW));
+          const LANES x = NM_VALUES(b + (long)(g * NM_N + s) * PANEL + v * VW);
           value[s] = JOIN(as_int, VW)(scale ? x * factor : x);
           place[s] = NM_PLACE(JOIN(vload, VW)(v, words + (p0 + s) / NM_WORD * PANEL), p0 + s);
         }

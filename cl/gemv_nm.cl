@@ -37,15 +37,6 @@
 #include "gemm_epilogue.cl"
 #include "gemm_wide_row.cl"
 
-/* Values of B as floats; bytes by a conversion that compilers know to be two instructions. */
-#if PERMUTE && B_BYTES
-static LANES values_of(__global const STORE(T1) *b) {
-  return __builtin_convertvector(vload8(0, b), LANES);
-}
-#else
-static LANES values_of(__global const STORE(T1) *b) { return CONVERTV(T1, f32, VW, LOADV(T1, VW, b, 0)); }
-#endif
-
 #if PERMUTE
 /* Of the places that follow in `word` only those bits count that pick among the lanes of a vector. */
 static LANES pick(__local const float *group, INTS word) {
@@ -92,7 +83,7 @@ static __attribute__((noinline)) void panel_sums(__local const float *a, int a_r
       UNROLL for (int v = 0; v < NV; v++) word[w][v] = JOIN(vload, VW)(v, places + w * PANEL);
     UNROLL for (int p = 0; p < NM_UNIT_GROUPS * NM_N; p++)
       UNROLL for (int v = 0; v < NV; v++) {
-        const LANES value = values_of(b + p * PANEL + v * VW);
+        const LANES value = NM_VALUES(b + p * PANEL + v * VW);
         const INTS place = word[p / NM_WORD][v] >> (p % NM_WORD * NM_BITS);
         UNROLL for (int r = 0; r < ROWS; r++) total[r][v][p % CHAINS] =
             fma(pick(a + r * a_row + p / NM_N * NM_WIDTH, place), value, total[r][v][p % CHAINS]);

@@ -149,7 +149,7 @@ static pare_status store_part(pare__onnx_builder *build, pare__onnx_model *model
   PARE__TRY(PARE__ONNX_APPEND(model->source, &graph->initializer, &tensor));
   PARE__TRY(pare__onnx_tensor_set(build, tensor, indices, PARE__ONNX_UINT8, rank, stored, &part->stream[INDICES],
                                   (pare__onnx_bytes){0}));
-  PARE__TRY(pare__onnx_node_add(build, DOMAIN, DECODE, "", (const char *const[]){values, indices, NULL},
+  PARE__TRY(pare__onnx_node_add(build, DOMAIN, DECODE, dense.name, (const char *const[]){values, indices, NULL},
                                 (const char *const[]){dense.name, NULL}, &node));
   PARE__TRY(pare__onnx_set_int(build, node, "n", form->layout.keep));
   PARE__TRY(pare__onnx_set_int(build, node, "m", form->layout.of));

@@ -87,7 +87,9 @@ const char *pare__gemm_packed_options(const pare__problem *whole, char *text, si
   const int64_t *dim = whole->dim;
   text[0] = '\0';
   if (dim[GEMM_BITS]) snprintf(text, capacity, "-DB_BITS=%d", (int)dim[GEMM_BITS]);
-  if (dim[GEMM_OF]) snprintf(text, capacity, "-DNM_N=%d -DNM_M=%d", (int)dim[GEMM_KEEP], (int)dim[GEMM_OF]);
+  if (dim[GEMM_OF])
+    snprintf(text, capacity, "-DNM_N=%d -DNM_M=%d -DB_BYTES=%d", (int)dim[GEMM_KEEP], (int)dim[GEMM_OF],
+             whole->dtype[GEMM_BUFFER_B] == PARE_I8);
   return text;
 }
 

@@ -55,10 +55,9 @@ static pare_status stream_batch(const pare__run *run, int64_t batch0, int64_t la
   pare__arg_local(&args, PARE__MAX(grouped_bytes(run->piece), sizeof(float)));
   pare__gemm_args_blocks(&args, run);
   char packed[40], options[160];
-  snprintf(options, sizeof options, "-DVW=%d -DNV=%d -DROWS=%d -DCHAINS=%d -DPERMUTE=%d -DB_BYTES=%d -DC_IS_F32=%d %s",
-           (int)lanes, (int)(dim[GEMM_PANEL] / lanes), (int)dim[GEMM_M], run->whole->dim[GEMM_M] == 1 ? 2 : 1, permute,
-           run->whole->dtype[GEMM_BUFFER_B] == PARE_I8, run->whole->dtype[GEMM_BUFFER_C] == PARE_F32,
-           pare__gemm_packed_options(run->whole, packed, sizeof packed));
+  snprintf(options, sizeof options, "-DVW=%d -DNV=%d -DROWS=%d -DCHAINS=%d -DPERMUTE=%d -DC_IS_F32=%d %s", (int)lanes,
+           (int)(dim[GEMM_PANEL] / lanes), (int)dim[GEMM_M], run->whole->dim[GEMM_M] == 1 ? 2 : 1, permute,
+           run->whole->dtype[GEMM_BUFFER_C] == PARE_F32, pare__gemm_packed_options(run->whole, packed, sizeof packed));
   const size_t global[] = {(size_t)pare__div_up(dim[GEMM_N], nc), (size_t)batches};
   return pare__run_kernel(run, "gemv_nm", options, 2, global, NULL, &args);
 }

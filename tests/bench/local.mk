@@ -45,10 +45,14 @@ bench-compress-operations: bench-tools
 	$(AM_V_at)python3 $(srcdir)/tests/bench/bench.py --programs tests/bench threshold prune quantise-q8 quantise-q4 $(BENCH_FLAGS)
 
 .PHONY: bench bench-tools bench-kernels bench-compress-operations
-bench-compress: bench-compress-kernels bench-compress-models
+bench-compress: bench-compress-kernels bench-compress-models bench-compress-sparse
 
 bench-compress-kernels: bench-tools
 	$(AM_V_at)python3 $(srcdir)/tests/bench/bench.py --programs tests/bench threshold prune quantise-q8 quantise-q4 \
 	  gemm-int4-int8 gemm-int4 gemm-int8 $(BENCH_FLAGS)
 
-.PHONY: bench bench-tools bench-kernels bench-compress bench-compress-kernels
+# 2:4 weights beside dense ones of the same type.
+bench-compress-sparse: pare
+	$(AM_V_at)for family in gemm_nm gemv gemm_blocks; do ./pare bench --kernel $$family || exit 1; done
+
+.PHONY: bench bench-tools bench-kernels bench-compress bench-compress-kernels bench-compress-sparse
