@@ -119,7 +119,7 @@ static double median(double *value, size_t count) {
 
 /* The line through samples: b the median slope of all pairs that lie apart, a the median of what is left. */
 static void fit(const pare__samples *samples, double *a, double *b) {
-  double slope[NPAIRS], rest[KEPT], most = 0;
+  double slope[NPAIRS], rest[KEPT] = {0}, most = 0;
   const size_t count = PARE__MIN(samples->count, KEPT);
   size_t nslopes = 0;
   for (size_t i = 0; i < count; i++) most = fmax(most, samples->n[i]);

@@ -107,8 +107,10 @@ static const struct {
     {"rate", offsetof(random_spec, rate), 0, 1e12, 0},
 };
 
+static double *field_of(random_spec *spec, size_t offset) { return (double *)(void *)((char *)spec + offset); }
+
 static pare_status read_spec(const char *text, random_spec *out) {
-  for (size_t i = 0; i < PARE__COUNT(keys); i++) *(double *)((char *)out + keys[i].offset) = keys[i].otherwise;
+  for (size_t i = 0; i < PARE__COUNT(keys); i++) *field_of(out, keys[i].offset) = keys[i].otherwise;
   while (*text) {
     const size_t length = strcspn(text, "=,");
     size_t i = 0;
@@ -123,7 +125,7 @@ static pare_status read_spec(const char *text, random_spec *out) {
     if (end == text + length + 1 || (*end && *end != ',') || !(value >= keys[i].low && value <= keys[i].high))
       return pare__fail(PARE_ERR_ARGUMENT, "random tasks: %s must be a number from %g to %g", keys[i].key, keys[i].low,
                         keys[i].high);
-    *(double *)((char *)out + keys[i].offset) = value;
+    *field_of(out, keys[i].offset) = value;
     text = *end ? end + 1 : end;
   }
   return PARE_OK;
