@@ -22,8 +22,8 @@
 /* The place of value s of group g, of the words of one column. */
 #define NM_PLACE(word, p) (((word) >> ((p) % NM_WORD * NM_BITS)) & NM_MASK)
 
-/* VW values from `p` on as floats. -D B_BYTES: PoCL converts vectors of bytes lane by lane, a builtin of the compiler in
- * two instructions. */
+/* VW values from `p` on as floats. -D B_BYTES: PoCL converts vectors of bytes lane by lane, a builtin of the compiler
+ * in two instructions. */
 #if B_BYTES && PARE_VECTOR_EXTENSIONS
 #define NM_VALUES(p) __builtin_convertvector(JOIN(vload, VW)(0, p), LANES)
 #else
