@@ -13,6 +13,34 @@ typedef struct select_params {
   pare__problem whole;
 } select_params;
 
+/* ---- how much ---- */
+
+int64_t pare__select_sample_size(int64_t n) {
+  const int64_t least = INT64_C(1) << 16, most = INT64_C(1) << 20;
+  int64_t size = least;
+  while (size < most && size < n / 256) size *= 2;
+  return size;
+}
+
+/* 5 standard deviations of the rank, and then some. */
+pare__select_ranks pare__select_ranks_of(int64_t k, int64_t n, int64_t sampled) {
+  const double share = (double)k / (double)n, count = (double)sampled;
+  const int64_t rank = (int64_t)(share * count), margin = (int64_t)(5 * sqrt(count * share * (1 - share))) + 16;
+  const int64_t high = rank - margin, low = rank + margin;
+  return (pare__select_ranks){PARE__MAX(high, 1), PARE__MIN(low, sampled),
+                              (high < 1 ? 1 : 0) | (low > sampled ? 2 : 0)};
+}
+
+int64_t pare__select_block(int64_t n) {
+  const int64_t shortest = 65536, longest = 4 * shortest;
+  return PARE__MAX(shortest, PARE__MIN(longest, n / 512 / shortest * shortest));
+}
+
+/* Four times as many as lie between the bounds on average. */
+int64_t pare__select_room(int64_t block, int64_t sampled) {
+  return PARE__MAX(64, (int64_t)(20 * (double)block / sqrt((double)sampled)));
+}
+
 /* ---- one step ---- */
 
 static pare_status run_select(const pare__piece *piece) {
@@ -52,7 +80,7 @@ typedef struct selection {
   pare_tensor *x; /* contiguous, one dimension */
   pare_tensor *state, *threshold, *counts;
   int mode;
-  int64_t length, block, blocks, room;
+  int64_t length, block, blocks, room, sampled;
   pare_tensor *lists, *tallies; /* what a bracket left, or NULL */
 } selection;
 
@@ -117,28 +145,27 @@ static pare_status select_digits(selection *s) {
 
 /* x: contiguous, of any shape; flat: a handle on the stack that shows it as one dimension. */
 static pare_status begin_selection(pare_tensor *x, int64_t k, int mode, pare_tensor *flat, selection *out) {
-  const int64_t start[PARE__SELECT_STATE] = {0, k}, size = PARE__SELECT_STATE, shortest = 65536, longest = 4 * shortest;
+  const int64_t start[PARE__SELECT_STATE] = {0, k}, size = PARE__SELECT_STATE;
   int64_t elements = pare__shape_elements(&x->shape);
   *flat = *x;
   pare__shape_set(&flat->shape, 1, &elements);
   *out = (selection){.x = flat, .mode = mode, .length = elements};
-  out->block = PARE__MAX(shortest, PARE__MIN(longest, elements / 512 / shortest * shortest));
+  out->block = pare__select_block(elements);
   out->blocks = pare__div_up(elements, out->block);
-  out->room = out->block / 16;
+  out->sampled = pare__select_sample_size(elements);
+  out->room = pare__select_room(out->block, out->sampled);
   return pare_tensor_from(x->context, PARE_I64, 1, &size, start, sizeof start, &out->state);
 }
 
 /* ---- a bracket from a sample ---- */
 
-enum { SAMPLE_PLACES = 8192, SAMPLE_RUN = 8, SAMPLE = SAMPLE_PLACES * SAMPLE_RUN };
-
 /* Runs of neighbours at even distances: few cache lines, and the same elements every time. */
 static pare_status take_sample(const selection *s, pare_tensor **out) {
-  const int64_t stride = s->length / SAMPLE_PLACES, dims[2] = {SAMPLE_PLACES, stride};
+  const int64_t places = s->sampled / PARE__SELECT_SAMPLE_RUN, stride = s->length / places, dims[2] = {places, stride};
   pare_tensor *head = NULL, *rows = NULL, *runs = NULL;
-  pare_status status = pare_tensor_slice(s->x, 0, 0, SAMPLE_PLACES * stride, 1, &head);
+  pare_status status = pare_tensor_slice(s->x, 0, 0, places * stride, 1, &head);
   if (status == PARE_OK) status = pare_tensor_reshape(head, 2, dims, &rows);
-  if (status == PARE_OK) status = pare_tensor_slice(rows, 1, stride / 2, SAMPLE_RUN, 1, &runs);
+  if (status == PARE_OK) status = pare_tensor_slice(rows, 1, stride / 2, PARE__SELECT_SAMPLE_RUN, 1, &runs);
   if (status == PARE_OK) status = pare__contiguous(runs, out);
   pare_tensor_close(runs);
   pare_tensor_close(rows);
@@ -162,17 +189,14 @@ pare_status pare__select_bound(pare_tensor *sample, int64_t rank, int mode, pare
   return status;
 }
 
-/* bounds = two elements with the k-th between them, almost surely: 5 standard deviations of the rank in a sample, and
- * then some. *open: see the family. */
+/* bounds = two elements with the k-th between them, almost surely. *open: see the family. */
 static pare_status bound_sample(const selection *s, int64_t k, pare_tensor *bounds, int64_t *open) {
-  double share = (double)k / (double)s->length;
-  int64_t rank = (int64_t)(share * SAMPLE), margin = (int64_t)(5 * sqrt(SAMPLE * share * (1 - share))) + 16;
-  int64_t high = rank - margin, low = rank + margin;
+  const pare__select_ranks ranks = pare__select_ranks_of(k, s->length, s->sampled);
   pare_tensor *sample = NULL;
-  *open = (high < 1 ? 1 : 0) | (low > SAMPLE ? 2 : 0);
+  *open = ranks.open;
   pare_status status = take_sample(s, &sample);
-  if (status == PARE_OK) status = pare__select_bound(sample, PARE__MAX(high, 1), s->mode, bounds, 0);
-  if (status == PARE_OK) status = pare__select_bound(sample, PARE__MIN(low, SAMPLE), s->mode, bounds, 1);
+  if (status == PARE_OK) status = pare__select_bound(sample, ranks.high, s->mode, bounds, 0);
+  if (status == PARE_OK) status = pare__select_bound(sample, ranks.low, s->mode, bounds, 1);
   pare_tensor_close(sample);
   return status;
 }
@@ -204,13 +228,12 @@ static pare_status select_bracket(selection *s, int64_t k) {
 }
 
 static pare_status select_kth(pare_tensor *x, int64_t k, int mode, pare_tensor *threshold, pare_tensor *counts) {
-  const int64_t worth_a_sample = INT64_C(1) << 21;
   pare_tensor flat;
   selection s;
   pare_status status = begin_selection(x, k, mode, &flat, &s);
   s.threshold = threshold;
   s.counts = counts;
-  if (status == PARE_OK && s.length >= worth_a_sample) status = select_bracket(&s, k);
+  if (status == PARE_OK && s.length >= PARE__SELECT_WORTH_A_SAMPLE) status = select_bracket(&s, k);
   if (status == PARE_OK) status = select_digits(&s);
   pare_tensor_close(s.state);
   pare_tensor_close(s.lists);

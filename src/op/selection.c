@@ -16,7 +16,7 @@
 #include "op/prune.h"
 #include "op/select.h"
 
-enum { SAMPLE_RUN = 8, DIGIT_BITS = 11 };
+enum { DIGIT_BITS = 11 };
 enum { FROM_ALL, FROM_LISTS, KNOWN }; /* where the k-th key is, as cl/select.cl says it */
 
 typedef enum phase { SAMPLING, BRACKETING, DIGITS, DONE } phase;
@@ -64,18 +64,9 @@ static pare_status set_state(pare_selection *s, const int64_t *state) {
   return PARE_OK;
 }
 
-/* A sample gets finer with what it stands for: what lies between its bounds is 5 / sqrt(sample) of all. */
-static int64_t sample_size(int64_t total) {
-  const int64_t least = INT64_C(1) << 16, most = INT64_C(1) << 20;
-  int64_t size = least;
-  while (size < most && size < total / 256) size *= 2;
-  return size;
-}
-
 pare_status pare_selection_open(pare_context *context, int64_t total, int64_t k, bool by_magnitude,
                                 pare_selection **out) {
   const char *function = "pare_selection_open";
-  const int64_t worth_a_sample = INT64_C(1) << 21;
   if (!out) return pare__fail_null(function, "out");
   *out = NULL;
   if (!context) return pare__fail_null(function, "context");
@@ -85,9 +76,9 @@ pare_status pare_selection_open(pare_context *context, int64_t total, int64_t k,
   pare_selection *s = calloc(1, sizeof *s);
   if (!s) return pare__fail_memory("a selection", sizeof *s);
   *s = (pare_selection){.context = context, .total = total, .k = k, .by_magnitude = by_magnitude, .shift = 32};
-  s->phase = total < worth_a_sample ? DIGITS : SAMPLING;
-  s->places = sample_size(total) / SAMPLE_RUN;
-  const int64_t start[PARE__SELECT_STATE] = {0, k}, size = s->places * SAMPLE_RUN;
+  s->phase = total < PARE__SELECT_WORTH_A_SAMPLE ? DIGITS : SAMPLING;
+  s->places = pare__select_sample_size(total) / PARE__SELECT_SAMPLE_RUN;
+  const int64_t start[PARE__SELECT_STATE] = {0, k}, size = s->places * PARE__SELECT_SAMPLE_RUN;
   pare_status status = set_state(s, start);
   if (status == PARE_OK && s->phase == SAMPLING) status = scratch(s, PARE_F32, 1, &size, &s->sample);
   if (status != PARE_OK) {
@@ -123,18 +114,19 @@ void pare_selection_close(pare_selection *selection) {
 static pare_status feed_sample(pare_selection *s, pare_tensor *x) {
   const int64_t stride = s->total / s->places, length = x->shape.dim[0];
   const int64_t first = pare__div_up(s->fed, stride), skipped = first * stride - s->fed;
-  if (length - skipped < SAMPLE_RUN) return PARE_OK;
-  const int64_t fit = (length - skipped - SAMPLE_RUN) / stride + 1, runs = PARE__MIN(fit, s->places - first);
+  if (length - skipped < PARE__SELECT_SAMPLE_RUN) return PARE_OK;
+  const int64_t fit = (length - skipped - PARE__SELECT_SAMPLE_RUN) / stride + 1,
+                runs = PARE__MIN(fit, s->places - first);
   if (runs <= 0) return PARE_OK;
-  const int64_t dim[] = {runs, SAMPLE_RUN};
+  const int64_t dim[] = {runs, PARE__SELECT_SAMPLE_RUN};
   pare_tensor from = *x, *part = NULL, *to = NULL;
   pare__shape_set(&from.shape, 2, dim);
   from.shape.stride[0] = stride;
   from.offset += skipped;
-  pare_status status = pare_tensor_slice(s->sample, 0, s->sampled, runs * SAMPLE_RUN, 1, &part);
+  pare_status status = pare_tensor_slice(s->sample, 0, s->sampled, runs * PARE__SELECT_SAMPLE_RUN, 1, &part);
   if (status == PARE_OK) status = pare_tensor_reshape(part, 2, dim, &to);
   if (status == PARE_OK) status = pare_cast(&from, to);
-  if (status == PARE_OK) s->sampled += runs * SAMPLE_RUN;
+  if (status == PARE_OK) s->sampled += runs * PARE__SELECT_SAMPLE_RUN;
   pare_tensor_close(part);
   pare_tensor_close(to);
   return status;
@@ -164,15 +156,9 @@ static pare_status add_figures(pare_selection *s, pare_tensor *figures, int64_t 
   return status;
 }
 
-static int64_t block_of(int64_t length) {
-  const int64_t shortest = 65536, longest = 4 * shortest;
-  return PARE__MAX(shortest, PARE__MIN(longest, length / 512 / shortest * shortest));
-}
-
 static pare_status feed_bracket(pare_selection *s, pare_tensor *x) {
-  const int64_t block = block_of(x->shape.dim[0]), blocks = pare__div_up(x->shape.dim[0], block);
-  /* four times as many as lie between the bounds on average */
-  const int64_t room = PARE__MAX(64, (int64_t)(20 * (double)block / sqrt((double)s->sampled)));
+  const int64_t block = pare__select_block(x->shape.dim[0]), blocks = pare__div_up(x->shape.dim[0], block);
+  const int64_t room = pare__select_room(block, s->sampled);
   const int64_t lists[] = {blocks, room}, tallies[] = {blocks, PARE__SELECT_TALLIES};
   candidates *fresh = calloc(1, sizeof *fresh);
   if (!fresh) return pare__fail_memory("candidates of a selection", sizeof *fresh);
@@ -189,7 +175,7 @@ static pare_status feed_bracket(pare_selection *s, pare_tensor *x) {
 
 /* The histogram of one digit: of x, or of listed keys, which are x's rows then. */
 static pare_status feed_digit(pare_selection *s, pare_tensor *x, const candidates *listed) {
-  const int64_t block = listed ? listed->lists->shape.dim[1] : block_of(x->shape.dim[0]);
+  const int64_t block = listed ? listed->lists->shape.dim[1] : pare__select_block(x->shape.dim[0]);
   const int64_t blocks = pare__div_up(x->shape.dim[0], block), dim[] = {blocks, PARE__SELECT_BINS};
   pare_tensor *histogram = NULL;
   PARE__TRY(scratch(s, PARE_I32, 2, dim, &histogram));
@@ -235,19 +221,16 @@ pare_status pare_selection_feed(pare_selection *selection, pare_tensor *scores) 
 
 /* ---- the end of a pass ---- */
 
-/* Two elements of the sample with the k-th between them, almost surely: 5 standard deviations of its rank, and some. */
 static pare_status end_sample(pare_selection *s) {
   const int64_t two = 2;
-  const double share = (double)s->k / (double)s->total, n = (double)s->sampled;
-  const int64_t rank = (int64_t)(share * n), margin = (int64_t)(5 * sqrt(n * share * (1 - share))) + 16;
-  const int64_t high = rank - margin, low = rank + margin;
+  const pare__select_ranks ranks = pare__select_ranks_of(s->k, s->total, s->sampled);
   pare_tensor *taken = NULL;
-  s->open = (high < 1 ? 1 : 0) | (low > s->sampled ? 2 : 0);
+  s->open = ranks.open;
   s->phase = BRACKETING;
   pare_status status = scratch(s, PARE_F32, 1, &two, &s->bounds);
   if (status == PARE_OK) status = pare_tensor_slice(s->sample, 0, 0, s->sampled, 1, &taken);
-  if (status == PARE_OK) status = pare__select_bound(taken, PARE__MAX(high, 1), order_of(s), s->bounds, 0);
-  if (status == PARE_OK) status = pare__select_bound(taken, PARE__MIN(low, s->sampled), order_of(s), s->bounds, 1);
+  if (status == PARE_OK) status = pare__select_bound(taken, ranks.high, order_of(s), s->bounds, 0);
+  if (status == PARE_OK) status = pare__select_bound(taken, ranks.low, order_of(s), s->bounds, 1);
   pare_tensor_close(taken);
   replace(&s->sample, NULL);
   return status;
