@@ -142,7 +142,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void reduce_rows(ARGUMEN
   y += y_from;
   y_second += y_second_from;
   for (; row < end; row++) {
-    long o = row / blocks, b = row % blocks, from = b * block, first = o * x_outer + from;
+    long o = row / blocks, b = row - o * blocks, from = b * block, first = o * x_outer + from;
     int length = (int)min((long)block, reduced - from);
     reduce_state1 s = reduce_span(x + first, second + (CENTRED ? 0 : first), length, CENTRE(o, 0));
     save(second, y, y_second, s, first, 1, position + from, o * y_outer + b * y_block, count);

@@ -2,17 +2,21 @@
  * m). SPDX-License-Identifier: Apache-2.0
  *
  * Built with -DROW=f32|f64, -DLOGARITHM=0|1 and -DMASK=0|1|2. CPU: one item takes rows (inner = 1), or a strip of
- * columns; the exponentials of a row wait in local memory (one item a group) where they fit. GPU: a group shares rows.
+ * columns; with -DKEEP=1 the exponentials of a row wait in local memory (one item a group). GPU: a group shares rows.
  * `given` entries take m and s ready-made, for rows that are split. With a mask (rows only) m holds it instead: what is
  * added to x (1), or where x counts and is not `least` (2); row r has its row of the mask where the three strides say,
  * so that a mask is broadcast. A row with +infinity or NaN, or of -infinity alone, gives NaN, as IEEE has it. */
 #include "row.cl"
 #include "exp.cl"
 
-#define ARGUMENTS                                                                                                     \
-  __global const STORE(T0) * x, long x_from, __global const STORE(T1) * m, long m_from, __global const STORE(T2) * s, \
-      long s_from, __global STORE(T3) * y, long y_from, long outer, long length, long inner, long x_outer,            \
-      long x_axis, long y_outer, long y_axis, long mask_outer, long mask_middle, long mask_inner, long middle_rows,   \
+#ifndef KEEP
+#define KEEP 0
+#endif
+
+#define ARGUMENTS                                                                                                      \
+  __global const STORE(T0) *x, long x_from, __global const STORE(T1) *m, long m_from, __global const STORE(T2) *s,     \
+      long s_from, __global STORE(T3) *y, long y_from, long outer, long length, long inner, long x_outer, long x_axis, \
+      long y_outer, long y_axis, long mask_outer, long mask_middle, long mask_inner, long middle_rows,                 \
       long inner_rows, long first_row, float least
 #define MOVE_TO_START \
   x += x_from;        \
@@ -35,11 +39,17 @@
 #else
 #define LOAD_X(n, x, mask, i) LOAD_ROW(n, x, i)
 #endif
-/* Of a row of x its row of the mask. */
-#define MASK_ROW(row)                                                                             \
-  (MASK ? m + ((first_row + (row)) / (middle_rows * inner_rows) * mask_outer +                    \
-               (first_row + (row)) / inner_rows % middle_rows * mask_middle +                     \
-               (first_row + (row)) % inner_rows * mask_inner)                                     \
+/* Where of a row of x the mask's row begins. In 32 bits: a division of 64 is a hundred steps where no instruction does
+ * it. */
+static long mask_row(uint row, uint middle_rows, uint inner_rows, long outer_stride, long middle_stride,
+                     long inner_stride) {
+  const uint of_inner = row / inner_rows, of_middle = of_inner / middle_rows;
+  return of_middle * outer_stride + (of_inner - of_middle * middle_rows) * middle_stride +
+         (row - of_inner * inner_rows) * inner_stride;
+}
+#define MASK_ROW(row)                                                                                           \
+  (MASK ? m + mask_row((uint)(first_row + (row)), (uint)middle_rows, (uint)inner_rows, mask_outer, mask_middle, \
+                       mask_inner)                                                                              \
         : m)
 
 #if WIDTH > 1
@@ -67,22 +77,17 @@ static real row_max(ROW_OF_X, float least, int length) {
   return largest;
 }
 
-static real row_sum(ROW_OF_X, float least, int length, real largest) {
-  realv sums = 0;
-  real total = 0;
-  int i = 0;
-  FOR_VECTORS(i, length) sums += EXP(ROW, WIDTH, LOAD_X(WIDTH, x, mask, i) - largest);
-  for (; i < length; i++) total += EXP(ROW, 1, LOAD_X(1, x, mask, i) - largest);
-  return total + sum_lanes(sums);
-}
-
 static void put_vector(__global STORE(T3) *y, realv v, int stream) {
-  if (stream)
+#ifdef PARE_NONTEMPORAL
+  if (stream) {
     STREAMV(T3, WIDTH, y, 0, CONVERTV(ROW, T3, WIDTH, v));
-  else
-    PUT(WIDTH, 0, v);
+    return;
+  }
+#endif
+  PUT(WIDTH, 0, v);
 }
 
+#if KEEP
 static void row_scale(__global STORE(T3) *y, int length, __local const real *kept, real factor, int stream) {
   int i = 0;
   FOR_VECTORS(i, length) put_vector(y + i, LOADV(ROW, WIDTH, kept, i) * factor, stream);
@@ -117,15 +122,27 @@ static real row_step(ROW_OF_X, __global const STORE(T0) *next, __global const ST
   return total + sum_lanes(sums);
 }
 
+#else
+
+static real row_sum(ROW_OF_X, float least, int length, real largest) {
+  realv sums = 0;
+  real total = 0;
+  int i = 0;
+  FOR_VECTORS(i, length) sums += EXP(ROW, WIDTH, LOAD_X(WIDTH, x, mask, i) - largest);
+  for (; i < length; i++) total += EXP(ROW, 1, LOAD_X(1, x, mask, i) - largest);
+  return total + sum_lanes(sums);
+}
+
 static void row_again(ROW_OF_X, float least, __global STORE(T3) *y, int length, int stream) {
   real largest = row_max(x, mask, least, length), factor = FACTOR(row_sum(x, mask, least, length, largest));
   int i = 0;
   FOR_VECTORS(i, length) put_vector(y + i, RESULT(WIDTH, LOAD_X(WIDTH, x, mask, i), largest, factor), stream);
   for (; i < length; i++) PUT(1, i, RESULT(1, LOAD_X(1, x, mask, i), largest, factor));
 }
+#endif
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_rows(ARGUMENTS, int rows_per_item, int keep,
-                                                                          int stream, __local real *kept) {
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_rows(ARGUMENTS, int rows_per_item, int stream,
+                                                                          __local real *kept) {
   MOVE_TO_START
 #if MASK
   m += m_from;
@@ -134,10 +151,10 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_rows(ARGUME
   stream = stream && STREAMABLE(T3, y, y_outer);
   x += row * x_outer;
   y += row * y_outer;
-  if (!keep || row >= end) {
-    for (; row < end; row++, x += x_outer, y += y_outer) row_again(x, MASK_ROW(row), least, y, (int)length, stream);
-    return;
-  }
+#if !KEEP
+  for (; row < end; row++, x += x_outer, y += y_outer) row_again(x, MASK_ROW(row), least, y, (int)length, stream);
+#else
+  if (row >= end) return;
   __global const STORE(T1) *mask = MASK_ROW(row);
   real largest = row_max(x, mask, least, (int)length), factor = 0;
   for (long r = row; r < end; r++) {
@@ -151,6 +168,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_rows(ARGUME
     y += y_outer;
   }
   row_scale(y - y_outer, (int)length, kept, factor, stream);
+#endif
 }
 
 /* `count` columns, all of them full vectors or one single column. */

@@ -11,16 +11,26 @@
 #define KEPT_ELEMENTS 8192  /* exponentials of a row that wait in local memory */
 #define ITEM_ELEMENTS 32768 /* of the rows that one item takes */
 
+/* Rows of a mask are found in 32 bits. */
+static bool mask_accepts(const pare__problem *whole) {
+  const int64_t *dim = whole->dim, most = UINT32_MAX;
+  return !(whole->mode & PARE__SOFTMAX_MASKED) ||
+         (dim[PARE__SOFTMAX_OUTER] <= most && dim[PARE__SOFTMAX_MIDDLE_ROWS] <= most &&
+          dim[PARE__SOFTMAX_INNER_ROWS] <= most);
+}
+
 static bool item_accepts(const pare_device_info *info, const pare__problem *whole) {
   int64_t each = whole->dim[PARE__SOFTMAX_INNER] == 1
                      ? 3
                      : 64; /* passes over a row; over the vectors and single columns of a strip */
+  if (!mask_accepts(whole)) return false;
   return info->can.max_loop_steps == 0 || whole->mode & PARE__SOFTMAX_GIVEN ||
          whole->dim[PARE__SOFTMAX_LENGTH] < info->can.max_loop_steps / each;
 }
 
 static bool group_accepts(const pare_device_info *info, const pare__problem *whole) {
   int64_t lanes = 64 / PARE__MIN(whole->dim[PARE__SOFTMAX_INNER], 32);
+  if (!mask_accepts(whole)) return false;
   return info->can.max_loop_steps == 0 || whole->mode & PARE__SOFTMAX_GIVEN ||
          whole->dim[PARE__SOFTMAX_LENGTH] < info->can.max_loop_steps / 4 * lanes;
 }
@@ -55,8 +65,8 @@ static pare_status launch_items(const pare__run *run) {
     int64_t local_bytes = KEPT_ELEMENTS * (int64_t)pare_dtype_bytes(pare__row_dtype(run->whole));
     bool keep = !(run->whole->mode & PARE__SOFTMAX_LOG) && length <= KEPT_ELEMENTS &&
                 (int64_t)pare__device_info(run->device)->local_bytes >= local_bytes;
+    options_of(run->whole, keep ? "-DKEEP=1" : "", options, sizeof options);
     pare__arg_int(&args, (int32_t)rows);
-    pare__arg_int(&args, keep);
     pare__arg_int(&args, pare__row_streams(run, whole[PARE__SOFTMAX_OUTER] * length));
     pare__arg_local(&args,
                     keep ? (size_t)pare__round_up(length + 1, 16) * pare_dtype_bytes(pare__row_dtype(run->whole)) : 16);
