@@ -141,7 +141,7 @@ static void add_row(cli_table *table, const pare_simulation_result *result) {
 
 static cli_exit run_policy(simulate_run *run, const char *policy) {
   pare_simulation *simulation = NULL;
-  pare_simulation_result result;
+  pare_simulation_result result = {0};
   const char *trace = cli_value(run->arguments, &options[TRACE]);
   run->options.policy = policy;
   pare_status status = pare_simulate(run->machine, run->workload, &run->options, &simulation);

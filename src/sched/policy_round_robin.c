@@ -6,8 +6,9 @@
 /* The next device, in turn, that may run the task. */
 static size_t next_device(pare__policy *policy, const pare__policy_task *task) {
   size_t turn = (size_t)(uintptr_t)policy->own;
-  while (!pare__policy_may(policy, turn % policy->ndevices, task)) turn++;
-  turn %= policy->ndevices;
+  if (turn >= policy->ndevices) turn = 0;
+  while (!pare__policy_may(policy, turn, task))
+    if (++turn == policy->ndevices) turn = 0;
   policy->own = (void *)(uintptr_t)(turn + 1);
   return turn;
 }

@@ -166,7 +166,7 @@ static pare_status make_needs(pare_workload *workload, const random_spec *spec, 
   }
   workload->begin[workload->ntasks] = count;
   for (size_t i = 0; i < workload->ntasks; i++)
-    for (size_t k = workload->begin[i]; k < workload->begin[i + 1]; k++)
+    for (size_t k = workload->begin[i]; workload->need && k < workload->begin[i + 1]; k++)
       workload->task[i].read_bytes += workload->need[k].nbytes;
   for (size_t i = 0; i < workload->ntasks; i++) workload->task[i].nbytes += workload->task[i].read_bytes;
   return PARE_OK;
