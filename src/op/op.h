@@ -66,9 +66,9 @@ pare_status pare__contiguous(pare_tensor *tensor, pare_tensor **out);
  * only if equal. */
 pare_status pare__copy(pare_tensor *from, pare_tensor *to);
 
-/* Few weights [G][O][C][T], of any strides, into [G][blocks of O][blocks of C][T][c_lanes][o_lanes], what fills the last
- * blocks being zeros, on the host: building kernels for it would take longer than all the rest. Blocking. *done false:
- * they are many, or work is only being planned. */
+/* Few weights [G][O][C][T], of any strides, into [G][blocks of O][blocks of C][T][c_lanes][o_lanes], what fills the
+ * last blocks being zeros, on the host: building kernels for it would take longer than all the rest. Blocking. *done
+ * false: they are many, or work is only being planned. */
 pare_status pare__pack_on_host(pare_tensor *w, int64_t o_lanes, int64_t c_lanes, pare_tensor *packed, bool *done);
 
 /* For kernels that write contiguous data: *result is out itself (another handle) or scratch of its shape; end copies

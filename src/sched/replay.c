@@ -93,9 +93,8 @@ void pare__replay_close(pare__replay *replay) {
 }
 
 void pare__replay_count(const pare__replay *replay, pare_model_launches *out) {
-  *out = (pare_model_launches){.launches = replay->launches,
-                               .without_tickets = replay->launches,
-                               .building = replay->stage == BUILDING};
+  *out = (pare_model_launches){
+      .launches = replay->launches, .without_tickets = replay->launches, .building = replay->stage == BUILDING};
   if (replay->stage != READY) return;
   out->ticketed = replay->stretches.count;
   out->launches -= replay->stretches.nsteps - replay->stretches.count;
