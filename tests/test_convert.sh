@@ -40,7 +40,7 @@ size() { stat -c %s "$1"; }
 
 # ---- both ways ----
 
-for form in "--prune 2:4" "--prune 2:4 --quantize int8" "--prune 3:8 --quantize f16"; do
+for form in "--prune 2:4" "--prune 2:4 --quantize int8" "--prune 3:8 --quantize f16" "--prune magnitude:0.9"; do
   run 0 compress "$digits" "$folder/portable.onnx" $form --no-verify
   run 0 convert "$folder/portable.onnx" "$folder/compact.onnx" --storage compact
   says out "compact instead of"

@@ -34,6 +34,7 @@ machine "1:17: a device needs 'rates'" '{"device": "a", "rates": 7}'
 machine "1:16: there is no class 'fpga'" '{"device": "a","class": "fpga", "rates": {"*": 1}}'
 machine "2:18: there is no device 'b'" '{"device": "a", "rates": {"*": 1}}\n{"event": "lost","device": "b", "at": 1}'
 machine "2:2: the device 'a' is there twice" '{"device": "a", "rates": {"*": 1}}\n{"device": "a", "rates": {"*": 1}}'
+machine "1:39: the device 'a.1' is there twice" '{"device": "a.1", "rates": {"*": 1}} {"device": "a", "count": 2, "rates": {"*": 1}}'
 machine "1:1: a machine needs a device" ''
 machine "1:1: an object" '[1]'
 
@@ -45,6 +46,7 @@ tasks "t:1:15: 'grain' must be" '{"task": "a", "grain": 0, "split": true}'
 tasks "the task 'a' can run nowhere" '{"task": "a", "class": "gpu"}'
 tasks "the task 'a' can run nowhere" '{"task": "a", "class": "accelerator", "writes": 2e6}'
 tasks "there is no task in it" ' \n'
+tasks "the task 'a' can run nowhere" '{"task": "a", "class": "accelerator", "n": 9e15, "split": true, "reads": 1e18}'
 
 good=(simulate --machine "$folder/good")
 refused 2 "there is no policy 'fastest'" "${good[@]}" --random tasks=5 --policy fastest
@@ -63,6 +65,39 @@ done
 cmp -s "$folder/json1" "$folder/json2" || fail "the same seed gave another result"
 cmp -s "$folder/trace1" "$folder/trace2" || fail "the same seed gave another trace"
 cmp -s "$folder/json1" "$folder/json3" && fail "another seed gave the same result"
+
+# ends OPTION...: all tasks of files m and t end, within seconds.
+ends() {
+  timeout 60 "$pare" simulate --machine "$folder/m" "$@" >"$folder/out" 2>"$folder/err" || fail "pare simulate $*: $(cat "$folder/err")"
+}
+# What one device may not take does not hold up what it may.
+printf '%s\n' '{"device": "c", "class": "cpu", "rates": {"*": 1e9}}' '{"device": "g", "rates": {"*": 1e9}, "memory": 1000}' >"$folder/m"
+{
+  echo '{"task": "s", "n": 1000, "grain": 100, "work": 1e6, "split": true, "reads": 1e6}'
+  for i in $(seq 20); do echo "{\"task\": \"u$i\", \"class\": \"gpu\"}"; done
+} >"$folder/t"
+ends --tasks "$folder/t" --policy all
+# Nor does what only the device that is gone could take whole.
+printf '%s\n' '{"device": "small", "memory": 1000, "rates": {"*": 1}}' '{"device": "large", "rates": {"*": 1}}' \
+  '{"event": "lost", "device": "large", "at": 0.6}' >"$folder/m"
+{
+  for name in a b c d; do echo "{\"task\": \"$name\", \"n\": 10}"; done
+  echo '{"task": "big", "at": 0.5, "n": 1000, "split": true, "reads": 40000}'
+} >"$folder/t"
+ends --tasks "$folder/t" --policy all
+# Who is thrifty may change while it is learned.
+printf '%s\n' '{"machine": "m", "noise": 0.1}' '{"device": "d", "count": 2, "rates": {"*": 1e9}, "watts": 100}' >"$folder/m"
+echo '{"task": "a", "n": 1e9, "split": true}' >"$folder/t"
+for seed in 1 2 3 4 5; do ends --tasks "$folder/t" --policy hguided --objective energy --seed $seed; done
+ends --random tasks=1000,work=2,spread=1 --policy round-robin
+# Times so late that a second is nothing beside them.
+echo '{"device": "d", "rates": {"*": 1e9}}' >"$folder/m"
+echo '{"task": "a", "at": 1e18, "n": 1e12, "split": true}' >"$folder/t"
+ends --tasks "$folder/t" --policy hguided
+for times in '"ts": 1e17, "dur": 0' '"ts": 0, "dur": 5e-324' '"ts": 1.7e18, "dur": 1'; do
+  echo "[{\"ph\": \"X\", \"pid\": 1, $times}]" >"$folder/late"
+  timeout 60 "$pare" trace "$folder/late" --svg "$folder/late.svg" >"$folder/out" || fail "pare trace of $times"
+done
 
 "$pare" trace "$folder/trace1" --svg "$folder/out.svg" >"$folder/out" || fail "pare trace"
 grep -q "acc.1" "$folder/out" || fail "pare trace does not list the devices"

@@ -6,6 +6,8 @@
 
 #include "cli/gantt.h"
 
+#define MOST_TIME 1e72 /* microseconds: more than any simulation writes; sums and differences stay finite */
+
 enum { SVG, TITLE, JSON };
 static const cli_option options[] = {
     [SVG] = {"svg", "OUT", "draw a Gantt chart", 0},
@@ -90,7 +92,8 @@ static cli_exit add_slice(trace_run *run, size_t index, const json_t *event, siz
   const char *name = json_string_value(json_object_get(event, "name")),
              *kind = json_string_value(json_object_get(event, "cat"));
   const double begin = json_number_value(from), time = json_number_value(length);
-  if (!json_is_number(from) || !json_is_number(length) || !isfinite(begin) || !isfinite(begin + time) || time < 0)
+  if (!json_is_number(from) || !json_is_number(length) || !(fabs(begin) <= MOST_TIME) ||
+      !(time >= 0 && time <= MOST_TIME))
     return cli_error(CLI_INPUT, "%s: event %zu: a slice needs the numbers 'ts' and 'dur', the latter not negative",
                      run->path, index);
   const bool is_copy = json_integer_value(json_object_get(event, "tid")) == 1 && kind && strcmp(kind, "copy") == 0;
@@ -146,7 +149,9 @@ static cli_exit read_trace(trace_run *run) {
     if (code != CLI_OK) return code;
   }
   if (run->gantt.nslices == 0) return cli_error(CLI_INPUT, "%s: there is no slice in it", run->path);
-  if (!(run->gantt.until > run->gantt.from)) run->gantt.until = run->gantt.from + 1;
+  /* So long that the axis can be told apart from nothing at these times. */
+  const double least = fmax(1e-3, 1e-9 * fmax(fabs(run->gantt.from), fabs(run->gantt.until)));
+  if (!(run->gantt.until - run->gantt.from >= least)) run->gantt.until = run->gantt.from + least;
   qsort(run->gantt.slice, run->gantt.nslices, sizeof *run->gantt.slice, by_device_and_time);
   return CLI_OK;
 }

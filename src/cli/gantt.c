@@ -43,7 +43,9 @@ static double x_of(const cli_gantt *gantt, double at) {
 }
 
 static void escaped(FILE *to, const char *text, size_t most) {
-  for (size_t i = 0; text[i] && i < most; i++) {
+  size_t count = strnlen(text, most);
+  while (count > 0 && ((unsigned char)text[count] & 0xc0) == 0x80) count--; /* whole characters */
+  for (size_t i = 0; i < count; i++) {
     switch (text[i]) {
     case '<': fputs("&lt;", to); break;
     case '>': fputs("&gt;", to); break;

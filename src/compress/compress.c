@@ -146,6 +146,9 @@ pare_status pare_compress(pare_context *context, const char *in, const char *out
     return pare__fail_null("pare_compress", !context ? "context" : !in ? "in" : !recipe ? "recipe" : "out");
   pare__compression compression = {.context = context, .recipe = recipe, .options = options ? *options : defaults};
   pare_status status = pare__checkpoint_open(in, &compression.checkpoint);
+  if (status == PARE_OK && compression.options.storage == PARE_STORAGE_COMPACT && !compression.checkpoint->runs)
+    status = pare__fail(PARE_ERR_ARGUMENT,
+                        "%s: compact storage is for ONNX models; files of safetensors keep their zeros", in);
   if (status == PARE_OK) status = pare__plan(recipe, compression.checkpoint, &compression.treatments);
   if (status == PARE_OK) status = prepare(&compression);
   if (status == PARE_OK && compression.options.optimize_speed) status = try_out(&compression, out, pare__speed_settle);

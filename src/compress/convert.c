@@ -107,6 +107,20 @@ static bool is_border(const pare__onnx_graph *graph, const char *name) {
   return false;
 }
 
+static bool is_decode(const pare__onnx_node *node) {
+  return node->op_type && strcmp(node->op_type, DECODE) == 0 && strcmp(pare__onnx_domain(node->domain), DOMAIN) == 0;
+}
+
+/* Is it what a DecodeNM of the file reads? Then it is compact already. */
+static bool is_stored(const pare__onnx_graph *graph, const char *name) {
+  for (size_t i = 0; i < graph->node.count; i++) {
+    const pare__onnx_node *node = &graph->node.items[i];
+    for (size_t k = 0; is_decode(node) && k < node->input.count; k++)
+      if (strcmp(node->input.items[k], name) == 0) return true;
+  }
+  return false;
+}
+
 /* The form of an initialiser; *found false: it stays. Typed fields stay as well: the way back could not tell. */
 static pare_status find_form(pare__onnx_model *model, const pare__onnx_tensor *tensor, bool *found,
                              pare__sparse_form *form) {
@@ -115,7 +129,8 @@ static pare_status find_form(pare__onnx_model *model, const pare__onnx_tensor *t
   *found = false;
   const bool raw = tensor->raw_data.nbytes > 0 || tensor->data_location == PARE__ONNX_LOCATION_EXTERNAL;
   if (!raw || !tensor->name || tensor->dims.count < 2 || tensor->dims.count > PARE_MAX_RANK ||
-      !pare__onnx_dtype_to_pare(tensor->data_type, &dtype) || is_border(model->graph, tensor->name))
+      !pare__onnx_dtype_to_pare(tensor->data_type, &dtype) || is_border(model->graph, tensor->name) ||
+      is_stored(model->graph, tensor->name))
     return PARE_OK;
   PARE__TRY(pare__onnx_tensor_data(model->source, tensor, &data));
   *found = pare__sparse_form_find(dtype, (int)tensor->dims.count, tensor->dims.items, data.data, form);
@@ -199,10 +214,6 @@ pare_status pare__compact(pare__onnx_model *model, size_t *count) {
 
 /* ---- to portable ---- */
 
-static bool is_decode(const pare__onnx_node *node) {
-  return node->op_type && strcmp(node->op_type, DECODE) == 0 && strcmp(pare__onnx_domain(node->domain), DOMAIN) == 0;
-}
-
 static pare__onnx_tensor *find_tensor(pare__onnx_graph *graph, const char *name) {
   for (size_t i = 0; i < graph->initializer.count; i++)
     if (graph->initializer.items[i].name && strcmp(graph->initializer.items[i].name, name) == 0)
@@ -210,18 +221,18 @@ static pare__onnx_tensor *find_tensor(pare__onnx_graph *graph, const char *name)
   return NULL;
 }
 
-static int64_t attribute(const pare__onnx_node *node, const char *name) {
+static int64_t attribute(const pare__onnx_node *node, const char *name, int64_t otherwise) {
   const pare__onnx_attribute *found = pare__onnx_attribute_find(node, name);
-  return found ? found->i : 0;
+  return found ? found->i : otherwise;
 }
 
 /* What a node says of its tensors; dim: of the dense one. */
 static pare_status read_form(const pare__onnx_node *node, const pare__onnx_tensor *values,
                              const pare__onnx_tensor *indices, pare__sparse_form *form, int64_t *dim) {
   const char *name = node->output.items[0];
-  const int64_t keep = attribute(node, "n"), of = attribute(node, "m"), axis = attribute(node, "axis"),
-                fill = attribute(node, "fill");
   const int rank = (int)values->dims.count;
+  const int64_t keep = attribute(node, "n", 0), of = attribute(node, "m", 0), given = attribute(node, "axis", -1),
+                axis = given < 0 && given >= -rank ? given + rank : given, fill = attribute(node, "fill", 0);
   pare_dtype dtype;
   if (!pare__onnx_dtype_to_pare(values->data_type, &dtype) || indices->data_type != PARE__ONNX_UINT8 || rank < 1 ||
       rank > PARE_MAX_RANK || axis < 0 || axis >= rank || keep < 1 || keep >= of || of > PARE__SPARSE_MOST ||

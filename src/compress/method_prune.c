@@ -93,7 +93,7 @@ static pare_status narrow(const pare__modifier *modifier, const pare__checkpoint
                           pare__treatment *treatments) {
   const prune_options *options = modifier->options;
   if (options->of == 0 || options->coverage >= 1) return PARE_OK;
-  int64_t *sizes = calloc(checkpoint->nweights + 1, sizeof *sizes), least = 0;
+  int64_t *sizes = calloc(checkpoint->nweights + 1, sizeof *sizes), least = INT64_MAX; /* of coverage 0: none */
   if (!sizes) return pare__fail_memory("the sizes of tensors", checkpoint->nweights * sizeof *sizes);
   size_t count = 0;
   double total = 0, covered = 0;

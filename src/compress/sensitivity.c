@@ -42,6 +42,8 @@ pare_status pare__sensitivity(pare__compression *compression, const char *scratc
     if (compression->treatments[i].storage == PARE__STORE_AS_IS) continue;
     treatments[i] = compression->treatments[i];
     status = try_alone(compression, reference, treatments, scratch, &sums);
+    if (status != PARE_OK)
+      status = pare__fail(status, "tensor '%.100s' compressed alone: %s", checkpoint->weights[i].name, pare_message());
     treatments[i] = (pare__treatment){0};
     if (status == PARE_OK) pare__report_sensitivity(report, i, &sums);
   }

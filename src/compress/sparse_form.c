@@ -41,8 +41,12 @@ static int most_kept(const pare__sparse_form *form, int of, int limit, size_t si
   return PARE__MAX(most, 1);
 }
 
-/* Bits of `of` elements that keep `keep`. */
-static int group_bits(int keep, int of, size_t size) { return keep * (8 * (int)size + pare__sparse_index_bits(of)); }
+/* Bits that an element of a row takes which keeps `keep` of `of`: a row's indices end with a byte. */
+static double element_bits(int64_t inputs, int keep, int of, size_t size) {
+  const int64_t kept = inputs / of * keep;
+  const int64_t index_bytes = pare__div_up(kept * pare__sparse_index_bits(of), 8);
+  return 8 * (double)(kept * (int64_t)size + index_bytes) / (double)inputs;
+}
 
 /* The form of one axis, if it is smaller than `best` bits an element. */
 static bool search_axis(pare__sparse_form *form, size_t size, const uint8_t *data, uint8_t *counts, double *best) {
@@ -52,13 +56,13 @@ static bool search_axis(pare__sparse_form *form, size_t size, const uint8_t *dat
     const int of = sizes[i];
     int limit = of - 1;
     if (form->layout.inputs % of != 0) continue;
-    while (limit > 0 && group_bits(limit, of, size) >= *best * of) limit--;
+    while (limit > 0 && element_bits(form->layout.inputs, limit, of, size) >= *best) limit--;
     if (limit == 0) continue;
     const int keep = most_kept(form, of, limit, size, data, counts);
     if (keep > limit) continue;
     form->layout.keep = keep;
     form->layout.of = of;
-    *best = (double)group_bits(keep, of, size) / of;
+    *best = element_bits(form->layout.inputs, keep, of, size);
     found = true;
   }
   return found;

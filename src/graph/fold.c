@@ -52,6 +52,7 @@ static bool expands_weights(const pare_model *model, const pare__node *node, con
     return false;
   const pare__content *content = model->network->value[node->input[0]].constant;
   if (!content || content->count < LEAST_KEPT_ELEMENTS || !marked[node->output[0]]) return false;
+  if (decodes(node) && content->dtype == PARE_U8) return false; /* no product takes those as they are stored */
   return *node->op_type == 'D' /* DequantizeLinear, DecodeNM */ || content->dtype == PARE_F16 ||
          content->dtype == PARE_BF16;
 }

@@ -112,7 +112,9 @@ static pare_status pack(pare__call *call, pare_weights **out) {
 }
 
 static pare_status prepare(pare__call *call, pare__node *node) {
+  const bool scaled = node->ninputs > SCALE && node->input[SCALE] >= 0;
   if (!pare__call_has(call, VALUES) || !pare__call_has(call, INDICES)) return PARE_OK;
+  if (scaled && !pare__call_has(call, SCALE)) return PARE_OK;
   pare_weights *weights;
   PARE__TRY(pack(call, &weights));
   node->prepared = weights;
@@ -135,7 +137,11 @@ static pare_status multiply(pare__call *call, const pare_weights *weights, pare_
 static pare_status sparse_matmul(pare__call *call) {
   PARE__TRY(pare__call_check(call, 2, NINPUTS));
   const pare__shape *stored = &call->input[VALUES]->shape;
-  const int64_t keep = pare__call_get_int(call, "n", 1), of = pare__call_get_int(call, "m", 1);
+  const int64_t keep = pare__sparse_attribute(call->node, "n"), of = pare__sparse_attribute(call->node, "m");
+  if (stored->rank != 2 || keep < 1 || keep >= of || of > PARE__SPARSE_MOST ||
+      stored->dim[1] > INT64_MAX / PARE__SPARSE_MOST)
+    return pare__call_fail(call, PARE_ERR_FORMAT, "values of rank %d are no %lld:%lld sparse matrix", stored->rank,
+                           (long long)keep, (long long)of);
   pare__shape b = *stored;
   b.dim[0] = stored->dim[1] / keep * of;
   b.dim[1] = stored->dim[0];

@@ -10,7 +10,8 @@
 
 #define MOST_BYTES ((size_t)64 << 20)
 #define MOST_DEVICES 65536
-#define MOST 1e18 /* of any number in a file */
+#define MOST_NAME 150 /* bytes: device names are shown, and numbers are put behind */
+#define MOST 1e18     /* of any number in a file */
 
 double pare__machine_rate(const pare__simulated_device *device, const char *kernel) {
   for (size_t i = 0; i < device->rates->count; i++)
@@ -49,17 +50,21 @@ static pare_status read_rates(pare_machine *machine, const pare__json_stream *fi
   return PARE_OK;
 }
 
-static size_t find_device(const pare_machine *machine, const char *name) {
+/* Among the first `end` devices. */
+static size_t find_device(const pare_machine *machine, const char *name, size_t end) {
   size_t i = 0;
-  while (i < machine->ndevices && strcmp(machine->device[i].name, name) != 0) i++;
+  while (i < end && strcmp(machine->device[i].name, name) != 0) i++;
   return i;
 }
 
 /* One device, or `count` of them: NAME.0, NAME.1, … */
 static pare_status add_devices(pare_machine *machine, const pare__json_stream *file, const char *name, int64_t count,
                                const pare__simulated_device *device) {
+  char text[200];
+  const size_t before = machine->ndevices; /* those of this object differ by their numbers */
+  if (strlen(name) > MOST_NAME)
+    return pare__json_fail(file, "device", "the name of a device is longer than %d bytes", MOST_NAME);
   for (int64_t i = 0; i < count; i++) {
-    char text[200];
     if (machine->ndevices == MOST_DEVICES) return pare__json_fail(file, "count", "more than %d devices", MOST_DEVICES);
     void *items = machine->device;
     const pare_status status =
@@ -72,7 +77,7 @@ static pare_status add_devices(pare_machine *machine, const pare__json_stream *f
       snprintf(text, sizeof text, "%s", name);
     else
       snprintf(text, sizeof text, "%s.%lld", name, (long long)i);
-    if (i == 0 && find_device(machine, text) < machine->ndevices)
+    if (find_device(machine, text, before) < before)
       return pare__json_fail(file, "device", "the device '%.40s' is there twice", text);
     PARE__TRY(copy_text(machine, text, &made->name));
     machine->ndevices++;
@@ -121,7 +126,7 @@ static pare_status read_event(pare_machine *machine, const pare__json_stream *fi
   if (!name || event.at < 0) return pare__json_fail(file, "event", "an event needs 'device' and 'at'");
   if (slows != (event.speed > 0))
     return pare__json_fail(file, "speed", "'speed' belongs to the event speed, and to no other");
-  event.device = find_device(machine, name);
+  event.device = find_device(machine, name, machine->ndevices);
   if (event.device == machine->ndevices)
     return pare__json_fail(file, "device", "there is no device '%.40s' above this line", name);
   void *items = machine->event;
@@ -129,9 +134,8 @@ static pare_status read_event(pare_machine *machine, const pare__json_stream *fi
       pare__array_grow(&items, &machine->event_capacity, machine->nevents, sizeof *machine->event);
   machine->event = items;
   if (status != PARE_OK) return status;
-  size_t at = machine->nevents++;
-  for (; at > 0 && machine->event[at - 1].at > event.at; at--) machine->event[at] = machine->event[at - 1];
-  machine->event[at] = event;
+  event.order = machine->nevents;
+  machine->event[machine->nevents++] = event;
   return PARE_OK;
 }
 
@@ -142,6 +146,11 @@ static pare_status read_whole(pare_machine *machine, const pare__json_stream *fi
   PARE__TRY(pare__json_text(file, "machine", &name));
   PARE__TRY(pare__json_number(file, "noise", 0, 10, &machine->noise));
   return pare__json_bool(file, "contention", &machine->contention);
+}
+
+static int by_time_and_order(const void *a, const void *b) {
+  const pare__machine_event *x = a, *y = b;
+  return x->at != y->at ? (x->at > y->at) - (x->at < y->at) : (x->order > y->order) - (x->order < y->order);
 }
 
 static pare_status read_machine(pare_machine *machine, pare__json_stream *file) {
@@ -158,6 +167,7 @@ static pare_status read_machine(pare_machine *machine, pare__json_stream *file) 
     else
       return pare__json_fail(file, "", "an object with 'device', 'event' or 'machine' is expected here");
   }
+  if (machine->nevents > 0) qsort(machine->event, machine->nevents, sizeof *machine->event, by_time_and_order);
   return machine->ndevices > 0 ? PARE_OK : pare__json_fail(file, "", "a machine needs a device at least");
 }
 

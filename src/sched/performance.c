@@ -11,6 +11,7 @@
 #define RIGHT 1.01    /* a line that fits so well is not fitted again */
 #define REFIT_EVERY 8 /* samples, once there are KEPT */
 #define APART 0.1     /* of the largest n: two samples nearer than that tell nothing about the slope */
+#define LEAST_B 1e-18 /* seconds a unit: nothing is for nothing */
 #define NPAIRS (KEPT * (KEPT - 1) / 2)
 
 struct pare__samples {
@@ -80,8 +81,7 @@ pare_status pare__performance_kernel(pare__performance *performance, const char 
   return PARE_OK;
 }
 
-/* What is only guessed follows the first device that is known, in the proportion of the weights. */
-static void guess_others(pare__performance *performance, size_t kernel, size_t known) {
+void pare__performance_guess(pare__performance *performance, size_t kernel, size_t known) {
   const double unit = performance->b[pare__performance_at(performance, kernel, known)] * performance->weight[known];
   for (size_t device = 0; device < performance->ndevices; device++) {
     const size_t at = pare__performance_at(performance, kernel, device);
@@ -102,7 +102,6 @@ void pare__performance_set(pare__performance *performance, size_t kernel, size_t
   if (!samples) return;
   samples->count = 0;
   samples->set = true;
-  guess_others(performance, kernel, device);
 }
 
 /* ---- fitting ---- */
@@ -128,11 +127,11 @@ static void fit(const pare__samples *samples, double *a, double *b) {
       if (fabs(samples->n[i] - samples->n[j]) > APART * most)
         slope[nslopes++] = (samples->seconds[i] - samples->seconds[j]) / (samples->n[i] - samples->n[j]);
   if (nslopes >= 3) *b = median(slope, nslopes);
-  if (nslopes < 3 || !(*b > 0)) { /* what a launch costs is not seen: keep it, as far as it fits */
+  if (nslopes < 3 || !(*b >= LEAST_B)) { /* what a launch costs is not seen: keep it, as far as it fits */
     for (size_t i = 0; i < count; i++) rest[i] = samples->seconds[i];
     if (*a > median(rest, count) / 2) *a = 0;
     for (size_t i = 0; i < count; i++) rest[i] = fmax(samples->seconds[i] - *a, 0) / fmax(samples->n[i], 1e-30);
-    *b = median(rest, count);
+    *b = fmax(median(rest, count), LEAST_B);
     return;
   }
   for (size_t i = 0; i < count; i++) rest[i] = samples->seconds[i] - *b * samples->n[i];
@@ -184,7 +183,7 @@ pare_status pare__performance_observe(pare__performance *performance, size_t ker
   if (!early && !wrong && !due) return PARE_OK;
   fit(samples, &performance->a[at], &performance->b[at]);
   samples->set = false;
-  if (early) guess_others(performance, kernel, device);
+  if (early) pare__performance_guess(performance, kernel, device);
   for (size_t i = 0; wrong && i < LATEST; i++) samples->ratio[i] = 1;
   *out = wrong ? PARE__LEARNED_WRONG : PARE__LEARNED_MORE;
   return PARE_OK;

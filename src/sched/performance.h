@@ -37,6 +37,8 @@ static inline double pare__performance_seconds(const pare__performance *performa
 }
 /* What somebody knows for sure: a calibration, a simulated machine. */
 void pare__performance_set(pare__performance *performance, size_t kernel, size_t device, double a, double b);
+/* What is only guessed of a kernel follows what is known of `known`, in the proportion of the weights. */
+void pare__performance_guess(pare__performance *performance, size_t kernel, size_t known);
 
 typedef enum pare__learned {
   PARE__LEARNED_NOTHING,

@@ -56,6 +56,7 @@ pare_status pare__performance_read(pare__performance *performance, const char *p
       status = pare__performance_kernel(performance, name, &kernel);
       if (status != PARE_OK) break;
       pare__performance_set(performance, kernel, device, a, b);
+      pare__performance_guess(performance, kernel, device);
     }
   }
   json_decref(all);

@@ -94,11 +94,14 @@ int64_t pare__policy_most_steps(const pare__policy *policy, size_t device, const
   return pare__i64_clamp((int64_t)(memory / step), 1, task->n);
 }
 
+#define MOST_PIECES 65536 /* that a device's memory may cut a task into */
+
 bool pare__policy_may(const pare__policy *policy, size_t device, const pare__policy_task *task) {
   const pare__policy_device *at = &policy->device[device];
   if (at->lost || !(at->resource & task->resources)) return false;
   const double least = task->nbytes / (double)task->n * (double)PARE__MIN(PARE__MAX(task->grain, 1), task->n);
-  return at->memory_bytes == 0 || least <= (double)at->memory_bytes;
+  const double memory = (double)at->memory_bytes;
+  return at->memory_bytes == 0 || (least <= memory && task->nbytes <= MOST_PIECES * memory);
 }
 
 /* ---- the pool ---- */
@@ -198,8 +201,28 @@ pare_status pare__policy_complete(pare__policy *policy, size_t device, const par
     predict_again(policy, device);
     *wake = PARE__EVERY_DEVICE;
   }
+  /* Others may be the thrifty ones now. */
+  const pare__objective objective = policy->options.objective;
+  if (learned == PARE__LEARNED_MORE && (objective == PARE__ENERGY || objective == PARE__COST))
+    *wake = PARE__EVERY_DEVICE;
   policy->free_at[device] = now + policy->backlog[device];
   return PARE_OK;
+}
+
+/* Where a pooled piece may run, and whether in one piece, was decided with the device that is gone. */
+static pare_status place_pool_again(pare__policy *policy, double now) {
+  pare_status status = PARE_OK;
+  for (size_t set = 0; set < PARE__RESOURCE_SETS && status == PARE_OK; set++) {
+    pare__policy_queue old = policy->pool[set];
+    pare__policy_entry entry;
+    size_t wake;
+    policy->pool[set] = (pare__policy_queue){0};
+    policy->pooled -= old.count;
+    while (status == PARE_OK && pare__policy_pop(&old, &entry))
+      status = pare__policy_place(policy, entry.piece.task, entry.piece.begin, entry.piece.end, now, &wake);
+    free(old.entry);
+  }
+  return status;
 }
 
 pare_status pare__policy_lost(pare__policy *policy, size_t device, double now) {
@@ -212,5 +235,5 @@ pare_status pare__policy_lost(pare__policy *policy, size_t device, double now) {
   if (policy->isa->lost) PARE__TRY(policy->isa->lost(policy, device));
   while (pare__policy_take(policy, device, &piece))
     PARE__TRY(pare__policy_place(policy, piece.task, piece.begin, piece.end, now, &wake));
-  return PARE_OK;
+  return place_pool_again(policy, now);
 }

@@ -156,7 +156,7 @@ pare_status pare__policy_plan(pare__policy *policy, const pare__policy_graph *gr
 pare_status pare__policy_place(pare__policy *policy, uint32_t task, int64_t begin, int64_t end, double now,
                                size_t *wake);
 /* false: nothing for it now. If *wake names a device then, that one has got what this one should not take: ask it, and
- * this one again. */
+ * this one again. true: ask whom *wake names as well. */
 bool pare__policy_chunk(pare__policy *policy, size_t device, double now, pare__policy_piece *out, size_t *wake);
 /* The piece ran for `seconds`, copies not counted. *wake: whom to ask besides `device`. */
 pare_status pare__policy_complete(pare__policy *policy, size_t device, const pare__policy_piece *piece, double now,

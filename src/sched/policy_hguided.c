@@ -51,7 +51,7 @@ static bool another_is_earlier(const pare__policy *policy, size_t device, const 
 
 /* The device's chunk of the piece at the head of the pool. */
 static bool cut(pare__policy *policy, size_t device, double now, pare__policy_entry *head, pare__policy_queue *pool,
-                pare__policy_piece *out) {
+                pare__policy_piece *out, size_t *wake) {
   const pare__policy_task *task = pare__policy_task_of(policy, head->piece.task);
   if (!pare__policy_may(policy, device, task) || !pare__policy_is_thrifty(policy, device, task)) return false;
   const size_t at = pare__performance_at(policy->performance, task->kernel, device);
@@ -72,6 +72,7 @@ static bool cut(pare__policy *policy, size_t device, double now, pare__policy_en
     pare__policy_entry gone;
     pare__policy_pop(pool, &gone);
     policy->pooled--;
+    if (policy->pooled > 0) *wake = PARE__EVERY_DEVICE; /* some may not have been able to take this one */
   }
   pare__policy_count(policy, device, out, now);
   return true;
@@ -83,7 +84,7 @@ static bool chunk(pare__policy *policy, size_t device, double now, pare__policy_
   pare__policy_entry *head = pare__policy_pool_head(policy, device, &pool);
   if (!head) return pare__policy_steal(policy, device, now, out);
   const pare__policy_task *task = pare__policy_task_of(policy, head->piece.task);
-  if (task->grain < task->n) return cut(policy, device, now, head, pool, out);
+  if (task->grain < task->n) return cut(policy, device, now, head, pool, out, wake);
   return pare__policy_pull(policy, device, now, out, wake);
 }
 

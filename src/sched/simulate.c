@@ -3,6 +3,7 @@
  * A device has PARE__IN_FLIGHT pieces, which run one after the other; the copies of the next overlap with the work of
  * the first. Copies between devices go by way of the host, and a result is at the host as well once it is there, so a
  * lost device takes no finished work with it. */
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include "sched/simulate.h"
 
 #define AT_HOST UINT32_MAX
+#define MOST_LINES ((size_t)1 << 22) /* kernels times devices */
 
 struct flight {
   pare__policy_piece piece;
@@ -95,7 +97,7 @@ static void copy_inputs(struct simulator *simulator, size_t device, struct fligh
       if (simulator->ahead) ready = maker->since;
       seconds = link_seconds(simulator, device, need->nbytes * share);
       if (maker->holder != AT_HOST) seconds += link_seconds(simulator, maker->holder, need->nbytes * share);
-      maker->copy = (uint32_t)device;
+      if (share >= 1) maker->copy = (uint32_t)device; /* a part is not the whole */
     } else {
       seconds = from_host > 0.5 ? link_seconds(simulator, device, from_host * share) : 0;
     }
@@ -132,7 +134,7 @@ static pare_status start_piece(struct simulator *simulator, size_t device, const
   seconds *= 1 + simulator->machine->noise * pare__random_unit(&simulator->random);
   flight->from = fmax(free_at, flight->copy_until);
   flight->until = flight->from + seconds / station->speed;
-  if (state->wait < 0) state->wait = (float)(flight->from - state->since);
+  if (state->wait < 0) state->wait = (float)fmin(flight->from - state->since, (double)FLT_MAX);
   return station->count++ == 0 ? announce(simulator, device) : PARE_OK;
 }
 
@@ -156,6 +158,7 @@ static pare_status feed(struct simulator *simulator) {
     while (station->count < PARE__IN_FLIGHT) {
       if (pare__policy_chunk(simulator->policy, device, simulator->now, &piece, &wake)) {
         PARE__TRY(start_piece(simulator, device, &piece));
+        ask_later(simulator, wake);
         continue;
       }
       ask_later(simulator, wake);
@@ -391,6 +394,9 @@ static pare_status check_tasks(const struct simulator *simulator) {
 /* The rates that the machine has for the kernels of the work, and what policies know of them. */
 static pare_status open_rates(struct simulator *simulator, bool cold) {
   const size_t ndevices = simulator->machine->ndevices, nkernels = simulator->workload->nkernels;
+  if (nkernels > MOST_LINES / ndevices)
+    return pare__fail(PARE_ERR_ARGUMENT, "%zu kernels on %zu devices are more than the %zu that can be simulated",
+                      nkernels, ndevices, MOST_LINES);
   double *weight = malloc((ndevices + 1) * sizeof *weight);
   simulator->rate = malloc((ndevices * nkernels + 1) * sizeof *simulator->rate);
   pare_status status = weight && simulator->rate ? PARE_OK : pare__fail_memory("rates", ndevices * nkernels * 8);

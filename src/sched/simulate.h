@@ -25,7 +25,7 @@ typedef struct pare__simulated_device {
 /* From `at` on the device runs at `speed` of its own; 0: it is lost. */
 typedef struct pare__machine_event {
   double at, speed;
-  size_t device;
+  size_t device, order; /* the order of the file */
 } pare__machine_event;
 
 struct pare_machine {

@@ -48,11 +48,9 @@ void pare_simulation_close(pare_simulation *simulation) {
 static void write_chunk(pare__trace *trace, const pare_simulation *simulation, const pare_simulation_chunk *chunk) {
   const pare_workload *workload = simulation->workload;
   const pare__policy_task *task = &workload->task[chunk->task];
-  char name[100];
-  if (workload->name)
-    (void)snprintf(name, sizeof name, "%s", workload->name[chunk->task]);
-  else
-    (void)snprintf(name, sizeof name, "%zu", chunk->task);
+  char number[24];
+  (void)snprintf(number, sizeof number, "%zu", chunk->task);
+  const char *name = workload->name ? workload->name[chunk->task] : number;
   if (chunk->copy_until > chunk->copy_from)
     pare__trace_slice(trace, (unsigned)chunk->device, PARE__TRACE_COPIES, name, "copy", chunk->copy_from,
                       chunk->copy_until, chunk->begin, chunk->end);

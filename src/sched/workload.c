@@ -11,6 +11,7 @@
 #define MOST_BYTES ((size_t)2 << 30)
 #define MOST_TASKS ((size_t)1 << 27)
 #define MOST_STEPS ((int64_t)1 << 53)
+#define MOST_KERNELS 4096
 #define MOST 1e18
 #define NONE UINT32_MAX
 
@@ -160,6 +161,7 @@ static pare_status read_task(struct loader *loader) {
   PARE__TRY(read_steps(loader, task));
   if (!name) return pare__json_fail(file, "", "a task needs a name: \"task\": \"...\"");
   PARE__TRY(pare__workload_kernel(workload, kernel, &task->kernel));
+  if (workload->nkernels > MOST_KERNELS) return pare__json_fail(file, "kernel", "more than %d kernels", MOST_KERNELS);
   PARE__TRY(find_symbol(loader, name, &number));
   struct symbol *symbol = &loader->symbols[number];
   if (symbol->task != NONE) return pare__json_fail(file, "task", "the task '%.40s' is there twice", name);

@@ -24,12 +24,14 @@ static uint32_t unmet_need(const pare_workload *workload, const uint32_t *missin
   return workload->need[i].from;
 }
 
-static pare_status name_cycle(const pare_workload *workload, const char *file, const uint32_t *missing, uint32_t task) {
+static pare_status name_cycle(const pare_workload *workload, const char *file, const uint32_t *missing, uint32_t *seen,
+                              uint32_t task) {
   char text[300] = "";
   size_t used = 0;
   bool whole = true;
-  for (size_t step = 0; step < workload->ntasks; step++) task = unmet_need(workload, missing, task);
-  const uint32_t start = task; /* after so many steps it is in the circle */
+  memset(seen, 0, workload->ntasks * sizeof *seen);
+  for (; !seen[task]; task = unmet_need(workload, missing, task)) seen[task] = 1;
+  const uint32_t start = task; /* the first that comes again is in the circle */
   do {
     whole = used + 60 < sizeof text;
     if (whole) used += (size_t)snprintf(text + used, sizeof text - used, "%.40s needs ", workload->name[task]);
@@ -75,7 +77,7 @@ pare_status pare__workload_check(const pare_workload *workload, const char *file
   if (status == PARE_OK) {
     pare__workload_order(workload, first, after, order, missing, &count);
     for (size_t i = 0; count < ntasks && i < ntasks && status == PARE_OK; i++)
-      if (missing[i] > 0) status = name_cycle(workload, file, missing, (uint32_t)i);
+      if (missing[i] > 0) status = name_cycle(workload, file, missing, order, (uint32_t)i);
   }
   free(first);
   free(after);
@@ -140,7 +142,8 @@ static void make_task(pare_workload *workload, size_t index, const random_spec *
   pare__policy_task *task = &workload->task[index];
   *task = (pare__policy_task){.resources = PARE__ON_ANY, .per_step = 1};
   task->kernel = (uint32_t)(pare__random_unit(state) * floor(spec->kernels));
-  task->n = PARE__MAX((int64_t)spread_around(spec->work, spec->spread, state), 1);
+  const int64_t n = (int64_t)spread_around(spec->work, spec->spread, state);
+  task->n = PARE__MAX(n, 1);
   task->priority = (int16_t)(pare__random_unit(state) * floor(spec->priorities));
   task->grain = pare__random_unit(state) < spec->split ? 1 : task->n;
   task->nbytes = spec->bytes > 0 ? spread_around(spec->bytes, spec->spread, state) : 0; /* what it writes, first */

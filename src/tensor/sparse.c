@@ -148,6 +148,7 @@ pare_status pare__sparse_decode_axis(const pare_sparse_layout *layout, int64_t i
   const int64_t index_bytes = pare__sparse_index_bytes(layout);
   uint8_t fill[4];
   fill_bytes(layout, fill);
+  if (layout->inputs == 0) return PARE_OK; /* rows of nothing may be any number */
   for (int64_t row = 0; row < layout->rows; row++) {
     const void *from = (const char *)values + (size_t)(row * kept_inputs(layout)) * size;
     void *to = (char *)dense + (size_t)row_start(layout, inner, row) * size;
