@@ -140,8 +140,10 @@ static void buffer(const pare__problem *p, unsigned i, pare__buffer_spec *out) {
   out->elements =
       p->dim[PARE__SOFTMAX_OUTER] *
       (stats ? p->dim[PARE__SOFTMAX_INNER] : p->dim[i == 0 ? PARE__SOFTMAX_X_OUTER : PARE__SOFTMAX_Y_OUTER]);
-  if (masked) out->elements = mask_row(p, p->dim[PARE__SOFTMAX_OUTER] - 1) + p->dim[PARE__SOFTMAX_LENGTH];
-  if (masked && p->dim[PARE__SOFTMAX_OUTER] == 0) out->elements = 0;
+  if (!masked) return;
+  out->elements = 0; /* as far as the row that lies furthest, which with a broadcast need not be the last */
+  for (int64_t row = 0; row < p->dim[PARE__SOFTMAX_OUTER]; row++)
+    out->elements = PARE__MAX(out->elements, mask_row(p, row) + p->dim[PARE__SOFTMAX_LENGTH]);
 }
 
 static void generate(const pare__problem *p, unsigned i, uint64_t seed, void *data) {

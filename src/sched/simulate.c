@@ -394,7 +394,7 @@ static pare_status check_tasks(const struct simulator *simulator) {
 /* The rates that the machine has for the kernels of the work, and what policies know of them. */
 static pare_status open_rates(struct simulator *simulator, bool cold) {
   const size_t ndevices = simulator->machine->ndevices, nkernels = simulator->workload->nkernels;
-  if (nkernels > MOST_LINES / ndevices)
+  if (ndevices == 0 || nkernels > MOST_LINES / ndevices)
     return pare__fail(PARE_ERR_ARGUMENT, "%zu kernels on %zu devices are more than the %zu that can be simulated",
                       nkernels, ndevices, MOST_LINES);
   double *weight = malloc((ndevices + 1) * sizeof *weight);

@@ -169,6 +169,7 @@ pare_status pare__sparse_decode_axis(const pare_sparse_layout *layout, int64_t i
 
 pare_status pare_sparse_encode(const pare_sparse_layout *layout, const void *dense, void *values, uint8_t *indices) {
   size_t values_bytes, indices_bytes;
+  if (!layout) return pare__fail_null("pare_sparse_encode", "layout");
   PARE__TRY(pare_sparse_sizes(layout, &values_bytes, &indices_bytes));
   if (values_bytes == 0) return PARE_OK;
   if (!dense || !values || !indices)
@@ -179,6 +180,7 @@ pare_status pare_sparse_encode(const pare_sparse_layout *layout, const void *den
 pare_status pare_sparse_decode(const pare_sparse_layout *layout, const void *values, const uint8_t *indices,
                                void *dense) {
   size_t values_bytes, indices_bytes;
+  if (!layout) return pare__fail_null("pare_sparse_decode", "layout");
   PARE__TRY(pare_sparse_sizes(layout, &values_bytes, &indices_bytes));
   if (values_bytes == 0) return PARE_OK;
   if (!dense || !values || !indices)
