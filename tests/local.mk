@@ -4,6 +4,8 @@
 #   check_PROGRAMS += tests/test_NAME
 AM_CPPFLAGS += $(CHECK_CFLAGS)
 LDADD = tests/libshared.la libpare_internal.la $(CHECK_LIBS) $(OPENCL_LIBS) -lm
+# The longest first, beside the programs that compile most.
+TESTS += tests/test_conformance.sh
 TESTS += $(check_PROGRAMS)
 noinst_HEADERS += tests/without-check/check.h
 if !HAVE_CHECK
@@ -115,7 +117,6 @@ EXTRA_DIST += tests/cli/complete.bash tests/cli/complete.zsh
 
 # The ONNX backend suite, whole.
 dist_check_SCRIPTS += tests/test_conformance.sh
-TESTS += tests/test_conformance.sh
 EXTRA_DIST += tests/conformance/onnx-1.12.tsv
 
 # The first result, cold and warm. The program is the benchmark's, too.

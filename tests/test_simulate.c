@@ -91,8 +91,8 @@ START_TEST(every_task_runs_exactly_once) {
   static const char *const losses[] = {
       "", "{\"event\": \"lost\", \"device\": \"gpu.0\", \"at\": %g}",
       "{\"event\": \"lost\", \"device\": \"gpu.0\", \"at\": %g}{\"event\": \"lost\", \"device\": \"npu\", \"at\": %g}",
-      "{\"event\": \"speed\", \"device\": \"gpu.1\", \"at\": %g, \"speed\": 0.2}"
-      "{\"event\": \"lost\", \"device\": \"cpu\", \"at\": %g}"};
+      ("{\"event\": \"speed\", \"device\": \"gpu.1\", \"at\": %g, \"speed\": 0.2}"
+       "{\"event\": \"lost\", \"device\": \"cpu\", \"at\": %g}")};
   const char *policy;
   for (size_t p = 0; pare_policy_get(p, &policy, NULL); p++)
     for (uint64_t seed = 1; seed <= 48; seed++) {
