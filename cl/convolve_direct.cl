@@ -48,51 +48,7 @@ typedef struct geometry {
 #define POINT 1
 #include "convolve_direct_tile.cl"
 
-/* Stores pixels [first, last) of one block of channels, of which `lanes` are there. */
-static void finish(const SUM *sums, int first, int last, int lanes, __global const STORE(T2) *bias,
-                   __global const STORE(T3) *residual, __global STORE(T4) *y, long channel, long pixel, int activation,
-                   ENDS ends) {
-  SUMS base = (SUMS)(0);
-  if (bias && lanes == LANES) {
-    base = LOADV(T2, LANES, bias, 0);
-  } else if (bias) {
-    SUM before[LANES] = {0};
-    for (int l = 0; l < lanes; l++) before[l] = (SUM)LOAD(T2, bias, l);
-    base = LOADV(TS, LANES, before, 0);
-  }
-#if Y_IS_BLOCKED
-  if (IS_SIMPLE) {
-    const SUMS least = LEAST;
-    for (int p = first; p < last; p++) {
-      SUMS value = LOADV(TS, LANES, sums, p * LANES) + base;
-      if (residual) value += LOADV(T3, LANES, residual, p * pixel);
-      SAVEV(T4, LANES, y, p * pixel, SIMPLE_EPILOGUE(value, least));
-    }
-    return;
-  }
-  for (int p = first; p < last; p++) {
-    SUMS value = LOADV(TS, LANES, sums, p * LANES) + base;
-    if (residual) value += LOADV(T3, LANES, residual, p * pixel);
-    value = EPILOGUE(value);
-    SAVEV(T4, LANES, y, p * pixel, value);
-  }
-#else
-  SUM out[NP * LANES];
-  UNROLL for (int p = 0; p < NP; p++) {
-    SUMS value = LOADV(TS, LANES, sums, p * LANES) + base;
-    if (residual) {
-      SUM added[LANES] = {0};
-      if (p >= first && p < last)
-        for (int l = 0; l < lanes; l++) added[l] = (SUM)LOAD(T3, residual, l * channel + p * pixel);
-      value += LOADV(TS, LANES, added, 0);
-    }
-    value = EPILOGUE(value);
-    SAVEV(TS, LANES, out, p * LANES, value);
-  }
-  for (int l = 0; l < lanes; l++)
-    for (int p = first; p < last; p++) SAVE(T4, y, l * channel + p * pixel, out[p * LANES + l]);
-#endif
-}
+#include "convolve_finish.cl"
 
 /* Group (i, j, n): `chunk` tiles of all rows from i * chunk, `span` sets of NO blocks of channels of all groups from
  * j * span, batch n. What the tiles of a chunk see of x stays in the second level cache for all of the sets. */

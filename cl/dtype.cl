@@ -1,10 +1,12 @@
 /* How an element is stored: the only file that knows. SPDX-License-Identifier: Apache-2.0
  *
  * A kernel is built with -DT0=f32 -DT1=bf16 …, a dtype for each buffer of its family (f32 f16 bf16 f64 i8 u8 i16 i32
- * i64 bool u16 u32 u64), and includes this file. It declares buffer i as `__global const STORE(Ti) *p`, reads with
- * LOAD(Ti, p, index) and writes with SAVE(Ti, p, index, value). A value is computed with as VALUE(Ti): float for f32,
- * f16 and bf16; double; int for i8 … i32, u8, u16 and bool; long; uint; ulong. f16 uses vload_half and vstore_half,
- * which OpenCL 1.2 has on every device; bf16 is shifted, rounded to nearest even. Vectors: LOADV(Ti, n, p, i) and
+ * i64 bool u16 u32 u64; f8e4m3fn f8e4m3fnuz f8e5m2 f8e5m2fnuz f8e8m0 f4e2m1, a byte each), and includes this file. It
+ * declares buffer i as `__global const STORE(Ti) *p`, reads with LOAD(Ti, p, index) and writes with
+ * SAVE(Ti, p, index, value). A value is computed with as VALUE(Ti): float for f32, f16, bf16 and the floats of a byte;
+ * double; int for i8 … i32, u8, u16 and bool; long; uint; ulong. f16 uses vload_half and vstore_half, which OpenCL 1.2
+ * has on every device; bf16 is shifted, rounded to nearest even; so are floats of a byte (only T0 and T3 may be one),
+ * and what is too large becomes infinity or NaN, as the format has it. Vectors: LOADV(Ti, n, p, i) and
  * SAVEV(Ti, n, p, i, v) move n elements (n = 1 2 4 8 16) from element i (any alignment) as VALUEV(Ti, n). STREAMV is
  * SAVEV past the cache, where PARE_NONTEMPORAL says that the device can; its address must be aligned to the n elements.
  * CONVERT(A, B, v) and CONVERTV(A, B, n, v) turn a value of dtype A into one of dtype B as ONNX Cast and C do: to
@@ -76,6 +78,12 @@
 #define STORE_u16 ushort
 #define STORE_u32 uint
 #define STORE_u64 ulong
+#define STORE_f8e4m3fn uchar
+#define STORE_f8e4m3fnuz uchar
+#define STORE_f8e5m2 uchar
+#define STORE_f8e5m2fnuz uchar
+#define STORE_f8e8m0 uchar
+#define STORE_f4e2m1 uchar
 
 #define VALUE(T) PASTE(VALUE_, T)
 #define VALUE_f32 float
@@ -91,6 +99,12 @@
 #define VALUE_u16 int
 #define VALUE_u32 uint
 #define VALUE_u64 ulong
+#define VALUE_f8e4m3fn float
+#define VALUE_f8e4m3fnuz float
+#define VALUE_f8e5m2 float
+#define VALUE_f8e5m2fnuz float
+#define VALUE_f8e8m0 float
+#define VALUE_f4e2m1 float
 #define VALUEV(T, n) JOIN(VALUE(T), n)
 
 /* What arithmetic a value has: f float, d double, i int, l long, u uint, m ulong. NAME_KIND(name, T) picks name_f,
@@ -109,6 +123,12 @@
 #define KIND_u16 i
 #define KIND_u32 u
 #define KIND_u64 m
+#define KIND_f8e4m3fn f
+#define KIND_f8e4m3fnuz f
+#define KIND_f8e5m2 f
+#define KIND_f8e5m2fnuz f
+#define KIND_f8e8m0 f
+#define KIND_f4e2m1 f
 #define NAME_KIND(name, T) JOIN(name##_, KIND(T))
 
 /* ---- conversions that need more than a builtin; each for vectors of 1, 2, 4, 8 and 16 ---- */
@@ -202,6 +222,17 @@ DTYPE_WIDTHS(DTYPE_DEFINE)
 DTYPE_WIDTHS(DTYPE_DEFINE_F64)
 #endif
 
+/* Floats of a byte or less, which few programs need. */
+#define TINY_f8e4m3fn 1
+#define TINY_f8e4m3fnuz 1
+#define TINY_f8e5m2 1
+#define TINY_f8e5m2fnuz 1
+#define TINY_f8e8m0 1
+#define TINY_f4e2m1 1
+#if PASTE(TINY_, T0) || PASTE(TINY_, T3)
+#include "dtype_tiny.cl"
+#endif
+
 /* ---- load and store ---- */
 
 /* Lane by lane: a vector made of shorter ones has undefined lanes on the way, which simulators do not survive. */
@@ -231,6 +262,12 @@ static float8 float8_of(float4 low, float4 high) {
 #define LOADV_u16(n, p, i) convert_int##n(vload##n(0, (p) + (i)))
 #define LOADV_u32(n, p, i) vload##n(0, (p) + (i))
 #define LOADV_u64(n, p, i) vload##n(0, (p) + (i))
+#define LOADV_f8e4m3fn(n, p, i) f8e4m3fn_value##n(vload##n(0, (p) + (i)))
+#define LOADV_f8e4m3fnuz(n, p, i) f8e4m3fnuz_value##n(vload##n(0, (p) + (i)))
+#define LOADV_f8e5m2(n, p, i) f8e5m2_value##n(vload##n(0, (p) + (i)))
+#define LOADV_f8e5m2fnuz(n, p, i) f8e5m2fnuz_value##n(vload##n(0, (p) + (i)))
+#define LOADV_f8e8m0(n, p, i) f8e8m0_value##n(vload##n(0, (p) + (i)))
+#define LOADV_f4e2m1(n, p, i) f4e2m1_value##n(vload##n(0, (p) + (i)))
 #define LOAD(T, p, i) LOADV(T, 1, p, i)
 
 #define SAVEV(T, n, p, i, v) PASTE(SAVEV_, T)(n, p, i, v)
@@ -247,6 +284,12 @@ static float8 float8_of(float4 low, float4 high) {
 #define SAVEV_u16(n, p, i, v) vstore##n(convert_ushort##n(v), 0, (p) + (i))
 #define SAVEV_u32(n, p, i, v) vstore##n(v, 0, (p) + (i))
 #define SAVEV_u64(n, p, i, v) vstore##n(v, 0, (p) + (i))
+#define SAVEV_f8e4m3fn(n, p, i, v) vstore##n(f8e4m3fn_code##n(v), 0, (p) + (i))
+#define SAVEV_f8e4m3fnuz(n, p, i, v) vstore##n(f8e4m3fnuz_code##n(v), 0, (p) + (i))
+#define SAVEV_f8e5m2(n, p, i, v) vstore##n(f8e5m2_code##n(v), 0, (p) + (i))
+#define SAVEV_f8e5m2fnuz(n, p, i, v) vstore##n(f8e5m2fnuz_code##n(v), 0, (p) + (i))
+#define SAVEV_f8e8m0(n, p, i, v) vstore##n(f8e8m0_code##n(v), 0, (p) + (i))
+#define SAVEV_f4e2m1(n, p, i, v) vstore##n(f4e2m1_code##n(v), 0, (p) + (i))
 #define SAVE(T, p, i, v) SAVEV(T, 1, p, i, v)
 
 #ifdef PARE_NONTEMPORAL
@@ -265,6 +308,12 @@ static float8 float8_of(float4 low, float4 high) {
 #define STREAMV_u16(n, p, i, v) STREAM_(ushort##n, p, i, convert_ushort##n(v))
 #define STREAMV_u32(n, p, i, v) STREAM_(uint##n, p, i, v)
 #define STREAMV_u64(n, p, i, v) STREAM_(ulong##n, p, i, v)
+#define STREAMV_f8e4m3fn(n, p, i, v) STREAM_(uchar##n, p, i, f8e4m3fn_code##n(v))
+#define STREAMV_f8e4m3fnuz(n, p, i, v) STREAM_(uchar##n, p, i, f8e4m3fnuz_code##n(v))
+#define STREAMV_f8e5m2(n, p, i, v) STREAM_(uchar##n, p, i, f8e5m2_code##n(v))
+#define STREAMV_f8e5m2fnuz(n, p, i, v) STREAM_(uchar##n, p, i, f8e5m2fnuz_code##n(v))
+#define STREAMV_f8e8m0(n, p, i, v) STREAM_(uchar##n, p, i, f8e8m0_code##n(v))
+#define STREAMV_f4e2m1(n, p, i, v) STREAM_(uchar##n, p, i, f4e2m1_code##n(v))
 #else
 #define STREAMV(T, n, p, i, v) SAVEV(T, n, p, i, v)
 #endif
@@ -287,6 +336,12 @@ static float8 float8_of(float4 low, float4 high) {
 #define CONVERT_f_u16(n, v) clamp(float_to_int##n(v), (int##n)(0), (int##n)(65535))
 #define CONVERT_f_u32(n, v) float_to_uint##n(v)
 #define CONVERT_f_u64(n, v) float_to_ulong##n(v)
+#define CONVERT_f_f8e4m3fn(n, v) (v)
+#define CONVERT_f_f8e4m3fnuz(n, v) (v)
+#define CONVERT_f_f8e5m2(n, v) (v)
+#define CONVERT_f_f8e5m2fnuz(n, v) (v)
+#define CONVERT_f_f8e8m0(n, v) (v)
+#define CONVERT_f_f4e2m1(n, v) (v)
 
 #define CONVERT_d_f32(n, v) convert_float##n(v)
 #define CONVERT_d_f16(n, v) double_to_odd##n(v)
@@ -301,6 +356,12 @@ static float8 float8_of(float4 low, float4 high) {
 #define CONVERT_d_u16(n, v) clamp(double_to_int##n(v), (int##n)(0), (int##n)(65535))
 #define CONVERT_d_u32(n, v) double_to_uint##n(v)
 #define CONVERT_d_u64(n, v) double_to_ulong##n(v)
+#define CONVERT_d_f8e4m3fn(n, v) double_to_odd##n(v)
+#define CONVERT_d_f8e4m3fnuz(n, v) double_to_odd##n(v)
+#define CONVERT_d_f8e5m2(n, v) double_to_odd##n(v)
+#define CONVERT_d_f8e5m2fnuz(n, v) double_to_odd##n(v)
+#define CONVERT_d_f8e8m0(n, v) double_to_odd##n(v)
+#define CONVERT_d_f4e2m1(n, v) double_to_odd##n(v)
 
 #define CONVERT_i_f32(n, v) convert_float##n(v)
 #define CONVERT_i_f16(n, v) int_to_odd##n(v)
@@ -315,6 +376,12 @@ static float8 float8_of(float4 low, float4 high) {
 #define CONVERT_i_u16(n, v) ((v)&65535)
 #define CONVERT_i_u32(n, v) as_uint##n(v)
 #define CONVERT_i_u64(n, v) as_ulong##n(convert_long##n(v))
+#define CONVERT_i_f8e4m3fn(n, v) int_to_odd##n(v)
+#define CONVERT_i_f8e4m3fnuz(n, v) int_to_odd##n(v)
+#define CONVERT_i_f8e5m2(n, v) int_to_odd##n(v)
+#define CONVERT_i_f8e5m2fnuz(n, v) int_to_odd##n(v)
+#define CONVERT_i_f8e8m0(n, v) int_to_odd##n(v)
+#define CONVERT_i_f4e2m1(n, v) int_to_odd##n(v)
 
 #define CONVERT_l_f32(n, v) convert_float##n(v)
 #define CONVERT_l_f16(n, v) long_to_odd##n(v)
@@ -329,6 +396,12 @@ static float8 float8_of(float4 low, float4 high) {
 #define CONVERT_l_u16(n, v) convert_int##n(convert_ushort##n(v))
 #define CONVERT_l_u32(n, v) convert_uint##n(v)
 #define CONVERT_l_u64(n, v) as_ulong##n(v)
+#define CONVERT_l_f8e4m3fn(n, v) long_to_odd##n(v)
+#define CONVERT_l_f8e4m3fnuz(n, v) long_to_odd##n(v)
+#define CONVERT_l_f8e5m2(n, v) long_to_odd##n(v)
+#define CONVERT_l_f8e5m2fnuz(n, v) long_to_odd##n(v)
+#define CONVERT_l_f8e8m0(n, v) long_to_odd##n(v)
+#define CONVERT_l_f4e2m1(n, v) long_to_odd##n(v)
 
 #define CONVERT_u_f32(n, v) convert_float##n(v)
 #define CONVERT_u_f16(n, v) uint_to_odd##n(v)
@@ -343,6 +416,12 @@ static float8 float8_of(float4 low, float4 high) {
 #define CONVERT_u_u16(n, v) convert_int##n(convert_ushort##n(v))
 #define CONVERT_u_u32(n, v) (v)
 #define CONVERT_u_u64(n, v) convert_ulong##n(v)
+#define CONVERT_u_f8e4m3fn(n, v) uint_to_odd##n(v)
+#define CONVERT_u_f8e4m3fnuz(n, v) uint_to_odd##n(v)
+#define CONVERT_u_f8e5m2(n, v) uint_to_odd##n(v)
+#define CONVERT_u_f8e5m2fnuz(n, v) uint_to_odd##n(v)
+#define CONVERT_u_f8e8m0(n, v) uint_to_odd##n(v)
+#define CONVERT_u_f4e2m1(n, v) uint_to_odd##n(v)
 
 #define CONVERT_m_f32(n, v) convert_float##n(v)
 #define CONVERT_m_f16(n, v) ulong_to_odd##n(v)
@@ -357,5 +436,11 @@ static float8 float8_of(float4 low, float4 high) {
 #define CONVERT_m_u16(n, v) convert_int##n(convert_ushort##n(v))
 #define CONVERT_m_u32(n, v) convert_uint##n(v)
 #define CONVERT_m_u64(n, v) (v)
+#define CONVERT_m_f8e4m3fn(n, v) ulong_to_odd##n(v)
+#define CONVERT_m_f8e4m3fnuz(n, v) ulong_to_odd##n(v)
+#define CONVERT_m_f8e5m2(n, v) ulong_to_odd##n(v)
+#define CONVERT_m_f8e5m2fnuz(n, v) ulong_to_odd##n(v)
+#define CONVERT_m_f8e8m0(n, v) ulong_to_odd##n(v)
+#define CONVERT_m_f4e2m1(n, v) ulong_to_odd##n(v)
 
 #endif

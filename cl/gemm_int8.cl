@@ -3,6 +3,8 @@
  * C = activation((sum over k of (a - zero) * b) * scale of A * scale of the column of B + bias), the sum exact in 32
  * bits; or, where C is i32, the sum alone. A holds floats, quantised on the way as ONNX DynamicQuantizeLinear does, or
  * u8, or i8. B is in panels, B[panel][k / 4][column][k % 4]; its column sums turn sum(a * b) into sum((a - zero) * b).
+ * `a_scale` holds the scale, or range_count values (A itself, or the ranges of its parts) whose range gives scale and
+ * zero point: each group finds it for itself, which a launch before this one would take longer to do.
  *
  * One work-item a work-group: it quantises its mc rows of A into local memory, then multiplies them by each panel of
  * its columns; the panel stays in the first level cache. -DPRODUCT: 0 plain C; 1 vpmaddwd on activations of 16 bits
@@ -32,6 +34,8 @@
 #define REAL LANES
 #define MATH_WIDTH VW
 #include "gemm_epilogue.cl"
+#define RANGE_OF T4
+#include "range.cl"
 
 #if PRODUCT != 0 && VW == 16
 #define WIDE __attribute__((min_vector_width(512)))
@@ -152,13 +156,19 @@ static LANES load_columns(__global const float *p, int j, int n) {
 __attribute__((reqd_work_group_size(1, 1, 1))) WIDE __kernel void
 gemm_int8(int m, int n, int k, __global const STORE(T0) * a, long a_offset, long a_row, __global const int *b,
           long b_offset, __global const int *column_sum, long column_sum_offset, __global const float *b_scale,
-          long b_scale_offset, __global const float *a_scale, long a_scale_offset, __global const STORE(T5) * a_zero,
-          long a_zero_offset, __global const float *bias, long bias_offset, __global STORE(T7) * c, long c_offset,
-          long c_row, int activation, float low, float high, int mc, int nc, __local PACKED *packed) {
+          long b_scale_offset, __global const STORE(T4) * a_scale, long a_scale_offset,
+          __global const STORE(T5) * a_zero, long a_zero_offset, __global const float *bias, long bias_offset,
+          __global STORE(T7) * c, long c_offset, long c_row, int activation, float low, float high, long range_count,
+          int mc, int nc, __local PACKED *packed) {
   const int j0 = get_global_id(0) * nc, j1 = min(n, j0 + nc), i0 = get_global_id(1) * mc, i1 = min(m, i0 + mc);
   const int quads = (k + 3) / 4;
-  const float scale = a_scale ? a_scale[a_scale_offset] : 1.0f;
-  const int zero = (a_zero ? LOAD(T5, a_zero, a_zero_offset) : 0) + A_SHIFT;
+  float scale = a_scale ? LOAD(T4, a_scale, a_scale_offset) : 1.0f;
+  int zero = (a_zero ? LOAD(T5, a_zero, a_zero_offset) : 0) + A_SHIFT;
+  if (range_count > 0) {
+    const float2 range = range_of(a_scale + a_scale_offset, range_count, 0, 1);
+    scale = range_scale(range);
+    zero = range_zero(range, scale);
+  }
   int sums[MR * PANEL];
   for (int i = i0; i < i1; i++)
     pack_row(a + a_offset + i * a_row, k, quads, scale, zero, packed + (i - i0) * quads * 4);

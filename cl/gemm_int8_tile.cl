@@ -19,6 +19,9 @@
 #define REAL float
 #define MATH_WIDTH 1
 #include "gemm_epilogue.cl"
+#define VW 1
+#define RANGE_OF T4
+#include "range.cl"
 
 static int dot_quad(int a, int b) {
 #if DOT
@@ -41,14 +44,18 @@ static int quantise(__global const STORE(T0) *a, long at, float scale, int zero)
 __attribute__((reqd_work_group_size(GROUP, GROUP, 1))) __kernel void
 gemm_int8_tile(int m, int n, int k, __global const STORE(T0) *a, long a_offset, long a_row, __global const int *b,
                long b_offset, __global const int *column_sum, long column_sum_offset, __global const float *b_scale,
-               long b_scale_offset, __global const float *a_scale, long a_scale_offset,
+               long b_scale_offset, __global const STORE(T4) *a_scale, long a_scale_offset,
                __global const STORE(T5) *a_zero, long a_zero_offset, __global const float *bias, long bias_offset,
-               __global STORE(T7) *c, long c_offset, long c_row, int activation, float low, float high, int panel) {
+               __global STORE(T7) *c, long c_offset, long c_row, int activation, float low, float high,
+               long range_count, int panel) {
   __local int a_tile[TILE_QUADS][TILE + 1], b_tile[TILE_QUADS][TILE + 1];
+  __local float2 part[GROUP * GROUP];
   const int x = get_local_id(0), y = get_local_id(1), item = y * GROUP + x;
   const int i0 = get_group_id(1) * TILE, j0 = get_group_id(0) * TILE, quads = (k + 3) / 4;
-  const float scale = a_scale ? a_scale[a_scale_offset] : 1.0f;
-  const int zero = (a_zero ? LOAD(T5, a_zero, a_zero_offset) : 0) + A_SHIFT;
+  const float2 range = range_of_group(a_scale + a_scale_offset, range_count, item, GROUP * GROUP, part);
+  const bool given = range_count == 0;
+  const float scale = !given ? range_scale(range) : a_scale ? LOAD(T4, a_scale, a_scale_offset) : 1.0f;
+  const int zero = !given ? range_zero(range, scale) : (a_zero ? LOAD(T5, a_zero, a_zero_offset) : 0) + A_SHIFT;
   int sum[WORK][WORK];
   UNROLL for (int r = 0; r < WORK; r++)
     UNROLL for (int s = 0; s < WORK; s++) sum[r][s] = 0;

@@ -14,7 +14,8 @@
  *
  * -D VW lanes of a vector, NV vectors across a tile, MR and MR_SMALL rows of a tile: 8 2 6 4 for 16 registers of 256
  * bits, 16 2 8 4 for 32 of 512. -D A_IN_PLACE: A is f32 and its rows are contiguous. -D B_IN_PLACE: B is in panels, or
- * its rows are contiguous and used directly. -D C_IS_F32: sums of earlier blocks of k wait in C, else in local memory.
+ * its rows are contiguous and used directly. -D PREFETCH: the compiler has clang's builtin. -D C_IS_F32: sums of
+ * earlier blocks of k wait in C, else in local memory.
  */
 #include "dtype.cl"
 #include "gemm_blocks.cl"
@@ -34,8 +35,16 @@
 #define MR_SMALL 4
 #endif
 #define PANEL (VW * NV)
+#define STEPS 8
 #define UNROLL _Pragma("unroll")
 #define LANES JOIN(float, VW)
+
+/* Asks memory for what lies at p and is needed soon, to be read or (write = 1) written. */
+#if PREFETCH
+#define ASK_FOR(p, write) __builtin_prefetch((const void *)(ulong)(p), write)
+#else
+#define ASK_FOR(p, write) (void)0
+#endif
 
 #define REAL LANES
 #define MATH_WIDTH VW
@@ -72,15 +81,18 @@
 #elif !B_IN_PLACE
 /* Columns [0, columns) of kc rows of B into panels of PANEL columns; what is missing of the last panel is zero. */
 static void pack_b(__global const STORE(T1) *b, long b_row, long b_col, int columns, int kc, __local float *panels) {
-  const int steps = 8; /* rows at a time, so that B is read along its rows */
+  const int steps = 8;         /* rows at a time, so that B is read along its rows */
+  const int ahead = 2 * steps; /* rows; a processor sees no pattern in pieces of so many */
   for (int k0 = 0; k0 < kc; k0 += steps)
     for (int j = 0; j < columns; j += PANEL) {
       __local float *panel = panels + j * kc;
       const int k1 = min(k0 + steps, kc);
       if (b_col == 1 && j + PANEL <= columns) {
-        for (int k = k0; k < k1; k++)
+        for (int k = k0; k < k1; k++) {
+          ASK_FOR(b + (k + ahead) * b_row + j, 0);
           UNROLL for (int v = 0; v < NV; v++)
-            SAVEV(f32, VW, panel, k * PANEL + v * VW, LOADV(T1, VW, b, k * b_row + j + v * VW));
+              SAVEV(f32, VW, panel, k * PANEL + v * VW, LOADV(T1, VW, b, k * b_row + j + v * VW));
+        }
       } else {
         for (int l = 0; l < PANEL; l++)
           for (int k = k0; k < k1; k++)
@@ -113,6 +125,16 @@ static int tile_rows(int left, bool *small) {
   return min(left, *small ? MR_SMALL : MR);
 }
 
+#if C_IS_F32
+/* A whole tile that has neither bias nor activation: what finish_row does, without its questions. */
+static void finish_plain(float alpha, int add, const float *sums, __global float *c, long c_row) {
+  UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) {
+    const LANES base = add ? LOADV(f32, VW, c, r * c_row + v * VW) : (LANES)(0.0f);
+    SAVEV(f32, VW, c, r * c_row + v * VW, fma((LANES)(alpha), LOADV(f32, VW, sums, r * PANEL + v * VW), base));
+  }
+}
+#endif
+
 /* Group (x, y, z): columns x * nc … of rows y * mc … of batch z. b_panel: elements from one panel of
  * packed B to the next, 0 if it is not packed. */
 __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void
@@ -133,6 +155,9 @@ gemm_wide(int m, int n, int k, int batches, __global const STORE(T0) *a, long a_
     const int kc = min(kc_most, k - k0);
     e.first = k0 == 0;
     e.last = k0 + kc >= k;
+#if C_IS_F32
+    const bool plain = !(e.first && (bias || beta != 0.0f)) && !(e.last && activation);
+#endif
 #if B_IS_PACKED
     unpack_b(b + j0 / PANEL * b_panel, b_panel, scale ? scale + scale_offset : 0, zero ? zero + zero_offset : 0,
              zero_shift, block, j0 / PANEL, j1 - j0, k, k0, kc, b_local);
@@ -162,11 +187,18 @@ gemm_wide(int m, int n, int k, int batches, __global const STORE(T0) *a, long a_
         __local const float *b_tile = b_local + (j - j0) * kc;
         const long b_tile_row = PANEL;
 #endif
+        for (int r = 0; r < rows; r++) ASK_FOR(c + (i + r) * c_row + j - left, 1);
         if (small)
           tile_small(a_tile, a_tile_row, rows, b_tile, b_tile_row, kc, sums);
         else
           tile_full(a_tile, a_tile_row, rows, b_tile, b_tile_row, kc, sums);
         const int to = min(j1 - j, PANEL) + left;
+#if C_IS_F32
+        if (plain && rows == MR && to - left == PANEL) {
+          finish_plain(alpha, !e.first, sums, c + i * c_row + j, c_row);
+          continue;
+        }
+#endif
         for (int r = 0; r < rows; r++)
           finish_row(&e, sums + r * PANEL, left, to, c + (i + r) * c_row + j - left,
                      bias ? bias + bias_offset + (i + r) * bias_row + (j - left) * bias_col : 0,

@@ -67,12 +67,20 @@ STEPS_DEFINE(WIDTH)
 #if STEP == ENCODE || STEP == RANGE
 #define LARGER(a, b) ((a) > (b) ? (a) : (b))
 #if GROUP == 1 && WIDTH > 1
-/* By way of an array: halves of halves are more than some simulators follow, and this is once a group. */
+/* Halves by way of an array, which stays in registers: halves of halves are more than some simulators follow. */
 static float highest(FLOATS(WIDTH) v) {
-  float lane[WIDTH], most = 0;
+  float lane[WIDTH];
   SAVEV(f32, WIDTH, lane, 0, v);
-  for (int l = 0; l < WIDTH; l++) most = LARGER(lane[l], most);
-  return most;
+#if WIDTH == 16
+  const float8 eight = LARGER(vload8(0, lane), vload8(1, lane));
+  vstore8(eight, 0, lane);
+#endif
+#if WIDTH >= 8
+  const float4 four = LARGER(vload4(0, lane), vload4(1, lane));
+  vstore4(four, 0, lane);
+#endif
+  const float low = LARGER(lane[0], lane[1]), high = LARGER(lane[2], lane[3]);
+  return LARGER(low, high);
 }
 #endif
 
@@ -106,6 +114,68 @@ static float2 find_range(__global const STORE(T0) *x, int n, int item) {
 }
 #endif
 
+#if STEP == ENCODE || STEP == QUANTISE
+/* Codes of a group's n elements, for elements item, item + GROUP, …; s and z: its scale and zero point. */
+static void put_codes(__global const STORE(T0) *from, __global STORE(T3) *to, int n, int item, float s, int z,
+                      int aligned) {
+  const float least = SYMMETRIC ? LEAST_SYMMETRIC : LEAST_CODE - z, greatest = GREATEST_CODE - z;
+  int i = item;
+#if PACKED
+#if GROUP == 1 && WIDTH == 16
+  for (; i + 16 <= n; i += 16) {
+    const ulong8 pair = as_ulong8(steps16(LOADV(T0, 16, from, i), s, least, greatest) + z);
+    const uchar8 bytes = convert_uchar8((pair | pair >> 28) & 255);
+    if (aligned)
+      *(__global uchar8 *)(to + i / 2) = bytes;
+    else
+      vstore8(bytes, 0, to + i / 2);
+  }
+#endif
+  for (i = i * 2 - (GROUP > 1 ? 0 : i); i < n; i += 2 * GROUP) {
+    const int low = steps1(LOAD(T0, from, i), s, least, greatest) + z;
+    const int high = i + 1 < n ? steps1(LOAD(T0, from, i + 1), s, least, greatest) + z : 0;
+    to[i / 2] = (uchar)(low | high << 4);
+  }
+#else
+#if GROUP == 1 && WIDTH > 1
+  for (; i + WIDTH <= n; i += WIDTH) {
+    const INTS(WIDTH) code = PASTE(steps, WIDTH)(LOADV(T0, WIDTH, from, i), s, least, greatest) + z;
+    if (aligned)
+      *(__global JOIN(uchar, WIDTH) *)(to + i) = JOIN(convert_uchar, WIDTH)(code & 255);
+    else
+      SAVEV(T3, WIDTH, to, i, code);
+  }
+#endif
+  for (; i < n; i += GROUP) SAVE(T3, to, i, steps1(LOAD(T0, from, i), s, least, greatest) + z);
+#endif
+}
+#endif
+
+#if STEP == ENCODE && GROUP == 1
+/* Groups that are whole and lie one after the other, TILE at a time: what one waits for (its largest element, two
+ * quotients) is then there while others are at work, and the elements are in the nearest cache the second time. */
+#define TILE 16
+static void encode_tiles(long first, long last, int part, __global const STORE(T0) *x, __global STORE(T1) *scale,
+                         __global STORE(T2) *zero, __global STORE(T3) *out, int aligned) {
+  float2 range[TILE];
+  for (long g = first; g < last; g += TILE) {
+    const int tile = (int)min((long)TILE, last - g);
+    for (int t = 0; t < tile; t++) range[t] = find_range(x + (g + t) * part, part, 0);
+    for (int t = 0; t < tile; t++) {
+      SAVE(T1, scale, g + t, scale_of(range[t]));
+#if !SYMMETRIC
+      SAVE(T2, zero, g + t, LEAST_CODE + steps_below(range[t], LOAD(T1, scale, g + t)));
+#endif
+    }
+    for (int t = 0; t < tile; t++) {
+      const int z = SYMMETRIC ? MIDDLE_CODE : LOAD(T2, zero, g + t);
+      put_codes(x + (g + t) * part, out + (g + t) * part / (PACKED ? 2 : 1), part, 0, LOAD(T1, scale, g + t), z,
+                aligned);
+    }
+  }
+}
+#endif
+
 __attribute__((reqd_work_group_size(GROUP, 1, 1))) __kernel void
 grid_step(long groups, long length, int parts, int part, __global const STORE(T0) *x, long x_from,
           __global STORE(T1) *scale, long scale_from, __global STORE(T2) *zero, long zero_from, __global STORE(T3) *out,
@@ -118,6 +188,12 @@ grid_step(long groups, long length, int parts, int part, __global const STORE(T0
   if (zero) zero += zero_from;
   const int chunks = (part + chunk - 1) / chunk;
   const long first = (long)get_group_id(0) / chunks * count, last = min(first + count, groups);
+#if STEP == ENCODE && GROUP == 1
+  if (length == (long)parts * part) {
+    encode_tiles(first, last, part, x + x_from, scale, zero, out + out_from, aligned);
+    return;
+  }
+#endif
   for (long g = first; g < last; g++) {
     const long row = g / parts;
     const int p = (int)(g - row * parts), begin = get_group_id(0) % chunks * chunk;
@@ -154,9 +230,9 @@ grid_step(long groups, long length, int parts, int part, __global const STORE(T0
 #if STEP == ENCODE || STEP == QUANTISE || STEP == DEQUANTISE
     const float s = LOAD(T1, scale, g);
     const int z = SYMMETRIC ? MIDDLE_CODE : LOAD(T2, zero, g);
-    int i = item;
 #endif
 #if STEP == DEQUANTISE
+    int i = item;
 #if GROUP == 1 && WIDTH > 1
     for (; i + WIDTH <= n; i += WIDTH)
       SAVEV(T3, WIDTH, out, out_from + at + i,
@@ -164,38 +240,7 @@ grid_step(long groups, long length, int parts, int part, __global const STORE(T0
 #endif
     for (; i < n; i += GROUP) SAVE(T3, out, out_from + at + i, (float)(LOAD(T0, x, x_from + at + i) - z) * s);
 #elif STEP == ENCODE || STEP == QUANTISE
-    __global const STORE(T0) *from = x + x_from + at;
-    const float least = SYMMETRIC ? LEAST_SYMMETRIC : LEAST_CODE - z, greatest = GREATEST_CODE - z;
-#if PACKED
-    __global uchar *to = out + out_from + at / 2;
-#if GROUP == 1 && WIDTH == 16
-    for (; i + 16 <= n; i += 16) {
-      const ulong8 pair = as_ulong8(steps16(LOADV(T0, 16, from, i), s, least, greatest) + z);
-      const uchar8 bytes = convert_uchar8((pair | pair >> 28) & 255);
-      if (aligned)
-        *(__global uchar8 *)(to + i / 2) = bytes;
-      else
-        vstore8(bytes, 0, to + i / 2);
-    }
-#endif
-    for (i = i * 2 - (GROUP > 1 ? 0 : i); i < n; i += 2 * GROUP) {
-      const int low = steps1(LOAD(T0, from, i), s, least, greatest) + z;
-      const int high = i + 1 < n ? steps1(LOAD(T0, from, i + 1), s, least, greatest) + z : 0;
-      to[i / 2] = (uchar)(low | high << 4);
-    }
-#else
-    __global STORE(T3) *to = out + out_from + at;
-#if GROUP == 1 && WIDTH > 1
-    for (; i + WIDTH <= n; i += WIDTH) {
-      const INTS(WIDTH) code = PASTE(steps, WIDTH)(LOADV(T0, WIDTH, from, i), s, least, greatest) + z;
-      if (aligned)
-        *(__global JOIN(uchar, WIDTH) *)(to + i) = JOIN(convert_uchar, WIDTH)(code & 255);
-      else
-        SAVEV(T3, WIDTH, to, i, code);
-    }
-#endif
-    for (; i < n; i += GROUP) SAVE(T3, to, i, steps1(LOAD(T0, from, i), s, least, greatest) + z);
-#endif
+    put_codes(x + x_from + at, out + out_from + at / (PACKED ? 2 : 1), n, item, s, z, aligned);
 #endif
 #if GROUP > 1
     barrier(CLK_LOCAL_MEM_FENCE);

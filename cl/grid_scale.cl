@@ -44,6 +44,7 @@ static float scale_of(float2 range) {
 /* Steps from the lowest code to that of zero. */
 static int steps_below(float2 range, float scale) {
   const float below = range.x < FLT_MAX ? range.x : FLT_MAX;
-  return min(convert_int_sat_rte(below / scale), LEVELS);
+  const float steps = below / scale; /* rounded after it is limited, which is the same as the limit is whole */
+  return as_int((steps < LEVELS ? steps : LEVELS) + 12582912.0f) - 0x4b400000;
 }
 #endif

@@ -5,6 +5,7 @@
  * quota KEEP       mask = larger than the threshold, or one of the first share[block] that equal it (share absent: any)
  *      COUNT      counts[block] = elements of a mask that are set
  *      NONFINITE  first[block] = index in the block of the first element that is NaN or infinite; -1: none
+ *      LIST       list[starts[block]…] = where the elements of a mask are that are set, in order
  *
  * A group a block; a group of one is an item that goes through it in vectors of WIDTH. */
 #include "select_key.cl"
@@ -14,6 +15,7 @@
 #define KEEP 2
 #define COUNT 3
 #define NONFINITE 4
+#define LIST 5
 #ifndef STEP
 #define STEP KEEP
 #endif
@@ -37,6 +39,38 @@ mask_step(long blocks, int unused, __global const int *ties, long ties_from, __g
     left -= kept;
   }
   next[next_from] = left;
+}
+
+#elif STEP == LIST
+
+__attribute__((reqd_work_group_size(GROUP, 1, 1))) __kernel void
+mask_step(long length, int block, __global const STORE(T0) *mask, long mask_from, __global const long *starts,
+          long starts_from, __global const int *absent, long absent_from, __global long *list, long list_from) {
+  const long first = (long)get_group_id(0) * block;
+  const int n = (int)min((long)block, length - first);
+  mask += mask_from + first;
+  list += list_from + starts[starts_from + get_group_id(0)];
+#if GROUP > 1
+  __local uint word[RANK_WORDS];
+  const int item = get_local_id(0);
+  for (int i = item; i < n + item; i += GROUP) {
+    const int set = i < n && mask[i];
+    int all, rank = rank_of(set, word, &all);
+    if (set) list[rank] = first + i;
+    list += all;
+  }
+#else
+  int i = 0;
+#if WIDTH > 1
+  for (; i + WIDTH <= n; i += WIDTH) {
+    if (!ANY(WIDTH, LOADV(T0, WIDTH, mask, i) != 0)) continue;
+    for (int e = i; e < i + WIDTH; e++)
+      if (mask[e]) *list++ = first + e;
+  }
+#endif
+  for (; i < n; i++)
+    if (mask[i]) *list++ = first + i;
+#endif
 }
 
 #else

@@ -1,8 +1,9 @@
 /* y = exp(x - m) / s or x - m - log(s) along the middle axis of [outer][length][inner]; m the maximum, s = sum exp(x -
  * m). SPDX-License-Identifier: Apache-2.0
  *
- * Built with -DROW=f32|f64, -DLOGARITHM=0|1 and -DMASK=0|1|2. CPU: one item takes rows (inner = 1), or a strip of
- * columns; with -DKEEP=1 the exponentials of a row wait in local memory (one item a group). GPU: a group shares rows.
+ * Built with -DROW=f32|f64, -DLOGARITHM=0|1, -DMASK=0|1|2, and -DPREFETCH=1 where the compiler has clang's builtin.
+ * CPU: one item takes rows (inner = 1), or a strip of columns; with -DKEEP=1 the exponentials of a row wait in local
+ * memory (one item a group). GPU: a group shares rows.
  * `given` entries take m and s ready-made, for rows that are split. With a mask (rows only) m holds it instead: what is
  * added to x (1), or where x counts and is not `least` (2); row r has its row of the mask where the three strides say,
  * so that a mask is broadcast. A row with +infinity or NaN, or of -infinity alone, gives NaN, as IEEE has it. */
@@ -12,6 +13,13 @@
 #ifndef KEEP
 #define KEEP 0
 #endif
+/* Asks memory for what is needed soon: the arithmetic between two reads leaves a processor few of them to see ahead. */
+#if PREFETCH
+#define ASK_FOR(p) __builtin_prefetch((const void *)(ulong)(p))
+#else
+#define ASK_FOR(p) (void)0
+#endif
+#define AHEAD 512 /* elements */
 
 #define ARGUMENTS                                                                                                      \
   __global const STORE(T0) *x, long x_from, __global const STORE(T1) *m, long m_from, __global const STORE(T2) *s,     \
@@ -105,6 +113,7 @@ static real row_step(ROW_OF_X, __global const STORE(T0) *next, __global const ST
   int i = 0;
   FOR_VECTORS(i, length) {
     realv e = EXP(ROW, WIDTH, LOAD_X(WIDTH, x, mask, i) - largest), v = LOAD_X(WIDTH, next, next_mask, i);
+    ASK_FOR(next + i + AHEAD);
     sums += e;
     maxima = LARGER(maxima, v);
     if (y_before) put_vector(y_before + i, LOADV(ROW, WIDTH, kept, i) * factor_before, stream);

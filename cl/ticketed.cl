@@ -3,7 +3,8 @@
  * The host puts before this text, for each part (a kernel's source, turned into a function): its declaration in
  * PARTS, its case in RUN_PART; and MOVING, MOVING_ARGUMENTS, MOVING_LIST: the buffers that are arguments.
  *
- *   table:  rows of STEP_LONGS longs, one a step and one past the last, then their arguments and dependencies
+ *   table:  rows of STEP_LONGS longs, one a step and one past the last, then their arguments, dependencies, and the
+ *           first group of each of a step's tickets and the end of the last
  *   counts: [0] the next ticket, [LINE] groups that have left, [(2 + step) * LINE] tickets of a step that are done
  *
  * A ticket is claimed once it can be worked on, never before: a group whose core is taken away holds up nobody while it
@@ -11,8 +12,7 @@
  * the next launch. */
 enum {
   FIRST_TICKET,
-  GROUPS_A_TICKET,
-  GROUPS,
+  STARTS,
   GROUPS_X,
   GROUPS_Y,
   GROUPS_Z,
@@ -70,9 +70,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void ticketed(__global c
     spins = 0;
     mem_fence(CLK_GLOBAL_MEM_FENCE);
     __global const long *arguments = table + step[ARGUMENTS];
-    long group = (base + ticket - step[FIRST_TICKET]) * step[GROUPS_A_TICKET];
-    const long stop = min(group + step[GROUPS_A_TICKET], step[GROUPS]);
-    for (; group < stop; group++) {
+    __global const long *start = table + step[STARTS] + (base + ticket - step[FIRST_TICKET]);
+    for (long group = start[0]; group < start[1]; group++) {
       const ulong x = group % step[GROUPS_X], rest = group / step[GROUPS_X];
       const ulong y = rest % step[GROUPS_Y], z = rest / step[GROUPS_Y];
       switch (step[PART]) { RUN_PART(step + GROUPS_X, x, y, z, arguments, addresses, moving, pool) }

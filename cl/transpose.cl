@@ -7,7 +7,8 @@
  *   blocks  CPUs: one item a group, BLOCK rows by BLOCK * STRETCH columns an item. Tiles of 16 x 16, so that elements
  * of 4 bytes fill whole cache lines of x and of y: rows of a power of two share one set of the cache, and half a line
  * would be gone before the other half is asked for. A tile is four transposes of 8 x 8 by shuffles in three stages.
- * -DPREFETCH=1 asks for the next tile early: a processor sees no pattern in so many rows.
+ * Tiles go along rows of x, which a processor reads ahead, but down its columns where all rows share one set: what was
+ * read ahead would be gone. -DPREFETCH=1 asks for what comes next early.
  *   tiles   GPUs: 32 x 32 elements a group of 32 x 8 items through local memory, a column of padding against bank
  * conflicts (Ruetsch & Micikevicius 2009). */
 #include "dtype.cl"
@@ -19,7 +20,8 @@
 #define STREAM 1
 #endif
 #define STRETCH 2
-#define SIDE 16 /* of a tile */
+#define SIDE 16         /* of a tile */
+#define SHARED_SET 4096 /* rows this many bytes apart, or a multiple, share a set of the first level cache */
 
 typedef STORE(T0) element;
 typedef JOIN(STORE(T0), 8) octet;
@@ -96,11 +98,11 @@ static void store_octet(octet v, __global element *p) {
 }
 
 /* One tile: the transposes of its quarters, stored a line of y after the other. */
-static void move_tile(__global const element *x, long x_row, __global element *y, long y_column) {
+static void move_tile(__global const element *x, long x_row, __global element *y, long y_column, int ahead) {
   octet upper[SIDE], lower[SIDE];
 #if PREFETCH
 #pragma unroll
-  for (int k = 0; k < SIDE; k++) __builtin_prefetch((const void *)(ulong)(x + k * x_row + SIDE));
+  for (int k = 0; k < SIDE; k++) __builtin_prefetch((const void *)(ulong)(x + k * x_row + ahead));
 #endif
   transpose_octets(x, x_row, upper);
   transpose_octets(x + 8, x_row, upper + 8);
@@ -118,8 +120,14 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void blocks(PARAMETERS) 
   const int c1 = min(c0 + BLOCK * STRETCH, columns), r1 = min(r0 + BLOCK, rows);
   const int whole_rows = r0 + (r1 - r0) / SIDE * SIDE, whole_columns = c0 + (c1 - c0) / SIDE * SIDE;
   TO_BATCH((long)get_global_id(2));
-  for (int c = c0; c < whole_columns; c += SIDE)
-    for (int r = r0; r < whole_rows; r += SIDE) move_tile(x + r * x_row + c, x_row, y + c * y_column + r, y_column);
+  const bool along = x_row * sizeof(element) % SHARED_SET != 0;
+  const int across = (whole_columns - c0) / SIDE, down = (whole_rows - r0) / SIDE;
+  const int outer = along ? down : across, inner = along ? across : down;
+  for (int o = 0; o < outer; o++)
+    for (int i = 0; i < inner; i++) {
+      const int r = r0 + (along ? o : i) * SIDE, c = c0 + (along ? i : o) * SIDE;
+      move_tile(x + r * x_row + c, x_row, y + c * y_column + r, y_column, along ? 4 * SIDE : SIDE);
+    }
   for (int c = c0; c < c1; c++)
     for (int r = c < whole_columns ? whole_rows : r0; r < r1; r++) y[c * y_column + r] = x[r * x_row + c];
 }

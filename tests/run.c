@@ -15,8 +15,18 @@ int run_tests(const char *name, TCase *tests) {
   return nfailed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+bool every_combination(void) { return getenv("PARE_TEST_ALL") != NULL; }
+
 int remove_folder(const char *folder, int status) {
   char command[300];
   int length = snprintf(command, sizeof command, "rm -rf '%s'", folder);
   return length > 0 && (size_t)length < sizeof command && system(command) == 0 ? status : EXIT_FAILURE;
+}
+
+const char *path_in(const char *folder, const char *name) {
+  static char paths[8][160];
+  static unsigned next;
+  char *path = paths[next++ % 8];
+  snprintf(path, sizeof paths[0], "%s/%s", folder, name);
+  return path;
 }

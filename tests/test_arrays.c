@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/dtype.h"
 #include "run.h"
 
 static char folder[] = "/tmp/pare-test-XXXXXX";
@@ -53,8 +54,9 @@ START_TEST(every_dtype_comes_back_from_an_archive) {
       ck_assert(pare_arrays_find(arrays, given[i].name, &index));
       OK(pare_arrays_get(arrays, index, &found));
       ck_assert_str_eq(found.name, given[i].name);
-      ck_assert_int_eq(found.dtype, given[i].dtype);
-      ck_assert_str_eq(found.dtype_name, given[i].name);
+      const pare_dtype dtype = pare__dtype_is_tiny(given[i].dtype) ? PARE_U8 : given[i].dtype; /* codes */
+      ck_assert_int_eq(found.dtype, dtype);
+      ck_assert_str_eq(found.dtype_name, pare_dtype_name(dtype));
       ck_assert(found.rank == 2 && found.dim[0] == 2 && found.dim[1] == 3);
       ck_assert_uint_eq(found.nbytes, given[i].nbytes);
       ck_assert_mem_eq(found.data, bytes, found.nbytes);

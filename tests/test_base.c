@@ -177,6 +177,22 @@ START_TEST(byte_counts_are_read_as_people_write_them) {
 }
 END_TEST
 
+START_TEST(decimals_have_a_point_whatever_the_locale) {
+  static const struct {
+    const char *text;
+    size_t length;
+    double value;
+  } some[] = {{"3", 1, 3},    {"0.5,1", 3, 0.5}, {".25", 3, 0.25}, {"7.", 2, 7},  {"12:3", 2, 12},
+              {"", 0, -1},    {".", 0, -1},      {"-1", 0, -1},    {"+1", 0, -1}, {"nan", 0, -1},
+              {"inf", 0, -1}, {" 1", 0, -1},     {"0x10", 1, 0}};
+  for (size_t i = 0; i < PARE__COUNT(some); i++) {
+    double value = -1;
+    ck_assert_uint_eq(pare__decimal(some[i].text, &value), some[i].length);
+    ck_assert_double_eq(value, some[i].value);
+  }
+}
+END_TEST
+
 START_TEST(hashes_tell_the_parts_apart) {
   static const char *const pairs[][2] = {{"ab", ""}, {"a", "b"}, {"", "ab"}};
   char hex[3][33];
@@ -256,6 +272,54 @@ START_TEST(doubles_round_once_to_sixteen_bits) {
     pare__store(dtype, &got, 0, NAN);
     ck_assert(isnan(value_of(dtype, got)));
   }
+}
+END_TEST
+
+START_TEST(floats_of_a_byte_have_their_formats_numbers) {
+  static const struct {
+    pare_dtype dtype;
+    unsigned code;
+    double value;
+  } known[] = {{PARE_F8E4M3FN, 0x7e, 448},       {PARE_F8E4M3FN, 0x01, 0x1p-9}, {PARE_F8E4M3FN, 0xb8, -1},
+               {PARE_F8E4M3FN, 0xff, NAN},       {PARE_F8E4M3FNUZ, 0x7f, 240},  {PARE_F8E4M3FNUZ, 0x80, NAN},
+               {PARE_F8E4M3FNUZ, 0x01, 0x1p-10}, {PARE_F8E5M2, 0x7b, 57344},    {PARE_F8E5M2, 0xfc, -INFINITY},
+               {PARE_F8E5M2, 0x7d, NAN},         {PARE_F8E5M2, 0x01, 0x1p-16},  {PARE_F8E5M2FNUZ, 0x7f, 57344},
+               {PARE_F8E5M2FNUZ, 0x80, NAN},     {PARE_F8E8M0, 0x00, 0x1p-127}, {PARE_F8E8M0, 0xfe, 0x1p127},
+               {PARE_F8E8M0, 0xff, NAN},         {PARE_F4E2M1, 0x01, 0.5},      {PARE_F4E2M1, 0x0f, -6}};
+  for (size_t i = 0; i < PARE__COUNT(known); i++) {
+    const uint8_t code = (uint8_t)known[i].code;
+    const double value = pare__load(known[i].dtype, &code, 0);
+    ck_assert_msg(value == known[i].value || (isnan(value) && isnan(known[i].value)), "%s %02x is %g",
+                  pare_dtype_name(known[i].dtype), code, value);
+  }
+}
+END_TEST
+
+START_TEST(floats_of_a_byte_come_back_and_round_to_the_nearest) {
+  const pare_dtype dtype = (pare_dtype)(PARE__FIRST_TINY + _i);
+  const unsigned ncodes = dtype == PARE_F4E2M1 ? 16 : 256;
+  for (unsigned c = 0; c < ncodes; c++) {
+    const uint8_t code = (uint8_t)c, next = (uint8_t)(c + 1);
+    const double value = pare__load(dtype, &code, 0), beside = pare__load(dtype, &next, 0);
+    uint8_t got;
+    pare__store(dtype, &got, 0, value);
+    ck_assert_msg(isnan(value) ? isnan(pare__load(dtype, &got, 0)) : got == code, "%02x came back as %02x", code, got);
+    if (isnan(value) || isinf(value) || isnan(beside) || isinf(beside) || fabs(beside) <= fabs(value)) continue;
+    const double middle = (value + beside) / 2;
+    const uint8_t even = dtype == PARE_F8E8M0 || code % 2 == 1 ? next : code;
+    pare__store(dtype, &got, 0, middle);
+    ck_assert_msg(got == even, "the middle after %02x became %02x", code, got);
+    pare__store(dtype, &got, 0, middle * (1 - 0x1p-40));
+    ck_assert_uint_eq(got, code);
+    pare__store(dtype, &got, 0, middle * (1 + 0x1p-40));
+    ck_assert_uint_eq(got, next);
+  }
+  uint8_t got;
+  pare__store(dtype, &got, 0, pare__tiny_largest(dtype));
+  ck_assert(pare__load(dtype, &got, 0) == pare__tiny_largest(dtype));
+  pare__store(dtype, &got, 0, 1e300);
+  const double over = pare__load(dtype, &got, 0);
+  ck_assert(dtype == PARE_F4E2M1 ? over == 6 : dtype == PARE_F8E5M2 ? isinf(over) : isnan(over));
 }
 END_TEST
 
@@ -392,12 +456,15 @@ int main(void) {
   tcase_add_test(cases, a_message_belongs_to_its_thread_and_may_quote_itself);
   tcase_add_test(cases, the_log_hands_out_whole_lines_of_the_wanted_levels);
   tcase_add_test(cases, sizes_overflow_visibly);
+  tcase_add_test(cases, decimals_have_a_point_whatever_the_locale);
   tcase_add_test(cases, arrays_grow_and_keep_what_they_hold);
   tcase_add_test(cases, byte_counts_are_read_as_people_write_them);
   tcase_add_test(cases, hashes_tell_the_parts_apart);
   tcase_add_test(cases, every_half_survives_the_way_to_float_and_back);
   tcase_add_test(cases, doubles_round_once_to_sixteen_bits);
   tcase_add_test(cases, integers_truncate_and_saturate);
+  tcase_add_test(cases, floats_of_a_byte_have_their_formats_numbers);
+  tcase_add_loop_test(cases, floats_of_a_byte_come_back_and_round_to_the_nearest, 0, PARE_NDTYPES - PARE__FIRST_TINY);
   tcase_add_test(cases, files_are_written_whole_and_read_back);
   tcase_add_test(cases, the_cache_folder_is_never_relative);
   tcase_add_test(cases, kernels_are_found_where_it_is_said_and_never_in_the_current_directory);

@@ -20,14 +20,7 @@
 
 static char folder[] = "/tmp/pare-test-calibrated-XXXXXX";
 
-/* Paths in the test's folder; static memory, a few at a time. */
-static const char *path_of(const char *name) {
-  static char paths[8][128];
-  static unsigned next;
-  char *path = paths[next++ % 8];
-  snprintf(path, sizeof paths[0], "%s/%s", folder, name);
-  return path;
-}
+static const char *path_of(const char *name) { return path_in(folder, name); }
 
 static void save(const char *path, const char *name, pare_dtype dtype, int rank, const int64_t *dim, const void *data) {
   pare_array array = {.name = name, .dtype = dtype, .rank = rank, .data = data, .nbytes = pare_dtype_bytes(dtype)};
@@ -60,16 +53,22 @@ static float *write_perceptron(const char *path) {
   return x;
 }
 
-static pare_status compressed(const char *in, const char *out, const char *data, const char *prune,
-                              const char *quantize) {
+/* report NULL: none. */
+static pare_status reported(const char *in, const char *out, const char *data, const char *prune, const char *quantize,
+                            pare_report **report) {
   pare_recipe *recipe;
   OK(pare_recipe_create(&recipe));
   if (data) OK(pare_recipe_calibrate(recipe, data));
   if (prune) OK(pare_recipe_prune(recipe, prune));
   OK(pare_recipe_quantize(recipe, quantize));
-  const pare_status status = pare_compress(context, in, out, recipe, NULL, NULL);
+  const pare_status status = pare_compress(context, in, out, recipe, NULL, report);
   pare_recipe_close(recipe);
   return status;
+}
+
+static pare_status compressed(const char *in, const char *out, const char *data, const char *prune,
+                              const char *quantize) {
+  return reported(in, out, data, prune, quantize, NULL);
 }
 
 /* The first output of a model for these inputs; to be freed. */
@@ -176,7 +175,7 @@ END_TEST
 static const struct gain {
   const char *prune, *quantize;
   double most; /* error calibrated, of the error without */
-} gains[] = {{NULL, "int4", 0.8}, {"2:4", "int8", 0.8}, {NULL, "w8a8", 0.5}};
+} gains[] = {{NULL, "int4", 0.8}, {"2:4", "int8", 0.8}, {NULL, "w8a8", 0.5}, {"2:4", "w8a8", 0.9}};
 
 START_TEST(outputs_on_calibration_data_are_nearer) {
   const struct gain *gain = &gains[_i];
@@ -197,6 +196,36 @@ START_TEST(outputs_on_calibration_data_are_nearer) {
 }
 END_TEST
 
+/* The mask chosen while weights are quantised costs less than the largest weights, rounded. */
+START_TEST(a_mask_chosen_by_gptq_costs_less_than_one_by_magnitude) {
+  static const char text[] = "pare: 1\nmodifiers:\n- gptq:\n    scheme: W8A16\n    mask_structure: 2:4\n";
+  static const char wrong[] = "pare: 1\nmodifiers:\n- gptq:\n    scheme: W8A16\n    mask_structure: 4:2\n";
+  const int64_t dim[2] = {SAMPLES, INPUTS}, n = SAMPLES * OUTPUTS;
+  float *x = write_perceptron(path_of("model.onnx"));
+  pare_recipe *recipe;
+  pare_report *report;
+  pare_report_tensor tensor;
+  save(path_of("x.npz"), "x", PARE_F32, 2, dim, x);
+  ck_assert_int_eq(pare_recipe_parse(wrong, strlen(wrong), "wrong", &recipe), PARE_ERR_FORMAT);
+  OK(pare_recipe_parse(text, strlen(text), "text", &recipe));
+  OK(pare_recipe_calibrate(recipe, path_of("x.npz")));
+  OK(pare_compress(context, path_of("model.onnx"), path_of("chosen.onnx"), recipe, NULL, &report));
+  OK(pare_report_tensor_get(report, 0, &tensor));
+  ck_assert_msg(tensor.kept <= 0.5 && strstr(tensor.treatment, "2:4") != NULL, "'%s'", tensor.treatment);
+  pare_report_close(report);
+  pare_recipe_close(recipe);
+  OK(compressed(path_of("model.onnx"), path_of("plain.onnx"), NULL, "2:4", "int8"));
+  float *y = outputs_of(path_of("model.onnx"), 2, dim, x), *plain = outputs_of(path_of("plain.onnx"), 2, dim, x),
+        *chosen = outputs_of(path_of("chosen.onnx"), 2, dim, x);
+  const double without = distance(y, plain, n), with = distance(y, chosen, n);
+  ck_assert_msg(with <= 0.8 * without, "%g of %g", with, without);
+  free(y);
+  free(plain);
+  free(chosen);
+  free(x);
+}
+END_TEST
+
 static int correct_digits(const char *path, pare_array images, pare_array labels) {
   float *logits = outputs_of(path, images.rank, images.dim, images.data);
   int correct = 0;
@@ -210,6 +239,22 @@ static int correct_digits(const char *path, pare_array images, pare_array labels
   return correct;
 }
 
+/* The fraction of all weights that lies in layers of which half are zero. */
+static double pruned_part(const pare_report *report) {
+  pare_report_summary summary;
+  double all = 0, pruned = 0;
+  OK(pare_report_get(report, &summary));
+  for (size_t i = 0; i < summary.ntensors; i++) {
+    pare_report_tensor tensor;
+    OK(pare_report_tensor_get(report, i, &tensor));
+    double elements = 1;
+    for (int d = 0; d < tensor.rank; d++) elements *= (double)tensor.dim[d];
+    all += elements;
+    if (strncmp(tensor.treatment, "2:4", 3) == 0 && tensor.kept <= 0.5) pruned += elements;
+  }
+  return pruned / all;
+}
+
 START_TEST(digits_pruned_and_quantised_lose_at_most_one_point) {
   char model[512], data[512], test[512];
   const char *top = getenv("srcdir") ? getenv("srcdir") : ".";
@@ -218,13 +263,16 @@ START_TEST(digits_pruned_and_quantised_lose_at_most_one_point) {
   snprintf(test, sizeof test, "%s/tests/data/digits/digits_test.npz", top);
   pare_arrays *arrays;
   pare_array images, labels;
+  pare_report *report;
   size_t index;
   OK(pare_arrays_open(test, &arrays));
   ck_assert(pare_arrays_find(arrays, "image", &index));
   OK(pare_arrays_get(arrays, index, &images));
   ck_assert(pare_arrays_find(arrays, "labels", &index));
   OK(pare_arrays_get(arrays, index, &labels));
-  OK(compressed(model, path_of("digits.onnx"), data, "2:4", "int8"));
+  OK(reported(model, path_of("digits.onnx"), data, "2:4", "int8", &report));
+  ck_assert_double_ge(pruned_part(report), 0.8);
+  pare_report_close(report);
   const int before = correct_digits(model, images, labels),
             after = correct_digits(path_of("digits.onnx"), images, labels);
   ck_assert_msg(after >= before - (int)images.dim[0] / 100, "%d of %d, and %d before", after, (int)images.dim[0],
@@ -269,6 +317,7 @@ int main(void) {
   tcase_add_test(tests, data_that_does_not_fit_is_refused_with_the_input_named);
   tcase_add_test(tests, the_hessian_of_a_convolution_foretells_the_size_of_its_outputs);
   tcase_add_loop_test(tests, outputs_on_calibration_data_are_nearer, 0, (int)(sizeof gains / sizeof *gains));
+  tcase_add_test(tests, a_mask_chosen_by_gptq_costs_less_than_one_by_magnitude);
   tcase_add_test(tests, what_cannot_be_calibrated_is_told);
   tcase_add_test(tests, digits_pruned_and_quantised_lose_at_most_one_point);
   return remove_folder(folder, run_tests("calibrated", tests));

@@ -87,6 +87,27 @@ usage "pare cache clear" cache purge
 usage "error, warn, info, debug" --log loud devices
 PARE_LOG=loud usage "PARE_LOG" devices
 
+# ---- the environment: help and the man page name the same variables ----
+
+run 0 help environment
+grep -oE '^  [A-Z_]+' "$folder/out" | tr -d ' ' | LC_ALL=C sort >"$folder/help"
+sed -n '/^\.Sh ENVIRONMENT/,/^\.Sh [^E]/p' "$srcdir/doc/man/pare.1" | sed -n 's/^\.It Ev //p' | tr -d ' ' | tr ',' '\n' |
+  grep -vE '^(XDG_CACHE_HOME|HOME)$' | LC_ALL=C sort >"$folder/man"
+nchecks=$((nchecks + 1))
+diff "$folder/help" "$folder/man" || fail "pare help environment and pare(1) name different variables"
+
+# The same for exit codes, of which the README and the page of the floor give a list each.
+run 0 help exit-codes
+grep -oE '^  [0-9]+' "$folder/out" | tr -d ' ' >"$folder/help"
+sed -n '/^\.Sh EXIT STATUS/,/^\.Sh [^E]/p' "$srcdir/doc/man/pare.1" | sed -nE 's/^\.It ([0-9]+)$/\1/p' >"$folder/man"
+nchecks=$((nchecks + 1))
+diff "$folder/help" "$folder/man" || fail "pare help exit-codes and pare(1) name different exit codes"
+for page in README.md doc/floor-9-cli.md; do
+  tr '\n' ' ' <"$srcdir/$page" | grep -oiE 'exit codes[^0-9]*0 fine[^.)]*' | head -n 1 | grep -oE '[0-9]+' >"$folder/page"
+  nchecks=$((nchecks + 1))
+  diff "$folder/help" "$folder/page" || fail "pare help exit-codes and $page name different exit codes"
+done
+
 # ---- devices ----
 
 run 0 devices
@@ -94,7 +115,10 @@ ndevices=0
 if [ $code -eq 0 ]; then
   says out "selected 1st"
   says out "select by"
-  says out "everything runs on the first"
+  tr -s ' \n' ' ' <"$folder/out" >"$folder/words" # its lines are wrapped
+  meaning="Everything runs on it"
+  grep -q "selected 2nd" "$folder/out" && meaning="divided among them"
+  grep -qF "$meaning" "$folder/words" || fail "pare devices does not say '$meaning'"
   run 0 devices --json
   json
   [ -n "$python" ] && ndevices=$("$python" -c 'import json, sys; print(len(json.load(open(sys.argv[1]))["devices"]))' "$folder/out")
@@ -102,6 +126,10 @@ if [ $code -eq 0 ]; then
   run 0 devices -d0 --quiet
   run 0 --device=0 devices
   run 0 devices -d all
+  if "$pare" devices -d 0/2 >"$folder/out" 2>/dev/null; then
+    tr -s ' \n' ' ' <"$folder/out" >"$folder/words"
+    grep -qF "2 selected by -d '0/2'. Work is divided among them" "$folder/words" || fail "pare devices -d 0/2"
+  fi
   PARE_DEVICE=no-such-thing run 0 devices -d 0
 fi
 grep -q $'\033' "$folder/out" && fail "colours in a pipe"
@@ -157,7 +185,15 @@ run 0 cache
 says out "$PARE_CACHE"
 run 0 cache show --json
 json
+PARE_CACHE=relative run 0 cache
+says err '"relative"'
+mkdir -p "$PARE_CACHE"
+for name in performance.json performance.json.a1b2c3.tmp performance.json.mine; do echo '{}' >"$PARE_CACHE/$name"; done
+run 0 cache show --json
+says out '"files": 2,'
 run 0 cache clear
+[ "$(ls "$PARE_CACHE")" = performance.json.mine ] || fail "pare cache clear leaves speeds, or takes a file that is not pare's"
+rm "$PARE_CACHE/performance.json.mine"
 run 0 cache clear --json
 json
 
@@ -171,22 +207,26 @@ if [ "$ndevices" -gt 0 ]; then
   run 0 selftest -d 0 --family "$family" --again
   run 0 cache --json
   grep -q '"files": 0,' "$folder/out" && fail "the cache is empty after a self-test"
+  run 0 bench -d 0 --kernel ticketed # has one small problem
+  says out "40 steps"
+  run 0 bench -d 0 --kernel ticketed --json
+  json
   run 0 tune -d 0 --family "$family" --budget 200ms
   says out "$PARE_CACHE"
   run 0 cache clear
 
-  # A folder that nobody can write (root can write any: a file in its place) is a warning.
+  # A folder that cannot be written or made is a warning.
   : >"$folder/file"
   PARE_CACHE=$folder/file/cache run 0 selftest -d 0 --family "$family"
   says out "0 failed"
   says err "warning"
   PARE_CACHE=$folder/file/cache run 0 -q selftest -d 0 --family "$family"
   silent err
-  if [ "$(id -u)" -ne 0 ]; then
-    mkdir "$folder/read-only" && chmod 555 "$folder/read-only"
-    PARE_CACHE=$folder/read-only run 0 selftest -d 0 --family "$family"
-    says err "warning"
-  fi
+  read_only=/proc/self # root may write in any folder but those of the kernel
+  [ "$(id -u)" -eq 0 ] || { read_only=$folder/read-only; mkdir "$read_only" && chmod 555 "$read_only"; }
+  PARE_CACHE=$read_only run 0 selftest -d 0 --family "$family"
+  says out "0 failed"
+  says err "warning"
 
   # Kernels that are not there: exit 4, and where they were looked for.
   PARE_KERNEL_PATH=$folder/empty PARE_CACHE=$folder/other run 0 devices
@@ -195,6 +235,48 @@ if [ "$ndevices" -gt 0 ]; then
   says err "$folder/empty"
   PARE_KERNEL_PATH=$folder/empty PARE_CACHE=$folder/other run 4 bench -d 0 --kernel "$family"
   says err "$folder/empty"
+fi
+
+# ---- a model whose loop never ends: y = x + x, again and again ----
+
+if [ "$ndevices" -gt 0 ]; then
+  base64 -d >"$folder/endless.onnx" <<'ENCODED'
+CAg6sQEKfQoACgRjb25kCgF4EgF5IgRMb29wKmcKBGJvZHkyXAoOCgF2CgF2EgF3IgNBZGQSAWJaCwoBaRIGCgQIBxIAWgsKAWMSBgoECAkSAF
+oPCgF2EgoKCAgBEgQKAggBYgsKAWMSBgoECAkSAGIPCgF3EgoKCAgBEgQKAggBoAEFEgFnKgsQCUIEY29uZEoBAVoPCgF4EgoKCAgBEgQKAggB
+Yg8KAXkSCgoICAESBAoCCAFCBAoAEBE=
+ENCODED
+  run 4 run "$folder/endless.onnx" --loop-limit 100
+  says err "100 iterations"
+  run 2 run "$folder/endless.onnx" --loop-limit none
+fi
+
+# SIGINT once the command listens to it, as a shell in the foreground sends it; one that runs scripts in the background
+# has it ignored, which commands inherit.
+if [ "$ndevices" -gt 0 ] && [ -n "$python" ] && [ -r /proc/self/status ]; then
+  shown="pare run, interrupted"
+  "$python" - "$pare" run "$folder/endless.onnx" --loop-limit 1000000000000 >"$folder/out" 2>"$folder/err" <<'ENDED'
+import signal, subprocess, sys, time
+
+def caught(process):
+    with open(f"/proc/{process.pid}/status") as status:
+        return any(line.startswith("SigCgt:") and int(line.split()[1], 16) >> (signal.SIGINT - 1) & 1 for line in status)
+
+process = subprocess.Popen(sys.argv[1:], preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+while process.poll() is None and not caught(process):
+    time.sleep(0.01)
+time.sleep(0.5)  # mostly, its loop has begun
+process.send_signal(signal.SIGINT)
+try:
+    code = process.wait(120)
+except subprocess.TimeoutExpired:
+    process.kill()
+    code = 99
+sys.exit(code if code >= 0 else 98)  # a signal ended it
+ENDED
+  code=$?
+  nchecks=$((nchecks + 1))
+  [ $code -eq 130 ] || fail "$shown: expected exit 130"
+  says err "interrupted"
 fi
 
 # ---- man pages and completions know every command and option ----

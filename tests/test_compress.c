@@ -19,14 +19,7 @@
 
 static char folder[] = "/tmp/pare-test-compress-XXXXXX";
 
-/* A path in the test's folder; static memory, four at a time. */
-static const char *path_of(const char *name) {
-  static char path[4][160];
-  static unsigned next;
-  char *one = path[next++ % 4];
-  snprintf(one, sizeof path[0], "%s/%s", folder, name);
-  return one;
-}
+static const char *path_of(const char *name) { return path_in(folder, name); }
 
 /* ---- models ---- */
 
@@ -315,7 +308,7 @@ START_TEST(the_plan_is_what_happens) {
     pare_recipe *recipe = recipe_of(&forms[f]);
     pare_report *plan, *report;
     const pare_compress_options how = {.skip_verify = true};
-    OK(pare_compress_plan(path_of("in.onnx"), recipe, &plan));
+    OK(pare_compress_plan(path_of("in.onnx"), recipe, NULL, &plan));
     OK(pare_compress(context, path_of("in.onnx"), path_of("out.onnx"), recipe, &how, &report));
     pare_report_summary planned, done;
     OK(pare_report_get(plan, &planned));
@@ -328,6 +321,34 @@ START_TEST(the_plan_is_what_happens) {
     pare_report_close(report);
     pare_recipe_close(recipe);
   }
+}
+END_TEST
+
+/* In compact storage, too, up to what the graph takes. */
+START_TEST(the_plan_of_compact_storage_is_what_happens) {
+  static const char text[] = "pare: 1\nmodifiers:\n- prune:\n    mask_structure: 2:4\n- quantize:\n    scheme: W8A16\n";
+  model_write(builders[0](), path_of("in.onnx"));
+  const pare_compress_options how = {.skip_verify = true, .storage = PARE_STORAGE_COMPACT};
+  pare_recipe *recipe;
+  pare_report *plan, *report, *portable;
+  pare_report_summary planned, done, dense;
+  OK(pare_recipe_parse(text, strlen(text), "text", &recipe));
+  OK(pare_compress_plan(path_of("in.onnx"), recipe, &how, &plan));
+  OK(pare_compress_plan(path_of("in.onnx"), recipe, NULL, &portable));
+  OK(pare_compress(context, path_of("in.onnx"), path_of("out.onnx"), recipe, &how, &report));
+  OK(pare_report_get(plan, &planned));
+  OK(pare_report_get(portable, &dense));
+  OK(pare_report_get(report, &done));
+  ck_assert_uint_eq(planned.weight_bytes_after, done.weight_bytes_after);
+  ck_assert_uint_lt(planned.weight_bytes_after, dense.weight_bytes_after);
+  ck_assert_uint_ge(done.output_bytes, done.weight_bytes_after);
+  ck_assert_uint_le(done.output_bytes, planned.output_bytes + 6000);
+  ck_assert_uint_le(dense.weight_bytes_after - planned.weight_bytes_after,
+                    done.portable_bytes - done.output_bytes + 2000);
+  pare_report_close(report);
+  pare_report_close(portable);
+  pare_report_close(plan);
+  pare_recipe_close(recipe);
 }
 END_TEST
 
@@ -350,6 +371,28 @@ static float *elements(const char *path, const char *name, size_t *count) {
   ck_assert_ptr_nonnull(out);
   return out;
 }
+
+/* Small ones come into the file again. */
+START_TEST(weights_in_a_file_of_their_own_are_converted) {
+  const pare__onnx_write_options outside = {.external_file = "outside.data", .external_minimum_bytes = 16};
+  pare__onnx_model *model;
+  pare_conversion conversion;
+  size_t before, after;
+  model_write(matmul(), path_of("in.onnx"));
+  OK(pare__onnx_open(path_of("in.onnx"), &model));
+  OK(pare__onnx_write(model, path_of("outside.onnx"), &outside));
+  pare__onnx_close(model);
+  OK(pare_convert(path_of("outside.onnx"), path_of("inside.onnx"), PARE_STORAGE_COMPACT, &conversion));
+  ck_assert_int_eq(unlink(path_of("outside.data")), 0);
+  float *a = elements(path_of("in.onnx"), "w", &before), *b = elements(path_of("inside.onnx"), "w", &after);
+  ck_assert_uint_eq(before, after);
+  ck_assert_mem_eq(a, b, before * sizeof *a);
+  ck_assert_uint_gt(conversion.input_bytes, before * sizeof *a);
+  ck_assert_uint_gt(conversion.output_bytes, before * sizeof *a);
+  free(a);
+  free(b);
+}
+END_TEST
 
 /* At each position of the kernel, two of four neighbouring input channels are left. */
 START_TEST(convolutions_are_pruned_along_their_input_channels) {
@@ -395,8 +438,8 @@ START_TEST(global_magnitude_keeps_exactly_k) {
 }
 END_TEST
 
-/* Elements in a file beside the model, written by name; the old one stays. */
-START_TEST(weights_outside_stay_beside_the_model) {
+/* Small weights that lay in a file beside the model come into the new one. */
+START_TEST(weights_outside_come_into_the_model) {
   const struct form form = {NULL, "int8", 0};
   model_write(gemm(), path_of("in.onnx"));
   pare__onnx_model *model;
@@ -408,6 +451,67 @@ START_TEST(weights_outside_stay_beside_the_model) {
   OK(pare_compress(context, path_of("outside.onnx"), path_of("inside.onnx"), recipe, NULL, NULL));
   OK(pare_compress(context, path_of("in.onnx"), path_of("out.onnx"), recipe, NULL, NULL));
   same_bytes(path_of("out.onnx"), path_of("inside.onnx"));
+  pare_recipe_close(recipe);
+}
+END_TEST
+
+/* How much of each tensor is left, and what the report says that it became. */
+static void check_pruned(const pare_report *report, double kept, const char *became) {
+  pare_report_summary summary;
+  OK(pare_report_get(report, &summary));
+  for (size_t i = 0; i < summary.ntensors; i++) {
+    pare_report_tensor tensor;
+    OK(pare_report_tensor_get(report, i, &tensor));
+    ck_assert_msg(tensor.changed && strncmp(tensor.treatment, became, strlen(became)) == 0, "'%s' became '%s': %s",
+                  tensor.name, tensor.treatment, tensor.reason);
+    ck_assert_msg(tensor.kept == kept, "'%s' keeps %g", tensor.name, tensor.kept);
+  }
+}
+
+/* A model of 16 bits is pruned, though 16 bits are all that it is asked for besides. */
+START_TEST(what_has_16_bits_is_pruned_all_the_same) {
+  const struct form form = {"2:4", "f16", 0};
+  uint16_t values[64 * 8];
+  size_t kept = 0, count;
+  for (size_t i = 0; i < 64 * 8; i++) values[i] = (uint16_t)(0x3000 + 37 * i % 1000);
+  pare__onnx_model *model = model_new(17);
+  model_input(model, "x", PARE__ONNX_FLOAT16, 2, DIM(-1, 64));
+  model_constant(model, "w", PARE__ONNX_FLOAT16, 2, DIM(64, 8), values);
+  model_node(model, "MatMul", "x w", "y");
+  model_write(finished(model, "y"), path_of("in.onnx"));
+  pare_recipe *recipe = recipe_of(&form);
+  pare_report *report;
+  OK(pare_compress(context, path_of("in.onnx"), path_of("out.onnx"), recipe, NULL, &report));
+  check_pruned(report, 0.5, "2:4");
+  uint16_t *after = (uint16_t *)(void *)elements(path_of("out.onnx"), "w", &count);
+  for (size_t i = 0; i < count; i++) kept += after[i] != 0;
+  ck_assert_uint_eq(kept, 64 * 8 / 2);
+  free(after);
+  pare_report_close(report);
+  pare_recipe_close(recipe);
+}
+END_TEST
+
+/* Layers so small that most are slower with 8 bits: they lose their codes, and not what was pruned. */
+START_TEST(what_stays_dense_for_speed_stays_pruned) {
+  const struct form form = {"2:4", "w8a8", 0};
+  const pare_compress_options how = {.skip_verify = true, .optimize_speed = true};
+  pare__onnx_model *model = with_input(17, 16);
+  char w[8], from[8] = "x", to[8], inputs[20];
+  for (int i = 0; i < 6; i++) {
+    snprintf(w, sizeof w, "w%d", i);
+    snprintf(to, sizeof to, "h%d", i);
+    snprintf(inputs, sizeof inputs, "%s %s", from, w);
+    constant(model, w, 2, DIM(16, 16));
+    model_node(model, "MatMul", inputs, to);
+    memcpy(from, to, sizeof to);
+  }
+  model_write(finished(model, "h5"), path_of("in.onnx"));
+  pare_recipe *recipe = recipe_of(&form);
+  pare_report *report;
+  OK(pare_compress(context, path_of("in.onnx"), path_of("out.onnx"), recipe, &how, &report));
+  check_pruned(report, 0.5, "2:4");
+  pare_report_close(report);
   pare_recipe_close(recipe);
 }
 END_TEST
@@ -470,8 +574,26 @@ START_TEST(names_that_fit_nothing_are_errors) {
   pare_report *report;
   model_write(gemm(), path_of("in.onnx"));
   OK(pare_recipe_ignore(recipe, "encoder.*"));
-  ck_assert_int_eq(pare_compress_plan(path_of("in.onnx"), recipe, &report), PARE_ERR_ARGUMENT);
+  ck_assert_int_eq(pare_compress_plan(path_of("in.onnx"), recipe, NULL, &report), PARE_ERR_ARGUMENT);
   ck_assert_ptr_nonnull(strstr(pare_message(), "'encoder.*'"));
+  pare_recipe_close(recipe);
+}
+END_TEST
+
+/* Whether a modifier is added before or after. */
+START_TEST(what_is_ignored_stays) {
+  pare_recipe *recipe;
+  pare_report *report;
+  pare_report_tensor tensor;
+  model_write(matmul(), path_of("in.onnx"));
+  OK(pare_recipe_create(&recipe));
+  OK(pare_recipe_prune(recipe, "2:4"));
+  OK(pare_recipe_ignore(recipe, "w"));
+  OK(pare_recipe_quantize(recipe, "int8"));
+  OK(pare_compress_plan(path_of("in.onnx"), recipe, NULL, &report));
+  OK(pare_report_tensor_get(report, 0, &tensor));
+  ck_assert_str_eq(tensor.treatment, "");
+  pare_report_close(report);
   pare_recipe_close(recipe);
 }
 END_TEST
@@ -534,12 +656,17 @@ int main(void) {
   tcase_add_unchecked_fixture(tests, open_context, close_context);
   tcase_add_loop_test(tests, every_model_runs_in_every_form, 0, PARE__COUNT(builders));
   tcase_add_loop_test(tests, the_plan_is_what_happens, 0, PARE__COUNT(builders));
+  tcase_add_test(tests, weights_in_a_file_of_their_own_are_converted);
+  tcase_add_test(tests, the_plan_of_compact_storage_is_what_happens);
   tcase_add_test(tests, convolutions_are_pruned_along_their_input_channels);
   tcase_add_test(tests, global_magnitude_keeps_exactly_k);
-  tcase_add_test(tests, weights_outside_stay_beside_the_model);
+  tcase_add_test(tests, what_has_16_bits_is_pruned_all_the_same);
+  tcase_add_test(tests, what_stays_dense_for_speed_stays_pruned);
+  tcase_add_test(tests, weights_outside_come_into_the_model);
   tcase_add_test(tests, numbers_that_are_none_are_named_with_their_place);
   tcase_add_test(tests, zero_size_weights_stay);
   tcase_add_test(tests, names_that_fit_nothing_are_errors);
+  tcase_add_test(tests, what_is_ignored_stays);
   tcase_add_test(tests, failed_writes_leave_the_old_file);
   tcase_add_test(tests, a_model_may_be_written_over_itself);
   tcase_add_test(tests, damaged_files_are_errors);

@@ -94,6 +94,12 @@ cmp -s "$folder/self.onnx" "$folder/int8.onnx" || fail "$shown: another file tha
 OCL_ICD_VENDORS=$folder run 0 compress "$digits" --quantize int4 --dry-run
 says out "groups of 32"
 says out "would become"
+OCL_ICD_VENDORS=$folder run 0 compress "$digits" --quantize int8 --prune 2:4 --dry-run --json
+portable=$(grep -o '"weight_bytes_after": [0-9]*' "$folder/out")
+OCL_ICD_VENDORS=$folder run 0 compress "$digits" --quantize int8 --prune 2:4 --dry-run --storage compact --json
+compact=$(grep -o '"weight_bytes_after": [0-9]*' "$folder/out")
+nchecks=$((nchecks + 1))
+[ "${compact##* }" -lt "${portable##* }" ] || fail "$shown: $compact, and portable $portable"
 OCL_ICD_VENDORS=$folder run 0 compress "$digits" --quantize int4 --dry-run --json
 json "$folder/out"
 
@@ -146,6 +152,21 @@ mistake 4 "no-such-device" compress "$digits" "$folder/out.onnx" --quantize int8
 nchecks=$((nchecks + 1)) shown="mistakes" code=0
 [ ! -e "$folder/out.onnx" ] || fail "a mistake left a file"
 
+# A folder that cannot be written to, and a path that cannot be: the old file stays whole. Root may write anywhere.
+mkdir "$folder/closed" && cp "$digits" "$folder/closed/model.onnx" && chmod a-w "$folder/closed"
+if [ "$(id -u)" -ne 0 ]; then
+  mistake 3 "closed/" compress "$digits" "$folder/closed/model.onnx" --quantize int8
+else
+  echo "the folder that cannot be written to is left out: root may write to it"
+fi
+cmp -s "$folder/closed/model.onnx" "$digits" || fail "$shown: the old file is gone"
+mistake 3 "/dev/null/" compress "$digits" /dev/null/model.onnx --quantize int8 # what is no folder
+# Whom nothing but kill -9 stops leaves files behind: the next one who writes there removes them.
+touch "$folder/.int8.onnx.999999999-0" "$folder/.int8.onnx.999999999-0.999999999-1.tmp"
+run 0 compress "$digits" "$folder/int8.onnx" --quantize int8
+nchecks=$((nchecks + 1))
+[ -z "$(ls -A "$folder" | grep -F 999999999)" ] || fail "$shown: what a killed process left is still there"
+
 # Killed at any moment: the old file or the new one, whole.
 for delay in 0.02 0.05 0.1 0.15 0.2 0.3; do
   cp "$digits" "$folder/killed.onnx"
@@ -156,6 +177,9 @@ for delay in 0.02 0.05 0.1 0.15 0.2 0.3; do
   nchecks=$((nchecks + 1)) shown="killed after $delay s" code=0
   cmp -s "$folder/killed.onnx" "$digits" || cmp -s "$folder/killed.onnx" "$folder/int8.onnx" || fail "$shown: half a file"
 done
+run 0 compress "$folder/killed.onnx" "$folder/killed.onnx" --quantize int8
+nchecks=$((nchecks + 1))
+[ -z "$(ls -A "$folder" | grep -F .killed.onnx.)" ] || fail "$shown: what was killed left files"
 
 echo "$nchecks checks, $nfailed failed"
 [ $nfailed -eq 0 ]

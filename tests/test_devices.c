@@ -55,6 +55,16 @@ START_TEST(capabilities_agree_with_each_other) {
 }
 END_TEST
 
+/* What a driver does on one device says nothing about its others. */
+START_TEST(quirks_may_be_those_of_a_device) {
+  const pare__quirks *pipe = pare__quirks_find("rusticl", "llvmpipe (LLVM 15.0.6, 256 bits)");
+  const pare__quirks *gpu = pare__quirks_find("rusticl", "AMD Radeon RX 6700 XT");
+  ck_assert_str_eq(pipe->driver, gpu->driver);
+  ck_assert(pipe->soft_fma && pipe->lane_vectors && !gpu->soft_fma && !gpu->lane_vectors);
+  ck_assert(!pare__quirks_find("Clover", "x")->known && !pare__quirks_find("", "x")->known);
+}
+END_TEST
+
 /* llvmpipe stops the loops of a work-item early and says nothing. */
 START_TEST(silent_loops_are_caught) {
   for (size_t i = 0; i < pare_device_list_count(list); i++) {
@@ -282,6 +292,7 @@ int main(int argc, char **argv) {
   tcase_add_checked_fixture(cases, setup, teardown);
   tcase_add_test(cases, every_device_says_what_it_is);
   tcase_add_test(cases, capabilities_agree_with_each_other);
+  tcase_add_test(cases, quirks_may_be_those_of_a_device);
   tcase_add_test(cases, silent_loops_are_caught);
   tcase_add_test(cases, a_child_finds_the_same_as_this_process);
   tcase_add_test(cases, without_the_helper_nothing_risky_is_possible);

@@ -170,8 +170,8 @@ END_TEST
 START_TEST(unsigned_integers_are_not_negative) {
   const uint64_t a64[] = {UINT64_MAX, UINT64_C(1) << 63, 7, 0}, b64[] = {3, UINT64_MAX, 0, 1};
   const int64_t shape[] = {4};
-  const pare_dtype dtypes[] = {PARE_U16, PARE_U32, PARE_U64};
-  for (size_t d = 0; d < 3; d++) {
+  const pare_dtype dtypes[] = {PARE_U16, PARE_U64, PARE_U32};
+  for (size_t d = 0; d < (every_combination() ? 3 : 2); d++) { /* the narrowest, and one as wide as signed sums */
     pare_dtype dtype = dtypes[d];
     size_t nbytes = pare_dtype_bytes(dtype);
     int bits = (int)nbytes * 8;
@@ -234,10 +234,19 @@ START_TEST(nan_infinity_and_denormals_follow_ieee) {
 }
 END_TEST
 
+/* Elements are moved as they are: one dtype of each size will do. */
+static bool moves_like_another(pare_dtype dtype) {
+  static const pare_dtype one_of_each[] = {PARE_BOOL, PARE_BF16, PARE_F32, PARE_I64};
+  for (size_t i = 0; i < sizeof one_of_each / sizeof *one_of_each; i++)
+    if (dtype == one_of_each[i]) return false;
+  return true;
+}
+
 START_TEST(where_takes_every_dtype) {
   const int64_t shape[] = {3, 5};
   const uint8_t condition[] = {1, 0, 1, 1, 0};
   pare_dtype dtype = (pare_dtype)_i;
+  if (!every_combination() && moves_like_another(dtype)) return;
   if (dtype == PARE_F64 && !pare_context_device(context)->can.f64) return;
   unsigned char b_values[15 * 8], c_values[15 * 8], got[15 * 8];
   size_t element = pare_dtype_bytes(dtype);
@@ -332,7 +341,7 @@ int main(void) {
   tcase_add_test(laws, integers_of_64_bits_are_exact);
   tcase_add_test(laws, unsigned_integers_are_not_negative);
   tcase_add_test(laws, nan_infinity_and_denormals_follow_ieee);
-  tcase_add_loop_test(laws, where_takes_every_dtype, 0, PARE_NDTYPES);
+  tcase_add_loop_test(laws, where_takes_every_dtype, 0, PARE__FIRST_TINY);
   tcase_add_test(laws, casts_round_and_saturate);
   tcase_add_test(laws, bad_input_gets_a_clear_error);
   tcase_add_test(laws, a_chain_keeps_its_order);

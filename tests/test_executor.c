@@ -1,7 +1,12 @@
 /* The executor: pieces, staging of tensors over the largest buffer, failed work. SPDX-License-Identifier: Apache-2.0 */
+#include <pare/elementwise.h>
+#include <pare/gemm.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "fixture.h"
 #include "sched/sched.h"
@@ -136,6 +141,37 @@ START_TEST(staged_tensors_give_the_same) {
 }
 END_TEST
 
+/* 20 to 100 KB each: over the largest buffer, as whole operands and as results. */
+START_TEST(large_operands_of_operations_give_the_same) {
+  static const int64_t a_shape[] = {300, 64}, b_shape[] = {64, 80}, c_shape[] = {300, 80};
+  const uint64_t limits[] = {real_limit, 24000};
+  float *a = random_floats(300 * 64, 1), *b = random_floats(64 * 80, 2), *product = NULL, *sum = NULL;
+  for (int i = 0; i < 2; i++) {
+    limit_buffers(limits[i]);
+    pare_tensor *ta = tensor_of(PARE_F32, 2, a_shape, a), *tb = tensor_of(PARE_F32, 2, b_shape, b);
+    pare_tensor *tc = empty_tensor(PARE_F32, 2, c_shape), *td = empty_tensor(PARE_F32, 2, c_shape);
+    ck_assert(pare__tensor_on_device(ta) == (i == 0) && pare__tensor_on_device(tc) == (i == 0));
+    OK(pare_gemm(ta, tb, NULL, NULL, tc));
+    OK(pare_binary(PARE_BINARY_add, tc, tc, td));
+    float *got = floats_of(tc), *twice = floats_of(td);
+    if (i == 1) {
+      for (int k = 0; k < 300 * 80; k++) ck_assert_float_eq_tol(got[k], product[k], 1e-4); /* or another kernel */
+      for (int k = 0; k < 300 * 80; k++) ck_assert_float_eq(twice[k], 2 * got[k]);
+    }
+    free(product);
+    free(sum);
+    product = got;
+    sum = twice;
+    pare_tensor *const all[] = {ta, tb, tc, td};
+    for (size_t k = 0; k < PARE__COUNT(all); k++) pare_tensor_close(all[k]);
+  }
+  free(product);
+  free(sum);
+  free(a);
+  free(b);
+}
+END_TEST
+
 START_TEST(staged_view_is_packed) {
   limit_buffers(400);
   pare_tensor *x, *y, *xt, *yt;
@@ -229,15 +265,74 @@ START_TEST(a_flag_that_a_kernel_raised_is_told_once) {
 }
 END_TEST
 
+/* ---- unfinished work is bounded ---- */
+
+static pare_status fill_run(const pare__piece *piece) {
+  const int32_t one = 1;
+  const cl_int error = clEnqueueFillBuffer(pare__device_queue(piece->device), piece->binding[0].mem, &one, sizeof one,
+                                           (size_t)piece->binding[0].offset * sizeof one, sizeof one, 0, NULL, NULL);
+  return error == CL_SUCCESS ? PARE_OK : pare__fail_cl(error, "filling");
+}
+
+enum { MANY_TASKS = 4 * PARE__PACE_TASKS };
+static atomic_int submitted;
+static int64_t elements_each;
+
+static void *submit_many(void *unused) {
+  static const pare__codelet fill = {"fill", fill_run};
+  (void)unused;
+  for (int i = 0; i < MANY_TASKS; i++) {
+    pare_tensor *y = NULL;
+    if (pare_tensor_create(context, PARE_I32, 1, &elements_each, &y) != PARE_OK) break;
+    const pare__task task = {.codelet = &fill,
+                             .context = context,
+                             .n = 1,
+                             .naccesses = 1,
+                             .access = {{.tensor = y, .mode = PARE__WRITE, .axis = PARE__WHOLE}}};
+    const pare_status status = pare__submit(&task);
+    pare_tensor_close(y);
+    if (status != PARE_OK) break;
+    atomic_fetch_add(&submitted, 1);
+  }
+  return NULL;
+}
+
+/* On a queue that stands still: whoever submits has to wait, after so many tasks or so many bytes that only they use.
+ */
+START_TEST(unfinished_work_is_bounded) {
+  pare__device *first = pare__context_device(context);
+  const int most = _i == 0 ? PARE__PACE_TASKS : (int)(PARE__PACE_BYTES >> 22) + 1, least = most / 2 - 1;
+  elements_each = _i == 0 ? 1 : 1 << 20;
+  cl_int error;
+  cl_event gate = clCreateUserEvent(pare__device_context(first), &error);
+  ck_assert_int_eq(error, CL_SUCCESS);
+  ck_assert_int_eq(clEnqueueBarrierWithWaitList(pare__device_queue(first), 1, &gate, NULL), CL_SUCCESS);
+  atomic_store(&submitted, 0);
+  pthread_t thread;
+  ck_assert_int_eq(pthread_create(&thread, NULL, submit_many, NULL), 0);
+  while (atomic_load(&submitted) < least) usleep(1000);
+  usleep(50000); /* it would go on, were it not kept */
+  const int kept_at = atomic_load(&submitted);
+  ck_assert_int_eq(clSetUserEventStatus(gate, CL_COMPLETE), CL_SUCCESS);
+  pthread_join(thread, NULL);
+  clReleaseEvent(gate);
+  ck_assert_int_le(kept_at, most);
+  ck_assert_int_eq(atomic_load(&submitted), MANY_TASKS);
+  OK(pare_context_wait(context));
+}
+END_TEST
+
 int main(void) {
   TCase *laws = tcase_create("executor");
   tcase_add_checked_fixture(laws, setup, teardown);
   tcase_add_loop_test(laws, pieces_give_the_whole, 0, 16);
   tcase_add_loop_test(laws, staged_tensors_give_the_same, 0, 6);
+  tcase_add_test(laws, large_operands_of_operations_give_the_same);
   tcase_add_test(laws, staged_view_is_packed);
   tcase_add_test(laws, too_large_a_slice_is_told);
   tcase_add_test(laws, failed_work_surfaces_at_read_and_wait_and_spreads);
   tcase_add_test(laws, foreign_and_read_only_tensors_are_refused);
   tcase_add_test(laws, a_flag_that_a_kernel_raised_is_told_once);
+  tcase_add_loop_test(laws, unfinished_work_is_bounded, 0, 2);
   return run_tests("executor", laws);
 }

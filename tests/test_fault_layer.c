@@ -3,6 +3,8 @@
 #define CL_TARGET_OPENCL_VERSION 300
 #endif
 #include <CL/cl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,6 +113,26 @@ START_TEST(delays_calls) {
 }
 END_TEST
 
+static void *flush(void *argument) {
+  clFlush(argument);
+  return NULL;
+}
+
+START_TEST(hangs_in_one_call_of_a_queue_until_it_is_let_go) {
+  pthread_t thread;
+  fault->hang("clFlush", 2, 1000000); /* there is no such queue */
+  for (int i = 0; i < 3; i++) clFlush(queue);
+  fault->hang("clFlush", 2, -1);
+  clFlush(queue);
+  ck_assert_int_eq(pthread_create(&thread, NULL, flush, queue), 0);
+  while (fault->hanging() == 0) sched_yield();
+  clFlush(queue); /* the third goes on */
+  fault->let_go();
+  ck_assert_uint_eq(fault->hanging(), 0);
+  pthread_join(thread, NULL);
+}
+END_TEST
+
 START_TEST(logs_calls_with_their_status) {
   char text[256] = "";
   FILE *log = tmpfile();
@@ -176,6 +198,7 @@ int main(void) {
   tcase_add_test(cases, a_release_that_fails_still_releases);
   tcase_add_test(cases, counts_events_and_retains);
   tcase_add_test(cases, delays_calls);
+  tcase_add_test(cases, hangs_in_one_call_of_a_queue_until_it_is_let_go);
   tcase_add_test(cases, logs_calls_with_their_status);
   tcase_add_test(cases, a_tenth_of_duty_takes_much_longer);
   return run_tests("fault layer", cases);

@@ -1,14 +1,16 @@
 /* Every OpenCL call of a real piece of work fails once: an error that names it, nothing leaked, everything still
  * usable. SPDX-License-Identifier: Apache-2.0
  *
- * Without arguments the first two and the last call of every name fail, one after the other; with "all" every single
- * one does. */
+ * Without arguments every call fails once where kernels are in the cache, and where they are not the first two and the
+ * last of every name; with "all" every single one does there as well. "all 1/2" and "all 2/2" are halves of that.
+ * PARE_TEST_FAULTS=n takes one call of n. */
 #include <pare.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/base.h"
 #include "fault/fault.h"
 #include "run.h"
 #include "workload.h"
@@ -17,7 +19,8 @@ enum { SEED = 7, CL_RESOURCES = -5, MAX_NAMES = 200 };
 
 static const fault_control *fault;
 static bool all_calls;
-static char distrusted[300]; /* the last line of the log that says so */
+static unsigned long share = 1, nshares = 1; /* this process's calls: share, share + nshares, … */
+static char distrusted[300];                 /* the last line of the log that says so */
 static char cache_folder[] = "/tmp/pare-test-faults-XXXXXX";
 
 static void expect_nothing_live(const char *when) {
@@ -87,12 +90,15 @@ static void run_clean(void) {
   expect_nothing_live("without faults");
 }
 
-static void fail_every_call(int code) {
-  unsigned long n = 1;
+/* Every call, or one of `step`. */
+static void fail_calls(int code, unsigned long step) {
+  unsigned long n = share;
   run_clean();
-  while (run_with_fault(NULL, n, code)) n++;
+  while (run_with_fault(NULL, n, code)) n += nshares * step;
   run_clean();
 }
+
+static void fail_every_call(int code) { fail_calls(code, 1); }
 
 START_TEST(every_call_out_of_resources) { fail_every_call(CL_RESOURCES); }
 END_TEST
@@ -100,16 +106,24 @@ END_TEST
 START_TEST(every_call_failing_in_its_own_way) { fail_every_call(0); }
 END_TEST
 
-static void fail_every_call_of_a_model(pare_executor executor) {
+static void fail_calls_of_a_model(workload_model kind, pare_executor executor, unsigned long step) {
   char path[sizeof cache_folder + 16];
   snprintf(path, sizeof path, "%s/model.onnx", cache_folder);
-  ck_assert(workload_write_model(path, SEED));
+  ck_assert(workload_write_model(path, kind, SEED));
   workload_use_model(path, executor);
-  fail_every_call(CL_RESOURCES);
+  fail_calls(CL_RESOURCES, step);
   workload_use_model(NULL, PARE_EXECUTOR_AUTO);
 }
 
-START_TEST(every_call_of_a_model_out_of_resources) { fail_every_call_of_a_model(PARE_EXECUTOR_LAUNCHES); }
+START_TEST(every_call_of_a_model_out_of_resources) {
+  fail_calls_of_a_model(WORKLOAD_LAYERS, PARE_EXECUTOR_LAUNCHES, 1);
+}
+END_TEST
+
+/* A convolution, quantised weights, If and Loop, run at once: every call with "all", else one of many. */
+START_TEST(calls_of_a_model_that_is_run_at_once_out_of_resources) {
+  fail_calls_of_a_model(WORKLOAD_AT_ONCE, PARE_EXECUTOR_LAUNCHES, all_calls ? 1 : 37);
+}
 END_TEST
 
 START_TEST(every_call_of_a_ticketed_model_out_of_resources) {
@@ -117,7 +131,7 @@ START_TEST(every_call_of_a_ticketed_model_out_of_resources) {
   ck_assert_int_eq(pare_context_open(NULL, &context), PARE_OK);
   const bool cpu = pare_context_device(context)->type == PARE_DEVICE_CPU;
   pare_context_close(context);
-  if (cpu) fail_every_call_of_a_model(PARE_EXECUTOR_TICKETED);
+  if (cpu) fail_calls_of_a_model(WORKLOAD_LAYERS, PARE_EXECUTOR_TICKETED, 1);
 }
 END_TEST
 
@@ -142,7 +156,7 @@ static bool run_cold_with_fault(const char *call, unsigned long nth) {
 
 START_TEST(every_call_with_a_cold_cache) {
   if (all_calls) {
-    for (unsigned long n = 1; run_cold_with_fault(NULL, n);) n++;
+    for (unsigned long n = share; run_cold_with_fault(NULL, n);) n += nshares;
     return;
   }
   unsigned long made[MAX_NAMES];
@@ -189,7 +203,14 @@ END_TEST
 int main(int argc, char **argv) {
   const char *why;
   all_calls = argc > 1 && strcmp(argv[1], "all") == 0;
+  const char *one_of = getenv("PARE_TEST_FAULTS");
+  if (one_of) nshares = PARE__MAX(1UL, strtoul(one_of, NULL, 10));
+  if (argc > 2 && (sscanf(argv[2], "%lu/%lu", &share, &nshares) != 2 || share < 1 || share > nshares)) {
+    fprintf(stderr, "usage: test_faults [all [K/N]]\n");
+    return EXIT_FAILURE;
+  }
   if (mkdtemp(cache_folder) == NULL || setenv("PARE_CACHE", cache_folder, 1) != 0) return EXIT_FAILURE;
+  unsetenv("PARE_BINARIES");
   setenv("PARE_DEVICE", "cpu", 0);
   fault = fault_layer_load(&why);
   if (fault == NULL) {
@@ -200,6 +221,7 @@ int main(int argc, char **argv) {
   tcase_add_test(cases, every_call_out_of_resources);
   tcase_add_test(cases, every_call_failing_in_its_own_way);
   tcase_add_test(cases, every_call_of_a_model_out_of_resources);
+  tcase_add_test(cases, calls_of_a_model_that_is_run_at_once_out_of_resources);
   tcase_add_test(cases, every_call_of_a_ticketed_model_out_of_resources);
   tcase_add_test(cases, every_call_with_a_cold_cache);
   tcase_add_test(cases, a_lost_device_is_an_error_and_nothing_more);

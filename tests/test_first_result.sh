@@ -5,7 +5,7 @@ program=${builddir:?}/tests/bench/first_result
 layer=$builddir/tests/.libs/fault_layer.so
 home=$(mktemp -d)
 trap 'rm -rf "$home"' EXIT
-unset XDG_CACHE_HOME PARE_CACHE POCL_CACHE_DIR
+unset XDG_CACHE_HOME PARE_CACHE POCL_CACHE_DIR PARE_BINARIES
 export HOME="$home" PARE_DEVICE="${PARE_DEVICE:-cpu}" OPENCL_LAYERS="$layer"
 
 # run LOG: one result, every OpenCL call of it in LOG.

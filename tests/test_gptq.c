@@ -72,17 +72,23 @@ static double output_error(const struct problem *problem, const float *q) {
   return sum;
 }
 
-static float *quantised(const struct problem *problem, double dampening, bool by_activation, int64_t block,
-                        const uint8_t *mask, uint8_t *codes) {
+static float *quantised_by(const struct problem *problem, const pare__gptq_options *options, uint8_t *mask,
+                           uint8_t *codes) {
   const size_t nbytes = (size_t)(problem->rows * problem->columns) * sizeof(float);
   float *w = malloc(nbytes);
   memcpy(w, problem->w, nbytes);
   const pare__gptq_grid grid = grid_of(problem);
   pare__gptq gptq;
-  OK(pare__gptq_open(problem->columns, problem->hessian, dampening, by_activation, block, &gptq));
+  OK(pare__gptq_open(problem->columns, problem->hessian, options, &gptq));
   OK(pare__gptq_rows(&gptq, &grid, problem->rows, w, mask, codes));
   pare__gptq_close(&gptq);
   return w;
+}
+
+static float *quantised(const struct problem *problem, double dampening, bool by_activation, int64_t block,
+                        uint8_t *mask, uint8_t *codes) {
+  const pare__gptq_options options = {.dampening = dampening, .by_activation = by_activation, .block = block};
+  return quantised_by(problem, &options, mask, codes);
 }
 
 static float *nearest(const struct problem *problem, const uint8_t *mask) {
@@ -183,6 +189,50 @@ START_TEST(outputs_are_nearer_than_those_of_rounding) {
 }
 END_TEST
 
+/* The N largest of each M as they are. */
+static void mask_largest(const struct problem *problem, unsigned keep, unsigned of, uint8_t *mask) {
+  for (int64_t i = 0; i < problem->rows * problem->columns; i++) {
+    const int64_t first = i / of * of;
+    unsigned before = 0;
+    for (int64_t k = first; k < first + of; k++) {
+      const float a = fabsf(problem->w[k]), b = fabsf(problem->w[i]);
+      before += a > b || (a == b && k < i);
+    }
+    mask[i] = before < keep;
+  }
+}
+
+START_TEST(a_mask_chosen_on_the_way_is_exact_and_better_than_one_chosen_before) {
+  static const unsigned structures[][2] = {{2, 4}, {1, 2}, {5, 8}, {1, 3}};
+  const unsigned keep = structures[_i % 4][0], of = structures[_i % 4][1];
+  struct problem problem = make(8, of == 3 ? 66 : 64, 32, (uint32_t)(200 + _i));
+  const int64_t n = problem.rows * problem.columns;
+  uint8_t codes[8 * MOST], mask[8 * MOST], largest[8 * MOST] = {0};
+  const pare__gptq_options options = {
+      .dampening = 0.01, .by_activation = _i / 4 % 2, .block = 20, .keep = keep, .of = of};
+  mask_largest(&problem, keep, of, largest);
+  float *rounded = nearest(&problem, largest);
+  for (int64_t i = 0; i < n; i++) mask[i] = 1;
+  float *w = quantised_by(&problem, &options, mask, codes);
+  ck_assert_double_lt(output_error(&problem, w), 0.8 * output_error(&problem, rounded));
+  for (int64_t first = 0; first < n; first += of) {
+    unsigned kept = 0;
+    for (int64_t i = first; i < first + of; i++) {
+      kept += mask[i];
+      if (!mask[i]) ck_assert_float_eq(w[i], 0);
+    }
+    ck_assert_uint_eq(kept, keep);
+  }
+  free(w);
+  for (int64_t i = 0; i < n; i++) mask[i] = largest[i]; /* a mask that was there is kept */
+  w = quantised_by(&problem, &options, mask, codes);
+  ck_assert_mem_eq(mask, largest, (size_t)n);
+  free(w);
+  free(rounded);
+  clear(&problem);
+}
+END_TEST
+
 START_TEST(uncorrelated_inputs_give_the_nearest_codes) {
   struct problem problem = make(4, 48, 16, 3);
   uint8_t codes[4 * MOST];
@@ -198,11 +248,12 @@ END_TEST
 
 START_TEST(a_hessian_that_is_none_is_refused) {
   static const float indefinite[] = {1, 2, 2, 1}, nan[] = {NAN, 0, 0, 1};
+  const pare__gptq_options options = {.dampening = 0.01, .by_activation = true, .block = 128};
   pare__gptq gptq;
-  ck_assert_int_eq(pare__gptq_open(2, indefinite, 0.01, false, 128, &gptq), PARE_ERR_ARGUMENT);
+  ck_assert_int_eq(pare__gptq_open(2, indefinite, &options, &gptq), PARE_ERR_ARGUMENT);
   ck_assert_ptr_nonnull(strstr(pare_message(), "dampening_frac"));
   pare__gptq_close(&gptq);
-  ck_assert_int_eq(pare__gptq_open(2, nan, 0.01, true, 128, &gptq), PARE_ERR_ARGUMENT);
+  ck_assert_int_eq(pare__gptq_open(2, nan, &options, &gptq), PARE_ERR_ARGUMENT);
   pare__gptq_close(&gptq);
 }
 END_TEST
@@ -212,6 +263,7 @@ int main(void) {
   tcase_add_loop_test(tests, small_matrices_match_a_reference_in_double, 0, 8);
   tcase_add_test(tests, blocks_change_nothing_but_rounding);
   tcase_add_loop_test(tests, outputs_are_nearer_than_those_of_rounding, 0, 8);
+  tcase_add_loop_test(tests, a_mask_chosen_on_the_way_is_exact_and_better_than_one_chosen_before, 0, 8);
   tcase_add_test(tests, uncorrelated_inputs_give_the_nearest_codes);
   tcase_add_test(tests, a_hessian_that_is_none_is_refused);
   return run_tests("gptq", tests);

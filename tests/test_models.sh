@@ -135,6 +135,21 @@ run 0 run "$digits" -i "$folder/image.npy" # the only input needs no name
 cp "$folder/image.npy" "$folder/a=b.npy"
 run 0 run "$digits" -i "$folder/a=b.npy" # a file whose name holds '='
 
+# An input that has a default, b of y = x + b: given it counts, left out the default does.
+printf '%b' "\x08\x08\x3a\x5e\x0a\x0e\x0a\x01\x78\x0a\x01\x62\x12\x01\x79\x22\x03\x41\x64\x64\x12\x02\x6f\x76\x2a\
+\x15\x08\x03\x10\x01\x42\x01\x62\x4a\x0c\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x5a\x0f\x0a\
+\x01\x78\x12\x0a\x0a\x08\x08\x01\x12\x04\x0a\x02\x08\x03\x5a\x0f\x0a\x01\x62\x12\x0a\x0a\x08\x08\x01\
+\x12\x04\x0a\x02\x08\x03\x62\x0f\x0a\x01\x79\x12\x0a\x0a\x08\x08\x01\x12\x04\x0a\x02\x08\x03\x42\x04\
+\x0a\x00\x10\x11" \
+  >"$folder/default.onnx"
+npy "$folder/x.npy" '<f4' '3,' 12
+npy "$folder/b.npy" '<f4' '3,' 0
+printf '\0\0\x80\x3f\0\0\x80\x3f\0\0\x80\x3f' >>"$folder/b.npy"
+run 0 run "$folder/default.onnx" -i "x=$folder/x.npy" --json
+says out '"max": 0.0'
+run 0 run "$folder/default.onnx" -i "x=$folder/x.npy" -i "b=$folder/b.npy" --json
+says out '"min": 1.0'
+
 # The same numbers on all ways.
 run 0 run "$digits" -i "$data"
 cp "$folder/out" "$folder/expected"

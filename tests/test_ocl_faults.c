@@ -132,7 +132,32 @@ START_TEST(a_fault_is_not_kept_as_a_lack) {
 }
 END_TEST
 
-int main(void) {
+/* In a process of its own, where PoCL lists two devices. */
+static int several(void) {
+  pare_device_list *list, *others;
+  if (pare_device_list_open(false, &list) != PARE_OK) return 1;
+  const size_t count = pare_device_list_count(list);
+  fault->reset();
+  fault->inject("clGetDeviceInfo", 1, 1, CL_OUT_OF_RESOURCES);
+  if (pare_device_list_open(false, &others) != PARE_OK) return 2;
+  const size_t nothers = pare_device_list_count(others);
+  pare_device_list_close(list);
+  pare_device_list_close(others);
+  return count < 2 || nothers == count - 1 ? 0 : 3;
+}
+
+START_TEST(a_device_that_fails_hides_no_other) {
+  char command[4200], self[4096];
+  const ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+  ck_assert_int_gt(length, 0);
+  self[length] = '\0';
+  snprintf(command, sizeof command, "POCL_DEVICES='pthread basic' '%s' several", self);
+  ck_assert_int_eq(system(command), 0);
+}
+END_TEST
+
+int main(int argc, char **argv) {
+  (void)argv;
   static const char source[] = "__kernel __attribute__((reqd_work_group_size(2, 1, 1)))\n"
                                "void more(__global int *x) { x[get_global_id(0)] += MORE; }\n";
   const char *why = "";
@@ -144,9 +169,12 @@ int main(void) {
   snprintf(path, sizeof path, "%s/fault.cl", folder);
   snprintf(kernels, sizeof kernels, "%s:%s/cl", folder, PARE_SOURCE_FOLDER);
   setenv("PARE_CACHE", folder, 1);
+  unsetenv("PARE_BINARIES");
   setenv("PARE_KERNEL_PATH", kernels, 1);
   if (pare__file_write(path, source, sizeof source - 1) != PARE_OK) return 99;
+  if (argc > 1) return remove_folder(folder, several());
   TCase *cases = tcase_create("faults");
+  tcase_add_test(cases, a_device_that_fails_hides_no_other);
   tcase_add_test(cases, any_call_may_fail_once);
   tcase_add_test(cases, any_call_may_fail_while_everything_is_new);
   tcase_add_test(cases, a_fault_is_not_kept_as_a_lack);

@@ -28,8 +28,10 @@ static void print_page(FILE *to) {
   fputs("# Operators\n\n"
         "What pare runs of ONNX. This page is made of the library's own table by `make update-operators`;\n"
         "`pare inspect --show support` prints it, and `pare inspect MODEL --show support` what a model needs of it.\n\n"
-        "An operator runs on the device; on the host, where it computes shapes or steps of control; as a view, where\n"
-        "no element moves; or as control, where it runs other nodes. Opsets are those of the operator's domain.\n",
+        "An operator runs on the device; on the host, where it computes shapes or steps of control, or decides about\n"
+        "one box after another (NonMaxSuppression); as a view, where no element moves; or as control, where it runs\n"
+        "other nodes. What computes shapes too, such as Add, does so on the host where all of its inputs are known\n"
+        "beforehand and small. Opsets are those of the operator's domain.\n",
         to);
   const char *domain = NULL;
   pare_operator_info row, next;

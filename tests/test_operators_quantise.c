@@ -150,16 +150,46 @@ START_TEST(quantised_values_come_back_within_half_a_step) {
 }
 END_TEST
 
+/* ---- floats of a byte ---- */
+
+/* To f8e4m3fn, moved, and back: to the nearest of its numbers; what is too large saturates or becomes NaN. */
+START_TEST(floats_of_a_byte_are_cast_and_moved) {
+  enum { ROWS = 2, COLUMNS = 5 };
+  static const float data[ROWS * COLUMNS] = {0.3f, -1.06f, 448, 500, -1e9f, 0.001f, 17.01f, -0.0f, 464, 1e-9f};
+  static const float expected[ROWS * COLUMNS] = {0.3125f, -1, 448, 448, -448, 0x1p-9f, 18, 0, 448, 0};
+  const bool saturates = _i == 0;
+  const int64_t dim[2] = {ROWS, COLUMNS};
+  pare__onnx_model *onnx = model_new(19);
+  model_input(onnx, "x", PARE__ONNX_FLOAT, 2, dim);
+  pare__onnx_node *node = model_node(onnx, "Cast", "x", "narrow");
+  node_int(onnx, node, "to", PARE__ONNX_FLOAT8E4M3FN);
+  node_int(onnx, node, "saturate", saturates);
+  model_node(onnx, "Transpose", "narrow", "turned");
+  node_int(onnx, model_node(onnx, "Cast", "turned", "y"), "to", PARE__ONNX_FLOAT);
+  pare_tensor *x = tensor_of(PARE_F32, 2, dim, data), *out = model_run(folder, onnx, &x);
+  float *found = floats_of(out);
+  for (int e = 0; e < ROWS * COLUMNS; e++) {
+    const float got = found[e % COLUMNS * ROWS + e / COLUMNS];
+    if (!saturates && fabsf(data[e]) > 464)
+      ck_assert(isnan(got));
+    else
+      ck_assert_msg(got == expected[e], "%g became %g", (double)data[e], (double)got);
+  }
+  free(found);
+  pare_tensor_close(x);
+  pare_tensor_close(out);
+}
+END_TEST
+
 /* ---- weights in blocks ---- */
 
 static const struct {
   int64_t k, n, bits, size;
-  bool zeros, constant;
-} blocked[] = {{32, 5, 4, 16, false, true},
-               {40, 7, 4, 16, true, true},
-               {40, 3, 8, 32, false, true},
-               {24, 4, 2, 16, true, true},
-               {40, 7, 4, 16, true, false}};
+  bool zeros, constant, ordered; /* ordered: g_idx names each index's block */
+} blocked[] = {{32, 5, 4, 16, false, true, false}, {40, 7, 4, 16, true, true, false},
+               {40, 3, 8, 32, false, true, false}, {24, 4, 2, 16, true, true, false},
+               {40, 7, 4, 16, true, false, false}, {40, 7, 4, 16, true, true, true},
+               {24, 4, 2, 16, false, false, true}};
 
 START_TEST(weights_in_blocks_multiply_like_what_they_stand_for) {
   const int64_t k = blocked[_i].k, n = blocked[_i].n, bits = blocked[_i].bits, size = blocked[_i].size;
@@ -178,7 +208,12 @@ START_TEST(weights_in_blocks_multiply_like_what_they_stand_for) {
   model_constant(onnx, "s", PARE__ONNX_FLOAT, 2, s_dim, scale);
   if (blocked[_i].zeros) model_constant(onnx, "z", PARE__ONNX_UINT8, 2, z_dim, zeros);
   model_constant(onnx, "bias", PARE__ONNX_FLOAT, 1, &n, bias);
-  pare__onnx_node *node = model_node(onnx, "MatMulNBits", blocked[_i].zeros ? "a b s z - bias" : "a b s - - bias", "y");
+  int32_t group[64];
+  for (int64_t l = 0; l < k; l++) group[l] = (int32_t)(blocked[_i].ordered ? (l * 7 + 3) % blocks : l / size);
+  if (blocked[_i].ordered) model_constant(onnx, "g", PARE__ONNX_INT32, 1, &k, group);
+  char names[32];
+  snprintf(names, sizeof names, "a b s %s %s bias", blocked[_i].zeros ? "z" : "-", blocked[_i].ordered ? "g" : "-");
+  pare__onnx_node *node = model_node(onnx, "MatMulNBits", names, "y");
   node->domain = "com.microsoft";
   pare__onnx_opset *opset;
   OK(PARE__ONNX_APPEND(onnx->source, &onnx->opset_import, &opset));
@@ -198,9 +233,9 @@ START_TEST(weights_in_blocks_multiply_like_what_they_stand_for) {
     for (int64_t l = 0; l < k; l++) {
       const int64_t block = l / size, at = l % size;
       const int64_t q = b[(j * blocks + block) * row + at / in_byte] >> (at % in_byte * bits) & mask;
-      const int64_t z =
-          blocked[_i].zeros ? zeros[j * zero_row + block / in_byte] >> (block % in_byte * bits) & mask : (mask + 1) / 2;
-      const double term = (double)a[i * k + l] * (double)(q - z) * (double)scale[j * blocks + block];
+      const int64_t g = group[l], packed = zeros[j * zero_row + g / in_byte] >> (g % in_byte * bits) & mask;
+      const int64_t z = blocked[_i].zeros ? packed : (mask + 1) / 2;
+      const double term = (double)a[i * k + l] * (double)(q - z) * (double)scale[j * blocks + g];
       sum += term;
       size_of_sum += fabs(term);
     }
@@ -533,6 +568,7 @@ int main(void) {
   tcase_add_loop_test(tests, quantised_values_come_back_within_half_a_step, 0, COUNT(quantisations));
   tcase_add_loop_test(tests, weights_in_blocks_multiply_like_what_they_stand_for, 0, COUNT(blocked));
   tcase_add_loop_test(tests, a_dynamically_quantised_product_is_near_the_product, 0, 4);
+  tcase_add_loop_test(tests, floats_of_a_byte_are_cast_and_moved, 0, 2);
   tcase_add_test(tests, a_quantised_gemm_is_exact_before_it_is_scaled);
   tcase_add_test(tests, quantised_sums_and_stacks_are_those_of_the_values);
   tcase_add_loop_test(tests, quantised_pools_softmax_and_choices_are_those_of_the_values, 0, 3);

@@ -7,81 +7,11 @@
 #include <string.h>
 
 #include "fixture.h"
-#include "onnx_builder.h"
+#include "one_node.h"
 
 static char folder[] = "/tmp/pare-test-sets-XXXXXX";
 
-/* A model of one node, whose inputs are made as they are needed. */
-enum { MOST_INPUTS = 8, MOST_RANK = 6 };
-typedef struct one_node {
-  pare__onnx_model *onnx;
-  pare__onnx_node *node;
-  pare_tensor *in[MOST_INPUTS];
-  unsigned count;
-} one_node;
-
-/* Any of the arrays may be NULL. */
-static void free_all(size_t count, float *const *arrays) {
-  while (count-- > 0) free(arrays[count]);
-}
-#define FREE_ALL(...) free_all(sizeof((float *const[]){__VA_ARGS__}) / sizeof(float *), (float *const[]){__VA_ARGS__})
-
-static one_node begin(int64_t opset, const char *op_type, const char *inputs, const char *outputs) {
-  one_node one = {.onnx = model_new(opset)};
-  one.node = model_node(one.onnx, op_type, inputs, outputs);
-  return one;
-}
-
-static void add_input(one_node *one, const char *name, int32_t type, int rank, const int64_t *dim, const void *data) {
-  pare_dtype dtype;
-  ck_assert(pare__onnx_dtype_to_pare(type, &dtype));
-  model_input(one->onnx, name, type, rank, dim);
-  one->in[one->count++] = tensor_of(dtype, rank, dim, data);
-}
-
-static void node_text(one_node *one, const char *name, const char *text) {
-  pare__onnx_attribute *attribute = node_attribute(one->onnx, one->node, name, PARE__ONNX_ATTRIBUTE_STRING);
-  attribute->s = (pare__onnx_bytes){text, strlen(text)};
-  attribute->message.has |= (uint64_t)1 << 4;
-}
-
-/* Writes the model with this output, runs it planned, closes it; the status of opening and running. */
-static pare_status finish(one_node *one, const char *output, bool at_once, pare_tensor **out) {
-  char path[64];
-  snprintf(path, sizeof path, "%s/model.onnx", folder);
-  model_output(one->onnx, output);
-  model_write(one->onnx, path);
-  const pare_model_options options = {.no_plan = at_once};
-  pare_model *model = NULL;
-  *out = NULL;
-  pare_status status = pare_model_open(context, path, &options, &model);
-  if (status == PARE_OK) status = pare_model_run(model, one->in, NULL, out);
-  pare_model_close(model);
-  for (unsigned i = 0; i < one->count; i++) pare_tensor_close(one->in[i]);
-  return status;
-}
-
-/* The output is `count` floats, as expected within a tolerance of their largest magnitude. */
-static void expect(one_node *one, const char *output, int64_t count, const double *expected) {
-  pare_tensor *out;
-  OK(finish(one, output, false, &out));
-  ck_assert_int_eq(pare_tensor_elements(out), count);
-  float *found = floats_of(out);
-  double largest = 1;
-  for (int64_t i = 0; i < count; i++) largest = fmax(largest, fabs(expected[i]));
-  for (int64_t i = 0; i < count; i++)
-    ck_assert_msg(fabs((double)found[i] - expected[i]) <= 2e-5 * largest, "element %lld: %g, expected %g", (long long)i,
-                  (double)found[i], expected[i]);
-  free(found);
-  pare_tensor_close(out);
-}
-
-static void expect_refused(one_node *one, pare_status status, const char *text) {
-  pare_tensor *out;
-  ck_assert_int_eq(finish(one, "y", false, &out), status);
-  ck_assert_ptr_null(out);
-  ck_assert_msg(strstr(pare_message(), text) != NULL, "'%s' lacks '%s'", pare_message(), text);
-}
+enum { MOST_RANK = 6 };
 
 /* ---- Einsum ---- */
 
@@ -115,8 +45,12 @@ static size_t element_at(const char *letters, const int64_t *index) {
 
 START_TEST(einsum_multiplies_and_sums_by_letters) {
   enum { LETTERS = 5, MOST = 1024 };
-  one_node one = begin(17, "Einsum", products[_i].count == 1 ? "a" : products[_i].count == 2 ? "a b" : "a b c", "y");
-  node_text(&one, "equation", products[_i].equation);
+  one_node one = one_node_begin(17, "Einsum",
+                                products[_i].count == 1   ? "a"
+                                : products[_i].count == 2 ? "a b"
+                                                          : "a b c",
+                                "y");
+  one_node_text(&one, "equation", products[_i].equation);
   float *data[3] = {NULL, NULL, NULL};
   bool used[LETTERS] = {false};
   for (int t = 0; t < products[_i].count; t++) {
@@ -128,7 +62,7 @@ START_TEST(einsum_multiplies_and_sums_by_letters) {
     }
     const int rank = (int)strlen(term);
     data[t] = random_floats(count_of(rank, dim), 7u + (uint32_t)t);
-    add_input(&one, name, PARE__ONNX_FLOAT, rank, dim, data[t]);
+    one_node_input(&one, name, PARE__ONNX_FLOAT, rank, dim, data[t]);
   }
   double expected[MOST] = {0};
   int64_t total = 1, all = 1, index[LETTERS];
@@ -145,19 +79,19 @@ START_TEST(einsum_multiplies_and_sums_by_letters) {
     for (int t = 0; t < products[_i].count; t++) value *= (double)data[t][element_at(products[_i].term[t], index)];
     expected[element_at(products[_i].result, index)] += value;
   }
-  expect(&one, "y", total, expected);
+  one_node_expect(folder, &one, "y", total, expected);
   for (int t = 0; t < 3; t++) free(data[t]);
 }
 END_TEST
 
 START_TEST(einsum_of_integers_is_exact) {
   const int64_t a[6] = {1, INT64_C(1) << 60, 3, -4, 5, 6}, b[6] = {7, -8, 3, 2, 1, 9};
-  one_node one = begin(17, "Einsum", "a b", "y");
-  node_text(&one, "equation", "ij,jk->ki");
-  add_input(&one, "a", PARE__ONNX_INT64, 2, (const int64_t[]){2, 3}, a);
-  add_input(&one, "b", PARE__ONNX_INT64, 2, (const int64_t[]){3, 2}, b);
+  one_node one = one_node_begin(17, "Einsum", "a b", "y");
+  one_node_text(&one, "equation", "ij,jk->ki");
+  one_node_input(&one, "a", PARE__ONNX_INT64, 2, (const int64_t[]){2, 3}, a);
+  one_node_input(&one, "b", PARE__ONNX_INT64, 2, (const int64_t[]){3, 2}, b);
   pare_tensor *out;
-  OK(finish(&one, "y", false, &out));
+  OK(one_node_run(folder, &one, "y", false, &out));
   int64_t found[4];
   OK(pare_tensor_read(out, found, sizeof found));
   const int64_t big = (int64_t)(3 * (UINT64_C(1) << 60));
@@ -184,11 +118,11 @@ static const struct {
 
 START_TEST(equations_that_do_not_fit_are_refused) {
   const float data[12] = {0};
-  one_node one = begin(17, "Einsum", "a b", "y");
-  node_text(&one, "equation", equations[_i].equation);
-  add_input(&one, "a", PARE__ONNX_FLOAT, 2, (const int64_t[]){2, 3}, data);
-  add_input(&one, "b", PARE__ONNX_FLOAT, 2, (const int64_t[]){3, 4}, data);
-  expect_refused(&one, equations[_i].status, equations[_i].message);
+  one_node one = one_node_begin(17, "Einsum", "a b", "y");
+  one_node_text(&one, "equation", equations[_i].equation);
+  one_node_input(&one, "a", PARE__ONNX_FLOAT, 2, (const int64_t[]){2, 3}, data);
+  one_node_input(&one, "b", PARE__ONNX_FLOAT, 2, (const int64_t[]){3, 4}, data);
+  one_node_refused(folder, &one, equations[_i].status, equations[_i].message);
 }
 END_TEST
 
@@ -292,38 +226,38 @@ static void check_cell(int which, bool weights) {
   char names[64];
   snprintf(names, sizeof names, "x w r %s %s %s%s%s", cells[which].bias ? "b" : "-", cells[which].lengths ? "l" : "-",
            cells[which].initial ? "h" : "-", lstm ? (has_c ? " c" : " -") : "", cells[which].peepholes ? " p" : "");
-  one_node one = begin(17, cells[which].op_type, names, "y");
+  one_node one = one_node_begin(17, cells[which].op_type, names, "y");
   cell_data data = {.x = random_floats(STEPS * BATCH * INPUTS, 1),
                     .w = random_floats(directions * rows * INPUTS, 2),
                     .r = random_floats(directions * rows * HIDDEN, 3)};
-  add_input(&one, "x", PARE__ONNX_FLOAT, 3, x_dim, data.x);
+  one_node_input(&one, "x", PARE__ONNX_FLOAT, 3, x_dim, data.x);
   if (weights) {
     model_constant(one.onnx, "w", PARE__ONNX_FLOAT, 3, w_dim, data.w);
     model_constant(one.onnx, "r", PARE__ONNX_FLOAT, 3, r_dim, data.r);
   } else {
-    add_input(&one, "w", PARE__ONNX_FLOAT, 3, w_dim, data.w);
-    add_input(&one, "r", PARE__ONNX_FLOAT, 3, r_dim, data.r);
+    one_node_input(&one, "w", PARE__ONNX_FLOAT, 3, w_dim, data.w);
+    one_node_input(&one, "r", PARE__ONNX_FLOAT, 3, r_dim, data.r);
   }
   if (cells[which].bias) {
     data.b = random_floats(directions * 2 * rows, 4);
-    add_input(&one, "b", PARE__ONNX_FLOAT, 2, (const int64_t[]){directions, 2 * rows}, data.b);
+    one_node_input(&one, "b", PARE__ONNX_FLOAT, 2, (const int64_t[]){directions, 2 * rows}, data.b);
   }
   if (cells[which].lengths) {
     int32_t lengths[BATCH];
     for (int b = 0; b < BATCH; b++) lengths[b] = (int32_t)lengths_of[b];
-    add_input(&one, "l", PARE__ONNX_INT32, 1, (const int64_t[]){BATCH}, lengths);
+    one_node_input(&one, "l", PARE__ONNX_INT32, 1, (const int64_t[]){BATCH}, lengths);
   }
   if (cells[which].initial) {
     data.h = random_floats(directions * BATCH * HIDDEN, 5);
-    add_input(&one, "h", PARE__ONNX_FLOAT, 3, state, data.h);
+    one_node_input(&one, "h", PARE__ONNX_FLOAT, 3, state, data.h);
   }
   if (has_c) {
     data.c = random_floats(directions * BATCH * HIDDEN, 6);
-    add_input(&one, "c", PARE__ONNX_FLOAT, 3, state, data.c);
+    one_node_input(&one, "c", PARE__ONNX_FLOAT, 3, state, data.c);
   }
   if (cells[which].peepholes) {
     data.p = random_floats(directions * 3 * HIDDEN, 7);
-    add_input(&one, "p", PARE__ONNX_FLOAT, 2, (const int64_t[]){directions, 3 * HIDDEN}, data.p);
+    one_node_input(&one, "p", PARE__ONNX_FLOAT, 2, (const int64_t[]){directions, 3 * HIDDEN}, data.p);
   }
   node_int(one.onnx, one.node, "hidden_size", HIDDEN);
   if (first) node_int(one.onnx, one.node, "layout", 1);
@@ -331,10 +265,10 @@ static void check_cell(int which, bool weights) {
   if (cells[which].coupled) node_int(one.onnx, one.node, "input_forget", 1);
   if (cells[which].clip > 0) node_float(one.onnx, one.node, "clip", cells[which].clip);
   if (directions == 2 || cells[which].reverse)
-    node_text(&one, "direction", directions == 2 ? "bidirectional" : "reverse");
+    one_node_text(&one, "direction", directions == 2 ? "bidirectional" : "reverse");
   double y[STEPS * 2 * BATCH * HIDDEN];
   reference_cell(which, &data, y);
-  expect(&one, "y", (int64_t)STEPS * directions * BATCH * HIDDEN, y);
+  one_node_expect(folder, &one, "y", (int64_t)STEPS * directions * BATCH * HIDDEN, y);
   FREE_ALL(data.x, data.w, data.r, data.b, data.h, data.c, data.p);
 }
 
@@ -353,13 +287,13 @@ START_TEST(attention_with_shared_heads_mask_past_and_softcap) {
   float *q = random_floats(B * Q * HEADS * SIZE, 1), *k = random_floats(B * Q * KV * SIZE, 2);
   float *v = random_floats(B * Q * KV * SIZE, 3), *mask = random_floats(Q * KEYS, 4);
   float *past_k = random_floats(B * KV * PAST * SIZE, 5), *past_v = random_floats(B * KV * PAST * SIZE, 6);
-  one_node one = begin(23, "Attention", "q k v m pk pv", "y");
-  add_input(&one, "q", PARE__ONNX_FLOAT, 3, q_dim, q);
-  add_input(&one, "k", PARE__ONNX_FLOAT, 3, kv_dim, k);
-  add_input(&one, "v", PARE__ONNX_FLOAT, 3, kv_dim, v);
-  add_input(&one, "m", PARE__ONNX_FLOAT, 2, (const int64_t[]){Q, KEYS}, mask);
-  add_input(&one, "pk", PARE__ONNX_FLOAT, 4, past_dim, past_k);
-  add_input(&one, "pv", PARE__ONNX_FLOAT, 4, past_dim, past_v);
+  one_node one = one_node_begin(23, "Attention", "q k v m pk pv", "y");
+  one_node_input(&one, "q", PARE__ONNX_FLOAT, 3, q_dim, q);
+  one_node_input(&one, "k", PARE__ONNX_FLOAT, 3, kv_dim, k);
+  one_node_input(&one, "v", PARE__ONNX_FLOAT, 3, kv_dim, v);
+  one_node_input(&one, "m", PARE__ONNX_FLOAT, 2, (const int64_t[]){Q, KEYS}, mask);
+  one_node_input(&one, "pk", PARE__ONNX_FLOAT, 4, past_dim, past_k);
+  one_node_input(&one, "pv", PARE__ONNX_FLOAT, 4, past_dim, past_v);
   node_int(one.onnx, one.node, "q_num_heads", HEADS);
   node_int(one.onnx, one.node, "kv_num_heads", KV);
   node_int(one.onnx, one.node, "is_causal", 1);
@@ -390,7 +324,7 @@ START_TEST(attention_with_shared_heads_mask_past_and_softcap) {
           y[(b * Q + i) * HEADS * SIZE + h * SIZE + s] = value;
         }
       }
-  expect(&one, "y", B * Q * HEADS * SIZE, y);
+  one_node_expect(folder, &one, "y", B * Q * HEADS * SIZE, y);
   FREE_ALL(q, k, v, mask, past_k, past_v);
 }
 END_TEST
@@ -400,12 +334,12 @@ START_TEST(attention_of_onnx_runtime_projects_and_masks) {
   enum { B = 2, S = 4, IN = 6, HEADS = 2, SIZE = 3, D = HEADS * SIZE };
   const int32_t mask[B * S] = {1, 1, 1, 1, 1, 1, 0, 0};
   float *x = random_floats(B * S * IN, 1), *w = random_floats(IN * 3 * D, 2), *bias = random_floats(3 * D, 3);
-  one_node one = begin(17, "Attention", "x w b m", "y");
+  one_node one = one_node_begin(17, "Attention", "x w b m", "y");
   one.node->domain = "com.microsoft";
-  add_input(&one, "x", PARE__ONNX_FLOAT, 3, (const int64_t[]){B, S, IN}, x);
+  one_node_input(&one, "x", PARE__ONNX_FLOAT, 3, (const int64_t[]){B, S, IN}, x);
   model_constant(one.onnx, "w", PARE__ONNX_FLOAT, 2, (const int64_t[]){IN, 3 * D}, w);
-  add_input(&one, "b", PARE__ONNX_FLOAT, 1, (const int64_t[]){3 * D}, bias);
-  add_input(&one, "m", PARE__ONNX_INT32, 2, (const int64_t[]){B, S}, mask);
+  one_node_input(&one, "b", PARE__ONNX_FLOAT, 1, (const int64_t[]){3 * D}, bias);
+  one_node_input(&one, "m", PARE__ONNX_INT32, 2, (const int64_t[]){B, S}, mask);
   node_int(one.onnx, one.node, "num_heads", HEADS);
   double all[B * S * 3 * D], y[B * S * D];
   for (int row = 0; row < B * S; row++)
@@ -430,7 +364,7 @@ START_TEST(attention_of_onnx_runtime_projects_and_masks) {
           y[(b * S + i) * D + h * SIZE + s] = value;
         }
       }
-  expect(&one, "y", B * S * D, y);
+  one_node_expect(folder, &one, "y", B * S * D, y);
   free(x);
   free(w);
   free(bias);
@@ -442,13 +376,13 @@ START_TEST(attention_with_a_bias_of_three_parts) {
   enum { B = 2, Q = 3, K = 4, HEADS = 2, SIZE = 4, D = HEADS * SIZE };
   float *q = random_floats(B * Q * D, 1), *k = random_floats(B * K * D, 2), *v = random_floats(B * K * D, 3);
   float *bias = random_floats(3 * D, 4), *added = random_floats(HEADS * Q * K, 5);
-  one_node one = begin(17, "MultiHeadAttention", "q k v b - a", "y");
+  one_node one = one_node_begin(17, "MultiHeadAttention", "q k v b - a", "y");
   one.node->domain = "com.microsoft";
-  add_input(&one, "q", PARE__ONNX_FLOAT, 3, (const int64_t[]){B, Q, D}, q);
-  add_input(&one, "k", PARE__ONNX_FLOAT, 3, (const int64_t[]){B, K, D}, k);
-  add_input(&one, "v", PARE__ONNX_FLOAT, 3, (const int64_t[]){B, K, D}, v);
-  add_input(&one, "b", PARE__ONNX_FLOAT, 1, (const int64_t[]){3 * D}, bias);
-  add_input(&one, "a", PARE__ONNX_FLOAT, 4, (const int64_t[]){1, HEADS, Q, K}, added);
+  one_node_input(&one, "q", PARE__ONNX_FLOAT, 3, (const int64_t[]){B, Q, D}, q);
+  one_node_input(&one, "k", PARE__ONNX_FLOAT, 3, (const int64_t[]){B, K, D}, k);
+  one_node_input(&one, "v", PARE__ONNX_FLOAT, 3, (const int64_t[]){B, K, D}, v);
+  one_node_input(&one, "b", PARE__ONNX_FLOAT, 1, (const int64_t[]){3 * D}, bias);
+  one_node_input(&one, "a", PARE__ONNX_FLOAT, 4, (const int64_t[]){1, HEADS, Q, K}, added);
   node_int(one.onnx, one.node, "num_heads", HEADS);
   double y[B * Q * D];
   for (int at = 0; at < B * Q * D; at += SIZE) {
@@ -467,7 +401,7 @@ START_TEST(attention_with_a_bias_of_three_parts) {
       for (int j = 0; j < K; j++) y[at + s] += score[j] / sum * (double)v[(b * K + j) * D + h * SIZE + s];
     }
   }
-  expect(&one, "y", B * Q * D, y);
+  one_node_expect(folder, &one, "y", B * Q * D, y);
   FREE_ALL(q, k, v, bias, added);
 }
 END_TEST
@@ -485,12 +419,12 @@ START_TEST(rotary_embeddings_rotate_pairs_by_position) {
   const int64_t positions[B * S] = {0, 3, 7, 1, 1, 5};
   float *x = random_floats(B * S * HEADS * SIZE, 1), *c = random_floats(ROWS * half, 2),
         *s = random_floats(ROWS * half, 3);
-  one_node one = begin(23, "RotaryEmbedding", rotations[_i].microsoft ? "x p c s" : "x c s p", "y");
+  one_node one = one_node_begin(23, "RotaryEmbedding", rotations[_i].microsoft ? "x p c s" : "x c s p", "y");
   if (rotations[_i].microsoft) one.node->domain = "com.microsoft";
-  add_input(&one, "x", PARE__ONNX_FLOAT, joined ? 3 : 4, joined ? together : apart, x);
-  add_input(&one, "c", PARE__ONNX_FLOAT, 2, cache, c);
-  add_input(&one, "s", PARE__ONNX_FLOAT, 2, cache, s);
-  add_input(&one, "p", PARE__ONNX_INT64, 2, (const int64_t[]){B, S}, positions);
+  one_node_input(&one, "x", PARE__ONNX_FLOAT, joined ? 3 : 4, joined ? together : apart, x);
+  one_node_input(&one, "c", PARE__ONNX_FLOAT, 2, cache, c);
+  one_node_input(&one, "s", PARE__ONNX_FLOAT, 2, cache, s);
+  one_node_input(&one, "p", PARE__ONNX_INT64, 2, (const int64_t[]){B, S}, positions);
   node_int(one.onnx, one.node, "interleaved", interleaved);
   if (joined) node_int(one.onnx, one.node, "num_heads", HEADS);
   if (rotations[_i].rotated) node_int(one.onnx, one.node, "rotary_embedding_dim", rotated);
@@ -506,7 +440,7 @@ START_TEST(rotary_embeddings_rotate_pairs_by_position) {
       y[row * SIZE + second] = (double)s[at + k] * u + (double)c[at + k] * v;
     }
   }
-  expect(&one, "y", B * S * HEADS * SIZE, y);
+  one_node_expect(folder, &one, "y", B * S * HEADS * SIZE, y);
   free(x);
   free(c);
   free(s);
@@ -517,11 +451,11 @@ START_TEST(a_cache_is_written_in_a_circle) {
   enum { B = 2, HEADS = 2, LENGTH = 4, NEW = 3, SIZE = 2 };
   const int64_t first[B] = {2, 0};
   float *past = random_floats(B * HEADS * LENGTH * SIZE, 1), *update = random_floats(B * HEADS * NEW * SIZE, 2);
-  one_node one = begin(24, "TensorScatter", "x u i", "y");
-  add_input(&one, "x", PARE__ONNX_FLOAT, 4, (const int64_t[]){B, HEADS, LENGTH, SIZE}, past);
-  add_input(&one, "u", PARE__ONNX_FLOAT, 4, (const int64_t[]){B, HEADS, NEW, SIZE}, update);
-  add_input(&one, "i", PARE__ONNX_INT64, 1, (const int64_t[]){B}, first);
-  node_text(&one, "mode", "circular");
+  one_node one = one_node_begin(24, "TensorScatter", "x u i", "y");
+  one_node_input(&one, "x", PARE__ONNX_FLOAT, 4, (const int64_t[]){B, HEADS, LENGTH, SIZE}, past);
+  one_node_input(&one, "u", PARE__ONNX_FLOAT, 4, (const int64_t[]){B, HEADS, NEW, SIZE}, update);
+  one_node_input(&one, "i", PARE__ONNX_INT64, 1, (const int64_t[]){B}, first);
+  one_node_text(&one, "mode", "circular");
   double y[B * HEADS * LENGTH * SIZE];
   for (int i = 0; i < B * HEADS * LENGTH * SIZE; i++) y[i] = (double)past[i];
   for (int row = 0; row < B * HEADS; row++)
@@ -529,7 +463,7 @@ START_TEST(a_cache_is_written_in_a_circle) {
       for (int e = 0; e < SIZE; e++)
         y[(row * LENGTH + (int)(first[row / HEADS] + t) % LENGTH) * SIZE + e] =
             (double)update[(row * NEW + t) * SIZE + e];
-  expect(&one, "y", B * HEADS * LENGTH * SIZE, y);
+  one_node_expect(folder, &one, "y", B * HEADS * LENGTH * SIZE, y);
   free(past);
   free(update);
 }
@@ -540,10 +474,10 @@ START_TEST(embeddings_are_added_and_normalised) {
   const int32_t ids[B * S] = {0, 4, 2, 3, 3, 1}, segments[B * S] = {0, 0, 1, 0, 1, 1};
   float *words = random_floats(WORDS * D, 1), *places = random_floats(S * D, 2), *kinds = random_floats(2 * D, 3);
   float *scale = random_floats(D, 4), *shift = random_floats(D, 5);
-  one_node one = begin(17, "EmbedLayerNormalization", "i s w p k g b", "y m");
+  one_node one = one_node_begin(17, "EmbedLayerNormalization", "i s w p k g b", "y m");
   one.node->domain = "com.microsoft";
-  add_input(&one, "i", PARE__ONNX_INT32, 2, (const int64_t[]){B, S}, ids);
-  add_input(&one, "s", PARE__ONNX_INT32, 2, (const int64_t[]){B, S}, segments);
+  one_node_input(&one, "i", PARE__ONNX_INT32, 2, (const int64_t[]){B, S}, ids);
+  one_node_input(&one, "s", PARE__ONNX_INT32, 2, (const int64_t[]){B, S}, segments);
   model_constant(one.onnx, "w", PARE__ONNX_FLOAT, 2, (const int64_t[]){WORDS, D}, words);
   model_constant(one.onnx, "p", PARE__ONNX_FLOAT, 2, (const int64_t[]){S, D}, places);
   model_constant(one.onnx, "k", PARE__ONNX_FLOAT, 2, (const int64_t[]){2, D}, kinds);
@@ -560,7 +494,7 @@ START_TEST(embeddings_are_added_and_normalised) {
     for (int e = 0; e < D; e++)
       y[row * D + e] = (sum[e] - mean) / sqrt(variance + 1e-12) * (double)scale[e] + (double)shift[e];
   }
-  expect(&one, "y", B * S * D, y);
+  one_node_expect(folder, &one, "y", B * S * D, y);
   FREE_ALL(words, places, kinds, scale, shift);
 }
 END_TEST
@@ -586,8 +520,8 @@ START_TEST(transforms_follow_their_formula) {
   const int64_t outputs = onesided && !inverse ? length / 2 + 1 : length;
   const int64_t dim[4] = {OUTER, have, INNER, parts}, axis = 1;
   float *x = random_floats(OUTER * have * INNER * parts, 1);
-  one_node one = begin(20, "DFT", transforms[_i].length ? "x n a" : "x - a", "y");
-  add_input(&one, "x", PARE__ONNX_FLOAT, 4, dim, x);
+  one_node one = one_node_begin(20, "DFT", transforms[_i].length ? "x n a" : "x - a", "y");
+  one_node_input(&one, "x", PARE__ONNX_FLOAT, 4, dim, x);
   if (transforms[_i].length) model_constant(one.onnx, "n", PARE__ONNX_INT64, 0, NULL, &length);
   model_constant(one.onnx, "a", PARE__ONNX_INT64, 0, NULL, &axis);
   node_int(one.onnx, one.node, "inverse", inverse);
@@ -611,7 +545,7 @@ START_TEST(transforms_follow_their_formula) {
         for (int part = 0; part < results; part++)
           y[((o * outputs + k) * INNER + i) * results + part] = sum[part] / (inverse ? (double)length : 1);
       }
-  expect(&one, "y", OUTER * outputs * INNER * results, y);
+  one_node_expect(folder, &one, "y", OUTER * outputs * INNER * results, y);
   free(x);
   free(y);
 }
@@ -623,11 +557,11 @@ START_TEST(running_sums_keep_infinities_where_they_are) {
   const float x[7] = {1, 2, -1, INFINITY, 3, NAN, 4};
   const int64_t dim[1] = {7};
   const int32_t axis = 0;
-  one_node one = begin(17, "CumSum", "x a", "y");
-  add_input(&one, "x", PARE__ONNX_FLOAT, 1, dim, x);
+  one_node one = one_node_begin(17, "CumSum", "x a", "y");
+  one_node_input(&one, "x", PARE__ONNX_FLOAT, 1, dim, x);
   model_constant(one.onnx, "a", PARE__ONNX_INT32, 0, NULL, &axis);
   pare_tensor *out;
-  OK(finish(&one, "y", true, &out));
+  OK(one_node_run(folder, &one, "y", true, &out));
   float *found = floats_of(out);
   ck_assert(found[0] == 1 && found[1] == 3 && found[2] == 2);
   ck_assert(isinf(found[3]) && isinf(found[4]) && isnan(found[5]) && isnan(found[6]));
@@ -641,29 +575,29 @@ END_TEST
 START_TEST(what_does_not_fit_is_refused_with_its_shapes) {
   const float data[64] = {0};
   const int64_t target[2] = {0, 0};
-  one_node one = begin(17, "NegativeLogLikelihoodLoss", "x t", "y");
-  add_input(&one, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){3, 4}, data);
-  add_input(&one, "t", PARE__ONNX_INT64, 1, (const int64_t[]){2}, target);
-  expect_refused(&one, PARE_ERR_SHAPE, "[2]");
+  one_node one = one_node_begin(17, "NegativeLogLikelihoodLoss", "x t", "y");
+  one_node_input(&one, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){3, 4}, data);
+  one_node_input(&one, "t", PARE__ONNX_INT64, 1, (const int64_t[]){2}, target);
+  one_node_refused(folder, &one, PARE_ERR_SHAPE, "[2]");
 
-  one = begin(17, "LSTM", "x w r", "y");
-  add_input(&one, "x", PARE__ONNX_FLOAT, 3, (const int64_t[]){1, 1, 2}, data);
-  add_input(&one, "w", PARE__ONNX_FLOAT, 3, (const int64_t[]){1, 8, 3}, data);
-  add_input(&one, "r", PARE__ONNX_FLOAT, 3, (const int64_t[]){1, 8, 2}, data);
-  expect_refused(&one, PARE_ERR_SHAPE, "[1, 8, 3]");
+  one = one_node_begin(17, "LSTM", "x w r", "y");
+  one_node_input(&one, "x", PARE__ONNX_FLOAT, 3, (const int64_t[]){1, 1, 2}, data);
+  one_node_input(&one, "w", PARE__ONNX_FLOAT, 3, (const int64_t[]){1, 8, 3}, data);
+  one_node_input(&one, "r", PARE__ONNX_FLOAT, 3, (const int64_t[]){1, 8, 2}, data);
+  one_node_refused(folder, &one, PARE_ERR_SHAPE, "[1, 8, 3]");
 
-  one = begin(23, "Attention", "x x x", "y");
-  add_input(&one, "x", PARE__ONNX_FLOAT, 3, (const int64_t[]){1, 2, 6}, data);
-  expect_refused(&one, PARE_ERR_SHAPE, "heads");
+  one = one_node_begin(23, "Attention", "x x x", "y");
+  one_node_input(&one, "x", PARE__ONNX_FLOAT, 3, (const int64_t[]){1, 2, 6}, data);
+  one_node_refused(folder, &one, PARE_ERR_SHAPE, "heads");
 
-  one = begin(17, "Trilu", "x", "y");
-  add_input(&one, "x", PARE__ONNX_FLOAT, 1, (const int64_t[]){4}, data);
-  expect_refused(&one, PARE_ERR_SHAPE, "rank 1");
+  one = one_node_begin(17, "Trilu", "x", "y");
+  one_node_input(&one, "x", PARE__ONNX_FLOAT, 1, (const int64_t[]){4}, data);
+  one_node_refused(folder, &one, PARE_ERR_SHAPE, "rank 1");
 
-  one = begin(17, "ReverseSequence", "x t", "y");
-  add_input(&one, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){3, 4}, data);
-  add_input(&one, "t", PARE__ONNX_INT64, 1, (const int64_t[]){2}, target);
-  expect_refused(&one, PARE_ERR_SHAPE, "2 lengths");
+  one = one_node_begin(17, "ReverseSequence", "x t", "y");
+  one_node_input(&one, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){3, 4}, data);
+  one_node_input(&one, "t", PARE__ONNX_INT64, 1, (const int64_t[]){2}, target);
+  one_node_refused(folder, &one, PARE_ERR_SHAPE, "2 lengths");
 }
 END_TEST
 

@@ -257,6 +257,42 @@ END_TEST
 
 /* ---- transposes and duplicates ---- */
 
+/* A constant of one element and a higher rank than x makes a result of that rank, which no fused node does. */
+START_TEST(a_constant_of_higher_rank_gives_the_result_its_rank) {
+  static const int64_t ones[] = {1, 1, 1}, length = 4;
+  static const char *const op_type[] = {"Gelu", "HardSwish", "HardSigmoid", "Swish"};
+  const int kind = _i / 2, rank = _i % 2 ? 3 : 1; /* of the constant; x has rank 1 */
+  pare__onnx_model *onnx = model_new(17);
+  model_input(onnx, "x", PARE__ONNX_FLOAT, 1, &length);
+  const float values[] = {0.70710678F, 1, 0.5F, 3, 1.0F / 6, 1.5F};
+  static const char *const names[] = {"root", "one", "half", "three", "sixth", "alpha"};
+  for (size_t i = 0; i < PARE__COUNT(names); i++)
+    model_constant(onnx, names[i], PARE__ONNX_FLOAT, i % 2 ? rank : 0, ones, &values[i]);
+  number(onnx, "zero", 0);
+  number(onnx, "six", 6);
+  if (kind == 0) {
+    model_node(onnx, "Mul", "x root", "a");
+    model_node(onnx, "Erf", "a", "b");
+    model_node(onnx, "Add", "b one", "c");
+    model_node(onnx, "Mul", "x c", "d");
+    model_node(onnx, "Mul", "d half", "y");
+  } else if (kind == 3) {
+    model_node(onnx, "Mul", "x alpha", "a");
+    model_node(onnx, "Sigmoid", "a", "b");
+    model_node(onnx, "Mul", "x b", "y");
+  } else {
+    model_node(onnx, "Add", "x three", "a");
+    model_node(onnx, "Clip", "a zero six", "b");
+    if (kind == 1) model_node(onnx, "Mul", "x b", "c");
+    model_node(onnx, "Mul", kind == 1 ? "c sixth" : "b sixth", "y");
+  }
+  model_output(onnx, "y");
+  pare_model *model = checked(onnx, (uint32_t)_i);
+  ck_assert_uint_eq(nodes_of(model, op_type[kind]), rank == 1);
+  pare_model_close(model);
+}
+END_TEST
+
 START_TEST(transposes_that_undo_each_other_go) {
   pare__onnx_model *onnx = model_new(13);
   model_input(onnx, "x", PARE__ONNX_FLOAT, 4, (const int64_t[]){2, 3, 4, 5});
@@ -331,6 +367,227 @@ START_TEST(what_is_computed_twice_is_computed_once) {
 }
 END_TEST
 
+/* ---- norms, gates and folded scales as they are written out ---- */
+
+/* y = layer norm of x, as exporters before opset 17 write it, or with the square as a product. */
+static void written_layer_norm(pare__onnx_model *onnx, bool by_product, const char *output) {
+  const int64_t last = -1;
+  node_ints(onnx, model_node(onnx, "ReduceMean", "x", "mean"), "axes", 1, &last);
+  model_node(onnx, "Sub", "x mean", "difference");
+  model_node(onnx, by_product ? "Mul" : "Pow", by_product ? "difference difference" : "difference two", "square");
+  node_ints(onnx, model_node(onnx, "ReduceMean", "square", "variance"), "axes", 1, &last);
+  model_node(onnx, "Add", by_product ? "epsilon variance" : "variance epsilon", "sum");
+  model_node(onnx, "Sqrt", "sum", "deviation");
+  model_node(onnx, "Div", "difference deviation", "normal");
+  model_node(onnx, "Mul", by_product ? "scale normal" : "normal scale", "scaled");
+  model_node(onnx, "Add", by_product ? "shift scaled" : "scaled shift", output);
+}
+
+/* A last dimension of 1 becomes as long as scale and shift are: valid, and no LayerNormalization of the standard's. */
+START_TEST(layer_norm_as_it_is_written_out_becomes_one_node) {
+  for (int kind = 0; kind < 4; kind++) {
+    pare__onnx_model *onnx = model_new(13);
+    float *numbers = random_floats(2 * WIDTH, 7);
+    model_input(onnx, "x", PARE__ONNX_FLOAT, 3, (const int64_t[]){2, 3, kind < 2 ? WIDTH : 1});
+    model_constant(onnx, "scale", PARE__ONNX_FLOAT, 1, (const int64_t[]){WIDTH}, numbers);
+    model_constant(onnx, "shift", PARE__ONNX_FLOAT, 1, (const int64_t[]){WIDTH}, numbers + WIDTH);
+    number(onnx, "two", 2);
+    number(onnx, "epsilon", 1e-5F);
+    written_layer_norm(onnx, kind % 2, "y");
+    model_output(onnx, "y");
+    free(numbers);
+    pare_model *model = checked(onnx, (uint32_t)kind);
+    ck_assert_uint_eq(model->network->graph.nnodes, 1);
+    ck_assert_uint_eq(nodes_of(model, "LayerNormalization"), 1);
+    pare_model_close(model);
+  }
+}
+END_TEST
+
+START_TEST(gates_as_they_are_written_out_become_one_node) {
+  static const char *const results[] = {"HardSwish", "HardSwish", "HardSigmoid", "Swish", "Gelu", "Gelu"};
+  for (size_t i = 0; i < PARE__COUNT(results); i++) {
+    pare__onnx_model *onnx = model_new(13);
+    model_input(onnx, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){5, WIDTH});
+    number(onnx, "none", 0);
+    number(onnx, "one", 1);
+    number(onnx, "half", 0.5F);
+    number(onnx, "three", 3);
+    number(onnx, "six", 6);
+    number(onnx, "cubic", 0.044715F);
+    number(onnx, "tanh", 0.79788456F);
+    if (i < 3) {
+      model_node(onnx, "Add", i ? "three x" : "x three", "sum");
+      model_node(onnx, "Clip", "sum none six", "gate");
+      if (i == 0) model_node(onnx, "Mul", "x gate", "product");
+      if (i == 1) model_node(onnx, "Div", "gate six", "product");
+      model_node(onnx, i == 1 ? "Mul" : "Div", i == 0 ? "product six" : i == 1 ? "x product" : "gate six", "y");
+    } else if (i == 3) {
+      model_node(onnx, "Sigmoid", "x", "gate");
+      model_node(onnx, "Mul", "x gate", "y");
+    } else { /* with tanh: the cube as a power, or as products */
+      model_node(onnx, i == 4 ? "Pow" : "Mul", i == 4 ? "x three" : "x x", "square");
+      model_node(onnx, i == 4 ? "Identity" : "Mul", i == 4 ? "square" : "square x", "cube");
+      model_node(onnx, "Mul", "cubic cube", "bent");
+      model_node(onnx, "Add", "x bent", "inner");
+      model_node(onnx, "Mul", "inner tanh", "scaled");
+      model_node(onnx, "Tanh", "scaled", "bounded");
+      model_node(onnx, "Add", "one bounded", "gate");
+      model_node(onnx, "Mul", "half x", "halved");
+      model_node(onnx, "Mul", "halved gate", "y");
+    }
+    model_output(onnx, "y");
+    pare_model *model = checked(onnx, (uint32_t)i);
+    ck_assert_msg(nodes_of(model, results[i]) == 1, "form %zu has no %s", i, results[i]);
+    ck_assert_uint_eq(model->network->graph.nnodes, 1);
+    pare_model_close(model);
+  }
+}
+END_TEST
+
+START_TEST(batch_norm_goes_into_the_convolution) {
+  enum { CHANNELS = 4 };
+  pare__onnx_model *onnx = model_new(15);
+  float *numbers = random_floats(CHANNELS * 27 + 4 * CHANNELS, 3), variance[CHANNELS] = {0.5F, 1, 2, 3};
+  model_input(onnx, "x", PARE__ONNX_FLOAT, 4, (const int64_t[]){2, 3, 6, 5});
+  model_constant(onnx, "w", PARE__ONNX_FLOAT, 4, (const int64_t[]){CHANNELS, 3, 3, 3}, numbers);
+  const char *const names[] = {"scale", "shift", "mean"};
+  for (size_t i = 0; i < PARE__COUNT(names); i++)
+    model_constant(onnx, names[i], PARE__ONNX_FLOAT, 1, (const int64_t[]){CHANNELS},
+                   numbers + (size_t)CHANNELS * (27 + i));
+  model_constant(onnx, "variance", PARE__ONNX_FLOAT, 1, (const int64_t[]){CHANNELS}, variance);
+  free(numbers);
+  model_node(onnx, "Conv", "x w", "c");
+  model_node(onnx, "BatchNormalization", "c scale shift mean variance", "n");
+  model_node(onnx, "Relu", "n", "y");
+  model_output(onnx, "y");
+  pare_model *model = checked(onnx, 2);
+  ck_assert_uint_eq(nodes_of(model, "BatchNormalization"), 0);
+  ck_assert_uint_eq(nodes_of(model, "Relu"), 0);
+  pare_model_close(model);
+}
+END_TEST
+
+START_TEST(a_gemm_with_its_activation_is_one_product) {
+  pare__onnx_model *onnx = model_new(13);
+  float *weights = random_floats(WIDTH * WIDTH, 5);
+  model_input(onnx, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){4, WIDTH});
+  model_constant(onnx, "w", PARE__ONNX_FLOAT, 2, (const int64_t[]){WIDTH, WIDTH}, weights);
+  model_constant(onnx, "b", PARE__ONNX_FLOAT, 1, (const int64_t[]){WIDTH}, weights);
+  free(weights);
+  node_int(onnx, model_node(onnx, "Gemm", "x w b", "h"), "transB", 1);
+  model_node(onnx, "Relu", "h", "y");
+  model_output(onnx, "y");
+  pare_model *model = checked(onnx, 5);
+  ck_assert_uint_eq(model->network->graph.nnodes, 1);
+  pare_model_close(model);
+}
+END_TEST
+
+/* What looks like a pattern and is none. */
+START_TEST(a_product_of_vectors_keeps_the_dimension_of_its_scalar) {
+  pare__onnx_model *onnx = model_new(13);
+  const float two = 2;
+  model_input(onnx, "a", PARE__ONNX_FLOAT, 1, (const int64_t[]){WIDTH});
+  model_input(onnx, "b", PARE__ONNX_FLOAT, 1, (const int64_t[]){WIDTH});
+  model_constant(onnx, "c", PARE__ONNX_FLOAT, 1, (const int64_t[]){1}, &two);
+  model_node(onnx, "MatMul", "a b", "p");
+  model_node(onnx, "Mul", "p c", "y");
+  model_output(onnx, "y");
+  pare_model_close(checked(onnx, 1)); /* compares ranks */
+}
+END_TEST
+
+START_TEST(quotients_of_integers_are_no_gates) {
+  static const int32_t numbers[] = {0, 3, 6}, data[] = {-5, -3, -1, 0, 2, 3, 9};
+  pare__onnx_model *onnx = model_new(13);
+  model_input(onnx, "x", PARE__ONNX_INT32, 1, (const int64_t[]){7});
+  model_constant(onnx, "none", PARE__ONNX_INT32, 0, NULL, &numbers[0]);
+  model_constant(onnx, "three", PARE__ONNX_INT32, 0, NULL, &numbers[1]);
+  model_constant(onnx, "six", PARE__ONNX_INT32, 0, NULL, &numbers[2]);
+  model_node(onnx, "Add", "x three", "sum");
+  model_node(onnx, "Clip", "sum none six", "gate");
+  model_node(onnx, "Div", "gate six", "y");
+  model_output(onnx, "y");
+  model_write(onnx, path);
+  pare_model *model;
+  pare_tensor *x = tensor_of(PARE_I32, 1, (const int64_t[]){7}, data), *out;
+  OK(pare_model_open(context, path, NULL, &model));
+  OK(pare_model_run(model, &x, NULL, &out));
+  int32_t found[7];
+  OK(pare_tensor_read(out, found, sizeof found));
+  for (int i = 0; i < 7; i++) ck_assert_int_eq(found[i], data[i] >= 3);
+  pare_tensor_close(out);
+  pare_tensor_close(x);
+  pare_model_close(model);
+}
+END_TEST
+
+START_TEST(what_constants_make_is_computed_in_the_run_if_folding_is_left_out) {
+  pare__onnx_model *onnx = model_new(13);
+  model_input(onnx, "x", PARE__ONNX_FLOAT, 1, (const int64_t[]){3});
+  number(onnx, "half", 0.5F);
+  model_node(onnx, "Add", "half half", "one");
+  model_node(onnx, "Mul", "x one", "y");
+  model_output(onnx, "y");
+  pare_model *model = checked(onnx, 1);
+  ck_assert_uint_eq(model->network->graph.nnodes, 1);
+  pare_model_close(model);
+  OK(pare_model_open(context, path, &(pare_model_options){.without = "fold"}, &model));
+  ck_assert_uint_eq(model->network->graph.nnodes, 2);
+  pare_model_close(model);
+}
+END_TEST
+
+/* ---- files ---- */
+
+static pare__onnx_model *one_input(int64_t opset) {
+  pare__onnx_model *onnx = model_new(opset);
+  model_input(onnx, "x", PARE__ONNX_FLOAT, 1, (const int64_t[]){1});
+  return onnx;
+}
+
+static void refused(pare__onnx_model *onnx, pare_status status, const char *text) {
+  pare_model *model;
+  model_write(onnx, path);
+  ck_assert_int_eq(pare_model_open(context, path, NULL, &model), status);
+  ck_assert_msg(strstr(pare_message(), text) != NULL, "'%s' lacks '%s'", pare_message(), text);
+}
+
+/* What passes make is for them alone, and what they tell kernels. */
+START_TEST(files_have_no_operators_and_attributes_of_passes) {
+  pare__onnx_model *onnx = one_input(17);
+  model_node(onnx, "ChannelsBlock", "x", "y")->domain = "pare";
+  model_output(onnx, "y");
+  refused(onnx, PARE_ERR_UNSUPPORTED, "ChannelsBlock");
+
+  onnx = one_input(17);
+  node_int(onnx, model_node(onnx, "Relu", "x", "y"), "blocked", 1);
+  model_output(onnx, "y");
+  refused(onnx, PARE_ERR_FORMAT, "'blocked'");
+}
+END_TEST
+
+static void keep_line(pare_log_level level, const char *line, void *user) {
+  (void)level;
+  snprintf(user, 200, "%s", line);
+}
+
+START_TEST(a_version_that_is_newer_than_the_operators_is_said) {
+  char said[200] = "";
+  pare__onnx_model *onnx = one_input(999);
+  model_node(onnx, "Relu", "x", "y");
+  model_output(onnx, "y");
+  pare_log_set(keep_line, said, PARE_LOG_WARN);
+  pare_model *model;
+  model_write(onnx, path);
+  OK(pare_model_open(context, path, NULL, &model));
+  pare_model_close(model);
+  pare_log_set(NULL, NULL, PARE_LOG_WARN);
+  ck_assert_msg(strstr(said, "opset 999") != NULL, "'%s'", said);
+}
+END_TEST
+
 int main(void) {
   if (!mkdtemp(folder)) return EXIT_FAILURE;
   snprintf(path, sizeof path, "%s/model.onnx", folder);
@@ -339,8 +596,18 @@ int main(void) {
   tcase_add_loop_test(tests, attention_as_it_is_written_out_becomes_one_node, 0, 48);
   tcase_add_loop_test(tests, a_sum_and_its_norm_become_one_node, 0, 12);
   tcase_add_loop_test(tests, softmax_as_it_is_written_out_becomes_one_node, 0, 2);
+  tcase_add_loop_test(tests, a_constant_of_higher_rank_gives_the_result_its_rank, 0, 8);
   tcase_add_test(tests, transposes_that_undo_each_other_go);
   tcase_add_loop_test(tests, random_turns_keep_their_results, 0, 30);
   tcase_add_test(tests, what_is_computed_twice_is_computed_once);
+  tcase_add_test(tests, layer_norm_as_it_is_written_out_becomes_one_node);
+  tcase_add_test(tests, gates_as_they_are_written_out_become_one_node);
+  tcase_add_test(tests, batch_norm_goes_into_the_convolution);
+  tcase_add_test(tests, a_gemm_with_its_activation_is_one_product);
+  tcase_add_test(tests, a_product_of_vectors_keeps_the_dimension_of_its_scalar);
+  tcase_add_test(tests, quotients_of_integers_are_no_gates);
+  tcase_add_test(tests, what_constants_make_is_computed_in_the_run_if_folding_is_left_out);
+  tcase_add_test(tests, files_have_no_operators_and_attributes_of_passes);
+  tcase_add_test(tests, a_version_that_is_newer_than_the_operators_is_said);
   return remove_folder(folder, run_tests("passes", tests));
 }

@@ -126,6 +126,40 @@ START_TEST(a_program_is_built_once_for_all_that_it_depends_on) {
 }
 END_TEST
 
+/* The child process that compiles ahead changes nothing that anybody sees, be it there or not, and ends first. */
+START_TEST(a_program_is_built_and_kept_with_a_child_or_without) {
+  static const struct { const char *prebuild, *trial; } with[] = {{"1", NULL}, {"1", "/nonexistent"}, {"0", NULL}};
+  EACH_DEVICE(i) {
+    OK(pare__device_probe(list, i, NULL));
+    for (size_t k = 0; k < PARE__COUNT(with); k++) {
+      clear_cache();
+      ck_assert(setenv("PARE_PREBUILD", with[k].prebuild, 1) == 0);
+      if (with[k].trial) ck_assert(setenv("PARE_TRIAL", with[k].trial, 1) == 0);
+      ck_assert_int_eq(builds_of(i, "-DMORE=1", 21), 1);
+      ck_assert_int_eq(builds_of(i, "-DMORE=1", 21), 0);
+      ck_assert(waitpid(-1, NULL, WNOHANG) == -1);
+      ck_assert(unsetenv("PARE_TRIAL") == 0);
+    }
+  }
+}
+END_TEST
+
+START_TEST(a_program_is_not_kept_if_nobody_wants_it) {
+  EACH_DEVICE(i) {
+    OK(pare__device_probe(list, i, NULL));
+    clear_cache();
+    ck_assert(setenv("PARE_BINARIES", "0", 1) == 0);
+    /* Only PoCL has a cache of its own. */
+    const int again = strcmp(pare_device_list_get(list, i)->driver, "pocl") == 0;
+    ck_assert_int_eq(builds_of(i, "-DMORE=1", 21), 1);
+    ck_assert_int_eq(builds_of(i, "-DMORE=1", 21), again);
+    ck_assert(unsetenv("PARE_BINARIES") == 0);
+    ck_assert_int_eq(builds_of(i, "-DMORE=1", 21), again);
+    ck_assert_int_eq(builds_of(i, "-DMORE=1", 21), 0);
+  }
+}
+END_TEST
+
 /* Does something to each file of the cache with this suffix. */
 static int each_entry(const char *suffix, void (*act)(const char *path)) {
   DIR *open_folder = opendir(cache);
@@ -535,6 +569,8 @@ static bool make_folders(const char *from_parent) {
 
 static void add_tests(TCase *cases) {
   tcase_add_test(cases, a_program_is_built_once_for_all_that_it_depends_on);
+  tcase_add_test(cases, a_program_is_built_and_kept_with_a_child_or_without);
+  tcase_add_test(cases, a_program_is_not_kept_if_nobody_wants_it);
   tcase_add_test(cases, a_damaged_entry_is_built_again_and_said);
   tcase_add_test(cases, a_binary_that_the_driver_refuses_is_built_again);
   tcase_add_test(cases, a_cache_that_cannot_be_written_is_one_warning);
@@ -555,6 +591,7 @@ static void add_tests(TCase *cases) {
 int main(int argc, char **argv) {
   bool child = argc > 1;
   if (!make_folders(child ? argv[1] : NULL)) return 99;
+  unsetenv("PARE_BINARIES");
   unsetenv("PARE_KERNEL_PATH"); /* the probes have their kernel elsewhere */
   if (pare_device_list_open(true, &list) != PARE_OK || pare_device_list_count(list) == 0) return 99;
   setenv("PARE_KERNEL_PATH", kernels, 1);

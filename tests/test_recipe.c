@@ -44,6 +44,8 @@ START_TEST(json_is_read_as_yaml_is) {
        "{\"pare\": 1, \"modifiers\": [{\"quantize\": {\n\t\"scheme\": \"W8A16\", \"targets\":[\"Linear\",\"a.*\"]}}]}");
   same("pare: 1\nmodifiers:\n- prune: {mask_structure: 2:4, ignore: \"a/b\"}\n",
        "{\"pare\":1,\"modifiers\":[{\"prune\":{\"mask_structure\":\"2:4\",\"ignore\":[\"a\\/b\"]}}]}");
+  same("pare: 1\nmodifiers:\n- smoothquant:\n    mappings:\n    - [[a, 're:b'], c]\n    - [d*, e]\n",
+       "{\"pare\":1,\"modifiers\":[{\"smoothquant\":{\"mappings\":[[[\"a\",\"re:b\"],\"c\"],[[\"d*\"],\"e\"]]}}]}");
 }
 END_TEST
 
@@ -89,6 +91,12 @@ START_TEST(mistakes_are_refused_with_line_and_column) {
   refused("pare: 1\nmodifiers:\n- quantize: {num_bits: 8, symmetric: yes}\n", "neither true nor false");
   refused("pare: 1\nmodifiers:\n- quantize: {num_bits: 8, targets: 're:('}\n", "r.yaml:3:36: 're:('");
   refused("pare: 1\nmodifiers:\n- quantize: {num_bits: 8, targets: '@tail'}\n", "@head");
+  refused("pare: 1\nmodifiers:\n- smoothquant: {mappings: 1}\n", "r.yaml:3:27: a list of pairs");
+  refused("pare: 1\nmodifiers:\n- smoothquant: {mappings: [[a]]}\n", "r.yaml:3:30: a name is expected");
+  refused("pare: 1\nmodifiers:\n- smoothquant: {mappings: [[[], b]]}\n", "without layers");
+  refused("pare: 1\nmodifiers:\n- smoothquant: {mappings: [[a, b, c]]}\n", "r.yaml:3:35: the end of the pair");
+  refused("pare: 1\nmodifiers:\n- smoothquant: {mappings: [[a, [b]]]}\n", "r.yaml:3:32: a name is expected");
+  refused("pare: 1\nmodifiers:\n- smoothquant: {mappings: [['re:(', b]]}\n", "r.yaml:3:29: 're:('");
   refused("pare: 1\nmodifiers: &x []\n", "anchors");
   refused("pare: 1\nmodifiers: *x\n", "aliases");
   refused("pare: !!int 1\n", "tags");

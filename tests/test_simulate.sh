@@ -99,6 +99,19 @@ for times in '"ts": 1e17, "dur": 0' '"ts": 0, "dur": 5e-324' '"ts": 1.7e18, "dur
   timeout 60 "$pare" trace "$folder/late" --svg "$folder/late.svg" >"$folder/out" || fail "pare trace of $times"
 done
 
+# The nodes of a model: 2 * 16*9*64 + 2 * 32*16*9*64 operations of an image in convolutions.
+digits=${srcdir:-.}/tests/data/digits/digits.onnx
+printf '%s\n' '{"device": "c", "class": "cpu", "rates": {"conv": 608256, "*": 1e18}}' >"$folder/m"
+ends --model "$digits" --json
+grep -q '"tasks": 8,' "$folder/out" || fail "digits has 8 nodes that do something: $(cat "$folder/out")"
+grep -Eq '"makespan_seconds": 1\.0' "$folder/out" || fail "an image is not a second of convolutions: $(cat "$folder/out")"
+ends --model "$digits" --shape batch=8 --batches 3 --policy heft --json
+grep -Eq '"makespan_seconds": 24\.0' "$folder/out" || fail "24 images are not 24 seconds: $(cat "$folder/out")"
+refused 2 "no symbol 'rows'" simulate --machine "$folder/m" --model "$digits" --shape rows=8
+refused 2 "--batches: 'many'" simulate --machine "$folder/m" --model "$digits" --batches many
+refused 2 "are of --model" "${good[@]}" --random tasks=5 --batches 2
+refused 3 "no-such-file" "${good[@]}" --model "$folder/no-such-file"
+
 "$pare" trace "$folder/trace1" --svg "$folder/out.svg" >"$folder/out" || fail "pare trace"
 grep -q "acc.1" "$folder/out" || fail "pare trace does not list the devices"
 grep -q "</svg>" "$folder/out.svg" || fail "the chart is not whole"
@@ -106,6 +119,8 @@ echo '{"traceEvents": [{"ph": "X", "ts": "now"}]}' >"$folder/bad"
 refused 3 "event 0" trace "$folder/bad"
 echo '[{' >"$folder/bad"
 refused 3 "bad:" trace "$folder/bad"
+echo '{"traceEvents": [{"ph": "X", "ts": 1, "dur": 1, "args": {"begin": -9223372036854775807, "end": 5}}]}' >"$folder/bad"
+refused 3 "event 0: a slice of the steps -9223372036854775807 to 5" trace "$folder/bad"
 refused 2 "which trace" trace
 
 echo "$nfailed failed"

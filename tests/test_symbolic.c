@@ -90,6 +90,69 @@ START_TEST(sums_name_their_constant_and_unnamed_dimensions_their_input) {
 }
 END_TEST
 
+static pare_node_work work_of_node(const pare_inspection *inspection, size_t index) {
+  pare_node_work work;
+  OK(pare_inspect_node_work(inspection, index, &work));
+  return work;
+}
+
+START_TEST(nodes_do_the_work_that_their_shapes_ask_for) {
+  pare__onnx_model *onnx = with_input("batch", "length");
+  const float weights[6 * 8] = {0};
+  const int64_t axes[1] = {2};
+  model_constant(onnx, "w", PARE__ONNX_FLOAT, 2, (const int64_t[]){6, 8}, weights);
+  model_constant(onnx, "axes", PARE__ONNX_INT64, 1, (const int64_t[]){1}, axes);
+  model_node(onnx, "MatMul", "x w", "a");
+  model_node(onnx, "Relu", "a", "b");
+  node_ints(onnx, model_node(onnx, "ReduceMax", "b", "c"), "axes", 1, axes);
+  node_ints(onnx, model_node(onnx, "Transpose", "b", "d"), "perm", 3, (const int64_t[]){0, 2, 1});
+  static const char equation[] = "bij,bil->bjl";
+  node_attribute(onnx, model_node(onnx, "Einsum", "x b", "e"), "equation", PARE__ONNX_ATTRIBUTE_STRING)->s =
+      (pare__onnx_bytes){equation, strlen(equation)};
+  model_node(onnx, "Shape", "x", "s");
+  model_node(onnx, "NonZero", "x", "n");
+  model_node(onnx, "Neg", "n", "o"); /* unknown: behind what depends on values */
+  model_output(onnx, "c");
+  model_output(onnx, "e");
+  model_output(onnx, "s");
+  model_output(onnx, "o");
+  model_write(onnx, path);
+  pare_inspection *inspection;
+  OK(pare_inspect_open(path, &inspection));
+  ck_assert(!work_of_node(inspection, 0).known);
+  pare_model_value input;
+  OK(pare_inspect_input(inspection, 0, &input));
+  ck_assert_int_eq(pare_inspect_work(inspection, context, &input, 1), PARE_ERR_SHAPE);
+  input.dim[0] = 2;
+  input.dim[1] = 5;
+  OK(pare_inspect_work(inspection, context, &input, 1));
+  const struct {
+    const char *kernel;
+    double operations, read_bytes, written_bytes;
+  } expected[] = {
+      {"gemm", 2 * 2 * 5 * 8 * 6, 4 * (60 + 48), 4 * 80},
+      {"memory", 80, 4 * 80, 4 * 80},
+      {"memory", 80, 4 * 80, 4 * 10},
+      {NULL, 0, 0, 0}, /* a view, or moved: as the operator has it */
+      {"gemm", 2 * 2 * 5 * 6 * 8, 4 * (60 + 80), 4 * 2 * 6 * 8},
+      {"", 0, 0, 0},
+  };
+  for (size_t i = 0; i < PARE__COUNT(expected); i++) {
+    const pare_node_work work = work_of_node(inspection, i);
+    ck_assert_msg(work.known, "node %zu", i);
+    ck_assert_msg(work.operations == expected[i].operations, "node %zu: %g", i, work.operations);
+    if (!expected[i].kernel) continue;
+    ck_assert_str_eq(work.kernel, expected[i].kernel);
+    ck_assert_msg(work.read_bytes == expected[i].read_bytes, "node %zu reads %g", i, work.read_bytes);
+    ck_assert_msg(work.written_bytes == expected[i].written_bytes, "node %zu writes %g", i, work.written_bytes);
+  }
+  ck_assert(!work_of_node(inspection, 7).known);
+  input.dim[2] = 7;
+  ck_assert_int_eq(pare_inspect_work(inspection, context, &input, 1), PARE_ERR_SHAPE);
+  pare_inspect_close(inspection);
+}
+END_TEST
+
 int main(void) {
   if (!mkdtemp(folder)) return EXIT_FAILURE;
   snprintf(path, sizeof path, "%s/model.onnx", folder);
@@ -97,5 +160,6 @@ int main(void) {
   tcase_add_unchecked_fixture(tests, open_context, close_context);
   tcase_add_test(tests, dimensions_are_products_sums_and_rounded_quotients);
   tcase_add_test(tests, sums_name_their_constant_and_unnamed_dimensions_their_input);
+  tcase_add_test(tests, nodes_do_the_work_that_their_shapes_ask_for);
   return remove_folder(folder, run_tests("symbolic", tests));
 }

@@ -1,5 +1,6 @@
 /* Tensors: shapes, views, transfers, limits. SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
+#include <pare/schedule.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -207,6 +208,9 @@ START_TEST(memory_limit_is_kept_and_told) {
   pare_context *small;
   pare_context_options options = PARE_CONTEXT_OPTIONS_INIT;
   options.memory_limit_bytes = 1 << 20;
+  pare_schedule_options alone = PARE_SCHEDULE_OPTIONS_INIT;
+  alone.parallel = PARE_PARALLEL_OFF; /* with several devices memory is taken where and when work runs */
+  options.schedule = &alone;
   OK(pare_context_open(&options, &small));
   int64_t most[] = {200 * 1024}, more[] = {100 * 1024};
   pare_tensor *a, *b;
@@ -245,6 +249,61 @@ START_TEST(a_forked_child_is_refused) {
 }
 END_TEST
 
+/* How a forked child ends that does this; an alarm ends one that hangs. */
+static int in_a_fork(int (*body)(void)) {
+  int end;
+  fflush(NULL);
+  const pid_t child = fork();
+  ck_assert_int_ge(child, 0);
+  if (child == 0) {
+    (void)alarm(120);
+    _exit(body());
+  }
+  ck_assert_int_eq(waitpid(child, &end, 0), child);
+  ck_assert_msg(!WIFSIGNALED(end), "the child was ended by signal %d", WTERMSIG(end));
+  return WEXITSTATUS(end);
+}
+
+static pare_tensor *held[3];
+
+static int close_all(void) {
+  for (size_t i = 0; i < PARE__COUNT(held); i++) pare_tensor_close(held[i]);
+  pare_context_close(context);
+  return 0;
+}
+
+/* Wrapped memory is waited for when its tensor is closed: in a fork there is nobody to wait for. */
+START_TEST(a_forked_child_closes_what_it_inherits) {
+  static int32_t memory[4096] = {1, 2, 3};
+  int64_t shape[] = {4096};
+  OK(pare_tensor_wrap(context, PARE_I32, 1, shape, memory, sizeof memory, &held[0]));
+  held[1] = counting(1, shape);
+  OK(pare_tensor_slice(held[1], 0, 0, 2, 1, &held[2]));
+  OK(pare_context_wait(context));
+  ck_assert_int_eq(in_a_fork(close_all), 0);
+  int32_t data[4096];
+  OK(pare_tensor_read(held[1], data, sizeof data)); /* here it goes on */
+  ck_assert_int_eq(data[4095], 4095);
+  for (size_t i = 0; i < PARE__COUNT(held); i++) pare_tensor_close(held[i]);
+}
+END_TEST
+
+static int open_another(void) {
+  pare_context *another = context;
+  pare_device_list *list = NULL;
+  if (pare_context_open(NULL, &another) != PARE_ERR_ARGUMENT || another) return 1;
+  if (!strstr(pare_message(), "exec")) return 2;
+  return pare_device_list_open(false, &list) == PARE_ERR_ARGUMENT && !list ? 0 : 3;
+}
+
+START_TEST(a_forked_child_opens_no_context) {
+  ck_assert_int_eq(in_a_fork(open_another), 0);
+  close_context(); /* the drivers stay loaded */
+  ck_assert_int_eq(in_a_fork(open_another), 0);
+  open_context();
+}
+END_TEST
+
 START_TEST(poison_is_read_and_healed_by_overwriting) {
   int64_t shape[] = {4};
   pare_tensor *t = counting(1, shape), *half;
@@ -276,6 +335,8 @@ int main(void) {
   tcase_add_test(laws, closed_context_is_told);
   tcase_add_test(laws, memory_limit_is_kept_and_told);
   tcase_add_test(laws, a_forked_child_is_refused);
+  tcase_add_test(laws, a_forked_child_closes_what_it_inherits);
+  tcase_add_test(laws, a_forked_child_opens_no_context);
   tcase_add_test(laws, poison_is_read_and_healed_by_overwriting);
   return run_tests("tensor", laws);
 }

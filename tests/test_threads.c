@@ -8,7 +8,10 @@
 #include "fixture.h"
 #include "workload.h"
 
-enum { THREADS = 4, ROUNDS = 6, OPENINGS = 3, SHARED = 1000 };
+enum { THREADS = 4, ROUNDS = 6, OPENINGS = 3, SHARED = 1000, SEED = 5 };
+
+static char folder[] = "/tmp/pare-test-threads-XXXXXX";
+static pare_model *shared_model;
 
 /* What a thread is given, and the first thing that went wrong in it: libcheck's assertions belong to the main thread.
  */
@@ -46,6 +49,21 @@ static void *compute_in_own_contexts(void *argument) {
     else if (!workload_is_right(my->number, &result))
       snprintf(my->problem, sizeof my->problem, "wrong results");
     pare_context_close(own);
+  }
+  return NULL;
+}
+
+/* All threads run one model, each with as many rows as no other has. */
+static void *run_one_model(void *argument) {
+  job *my = argument;
+  pthread_barrier_wait(my->start);
+  for (unsigned round = 0; round < ROUNDS && my->problem[0] == 0; round++) {
+    workload_result result;
+    const int rows = WORKLOAD_ROWS - (int)my->number;
+    if (workload_run(context, shared_model, SEED, rows, &result) != PARE_OK)
+      snprintf(my->problem, sizeof my->problem, "%.250s", pare_message());
+    else if (!workload_rows_are_right(SEED, rows, &result))
+      snprintf(my->problem, sizeof my->problem, "wrong results in round %u", round);
   }
   return NULL;
 }
@@ -106,6 +124,16 @@ END_TEST
 START_TEST(threads_have_contexts_of_their_own) { run_threads(compute_in_own_contexts, NULL); }
 END_TEST
 
+/* Planned, and run at once: a convolution, quantised weights, If and Loop. */
+START_TEST(threads_run_one_model) {
+  const char *path = path_in(folder, "model.onnx");
+  ck_assert(workload_write_model(path, _i ? WORKLOAD_AT_ONCE : WORKLOAD_LAYERS, SEED));
+  OK(pare_model_open(context, path, NULL, &shared_model));
+  run_threads(run_one_model, NULL);
+  pare_model_close(shared_model);
+}
+END_TEST
+
 START_TEST(threads_read_one_tensor) {
   int32_t values[SHARED];
   pare_tensor *tensor;
@@ -122,11 +150,13 @@ END_TEST
 
 int main(void) {
   setenv("PARE_DEVICE", "cpu", 0);
+  if (!mkdtemp(folder)) return EXIT_FAILURE;
   TCase *cases = tcase_create("threads");
   tcase_add_checked_fixture(cases, open_context, close_context);
   tcase_add_test(cases, threads_share_one_context);
   tcase_add_test(cases, threads_have_contexts_of_their_own);
+  tcase_add_loop_test(cases, threads_run_one_model, 0, 2);
   tcase_add_test(cases, threads_read_one_tensor);
   tcase_add_test(cases, messages_belong_to_their_thread);
-  return run_tests("threads", cases);
+  return remove_folder(folder, run_tests("threads", cases));
 }

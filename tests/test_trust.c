@@ -12,6 +12,8 @@
 #include "fixture.h"
 #include "kernel/state.h"
 #include "kernel/trial.h"
+#include "ocl/child.h"
+#include "ocl/device.h"
 
 /* ---- a family: y[i] = 2 x[i], dim[0] elements ---- */
 
@@ -59,7 +61,29 @@ static pare_status launch_right(const pare__run *run) { return launch(run, NULL)
 static pare_status launch_wrong(const pare__run *run) { return launch(run, "-DWRONG"); }
 static pare_status launch_crash(const pare__run *run) { return launch(run, "-DCRASH"); }
 static pare_status launch_hang(const pare__run *run) { return launch(run, "-DHANG"); }
+static pare_status launch_exit(const pare__run *run) {
+  (void)run;
+  _exit(0); /* as a compiler may */
+}
+static pare_status launch_refused(const pare__run *run) {
+  (void)run;
+  return pare__fail(PARE_ERR_DEVICE, "no launch today");
+}
+static pare_status launch_too_large(const pare__run *run) {
+  (void)run;
+  return pare__fail(PARE_ERR_UNSUPPORTED, "too large a group");
+}
 static pare_status launch_no_build(const pare__run *run) { return launch(run, "-DNO_BUILD"); }
+
+/* Wrong where its default for large problems is used. */
+static const pare__param shaped_params[] = {{"LARGE", (const int[]){1, 2, 0}}, {NULL, NULL}};
+static void shaped_defaults(const pare_device_info *info, const pare__problem *whole, pare__tuning *tuning) {
+  (void)info;
+  tuning->value[0] = whole->dim[0] == 64 ? 2 : 1;
+}
+static pare_status launch_shaped(const pare__run *run) {
+  return launch(run, pare__tuned(run, "LARGE") == 2 ? "-DWRONG" : NULL);
+}
 
 #define ROW(row_name, is_risky, launcher) \
   { .name = row_name, .file = "doubled.cl", .shaped = PARE__FOR_ANY, .risky = is_risky, .launch = launcher }
@@ -67,9 +91,20 @@ static const pare__variant doubled_variants[] = {
     ROW("wrong", false, launch_wrong),
     ROW("crashing", true, launch_crash),
     ROW("hanging", true, launch_hang),
+    ROW("exiting", true, launch_exit),
+    ROW("refused", false, launch_refused),
+    ROW("refused-in-child", true, launch_refused),
+    ROW("too-large", false, launch_too_large),
     ROW("unbuildable", false, launch_no_build),
     ROW("right", false, launch_right),
     ROW("right-in-child", true, launch_right),
+    ROW("crashing-on-an-unknown-driver", false, launch_crash),
+    {.name = "wrong-when-large",
+     .file = "doubled.cl",
+     .shaped = PARE__FOR_ANY,
+     .params = shaped_params,
+     .defaults = shaped_defaults,
+     .launch = launch_shaped},
     {.name = "missing", .file = "no-such-file.cl", .shaped = PARE__FOR_ANY, .launch = launch_right},
     {.name = NULL}};
 static const pare__family doubled = {.name = "doubled",
@@ -127,9 +162,14 @@ static const struct {
 } expected_verdicts[] = {{"wrong", PARE__WRONG, "expected"},
                          {"crashing", PARE__CRASHED, "signal"},
                          {"hanging", PARE__HUNG, "no result"},
+                         {"exiting", PARE__CRASHED, "status 0 and no verdict"},
+                         {"refused", PARE__REFUSED, "no launch today"},
+                         {"refused-in-child", PARE__REFUSED, "no launch today"},
+                         {"too-large", PARE__CANNOT, "too large a group"},
                          {"unbuildable", PARE__NOT_BUILT, "doubled.cl"},
                          {"right", PARE__TRUSTED, ""},
                          {"right-in-child", PARE__TRUSTED, ""},
+                         {"wrong-when-large", PARE__WRONG, "expected"},
                          {"missing", PARE__NOT_BUILT, "no-such-file.cl"}};
 
 START_TEST(each_fault_gets_its_verdict) {
@@ -150,6 +190,75 @@ START_TEST(verdicts_are_kept_on_disk) {
   double start = pare__seconds();
   ck_assert_int_eq(verdict_of("hanging", false, reason, sizeof reason), PARE__HUNG);
   ck_assert_msg(pare__seconds() - start < 1.0, "the hanging row ran again: %.1f s", pare__seconds() - start);
+}
+END_TEST
+
+START_TEST(what_the_driver_refused_is_not_kept) {
+  char reason[400];
+  ck_assert_int_eq(verdict_of("refused", true, reason, sizeof reason), PARE__REFUSED);
+  teardown();
+  setup();
+  log_text[0] = '\0';
+  verdict_of("refused", false, reason, sizeof reason);
+  ck_assert_msg(strstr(log_text, "doubled/refused is not used") != NULL, "it was not tried again: %s", log_text);
+}
+END_TEST
+
+/* Rows of the quirk table may say that a driver is not known, whatever its name. */
+START_TEST(all_is_tried_in_a_child_on_a_driver_that_is_not_known) {
+  char reason[400];
+  pare__quirks strange = *device->quirks;
+  strange.known = false;
+  device->quirks = &strange;
+  const pare__verdict verdict = verdict_of("crashing-on-an-unknown-driver", true, reason, sizeof reason);
+  ck_assert_msg(verdict == PARE__CRASHED, "%s: %s", pare__verdict_name(verdict), reason);
+  close_device();
+  open_device(); /* with its own quirks: the row of another test's stack is none */
+}
+END_TEST
+
+START_TEST(without_the_program_for_child_processes_nothing_risky_is_trusted) {
+  char reason[400];
+  char *self = pare__strdup(getenv("PARE_TRIAL"));
+  setenv("PARE_TRIAL", "/no/such/program", 1);
+  const pare__verdict verdict = verdict_of("right-in-child", true, reason, sizeof reason);
+  setenv("PARE_TRIAL", self, 1);
+  free(self);
+  ck_assert_msg(verdict == PARE__UNTESTED, "%s: %s", pare__verdict_name(verdict), reason);
+}
+END_TEST
+
+/* ---- the time limits of a child process ---- */
+
+/* What the child never ends to do. */
+enum { BUILDS, RUNS, NEITHER };
+
+static int child(const char *what) {
+  if (what[0] == '0' + BUILDS) pause();
+  pare__child_tell(false);
+  if (what[0] == '0' + RUNS) pause();
+  printf("done\n");
+  return fflush(stdout);
+}
+
+START_TEST(time_to_build_is_not_time_to_run) {
+  static const struct {
+    const char *what;
+    pare__child_limits limits;
+    bool timed_out, building;
+    const char *says;
+  } cases[] = {{"0", {300, 60000}, true, true, ""},
+               {"1", {60000, 300}, true, false, ""},
+               {"2", {60000, 60000}, false, false, "done\n"}};
+  const char *const arguments[] = {"child", cases[_i].what, NULL};
+  char *output;
+  pare__child_end end;
+  OK(pare__child_run(arguments, &cases[_i].limits, &output, &end));
+  ck_assert(end.started);
+  ck_assert_int_eq(end.timed_out, cases[_i].timed_out);
+  ck_assert_int_eq(end.building, cases[_i].building);
+  ck_assert_str_eq(output, cases[_i].says);
+  free(output);
 }
 END_TEST
 
@@ -186,6 +295,7 @@ static void leave_signals_alone(const char *variable) {
 }
 
 int main(int argc, char **argv) {
+  if (argc == 3) _exit(child(argv[2]));
   if (argc > 1) _exit(pare__trial_main(argc, argv, families)); /* as pare-trial does */
   leave_signals_alone("ASAN_OPTIONS");
   leave_signals_alone("TSAN_OPTIONS");
@@ -194,13 +304,17 @@ int main(int argc, char **argv) {
   if (length <= 0) return 1;
   self[length] = '\0';
   setenv("PARE_TRIAL", self, 1);
-  setenv("PARE_TRIAL_SECONDS", "10", 1);
+  setenv("PARE_TRIAL_SECONDS", "6", 1);
   setenv("PARE_KERNEL_PATH", PARE_SOURCE_FOLDER "/tests/kernels:" PARE_SOURCE_FOLDER "/cl", 1);
 
   TCase *laws = tcase_create("trust");
   tcase_add_checked_fixture(laws, setup, teardown);
   tcase_add_loop_test(laws, each_fault_gets_its_verdict, 0, (int)PARE__COUNT(expected_verdicts));
   tcase_add_test(laws, verdicts_are_kept_on_disk);
+  tcase_add_test(laws, what_the_driver_refused_is_not_kept);
+  tcase_add_test(laws, all_is_tried_in_a_child_on_a_driver_that_is_not_known);
+  tcase_add_test(laws, without_the_program_for_child_processes_nothing_risky_is_trusted);
+  tcase_add_loop_test(laws, time_to_build_is_not_time_to_run, 0, 3);
   tcase_add_test(laws, choice_falls_back_visibly);
   tcase_add_test(laws, nothing_left_names_every_reason);
   return run_tests("trust", laws);

@@ -26,10 +26,10 @@ static void make_inputs(unsigned seed, inputs *out) {
 }
 
 /* Double-precision softmax and sums of the rows of relu(A B + bias). */
-bool workload_is_right(unsigned seed, const workload_result *result) {
+bool workload_rows_are_right(unsigned seed, int rows, const workload_result *result) {
   inputs in;
   make_inputs(seed, &in);
-  for (int row = 0; row < WORKLOAD_ROWS; row++) {
+  for (int row = 0; row < rows; row++) {
     double hidden[WORKLOAD_COLUMNS], sum = 0, exponentials = 0;
     for (int column = 0; column < WORKLOAD_COLUMNS; column++) {
       double value = in.bias[column];
@@ -45,6 +45,10 @@ bool workload_is_right(unsigned seed, const workload_result *result) {
         return false;
   }
   return true;
+}
+
+bool workload_is_right(unsigned seed, const workload_result *result) {
+  return workload_rows_are_right(seed, WORKLOAD_ROWS, result);
 }
 
 /* ---- the work ---- */
@@ -98,17 +102,62 @@ void workload_use_model(const char *path, pare_executor executor) {
   model_executor = executor;
 }
 
-bool workload_write_model(const char *path, unsigned seed) {
+static void add_layers(pare__onnx_model *onnx, const inputs *in) {
+  model_constant(onnx, "b", PARE__ONNX_FLOAT, 2, (const int64_t[]){WORKLOAD_INNER, WORKLOAD_COLUMNS}, in->b);
+  model_node(onnx, "MatMul", "a b", "product");
+  model_node(onnx, "Add", "product bias", "sum");
+  model_node(onnx, "Relu", "sum", "hidden");
+}
+
+/* The product as a convolution of images of one pixel, then a product with the unit matrix in 8 bits. */
+static void add_convolution(pare__onnx_model *onnx, const inputs *in) {
+  static const int64_t pixels[] = {0, WORKLOAD_INNER, 1, 1}, flat[] = {0, WORKLOAD_COLUMNS};
+  const float scale = 1.0F / 127;
+  float w[B_COUNT];
+  int8_t unit[WORKLOAD_COLUMNS * WORKLOAD_COLUMNS] = {0};
+  for (int i = 0; i < B_COUNT; i++) w[i % WORKLOAD_COLUMNS * WORKLOAD_INNER + i / WORKLOAD_COLUMNS] = in->b[i];
+  for (int i = 0; i < WORKLOAD_COLUMNS; i++) unit[i * WORKLOAD_COLUMNS + i] = 127;
+  model_constant(onnx, "w", PARE__ONNX_FLOAT, 4, (const int64_t[]){WORKLOAD_COLUMNS, WORKLOAD_INNER, 1, 1}, w);
+  model_constant(onnx, "unit", PARE__ONNX_INT8, 2, (const int64_t[]){WORKLOAD_COLUMNS, WORKLOAD_COLUMNS}, unit);
+  model_constant(onnx, "scale", PARE__ONNX_FLOAT, 0, NULL, &scale);
+  model_constant(onnx, "pixels", PARE__ONNX_INT64, 1, (const int64_t[]){4}, pixels);
+  model_constant(onnx, "flat", PARE__ONNX_INT64, 1, (const int64_t[]){2}, flat);
+  model_node(onnx, "Reshape", "a pixels", "image");
+  model_node(onnx, "Conv", "image w bias", "features");
+  model_node(onnx, "Relu", "features", "positive");
+  model_node(onnx, "Reshape", "positive flat", "rows");
+  model_node(onnx, "DequantizeLinear", "unit scale", "identity");
+  model_node(onnx, "MatMul", "rows identity", "again");
+}
+
+/* Values decide, always for what changes nothing: no element is negative. */
+static void add_control(pare__onnx_model *onnx) {
+  const float least = -1;
+  const int64_t trips = 2;
+  model_constant(onnx, "least", PARE__ONNX_FLOAT, 0, NULL, &least);
+  model_constant(onnx, "trips", PARE__ONNX_INT64, 0, NULL, &trips);
+  node_int(onnx, model_node(onnx, "ReduceMax", "again", "largest"), "keepdims", 0);
+  model_node(onnx, "Greater", "largest least", "go");
+  pare__onnx_node *choice = model_node(onnx, "If", "go", "chosen");
+  node_in(onnx, &node_body(onnx, choice, "then_branch", "", "then")->node, "Relu", "again", "then");
+  node_in(onnx, &node_body(onnx, choice, "else_branch", "", "else")->node, "Neg", "again", "else");
+  pare__onnx_node *loop = model_node(onnx, "Loop", "trips go chosen", "hidden");
+  node_in(onnx, &node_body(onnx, loop, "body", "i c v", "c next")->node, "Relu", "v", "next");
+}
+
+bool workload_write_model(const char *path, workload_model kind, unsigned seed) {
   inputs in;
   make_inputs(seed, &in);
   pare__onnx_model *onnx = model_new(17);
   model_input(onnx, "a", PARE__ONNX_FLOAT, 2, (const int64_t[]){-1, WORKLOAD_INNER});
-  model_constant(onnx, "b", PARE__ONNX_FLOAT, 2, (const int64_t[]){WORKLOAD_INNER, WORKLOAD_COLUMNS}, in.b);
   model_constant(onnx, "bias", PARE__ONNX_FLOAT, 1, (const int64_t[]){WORKLOAD_COLUMNS}, in.bias);
   model_constant(onnx, "axes", PARE__ONNX_INT64, 1, (const int64_t[]){1}, (const int64_t[]){1});
-  model_node(onnx, "MatMul", "a b", "product");
-  model_node(onnx, "Add", "product bias", "sum");
-  model_node(onnx, "Relu", "sum", "hidden");
+  if (kind == WORKLOAD_AT_ONCE) {
+    add_convolution(onnx, &in);
+    add_control(onnx);
+  } else {
+    add_layers(onnx, &in);
+  }
   model_node(onnx, "Softmax", "hidden", "softmax");
   node_int(onnx, model_node(onnx, "ReduceSum", "hidden axes", "total"), "keepdims", 0);
   model_output(onnx, "softmax");
@@ -118,24 +167,37 @@ bool workload_write_model(const char *path, unsigned seed) {
   return written;
 }
 
+static pare_status run_model(pare_model *model, pare_tensor *a, int rows, workload_result *result) {
+  pare_tensor *out[2] = {NULL, NULL};
+  pare_status status = pare_model_run(model, &a, NULL, out);
+  if (status == PARE_OK)
+    status = pare_tensor_read(out[0], result->softmax, (size_t)rows * WORKLOAD_COLUMNS * sizeof(float));
+  if (status == PARE_OK) status = pare_tensor_read(out[1], result->sum, (size_t)rows * sizeof(float));
+  for (int i = 0; i < 2; i++) pare_tensor_close(out[i]);
+  return status;
+}
+
+pare_status workload_run(pare_context *context, pare_model *model, unsigned seed, int rows, workload_result *result) {
+  inputs in;
+  make_inputs(seed, &in);
+  pare_tensor *a = NULL;
+  pare_status status = pare_tensor_from(context, PARE_F32, 2, (const int64_t[]){rows, WORKLOAD_INNER}, in.a,
+                                        (size_t)rows * WORKLOAD_INNER * sizeof(float), &a);
+  if (status == PARE_OK) status = run_model(model, a, rows, result);
+  pare_tensor_close(a);
+  return status;
+}
+
 static pare_status compute_by_model(pare_context *context, const inputs *in, workload_result *result) {
   pare_model *model = NULL;
-  pare_tensor *a = NULL, *out[2] = {NULL, NULL};
+  pare_tensor *a = NULL;
   const pare_model_options options = {.executor = model_executor};
   const int runs = model_executor == PARE_EXECUTOR_TICKETED ? 4 : 2;
   pare_status status = pare_model_open(context, model_path, &options, &model);
   if (status == PARE_OK)
     status = pare_tensor_from(context, PARE_F32, 2, (const int64_t[]){WORKLOAD_ROWS, WORKLOAD_INNER}, in->a,
                               sizeof in->a, &a);
-  for (int run = 0; run < runs && status == PARE_OK; run++) {
-    status = pare_model_run(model, &a, NULL, out);
-    if (status == PARE_OK) status = pare_tensor_read(out[0], result->softmax, sizeof result->softmax);
-    if (status == PARE_OK) status = pare_tensor_read(out[1], result->sum, sizeof result->sum);
-    for (int i = 0; i < 2; i++) {
-      pare_tensor_close(out[i]);
-      out[i] = NULL;
-    }
-  }
+  for (int run = 0; run < runs && status == PARE_OK; run++) status = run_model(model, a, WORKLOAD_ROWS, result);
   pare_tensor_close(a);
   pare_model_close(model);
   return status;

@@ -17,8 +17,13 @@ typedef struct workload_result {
  * closed again, whatever fails. */
 pare_status workload_compute(pare_context *context, unsigned seed, workload_result *result);
 
-/* Writes an ONNX model that computes the same, its weights made from `seed`; false if the file cannot be written. */
-bool workload_write_model(const char *path, unsigned seed);
+/* Models that compute the same: as layers, or by a convolution, weights of 8 bits, an If and a Loop that depend on
+ * values, so that it is run at once. */
+typedef enum workload_model { WORKLOAD_LAYERS, WORKLOAD_AT_ONCE } workload_model;
+/* Writes the ONNX file, with weights made from `seed`; false if it cannot be written. */
+bool workload_write_model(const char *path, workload_model kind, unsigned seed);
+/* Runs an open model of the seed on the first `rows` rows; only those of the result are written. */
+pare_status workload_run(pare_context *context, pare_model *model, unsigned seed, int rows, workload_result *result);
 /* Until it is called with NULL, workload_compute opens this model and runs it twice: once planned, once replayed; with
  * the ticketed executor four times: planned, watched and built, compared, ticketed. Its seed must be the one that the
  * model was written with. */
@@ -26,5 +31,6 @@ void workload_use_model(const char *path, pare_executor executor);
 
 /* Compares with double precision on the host. */
 bool workload_is_right(unsigned seed, const workload_result *result);
+bool workload_rows_are_right(unsigned seed, int rows, const workload_result *result);
 
 #endif

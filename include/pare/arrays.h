@@ -32,14 +32,15 @@ PARE_API size_t pare_arrays_count(const pare_arrays *arrays);
 PARE_API const char *pare_arrays_name(const pare_arrays *arrays, size_t index);
 /* Is there one of that name, and which? */
 PARE_API bool pare_arrays_find(const pare_arrays *arrays, const char *name, size_t *index);
-/* Reads an array the first time that it is asked for; what *out points to lives until the file is closed. Two raw bytes
- * an element ('<V2') are taken as bf16; 4-bit integers become i8 or u8. Not for two threads at a time.
- * PARE_ERR_FORMAT: damaged; PARE_ERR_UNSUPPORTED: more than PARE_MAX_RANK dimensions; PARE_ERR_IO, PARE_ERR_MEMORY. */
+/* Reads an array the first time that it is asked for; *out points to what lives until the file is closed. '<V2' is
+ * taken as bf16; integers of 2 and 4 bits become i8 or u8; '<V1' is u8: codes of float8 or float4. Not for two threads
+ * at once. PARE_ERR_FORMAT: damaged; PARE_ERR_UNSUPPORTED: more than PARE_MAX_RANK dimensions; PARE_ERR_IO,
+ * PARE_ERR_MEMORY. */
 PARE_API pare_status pare_arrays_get(pare_arrays *arrays, size_t index, pare_array *out);
 
 /* Writes an .npz file, beside `path` first and then renamed: there is a whole file or none. bf16 is written as raw
- * two-byte elements. deflates: smaller and slower. PARE_ERR_ARGUMENT: a name that is given twice or has ".." between
- * slashes, a dtype that is none, nbytes that do not fit; PARE_ERR_IO. */
+ * two-byte elements, float8 and float4 as u8 codes. deflates: smaller and slower. PARE_ERR_ARGUMENT: a name that is
+ * given twice or has ".." between slashes, a dtype that is none, nbytes that do not fit; PARE_ERR_IO. */
 PARE_API pare_status pare_arrays_write(const char *path, size_t count, const pare_array *arrays, bool deflates);
 
 /* Element `index` as a number; 64-bit integers beyond 2^53 lose bits. NaN if the array has no such element. */

@@ -32,7 +32,8 @@ PARE_API pare_status pare_recipe_prune(pare_recipe *recipe, const char *form);
 /* "int8", "int4", "w8a8", "f16". Of a recipe that calibrates, int4 is done by GPTQ, int8 too if it prunes, and w8a8
  * after SmoothQuant. */
 PARE_API pare_status pare_recipe_quantize(pare_recipe *recipe, const char *form);
-/* No modifier touches what fits the pattern: a name, a glob, "re:" and an expression, "Linear", "@head", … */
+/* No modifier, added before or after, touches what fits the pattern: a name, a glob, "re:" and an expression, "Linear",
+ * "@head", … */
 PARE_API pare_status pare_recipe_ignore(pare_recipe *recipe, const char *pattern);
 /* The recipe written out, as JSON that pare_recipe_parse reads; every field with its value. Free it. */
 PARE_API pare_status pare_recipe_text(const pare_recipe *recipe, char **out);
@@ -52,8 +53,9 @@ typedef struct pare_conversion {
 /* Reads the ONNX model `in` and writes it to `out`, which may be the same path, in the other storage: nothing but the
  * storage of tensors changes, and back again gives the same bytes. What is N:M is found by looking, along the axis and
  * with the N and M that take the least; what takes no less, and what is not raw data, stays. One tensor at a time is in
- * memory; no device is needed. conversion NULL: not wanted. PARE_ERR_FORMAT: not ONNX; PARE_ERR_LIMIT: weights in
- * a file of their own; PARE_ERR_FORMAT names the tensor whose indices or sizes are wrong; PARE_ERR_IO. */
+ * memory; no device is needed. Weights that lie in a file of their own come into the new file, and from 1 GiB on into a
+ * new one beside it, OUT.data or another name that is free. conversion NULL: not wanted. PARE_ERR_FORMAT: not ONNX, or
+ * it names the tensor whose indices or sizes are wrong; PARE_ERR_IO. */
 PARE_API pare_status pare_convert(const char *in, const char *out, pare_storage storage, pare_conversion *conversion);
 
 /* ---- compressing ---- */
@@ -76,14 +78,18 @@ typedef struct pare_compress_options {
 #define PARE_COMPRESS_OPTIONS_INIT \
   { 0, 0, 0, 0, 0, 0 }
 
-/* What pare_compress would do, with the sizes: needs no device and writes nothing. */
-PARE_API pare_status pare_compress_plan(const char *in, const pare_recipe *recipe, pare_report **report);
+/* What pare_compress would do with these options (NULL: the defaults), with the sizes in their storage: needs no device
+ * and writes nothing. */
+PARE_API pare_status pare_compress_plan(const char *in, const pare_recipe *recipe, const pare_compress_options *options,
+                                        pare_report **report);
 /* Reads the model `in`, compresses it and writes `out`, which may be the same path: there is the old file or the new
- * one, whole. Unless skip_verify, the new model is run beside the old one first, on calibration inputs or random ones,
- * and takes its place only if its outputs have the same shapes and no NaN or infinity that the old one's do not have.
- * report NULL: none. With options->sensitivity `out` may be NULL: then nothing is written but files of one changed
- * tensor in $TMPDIR or /tmp, one at a time. PARE_ERR_IO, PARE_ERR_FORMAT (also NaN in a weight: tensor and offset),
- * PARE_ERR_LIMIT, PARE_ERR_DEVICE; PARE_ERR_ARGUMENT: a target that fits nothing. */
+ * one, whole; once it returns, the new one, on the disk. Weights that an old model at `out` had beside it, in OUT.data
+ * or OUT.N.data, go with that, and so does what processes left there that were killed. Unless skip_verify, the new
+ * model is run beside the old one first, on calibration inputs or random ones, and takes its place only if its outputs
+ * have the same shapes and no NaN or infinity that the old one's do not have. report NULL: none. With
+ * options->sensitivity `out` may be NULL: then nothing is written but files of one changed tensor in $TMPDIR or /tmp,
+ * one at a time. PARE_ERR_IO, PARE_ERR_FORMAT (also NaN in a weight: tensor and offset), PARE_ERR_LIMIT,
+ * PARE_ERR_DEVICE; PARE_ERR_ARGUMENT: a target that fits nothing. */
 PARE_API pare_status pare_compress(pare_context *context, const char *in, const char *out, const pare_recipe *recipe,
                                    const pare_compress_options *options, pare_report **report);
 

@@ -8,7 +8,7 @@
 extern "C" {
 #endif
 
-#define PARE_CONVOLUTION_RANK 3 /* most spatial dimensions */
+#define PARE_CONVOLUTION_RANK 6 /* most spatial dimensions: batch and channels are the rest of PARE_MAX_RANK */
 
 /* By spatial dimension, the outermost first. A stride, dilation or group count of 0 counts as 1. */
 typedef struct pare_convolution_options {
@@ -25,7 +25,7 @@ typedef struct pare_convolution_options {
 
 /* Weights [O, C / groups, K…] in the layout that the device's kernels read fastest. options: those of the calls (stride
  * and dilation decide whether transformed weights serve); NULL: the defaults. w may be closed afterwards.
- * PARE_ERR_SHAPE: not 1 to 3 spatial dimensions, or O no multiple of groups. */
+ * PARE_ERR_SHAPE: not 1 to 6 spatial dimensions, or O no multiple of groups. */
 typedef struct pare_convolution_weights pare_convolution_weights;
 PARE_API pare_status pare_convolution_weights_pack(pare_tensor *w, const pare_convolution_options *options,
                                                    pare_convolution_weights **out);
@@ -43,7 +43,10 @@ PARE_API uint64_t pare_convolution_weights_bytes(const pare_convolution_weights 
  *
  * x_blocked, y_blocked: that tensor (and the residual with y) is [N, ceil(C / b), X…, b], b =
  * pare_convolution_block, whatever fills the last block: chains of convolutions run faster so. Only with groups of 1,
- * or with as many groups as x and y have channels.
+ * or with as many groups as x and y have channels, and with at most 3 spatial dimensions.
+ *
+ * Kernels go over 3 spatial dimensions. Of more, the outer ones become batches (of y) and channels (of the weights),
+ * through a copy of x as large as their taps overlap.
  *
  * f32, f16, bf16, one dtype for x and y, accumulated in f32; f64; or x and w i16 and bias and y i32, exact modulo 2^32,
  * without activation. PARE_ERR_SHAPE, PARE_ERR_TYPE. Tiling after Georganas et al. 2018; stride-1 3x3 after Lavin &

@@ -26,6 +26,7 @@ typedef struct pare_device_capabilities {
   bool avx512;            /* AVX-512 F, BW, VL */
   bool avx512_vnni;
   bool avx512_bf16;
+  bool lane_vectors;       /* the driver takes vectors apart: short ones are as good, and compile sooner */
   bool unified_memory;     /* device and host share memory: wrapping needs no copy */
   unsigned vector_bits;    /* width of the widest vector unit worth using: 128, 256, 512; 32 on scalar-lane GPUs */
   uint32_t max_loop_steps; /* 0 = no limit; else loops of one work-item silently stop after this many steps */
@@ -60,7 +61,8 @@ typedef struct pare_device_choice {
 
 /* Lists every device of every platform, in the order of enumeration. A platform without devices is harmless.
  * `probe` true also fills the capabilities (builds a tiny program per device; kept in the cache).
- * PARE_ERR_DEVICE if the loader fails; an empty list is not an error. */
+ * PARE_ERR_DEVICE if the loader fails; an empty list is not an error. PARE_ERR_ARGUMENT in a fork of a process that
+ * used OpenCL through pare: drivers do not survive that. */
 PARE_API pare_status pare_device_list_open(bool probe, pare_device_list **out);
 PARE_API void pare_device_list_close(pare_device_list *list);
 PARE_API size_t pare_device_list_count(const pare_device_list *list);

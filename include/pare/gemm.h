@@ -50,7 +50,9 @@ PARE_API pare_status pare_gemm(pare_tensor *a, pare_tensor *b, pare_tensor *bias
 /* B of many products, packed once into the layout that the device's kernels read fastest, in B's dtype. */
 typedef struct pare_weights pare_weights;
 
-/* Packs B [… K N], or [… N K] if transposed. B may be closed afterwards. PARE_ERR_SHAPE if its rank is below 2. */
+/* Packs B [… K N], or [… N K] if transposed. B may be closed afterwards. Below 256 KiB it waits for B and packs on the
+ * host, which is done before a kernel for that would be built; else it submits and returns. PARE_ERR_SHAPE if its rank
+ * is below 2. */
 PARE_API pare_status pare_weights_pack(pare_tensor *b, bool transposed, pare_weights **out);
 /* NULL is allowed. */
 PARE_API void pare_weights_close(pare_weights *weights);

@@ -64,6 +64,24 @@ typedef struct pare_node_info {
 } pare_node_info;
 PARE_API pare_status pare_inspect_node(const pare_inspection *inspection, size_t index, pare_node_info *out);
 
+/* What a node does for inputs of certain shapes. Operations are those of the operator's definition, not of how a device
+ * computes it: two for each multiplication and addition of matrix products, convolutions, attention and recurrent
+ * operators, one for each element (of what is reduced, or else of the output) of all others, and none where elements
+ * are only moved. Bytes are those of all inputs, weights included, and of all outputs; of tables, what is taken. */
+typedef struct pare_node_work {
+  bool known;         /* false: its shapes depend on values, or pare_inspect_work was not called */
+  const char *kernel; /* "gemm": products, attention, recurrence; "conv"; "memory"; "": a view, or on the host */
+  double operations, read_bytes, written_bytes;
+} pare_node_work;
+/* Finds them, for the inputs as pare_inspect_input tells them, but with all dimensions known: the graph is planned,
+ * which runs nothing. A node of the model's own graph has the work of its subgraphs, or of the function that it calls;
+ * nodes in those are not known by themselves. Fewer than all are known where a shape depends on values.
+ * PARE_ERR_SHAPE: a dimension is not known, or shapes turn out impossible; PARE_ERR_UNSUPPORTED as in
+ * pare_inspect_infer. */
+PARE_API pare_status pare_inspect_work(pare_inspection *inspection, pare_context *context,
+                                       const pare_model_value *inputs, size_t ninputs);
+PARE_API pare_status pare_inspect_node_work(const pare_inspection *inspection, size_t index, pare_node_work *out);
+
 /* An initialiser, or the result of a Constant node if it has more than one element: a weight. */
 typedef struct pare_tensor_info {
   const char *name, *dtype_name;

@@ -1,4 +1,4 @@
-/* Kernels: self-test, tuning, benchmark, disk cache. SPDX-License-Identifier: Apache-2.0 */
+/* Kernels: self-test, tuning, benchmark. SPDX-License-Identifier: Apache-2.0 */
 #ifndef PARE_KERNEL_H
 #define PARE_KERNEL_H
 
@@ -11,9 +11,12 @@ extern "C" {
 /* One line of a report; strings are valid during the callback only. */
 typedef struct pare_kernel_report {
   const char *family, *variant; /* "gemm", "wide" */
-  const char *verdict; /* "trusted", "wrong", "crashed", "hung", "not built", "cannot" (the device lacks something) */
-  const char *reason;  /* "" if trusted */
-  double seconds;      /* that the test took, builds included */
+  /* "trusted", "wrong", "crashed", "hung", "not built", "slow build" (not built in time), "refused" (the driver failed
+   * the launch), "untested" (it needs a child process, which could not be started), "cannot" (the device lacks
+   * something) */
+  const char *verdict;
+  const char *reason; /* "" if trusted */
+  double seconds;     /* that the test took, builds included */
 } pare_kernel_report;
 typedef void (*pare_kernel_report_callback)(const pare_kernel_report *report, void *user);
 
@@ -46,14 +49,6 @@ PARE_API pare_status pare_kernel_bench(pare_context *context, const char *family
 
 /* Names of the families in order; NULL past the last. */
 PARE_API const char *pare_kernel_family(unsigned index);
-
-/* The disk cache of programs, self-tests and tuning. */
-typedef struct pare_cache_info {
-  char folder[4096];
-  uint64_t bytes, files, limit_bytes;
-} pare_cache_info;
-PARE_API pare_status pare_cache_get(pare_cache_info *out);
-PARE_API pare_status pare_cache_clear(uint64_t *nremoved);
 
 #ifdef __cplusplus
 }

@@ -1,7 +1,8 @@
-/* Models: ONNX files, run on the context's device. SPDX-License-Identifier: Apache-2.0 */
+/* Models: ONNX files, run on the context's devices. SPDX-License-Identifier: Apache-2.0 */
 #ifndef PARE_MODEL_H
 #define PARE_MODEL_H
 
+#include <pare/schedule.h>
 #include <pare/tensor.h>
 
 #ifdef __cplusplus
@@ -10,20 +11,25 @@ extern "C" {
 
 typedef struct pare_model pare_model;
 
-/* How planned work is enqueued; the bits of results are the same. auto: as launches, and on CPU devices, for plans that
- * run often, stretches of them as one ticketed launch once the program for it has been built beside the runs. ticketed:
- * that program is built at once, in the second run, which then takes seconds. */
-typedef enum pare_executor { PARE_EXECUTOR_AUTO, PARE_EXECUTOR_LAUNCHES, PARE_EXECUTOR_TICKETED } pare_executor;
-
 typedef struct pare_model_options {
   const char *without; /* passes to leave out, separated by commas; "all": every one. NULL: none */
   bool no_plan;        /* run every node at once, as for graphs whose shapes depend on values */
-  uint64_t loop_limit; /* most iterations of one Loop; 0: 2^31 */
-  bool any_shape;      /* take inputs of other shapes than the file declares, as long as its nodes do */
+  /* Most iterations of one Loop, and steps of one Scan. 0: 100,000, or what the Loop or Scan itself names if that is at
+   * most 1,000,000; a run that has more is PARE_ERR_LIMIT. */
+  uint64_t loop_limit;
+  bool any_shape; /* take inputs of other shapes than the file declares, as long as its nodes do */
   pare_executor executor;
+  /* While *stop is not 0, opening the model and its runs stop as by pare_model_interrupt: for a signal handler, which
+   * may set it. It must outlive the model. NULL: none. */
+  const volatile int *stop;
+  /* From IR 4 on an input that the file lists and has an initialiser for may be left out: it is a constant then, with
+   * that value, as it is here unless it is named. Those that are named are inputs as others are, in the file's order,
+   * and must be given. Other names are passed over, so that all names of a file of arrays can be said. */
+  size_t noverridden;
+  const char *const *overridden;
 } pare_model_options;
 #define PARE_MODEL_OPTIONS_INIT \
-  { 0, 0, 0, 0, PARE_EXECUTOR_AUTO }
+  { 0, 0, 0, 0, PARE_EXECUTOR_AUTO, 0, 0, 0 }
 
 /* Opens an ONNX file, IR 3 and opset 7 or later: reads the graph, rewrites it, packs constant weights on the device.
  * Weights stay in the mapped file until they are needed. options NULL: the defaults.
@@ -52,22 +58,26 @@ PARE_API pare_status pare_model_output(const pare_model *model, size_t index, pa
 /* outputs[i] = a new tensor for each output of the model, or NULL where wanted[i] is false (wanted NULL: all are). The
  * tensors stay on the device; reading one waits for the work that makes it (pare_tensor_read, pare_context_wait).
  * inputs[i] for each input, none NULL; their shapes may change from run to run: each set of shapes is planned once,
- * then replayed. Thread-safe. Returns once the work is submitted, or, where shapes depend on values, done.
+ * then replayed. Thread-safe. Returns once the work is submitted, or, where shapes depend on values or there are
+ * several devices, done. With several devices the run is divided as the context's schedule says; the bits are the same.
  * PARE_ERR_SHAPE, PARE_ERR_TYPE: an input that does not fit its declaration, or shapes that turn out impossible (the
  * node and both shapes); PARE_ERR_LIMIT: the plan needs more memory than the limit leaves, before anything runs. */
 PARE_API pare_status pare_model_run(pare_model *model, pare_tensor *const *inputs, const bool *wanted,
                                     pare_tensor **outputs);
-/* What a run enqueues, as of the last one that was planned; zeros before a plan's second run, and without a plan. */
-typedef struct pare_model_launches {
-  size_t launches;        /* in all */
-  size_t ticketed;        /* of these, each standing for many */
-  size_t without_tickets; /* how many there would be with the executor `launches` */
-  bool building;          /* a program for ticketed ones is being built beside the runs: a later one takes it */
-} pare_model_launches;
-/* PARE_ERR_ARGUMENT. Thread-safe. */
+/* What a run enqueues, as of the last one that was planned; zeros before a plan's second run, and without a plan.
+ * PARE_ERR_ARGUMENT. Thread-safe. */
 PARE_API pare_status pare_model_count_launches(pare_model *model, pare_model_launches *out);
-/* Makes runs in any thread, now and later, stop with PARE_ERR_ARGUMENT "interrupted" before their next node; false
- * allows runs again. */
+/* How the last run was divided among the context's devices. */
+typedef struct pare_model_division {
+  pare_parallel parallel; /* PARE_PARALLEL_OFF: one device has it all */
+  int64_t pieces;         /* at most: the policy may give a device several at a time */
+  char why[320];          /* why so, for people */
+} pare_model_division;
+/* PARE_ERR_ARGUMENT. Thread-safe. */
+PARE_API pare_status pare_model_divided(pare_model *model, pare_model_division *out);
+/* Makes runs in any thread, now and later, stop with PARE_ERR_ARGUMENT "interrupted" before their next node, iteration
+ * or stage, and planned runs before their next step, which may be a ticketed launch of many nodes: what is submitted is
+ * finished. false allows runs again. */
 PARE_API void pare_model_interrupt(pare_model *model, bool interrupted);
 
 /* What a plan for these shapes takes, beforehand: the peak of device memory while it runs, weights included. */
@@ -84,8 +94,8 @@ PARE_API pare_status pare_model_plan(pare_model *model, pare_tensor *const *inpu
 typedef struct pare_model_step {
   const char *node, *op_type, *domain; /* node "" if it has no name */
   const char *placement;               /* "device", "host", "view", "control" */
-  double seconds;
-  char output[64]; /* shape and dtype of its first output */
+  double seconds;                      /* without those of the nodes of its subgraphs, which have steps of their own */
+  char output[64];                     /* shape and dtype of its first output */
 } pare_model_step;
 /* Runs as pare_model_run, waiting after every node; *steps is an array to free with pare_model_steps_free. */
 PARE_API pare_status pare_model_profile(pare_model *model, pare_tensor *const *inputs, pare_tensor **outputs,

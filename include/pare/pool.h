@@ -28,10 +28,11 @@ typedef struct pare_pool_options {
 #define PARE_POOL_OPTIONS_INIT \
   { {0}, {0}, {0}, {0}, {0}, 2, false, false, false }
 
-/* y[n][c][o…] = pooling over k… of x[n][c][o stride - pad + k dilation …], 1 to 3 spatial dimensions, as many as y has
- * room for. indices (NULL: none; maximum only) i64, as y: where in x the first maximum lies, counted through all of x.
- * A window without an element gives the lowest value (maximum) or 0. f32, f16, bf16, f64; maximum also u8 and i8.
- * PARE_ERR_SHAPE, PARE_ERR_TYPE, PARE_ERR_ARGUMENT: a kernel below 1. ONNX MaxPool, AveragePool, LpPool. */
+/* y[n][c][o…] = pooling over k… of x[n][c][o stride - pad + k dilation …], 1 to 6 spatial dimensions (blocked: 3);
+ * more than 3 are gone over in turns. indices (NULL: none; maximum only) i64, as y: where in x the first maximum lies,
+ * counted through all of x. A window without an element gives the lowest value (maximum) or 0. f32, f16, bf16, f64;
+ * maximum also u8 and i8. PARE_ERR_SHAPE, PARE_ERR_TYPE, PARE_ERR_ARGUMENT: a kernel below 1. ONNX MaxPool,
+ * AveragePool, LpPool. */
 PARE_API pare_status pare_pool(pare_tensor *x, pare_pooling pooling, const pare_pool_options *options, pare_tensor *y,
                                pare_tensor *indices);
 

@@ -2,6 +2,7 @@
 #ifndef PARE_RESAMPLE_H
 #define PARE_RESAMPLE_H
 
+#include <pare/operation.h>
 #include <pare/tensor.h>
 
 #ifdef __cplusplus
@@ -14,14 +15,6 @@ extern "C" {
  * f64. The other dimensions are equal. PARE_ERR_SHAPE, PARE_ERR_TYPE, PARE_ERR_ARGUMENT for an axis out of range. */
 PARE_API pare_status pare_interpolate(pare_tensor *x, int axis, pare_tensor *indices, pare_tensor *weights,
                                       double outside, pare_tensor *y);
-
-typedef enum pare_sampling { PARE_SAMPLING_LINEAR, PARE_SAMPLING_NEAREST, PARE_SAMPLING_CUBIC } pare_sampling;
-/* What lies outside x. */
-typedef enum pare_sampling_padding {
-  PARE_SAMPLING_ZEROS,
-  PARE_SAMPLING_BORDER,    /* the nearest element inside */
-  PARE_SAMPLING_REFLECTION /* at the borders, as often as needed */
-} pare_sampling_padding;
 
 /* y[n][c][o…] = x[n][c] at the place that grid[n][o…] names: its last axis holds one coordinate a spatial dimension,
  * the innermost dimension first, from -1 (the first element's centre with align_corners, else its outer edge) to 1. x

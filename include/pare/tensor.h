@@ -3,37 +3,11 @@
 #define PARE_TENSOR_H
 
 #include <pare/context.h>
+#include <pare/dtype.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-#define PARE_MAX_RANK 8
-
-/* name in text, C type on the host, bytes */
-#define PARE_DTYPE_LIST(X) \
-  X(F32, f32, 4)           \
-  X(F16, f16, 2)           \
-  X(BF16, bf16, 2)         \
-  X(F64, f64, 8)           \
-  X(I8, i8, 1)             \
-  X(U8, u8, 1)             \
-  X(I16, i16, 2)           \
-  X(I32, i32, 4)           \
-  X(I64, i64, 8)           \
-  X(BOOL, bool, 1)         \
-  X(U16, u16, 2)           \
-  X(U32, u32, 4)           \
-  X(U64, u64, 8)
-typedef enum pare_dtype {
-#define PARE_DTYPE_ENUM(upper, lower, nbytes) PARE_##upper,
-  PARE_DTYPE_LIST(PARE_DTYPE_ENUM)
-#undef PARE_DTYPE_ENUM
-      PARE_NDTYPES
-} pare_dtype;
-
-PARE_API const char *pare_dtype_name(pare_dtype dtype); /* "f32"; "?" if none */
-PARE_API size_t pare_dtype_bytes(pare_dtype dtype);     /* 0 if none */
 
 typedef struct pare_tensor pare_tensor;
 

@@ -79,6 +79,18 @@ pare_status pare__parse_bytes(const char *what, const char *text, uint64_t *out)
                     what, text, c);
 }
 
+size_t pare__decimal(const char *text, double *out) {
+  const char *c = text;
+  double value = 0, unit = 1;
+  bool some = false;
+  for (; *c >= '0' && *c <= '9'; c++, some = true) value = value * 10 + (*c - '0');
+  if (*c == '.')
+    for (c++; *c >= '0' && *c <= '9'; c++, some = true) value += (*c - '0') * (unit /= 10);
+  if (!some) return 0;
+  *out = value;
+  return (size_t)(c - text);
+}
+
 const char *pare__bytes_text(uint64_t nbytes, char *buffer, size_t capacity) {
   static const char *const names[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
   double value = (double)nbytes;

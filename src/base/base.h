@@ -66,6 +66,10 @@ double pare__seconds(void);
 /* Parses "512MiB", "2G", "1000000" into bytes. PARE_ERR_ARGUMENT naming `what` on anything else. */
 pare_status pare__parse_bytes(const char *what, const char *text, uint64_t *out);
 
+/* Digits, with a point among them or without, as a number; returns how many characters those are, 0: none. strtod would
+ * follow the locale, and take "inf" and hexadecimal. */
+size_t pare__decimal(const char *text, double *out);
+
 /* "12.3 MiB" into buffer, which is returned. */
 const char *pare__bytes_text(uint64_t nbytes, char *buffer, size_t capacity);
 

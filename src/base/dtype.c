@@ -24,7 +24,8 @@ const char *pare_dtype_name(pare_dtype dtype) { return pare__dtype_is_valid(dtyp
 size_t pare_dtype_bytes(pare_dtype dtype) { return pare__dtype_is_valid(dtype) ? rows[dtype].nbytes : 0; }
 
 bool pare__dtype_is_float(pare_dtype dtype) {
-  return dtype == PARE_F32 || dtype == PARE_F16 || dtype == PARE_BF16 || dtype == PARE_F64;
+  return dtype == PARE_F32 || dtype == PARE_F16 || dtype == PARE_BF16 || dtype == PARE_F64 ||
+         pare__dtype_is_tiny(dtype);
 }
 
 bool pare__dtype_is_unsigned(pare_dtype dtype) {
@@ -48,6 +49,12 @@ double pare__dtype_epsilon(pare_dtype dtype) {
   case PARE_F32: return 0x1p-24;
   case PARE_F16: return 0x1p-11;
   case PARE_BF16: return 0x1p-8;
+  case PARE_F8E4M3FN:
+  case PARE_F8E4M3FNUZ: return 0x1p-4;
+  case PARE_F8E5M2:
+  case PARE_F8E5M2FNUZ: return 0x1p-3;
+  case PARE_F4E2M1: return 0x1p-2;
+  case PARE_F8E8M0: return 0x1p-1;
   default: return 0;
   }
 }
@@ -97,7 +104,69 @@ uint16_t pare__f32_to_bf16(float value) {
 
 float pare__bf16_to_f32(uint16_t bits) { return float_of((uint32_t)bits << 16); }
 
+/* ---- floats of a byte or less ---- */
+
+/* A sign, then the exponent with its bias, then `mantissa` bits; codes above `largest` are no finite number. f8e8m0 has
+ * neither sign nor mantissa: its code is the exponent. */
+typedef struct tiny_row {
+  unsigned mantissa, bias, sign, largest;
+  unsigned over, nan; /* codes for what is too large, and for NaN */
+  bool unsigned_zero; /* the code of -0 means NaN */
+} tiny_row;
+
+static const tiny_row tiny_rows[PARE_NDTYPES] = {
+    [PARE_F8E4M3FN] = {3, 7, 0x80, 0x7e, 0x7f, 0x7f, false}, [PARE_F8E4M3FNUZ] = {3, 8, 0x80, 0x7f, 0x80, 0x80, true},
+    [PARE_F8E5M2] = {2, 15, 0x80, 0x7b, 0x7c, 0x7e, false},  [PARE_F8E5M2FNUZ] = {2, 16, 0x80, 0x7f, 0x80, 0x80, true},
+    [PARE_F8E8M0] = {0, 127, 0, 0xfe, 0xff, 0xff, false},    [PARE_F4E2M1] = {1, 1, 0x08, 0x07, 0x07, 0x08, false},
+};
+
+bool pare__dtype_is_tiny(pare_dtype dtype) { return dtype >= PARE__FIRST_TINY && dtype < PARE_NDTYPES; }
+
+static const tiny_row *tiny(pare_dtype dtype) { return &tiny_rows[dtype]; }
+
+static double tiny_value(const tiny_row *row, unsigned code) {
+  const unsigned magnitude = row->sign ? code & (row->sign - 1) : code, least = 1u << row->mantissa;
+  if (row->unsigned_zero && code == row->sign) return NAN;
+  if (magnitude > row->largest) {
+    const bool infinite = magnitude == row->over && row->over != row->nan;
+    return !infinite ? NAN : code & row->sign ? -INFINITY : INFINITY;
+  }
+  const bool normal = magnitude >= least || !row->sign; /* f8e8m0 has no others */
+  const int exponent = normal ? (int)(magnitude >> row->mantissa) : 1;
+  const double steps = (magnitude & (least - 1)) + (normal ? least : 0);
+  const double value = ldexp(steps, exponent - (int)(row->bias + row->mantissa));
+  return code & row->sign ? -value : value;
+}
+
+double pare__tiny_largest(pare_dtype dtype) { return tiny_value(tiny(dtype), tiny(dtype)->largest); }
+
+/* Nearest, ties to even; f8e8m0: the magnitude's nearest power of two, ties to the larger one, 0 to the smallest. */
+static uint8_t tiny_code(const tiny_row *row, double value) {
+  if (isnan(value)) return (uint8_t)row->nan;
+  const unsigned sign = signbit(value) ? row->sign : 0;
+  int exponent;
+  const double magnitude = fabs(value), smallest = ldexp(1, 1 - (int)row->bias);
+  unsigned code;
+  if (magnitude > 0x1p129) {
+    code = row->over;
+  } else if (!row->sign) {
+    const double fraction = frexp(PARE__MAX(magnitude, 0x1p-127), &exponent);
+    code = (unsigned)(exponent + 126 + (fraction >= 0.75));
+  } else if (magnitude < smallest) {
+    code = (unsigned)nearbyint(ldexp(magnitude, (int)(row->bias + row->mantissa) - 1));
+  } else {
+    const double fraction = frexp(magnitude, &exponent); /* [0.5, 1) */
+    const double steps = nearbyint(ldexp(fraction, (int)row->mantissa + 1));
+    code = ((unsigned)(exponent - 1 + (int)row->bias) << row->mantissa) + (unsigned)steps - (1u << row->mantissa);
+  }
+  if (code > row->largest) return (uint8_t)(row->over | sign);
+  return (uint8_t)(row->unsigned_zero && code == 0 ? 0 : code | sign);
+}
+
+/* ---- elements ---- */
+
 double pare__load(pare_dtype dtype, const void *data, size_t index) {
+  if (pare__dtype_is_tiny(dtype)) return tiny_value(tiny(dtype), ((const uint8_t *)data)[index]);
   switch (dtype) {
   case PARE_F32: return ((const float *)data)[index];
   case PARE_F16: return pare__f16_to_f32(((const uint16_t *)data)[index]);
@@ -112,9 +181,8 @@ double pare__load(pare_dtype dtype, const void *data, size_t index) {
   case PARE_U16: return ((const uint16_t *)data)[index];
   case PARE_U32: return ((const uint32_t *)data)[index];
   case PARE_U64: return (double)((const uint64_t *)data)[index];
-  case PARE_NDTYPES: break;
+  default: return 0;
   }
-  return 0;
 }
 
 double pare__load_unaligned(pare_dtype dtype, const void *data, size_t index) {
@@ -153,6 +221,10 @@ static float round_to_odd(double value) {
 }
 
 void pare__store(pare_dtype dtype, void *data, size_t index, double value) {
+  if (pare__dtype_is_tiny(dtype)) {
+    ((uint8_t *)data)[index] = tiny_code(tiny(dtype), value);
+    return;
+  }
   switch (dtype) {
   case PARE_F32: ((float *)data)[index] = (float)value; return;
   case PARE_F16: ((uint16_t *)data)[index] = pare__f32_to_f16(round_to_odd(value)); return;
@@ -167,6 +239,6 @@ void pare__store(pare_dtype dtype, void *data, size_t index, double value) {
   case PARE_U16: ((uint16_t *)data)[index] = (uint16_t)integer(value, 0, UINT16_MAX); return;
   case PARE_U32: ((uint32_t *)data)[index] = (uint32_t)integer(value, 0, UINT32_MAX); return;
   case PARE_U64: ((uint64_t *)data)[index] = unsigned64(value); return;
-  case PARE_NDTYPES: return;
+  default: return;
   }
 }

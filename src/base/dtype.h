@@ -2,13 +2,20 @@
 #ifndef PARE_BASE_DTYPE_H
 #define PARE_BASE_DTYPE_H
 
-#include <pare/tensor.h>
+#include <pare/dtype.h>
 
 /* Round to nearest even; overflow to infinity; NaN stays NaN (quiet); denormals kept. */
 uint16_t pare__f32_to_f16(float value);
 float pare__f16_to_f32(uint16_t bits);
 uint16_t pare__f32_to_bf16(float value);
 float pare__bf16_to_f32(uint16_t bits);
+
+/* Dtypes from this one on are floats of a byte or less: stored, moved and cast, but not computed with. Each takes a
+ * byte; f4e2m1 the low half of it. */
+#define PARE__FIRST_TINY PARE_F8E4M3FN
+bool pare__dtype_is_tiny(pare_dtype dtype);
+/* The largest finite value of a tiny dtype. */
+double pare__tiny_largest(pare_dtype dtype);
 
 /* Element `index` of an array of `dtype`. i64 and u64 beyond 2^53 lose bits. Bool reads as 0 or 1. */
 double pare__load(pare_dtype dtype, const void *data, size_t index);

@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,6 +115,7 @@ pare_status pare__folder_make(const char *path) {
 }
 
 char *pare__cache_folder(void) {
+  static atomic_flag told = ATOMIC_FLAG_INIT;
   static const struct {
     const char *variable, *below;
   } places[] = {{"PARE_CACHE", ""}, {"XDG_CACHE_HOME", "/pare"}, {"HOME", "/.cache/pare"}};
@@ -121,6 +123,8 @@ char *pare__cache_folder(void) {
     const char *value = getenv(places[i].variable);
     /* The XDG specification says to ignore relative paths; a cache that follows the current directory helps nobody. */
     if (value && value[0] == '/') return pare__format("%s%s", value, places[i].below);
+    if (value && *value && i == 0 && !atomic_flag_test_and_set(&told))
+      pare__log(PARE_LOG_WARN, "cache: PARE_CACHE is \"%s\", which is no absolute path: it does not count", value);
   }
   return NULL;
 }
@@ -157,6 +161,10 @@ static char *look(const char *folder, size_t length, const char *file, char **lo
 
 pare_status pare__kernel_path(const char *file, char **out) {
   char *found = NULL, *looked = NULL;
+  if (file[0] == '/') { /* a user's own */
+    *out = pare__strdup(file);
+    return *out ? PARE_OK : pare__fail_memory("a path", strlen(file));
+  }
   const char *list = getenv("PARE_KERNEL_PATH");
   if (list && *list) {
     /* Relative entries would mean the current directory, which is never searched. */

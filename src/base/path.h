@@ -20,9 +20,10 @@ char *pare__cache_folder(void);
 /* Does the running binary, or the library, lie in the build tree? Then sources and helpers come from there. */
 bool pare__in_build_tree(void);
 
-/* The folder that holds the .cl files: $PARE_KERNEL_PATH (colon-separated; the first that has `file`), else cl/ of the
- * source or build tree if the running binary or library lies in one, else the installed folder. Never the current
- * directory. *out is the malloc'ed path of `file`; PARE_ERR_KERNEL lists where it looked. */
+/* A path that begins with / is a user's own kernel, and stays as it is. Else: the folder that holds the .cl files:
+ * $PARE_KERNEL_PATH (colon-separated; the first that has `file`), else cl/ of the source or build tree if the running
+ * binary or library lies in one, else the installed folder. Never the current directory. *out is the malloc'ed path of
+ * `file`; PARE_ERR_KERNEL lists where it looked. */
 pare_status pare__kernel_path(const char *file, char **out);
 
 #endif

@@ -82,17 +82,20 @@ static cli_exit measure(const bench_state *state, pare_context *context, pare_mo
   return CLI_OK;
 }
 
-static json_t *result_json(const char *path, const pare_context *context, const pare_model *model,
-                           const cli_inputs *inputs, cli_times *times) {
+static json_t *result_json(const char *path, pare_context *context, pare_model *model, const cli_inputs *inputs,
+                           cli_times *times) {
   pare_memory_usage memory = {0};
+  char devices[CLI_DEVICES];
   pare_context_memory(context, &memory);
-  return json_pack("{s:o, s:o, s:o, s:I, s:f, s:f, s:f, s:f, s:f, s:I}", "name", cli_json_text(path), "device",
-                   cli_json_text(pare_context_device(context)->name), "shapes", cli_inputs_shapes(inputs, model),
-                   "runs", (json_int_t)times->count, "median_ms", 1e3 * cli_times_percentile(times, 0.5), "p90_ms",
-                   1e3 * cli_times_percentile(times, 0.9), "p95_ms", 1e3 * cli_times_percentile(times, 0.95), "p99_ms",
-                   1e3 * cli_times_percentile(times, 0.99), "per_second",
-                   times->total > 0 ? (double)times->count / times->total : 0, "peak_bytes",
-                   (json_int_t)memory.peak_bytes);
+  json_t *json = json_pack(
+      "{s:o, s:o, s:o, s:I, s:f, s:f, s:f, s:f, s:f, s:I}", "name", cli_json_text(path), "device",
+      cli_json_text(cli_context_devices(context, devices)), "shapes", cli_inputs_shapes(inputs, model), "runs",
+      (json_int_t)times->count, "median_ms", 1e3 * cli_times_percentile(times, 0.5), "p90_ms",
+      1e3 * cli_times_percentile(times, 0.9), "p95_ms", 1e3 * cli_times_percentile(times, 0.95), "p99_ms",
+      1e3 * cli_times_percentile(times, 0.99), "per_second", times->total > 0 ? (double)times->count / times->total : 0,
+      "peak_bytes", (json_int_t)memory.peak_bytes);
+  if (json) cli_division_show(model, json);
+  return json;
 }
 
 static void figure_cell(cli_table *table, const json_t *result, const char *key) {
@@ -138,16 +141,21 @@ static cli_exit bench_model(bench_state *state, pare_context *context, const cha
   pare_model *model = NULL;
   cli_inputs inputs = {0};
   cli_times times = {0};
-  cli_exit code = cli_model_open(context, path, &(pare_model_options){.executor = state->bench->executor}, &model);
+  cli_exit code = cli_model_open(context, path, &state->bench->how, &model);
   if (code == CLI_OK) code = cli_feed_inputs(state->bench->feed, context, model, &inputs);
   if (code == CLI_OK) code = measure(state, context, model, &inputs, &times);
   cli_progress_clear();
   if (code == CLI_OK) {
     json_t *result = result_json(path, context, model, &inputs, &times);
+    if (result && state->bench->json) code = cli_schedule_show(&state->bench->schedule, context, result);
     if (result)
       take_result(state, result);
     else
       code = cli_error(CLI_DEVICE, "out of memory for JSON");
+  }
+  if (code == CLI_OK && !state->bench->json) {
+    if (state->bench->schedule.given || state->bench->schedule.stats) cli_division_show(model, NULL);
+    code = cli_schedule_show(&state->bench->schedule, context, NULL);
   }
   cli_times_free(&times);
   cli_inputs_close(&inputs);
@@ -165,13 +173,25 @@ static cli_exit bench_on_device(pare_context *context, void *user) {
   return bench_model(one->state, context, one->path);
 }
 
+/* All devices in one context, as a schedule was asked for. */
+static cli_exit bench_on_all(const cli_bench_models *bench, bench_one *one) {
+  pare_context *context;
+  cli_exit code = cli_context_open(bench->device, &bench->schedule.options, &context);
+  if (code == CLI_OK) code = bench_on_device(context, one);
+  pare_context_close(context);
+  return code;
+}
+
 cli_exit cli_bench_models_run(const cli_bench_models *bench) {
   bench_state state = {.bench = bench, .results = json_array()};
   if (!state.results) return cli_error(CLI_DEVICE, "out of memory for JSON");
   cli_exit code = read_baseline(bench->baseline, &state.baseline);
   for (size_t i = 0; i < bench->count && code == CLI_OK; i++) {
     bench_one one = {&state, bench->paths[i]};
-    code = cli_each_device(bench->device, bench_on_device, &one);
+    if (bench->schedule.given)
+      code = bench_on_all(bench, &one);
+    else
+      code = cli_each_device(bench->device, &bench->schedule.options, bench_on_device, &one);
   }
   if (state.table) {
     const cli_exit printed = cli_table_print(state.table);

@@ -3,6 +3,7 @@
 #define PARE_CLI_BENCH_MODEL_H
 
 #include "cli/feed.h"
+#include "cli/schedule.h"
 
 typedef struct cli_bench_models {
   size_t count;
@@ -11,7 +12,8 @@ typedef struct cli_bench_models {
   const char *baseline; /* a file of earlier JSON; NULL: none */
   double warmup_seconds, duration_seconds;
   const cli_feed *feed;
-  pare_executor executor;
+  pare_model_options how;
+  cli_schedule schedule;
   bool json;
 } cli_bench_models;
 /* Each model on each selected device. CLI_FAILED: slower than the baseline. */

@@ -18,10 +18,11 @@
 /* What every command exits with. */
 typedef enum cli_exit {
   CLI_OK = 0,
-  CLI_FAILED = 1, /* a check or a threshold failed */
-  CLI_USAGE = 2,  /* the command line or the environment is wrong */
-  CLI_INPUT = 3,  /* a file is missing, malformed, or cannot be written */
-  CLI_DEVICE = 4  /* a selector, a device, its driver, its memory, its kernels */
+  CLI_FAILED = 1,       /* a check or a threshold failed */
+  CLI_USAGE = 2,        /* the command line or the environment is wrong */
+  CLI_INPUT = 3,        /* a file is missing, malformed, or cannot be written */
+  CLI_DEVICE = 4,       /* a selector, a device, its driver, its memory, its kernels */
+  CLI_INTERRUPTED = 130 /* by SIGINT, as shells call it: 128 + 2 */
 } cli_exit;
 
 /* ---- options (options.c) ---- */
@@ -131,6 +132,12 @@ const char *cli_seconds(double seconds, char text[CLI_TEXT]); /* "12 ms" */
 const char *cli_figure(double value, char text[CLI_TEXT]);    /* four digits, four decimals: "0.0123", "1.234" */
 const char *cli_ordinal(size_t rank, char text[CLI_TEXT]);    /* 1 gives "1st" */
 
+/* ---- interruption (interrupt.c) ---- */
+
+/* From now on the first SIGINT makes *stop 1, for pare_model_options, and the second ends the program. */
+const volatile int *cli_interrupt_open(void);
+bool cli_interrupted(void);
+
 /* ---- tables (table.c) ---- */
 
 /* Columns are separated by '|'; a title that begins with '>' aligns right. The last column is wrapped on a terminal. */
@@ -153,6 +160,8 @@ void cli_progress_quiet(void);
 
 /* A string; bytes that are not UTF-8 become '?'. */
 json_t *cli_json_text(const char *text);
+/* json_object_set_new with a key that may be no UTF-8 either. */
+int cli_json_set(json_t *object, const char *key, json_t *value);
 json_t *cli_json_device(const pare_device_list *list, size_t index);
 /* Prints and releases. NULL means that memory ran out. */
 cli_exit cli_json_print(json_t *json);
@@ -179,10 +188,10 @@ pare_status cli_select(const pare_device_list *list, const char *spec, pare_devi
 /* The error on a machine without a device: what to install. */
 extern const char cli_no_device[];
 
-/* Opens a context on each selected device in turn and calls `run`; stops at the first failure that is not CLI_FAILED.
- */
+/* Opens a context on each selected device in turn, with all its parts if the selector divides it and there is a
+ * schedule, and calls `run`; stops at the first failure that is not CLI_FAILED. */
 typedef cli_exit (*cli_device_run)(pare_context *context, void *user);
-cli_exit cli_each_device(const char *spec, cli_device_run run, void *user);
+cli_exit cli_each_device(const char *spec, const pare_schedule_options *schedule, cli_device_run run, void *user);
 
 /* Checks the name of a kernel family; NULL is fine. */
 cli_exit cli_family_check(const char *family);

@@ -4,7 +4,7 @@
 
 #include "cli/bench_model.h"
 
-enum { KERNEL, ALL_VARIANTS, INPUT, SHAPE, WARMUP, DURATION, BASELINE, EXECUTOR, JSON };
+enum { KERNEL, ALL_VARIANTS, INPUT, SHAPE, WARMUP, DURATION, BASELINE, EXECUTOR, LOOP_LIMIT, CLI_SCHEDULE_ROWS, JSON };
 static const cli_option options[] = {
     [KERNEL] = {"kernel", "FAMILY|all", "the family of kernels to time", 0},
     [ALL_VARIANTS] = {"all-variants", NULL, "time every variant that the device can run, not only the chosen", 0},
@@ -14,6 +14,8 @@ static const cli_option options[] = {
     [DURATION] = {"duration", "TIME", "measure a model so long (3s)", 0},
     [BASELINE] = {"baseline", "FILE", "compare models with the JSON of an earlier run; fail if one is 10 % slower", 0},
     [EXECUTOR] = CLI_OPTION_EXECUTOR,
+    [LOOP_LIMIT] = CLI_OPTION_LOOP_LIMIT,
+    CLI_OPTIONS_SCHEDULE,
     [JSON] = CLI_OPTION_JSON,
     CLI_OPTIONS_END,
 };
@@ -107,7 +109,7 @@ static cli_exit run_kernels(const cli_arguments *arguments) {
   cli_exit code = cli_family_check(bench.family);
   if (code != CLI_OK) return code;
   if (json && !(bench.json = json_array())) return cli_error(CLI_DEVICE, "out of memory for JSON");
-  code = cli_each_device(arguments->device, bench_device, &bench);
+  code = cli_each_device(arguments->device, NULL, bench_device, &bench);
   if (!json && bench.all_variants && bench.ntimed) printf("* the variant that pare uses for the problem\n");
   return json ? cli_json_print_results(bench.json, code) : code;
 }
@@ -129,8 +131,11 @@ static cli_exit run_models(const cli_arguments *arguments) {
                             .json = cli_value(arguments, &options[JSON]) != NULL};
   cli_exit code = parse_time(arguments, &options[WARMUP], &bench.warmup_seconds);
   if (code == CLI_OK) code = parse_time(arguments, &options[DURATION], &bench.duration_seconds);
-  if (code == CLI_OK) code = cli_executor(cli_value(arguments, &options[EXECUTOR]), &bench.executor);
+  if (code == CLI_OK) code = cli_executor(cli_value(arguments, &options[EXECUTOR]), &bench.how.executor);
+  if (code == CLI_OK) code = cli_model_limits(cli_value(arguments, &options[LOOP_LIMIT]), &bench.how);
   if (code == CLI_OK) code = cli_feed_open(arguments, &options[INPUT], &options[SHAPE], &feed);
+  if (code == CLI_OK) code = cli_feed_names(feed, &bench.how);
+  if (code == CLI_OK) code = cli_schedule_parse(arguments, &options[PARALLEL], &bench.schedule);
   bench.feed = feed;
   if (code == CLI_OK) code = cli_bench_models_run(&bench);
   cli_feed_close(feed);
@@ -151,10 +156,13 @@ const cli_command cli_cmd_bench = {
     .name = "bench",
     .summary = "time models, or the kernels, on the selected devices",
     .usage = "MODEL... [-i FILE]... [--shape NAME=SHAPE]... [--warmup TIME] [--duration TIME] [--baseline FILE] "
-             "[--executor HOW] [-d SPEC] [--json]\n       pare bench --kernel FAMILY|all [-d SPEC] [--all-variants] "
+             "[--executor HOW] [--loop-limit COUNT] [--parallel HOW] [--policy NAME] [--objective NAME] [--stall TIME] "
+             "[--trace FILE] [--stats] "
+             "[-d SPEC] [--json]\n       pare bench --kernel FAMILY|all [-d SPEC] [--all-variants] "
              "[--json]",
     .about = "With models: the median time of a run and its percentiles, runs a second, and the peak of device memory, "
-             "after warming up. Outputs stay on the device. With --kernel: the benchmark problems of a family of "
+             "after warming up. Outputs stay on the device. Several devices are timed one after the other, or, with "
+             "--parallel, together. With --kernel: the benchmark problems of a family of "
              "kernels: the median of several runs after warming up, as milliseconds, billions of floating-point "
              "operations a second, and billions of bytes that the operation must move at least, a second.",
     .options = options,

@@ -8,9 +8,24 @@
 #include "cli/file.h"
 #include "cli/latency.h"
 #include "cli/page.h"
+#include "cli/schedule.h"
 #include "cli/storage.h"
 
-enum { RECIPE, PRUNE, QUANTIZE, CALIBRATE, IGNORE, DRY_RUN, SENSITIVITY, OPTIMIZE, NO_VERIFY, REPORT, STORAGE, JSON };
+enum {
+  RECIPE,
+  PRUNE,
+  QUANTIZE,
+  CALIBRATE,
+  IGNORE,
+  DRY_RUN,
+  SENSITIVITY,
+  OPTIMIZE,
+  NO_VERIFY,
+  REPORT,
+  STORAGE,
+  CLI_SCHEDULE_ROWS,
+  JSON
+};
 static const cli_option options[] = {
     [RECIPE] = {"recipe", "FILE", "what to do, as YAML or JSON", 0},
     [PRUNE] = {"prune", "2:4|magnitude:0.5|random:0.3|threshold:0.01", "what goes: any N:M, or a part of all weights",
@@ -24,6 +39,7 @@ static const cli_option options[] = {
     [NO_VERIFY] = {"no-verify", NULL, "do not run the result beside the original before it takes its place", 0},
     [REPORT] = {"report", "FILE", "write what was done, and what it cost: a page if it ends with .html, else JSON", 0},
     [STORAGE] = {"storage", "portable|compact", "compact: pruned weights packed, which only pare runs", 0},
+    CLI_OPTIONS_SCHEDULE,
     [JSON] = CLI_OPTION_JSON,
     CLI_OPTIONS_END,
 };
@@ -251,16 +267,18 @@ static cli_exit print_report(const pare_report *report, const pare_report_summar
   return code;
 }
 
-static cli_exit show(const cli_arguments *arguments, const pare_report *report) {
+static cli_exit show(const cli_arguments *arguments, const pare_report *report, json_t *stats) {
   const char *path = cli_value(arguments, &options[REPORT]);
   pare_report_summary summary;
   const pare_status status = pare_report_get(report, &summary);
   if (status != PARE_OK) return cli_fail(status);
   cli_progress_clear();
   cli_exit code = path ? write_report(arguments, path, report, &summary) : CLI_OK;
-  if (code == CLI_OK && cli_value(arguments, &options[JSON]))
-    code = cli_json_print(report_json(report, &summary));
-  else if (code == CLI_OK)
+  if (code == CLI_OK && cli_value(arguments, &options[JSON])) {
+    json_t *json = report_json(report, &summary);
+    if (json && stats) json_object_update(json, stats);
+    code = cli_json_print(json);
+  } else if (code == CLI_OK)
     code = print_report(report, &summary);
   return code;
 }
@@ -272,7 +290,8 @@ static void progress(double fraction, const char *what, void *user) {
   cli_progress(fraction, "%s", what);
 }
 
-static cli_exit compress(const cli_arguments *arguments, const pare_recipe *recipe, pare_report **report) {
+static cli_exit compress(const cli_arguments *arguments, const pare_recipe *recipe, pare_report **report,
+                         json_t **stats) {
   const char *in = arguments->operands[0], *out = arguments->noperands > 1 ? arguments->operands[1] : NULL;
   const char *optimize = cli_value(arguments, &options[OPTIMIZE]);
   if (optimize && strcmp(optimize, "size") != 0 && strcmp(optimize, "speed") != 0)
@@ -285,17 +304,24 @@ static cli_exit compress(const cli_arguments *arguments, const pare_recipe *reci
   if (!cli_storage(cli_value(arguments, &options[STORAGE]), &how.storage))
     return cli_error(CLI_USAGE, "--storage: say portable or compact");
   if (cli_value(arguments, &options[DRY_RUN])) {
-    const pare_status status = pare_compress_plan(in, recipe, report);
+    const pare_status status = pare_compress_plan(in, recipe, &how, report);
     return status == PARE_OK ? CLI_OK : cli_fail(status);
   }
   if (!out && !how.sensitivity)
     return cli_error(CLI_USAGE, "say where to write: pare compress IN OUT (IN itself is allowed)");
-  const cli_exit code = cli_context_open(arguments->device, &context);
+  cli_schedule schedule;
+  cli_exit code = cli_schedule_parse(arguments, &options[PARALLEL], &schedule);
+  if (code == CLI_OK) code = cli_context_open(arguments->device, &schedule.options, &context);
   if (code != CLI_OK) return code;
   const pare_status status = pare_compress(context, in, out, recipe, &how, report);
-  const cli_exit result = status == PARE_OK ? CLI_OK : cli_fail(status);
+  code = status == PARE_OK ? CLI_OK : cli_fail(status);
+  if (code == CLI_OK && schedule.stats) {
+    *stats = json_object();
+    cli_progress_clear();
+    code = cli_schedule_show(&schedule, context, cli_value(arguments, &options[JSON]) ? *stats : NULL);
+  }
   pare_context_close(context);
-  return result;
+  return code;
 }
 
 static cli_exit run(const cli_arguments *arguments) {
@@ -304,8 +330,10 @@ static cli_exit run(const cli_arguments *arguments) {
   if (arguments->noperands == 0)
     return cli_error(CLI_USAGE, "say which model to compress: pare compress IN OUT --quantize int8");
   cli_exit code = make_recipe(arguments, &recipe);
-  if (code == CLI_OK) code = compress(arguments, recipe, &report);
-  if (code == CLI_OK) code = show(arguments, report);
+  json_t *stats = NULL; /* --stats --json */
+  if (code == CLI_OK) code = compress(arguments, recipe, &report, &stats);
+  if (code == CLI_OK) code = show(arguments, report, stats);
+  json_decref(stats);
   pare_report_close(report);
   pare_recipe_close(recipe);
   return code;
@@ -316,13 +344,15 @@ const cli_command cli_cmd_compress = {
     .summary = "prune and quantise a model",
     .usage = "IN OUT [--prune FORM] [--quantize FORM] [--recipe FILE] [--calibrate FILE] [--ignore PATTERN]... "
              "[--storage portable|compact] [--dry-run] [--sensitivity] [--optimize GOAL] [--report FILE] [--no-verify] "
-             "[-d SPEC] [--json]",
+             "[--parallel HOW] [--policy NAME] [--objective NAME] [--stall TIME] [--trace FILE] [--stats] [-d SPEC] "
+             "[--json]",
     .about =
         "Writes a smaller model that computes nearly the same, in the same format: ONNX that other runtimes run, too. "
         "int8: weights only, a scale for each output channel; int4: groups of 32 with zero points; w8a8: int8 weights "
         "and inputs; f16: half the bytes. Pruning to 2:4 keeps the two largest of each four inputs; "
         "magnitude:0.5 prunes the smaller half of all weights. Both compose, and pruning comes first. The new model is "
-        "run beside the old one before it takes its place, which may be the old one's.",
+        "run beside the old one before it takes its place, which may be the old one's. With several devices each makes "
+        "some of the tensors; the file is the same, byte for byte.",
     .options = options,
     .max_operands = 2,
     .uses_device = true,

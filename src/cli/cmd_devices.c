@@ -111,9 +111,11 @@ static void print_selection(const machine *found) {
     snprintf(from, sizeof from, "%s '%s'", found->spec_from, found->spec);
   else
     snprintf(from, sizeof from, "the default (all GPUs, else the first CPU)");
-  snprintf(text, sizeof text,
-           "%zu selected by %s. Until work is split over devices, everything runs on the first: %zu, %s.",
-           found->nchoices, from, found->choices[0].index, first->name);
+  const bool alone = found->nchoices == 1;
+  snprintf(text, sizeof text, "%zu selected by %s. %s %zu, %s.", found->nchoices, from,
+           alone ? "Everything runs on it:"
+                 : "Work is divided among them by measured speed; with --parallel off everything runs on the first:",
+           found->choices[0].index, first->name);
   cli_print_wrapped(0, 0, text);
   cli_print_wrapped(0, 0,
                     "To select others: -d SPEC, or PARE_DEVICE=SPEC in the environment; SPEC is a number above, gpu, "
@@ -150,10 +152,9 @@ static cli_exit print_json(const machine *found) {
   else if (found->status != PARE_OK)
     error = pare_message();
   for (size_t i = 0; devices && i < count; i++) json_array_append_new(devices, cli_json_device(found->list, i));
-  json_t *runs_on = found->nchoices ? json_integer((json_int_t)found->choices[0].index) : json_null();
-  json_t *json = json_pack("{s:s, s:o, s:{s:s?, s:s}, s:o, s:o, s:o}", "version", pare_version(), "devices", devices,
+  json_t *json = json_pack("{s:s, s:o, s:{s:s?, s:s}, s:o, s:o}", "version", pare_version(), "devices", devices,
                            "selector", "text", found->spec, "from", found->spec_from, "selected", selected_json(found),
-                           "runs_on", runs_on, "error", *error ? cli_json_text(error) : json_null());
+                           "error", *error ? cli_json_text(error) : json_null());
   cli_exit code = cli_json_print(json);
   if (code != CLI_OK || !*error) return code;
   return count == 0 ? cli_error(CLI_DEVICE, "%s", cli_no_device) : cli_fail(found->status);

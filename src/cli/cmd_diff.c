@@ -141,7 +141,7 @@ static cli_exit run_models(const diff_run *run) {
   cli_exit code = check_graph(run->path[0]);
   if (code == CLI_OK) code = check_graph(run->path[1]);
   if (code == CLI_OK) code = cli_feed_open(run->arguments, &options[INPUT], &options[SHAPE], &feed);
-  if (code == CLI_OK) code = cli_context_open(run->arguments->device, &context);
+  if (code == CLI_OK) code = cli_context_open(run->arguments->device, NULL, &context);
   if (code == CLI_OK) code = cli_model_open(context, run->path[0], NULL, &model);
   if (code == CLI_OK) code = cli_feed_inputs(feed, context, model, &inputs);
   pare_model_close(model);

@@ -1,6 +1,7 @@
 /* pare eval: how right and how fast a model is on a data set. SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,17 +9,20 @@
 #include <sys/stat.h>
 
 #include "cli/feed.h"
+#include "cli/schedule.h"
 #include "cli/score.h"
 
 #define BATCH 32 /* samples a run, where the model leaves it open */
 
-enum { DATA, LABELS, OUTPUT, BATCH_SIZE, WITHOUT, JSON };
+enum { DATA, LABELS, OUTPUT, BATCH_SIZE, WITHOUT, LOOP_LIMIT, CLI_SCHEDULE_ROWS, JSON };
 static const cli_option options[] = {
     [DATA] = {"data", "FILE", "an .npz file with an array for each input, and what is expected", 0},
     [LABELS] = {"labels", "NAME", "the array of true classes (labels, label, targets, target or y)", 0},
     [OUTPUT] = {"output", "NAME", "the output that tells the class (the first)", 'o'},
     [BATCH_SIZE] = {"batch", "COUNT", "samples a run (32)", 0},
     [WITHOUT] = CLI_OPTION_WITHOUT,
+    [LOOP_LIMIT] = CLI_OPTION_LOOP_LIMIT,
+    CLI_OPTIONS_SCHEDULE,
     [JSON] = CLI_OPTION_JSON,
     CLI_OPTIONS_END,
 };
@@ -33,6 +37,7 @@ typedef struct output_check {
 
 typedef struct eval_run {
   const char *path;
+  cli_schedule schedule;
   pare_context *context;
   pare_model *model;
   pare_arrays *data;
@@ -44,7 +49,11 @@ typedef struct eval_run {
   pare_array labels;
   size_t classifier; /* the output that tells the class */
   cli_confusion confusion;
+  pthread_mutex_t lock; /* guards what follows while batches are in flight, and what is found of outputs */
+  pthread_cond_t turn;
+  size_t taken; /* batches whose outputs were looked at */
   cli_times times;
+  double seconds; /* of all batches: the sum, or, several at once, until the last was done */
 } eval_run;
 
 /* ---- the data ---- */
@@ -248,29 +257,49 @@ static cli_exit take_outputs(eval_run *eval, pare_tensor **outputs, size_t first
   return code;
 }
 
-static cli_exit run_batch(eval_run *eval, size_t first, size_t count, bool counts) {
+/* Outputs are taken in the order of the batches, whichever is done first: sums are the same each time. */
+static cli_exit take_in_turn(eval_run *eval, pare_tensor **outputs, size_t batch, double seconds, cli_exit code) {
+  const size_t first = batch * eval->batch, left = eval->samples - first;
+  pthread_mutex_lock(&eval->lock);
+  while (eval->taken != batch) pthread_cond_wait(&eval->turn, &eval->lock);
+  if (code == CLI_OK) code = cli_times_add(&eval->times, seconds);
+  if (code == CLI_OK) code = take_outputs(eval, outputs, first, left < eval->batch ? left : eval->batch);
+  cli_progress((double)first / (double)eval->samples, "%zu of %zu samples", first, eval->samples);
+  eval->taken++;
+  pthread_cond_broadcast(&eval->turn);
+  pthread_mutex_unlock(&eval->lock);
+  return code;
+}
+
+static cli_exit run_batch(eval_run *eval, size_t batch, bool counts) {
+  const size_t first = batch * eval->batch, left = eval->samples - first;
   cli_inputs inputs = {.count = eval->ninputs, .tensor = calloc(eval->ninputs, sizeof(pare_tensor *))};
   pare_tensor **outputs = calloc(eval->noutputs + 1, sizeof(pare_tensor *));
   cli_exit code = inputs.tensor && outputs ? CLI_OK : cli_error(CLI_DEVICE, "out of memory");
   for (size_t i = 0; i < eval->ninputs && code == CLI_OK; i++)
-    code = make_input(eval, i, first, count, &inputs.tensor[i]);
+    code = make_input(eval, i, first, left < eval->batch ? left : eval->batch, &inputs.tensor[i]);
   double seconds = 0;
   if (code == CLI_OK) code = cli_run_once(eval->context, eval->model, &inputs, outputs, &seconds);
-  if (code == CLI_OK && counts) code = cli_times_add(&eval->times, seconds);
-  if (code == CLI_OK && counts) code = take_outputs(eval, outputs, first, count);
+  if (counts) code = take_in_turn(eval, outputs, batch, seconds, code);
   cli_tensors_close(eval->noutputs, outputs);
   free(outputs);
   cli_inputs_close(&inputs);
   return code;
 }
 
+static cli_exit serve_batch(void *user, size_t batch) { return run_batch(user, batch, true); }
+
 static cli_exit run_all(eval_run *eval) {
-  cli_exit code = run_batch(eval, 0, eval->batch < eval->samples ? eval->batch : eval->samples, false); /* warm */
-  for (size_t first = 0; first < eval->samples && code == CLI_OK; first += eval->batch) {
-    const size_t left = eval->samples - first;
-    cli_progress((double)first / (double)eval->samples, "%zu of %zu samples", first, eval->samples);
-    code = run_batch(eval, first, left < eval->batch ? left : eval->batch, true);
-  }
+  cli_exit code = run_batch(eval, 0, false); /* warm */
+  if (code != CLI_OK) return code;
+  const size_t at_once = cli_requests_at_once(&eval->schedule, eval->context);
+  pthread_mutex_init(&eval->lock, NULL);
+  pthread_cond_init(&eval->turn, NULL);
+  const double begun = cli_now();
+  code = cli_serve((eval->samples + eval->batch - 1) / eval->batch, at_once, serve_batch, eval);
+  eval->seconds = at_once > 1 ? cli_now() - begun : eval->times.total;
+  pthread_cond_destroy(&eval->turn);
+  pthread_mutex_destroy(&eval->lock);
   cli_progress_clear();
   return code;
 }
@@ -288,7 +317,7 @@ static uint64_t file_bytes(const char *path) {
 }
 
 static double samples_per_second(const eval_run *eval) {
-  return eval->times.total > 0 ? (double)eval->samples / eval->times.total : 0;
+  return eval->seconds > 0 ? (double)eval->samples / eval->seconds : 0;
 }
 
 static cli_exit print_json(eval_run *eval, const pare_memory_usage *memory) {
@@ -316,14 +345,19 @@ static cli_exit print_json(eval_run *eval, const pare_memory_usage *memory) {
     json_object_set_new(json, "cosine", cosines);
   else
     json_decref(cosines);
-  return cli_json_print(json);
+  cli_division_show(eval->model, json);
+  const cli_exit code = cli_schedule_show(&eval->schedule, eval->context, json);
+  if (code == CLI_OK) return cli_json_print(json);
+  json_decref(json);
+  return code;
 }
 
 static cli_exit print_text(eval_run *eval, const pare_memory_usage *memory) {
   char text[3][CLI_TEXT];
   cli_exit code = CLI_OK;
   cli_print(CLI_BOLD, "%s", eval->path);
-  printf(" on %s: %zu samples, %zu a run\n", pare_context_device(eval->context)->name, eval->samples, eval->batch);
+  char devices[CLI_DEVICES];
+  printf(" on %s: %zu samples, %zu a run\n", cli_context_devices(eval->context, devices), eval->samples, eval->batch);
   if (eval->labelled) {
     const cli_total_score score = cli_confusion_total(&eval->confusion);
     code = cli_confusion_print(&eval->confusion);
@@ -342,7 +376,9 @@ static cli_exit print_text(eval_run *eval, const pare_memory_usage *memory) {
   printf("%-11s%s in the file; peak on the device %s, of the process %s\n", "memory",
          cli_bytes(file_bytes(eval->path), text[0]), cli_bytes(memory->peak_bytes, text[1]),
          cli_bytes(process_peak_bytes(), text[2]));
-  return code;
+  if (eval->schedule.given || eval->schedule.stats) cli_division_show(eval->model, NULL);
+  const cli_exit shown = cli_schedule_show(&eval->schedule, eval->context, NULL);
+  return code == CLI_OK ? shown : code;
 }
 
 /* ---- the command ---- */
@@ -365,16 +401,32 @@ static cli_exit evaluate(eval_run *eval, const cli_arguments *arguments) {
   return cli_value(arguments, &options[JSON]) ? print_json(eval, &memory) : print_text(eval, &memory);
 }
 
+/* What the data have an array for is an input, not the default that the file has for it. */
+static cli_exit open_model(eval_run *eval, pare_model_options *how) {
+  const size_t count = pare_arrays_count(eval->data);
+  const char **names = calloc(count + 1, sizeof *names);
+  if (!names) return cli_error(CLI_DEVICE, "out of memory");
+  for (size_t i = 0; i < count; i++) names[i] = pare_arrays_name(eval->data, i);
+  how->noverridden = count;
+  how->overridden = names;
+  const cli_exit code = cli_model_open(eval->context, eval->path, how, &eval->model);
+  free(names);
+  return code;
+}
+
 static cli_exit run(const cli_arguments *arguments) {
   eval_run eval = {0};
   const char *data = cli_value(arguments, &options[DATA]);
-  const pare_model_options how = {.without = cli_value(arguments, &options[WITHOUT])};
+  pare_model_options how = {.without = cli_value(arguments, &options[WITHOUT])};
   if (arguments->noperands == 0 || !data)
     return cli_error(CLI_USAGE, "say which model and which data: pare eval MODEL.onnx --data FILE.npz");
   eval.path = arguments->operands[0];
   const pare_status status = pare_arrays_open(data, &eval.data);
-  cli_exit code = status == PARE_OK ? cli_context_open(arguments->device, &eval.context) : cli_fail(status);
-  if (code == CLI_OK) code = cli_model_open(eval.context, eval.path, &how, &eval.model);
+  cli_exit code =
+      status == PARE_OK ? cli_schedule_parse(arguments, &options[PARALLEL], &eval.schedule) : cli_fail(status);
+  if (code == CLI_OK) code = cli_model_limits(cli_value(arguments, &options[LOOP_LIMIT]), &how);
+  if (code == CLI_OK) code = cli_context_open(arguments->device, &eval.schedule.options, &eval.context);
+  if (code == CLI_OK) code = open_model(&eval, &how);
   if (code == CLI_OK) code = evaluate(&eval, arguments);
   cli_confusion_free(&eval.confusion);
   cli_times_free(&eval.times);
@@ -390,7 +442,9 @@ static cli_exit run(const cli_arguments *arguments) {
 const cli_command cli_cmd_eval = {
     .name = "eval",
     .summary = "measure how right and how fast a model is on a data set",
-    .usage = "MODEL --data FILE.npz [--labels NAME] [--output NAME] [--batch COUNT] [-d SPEC] [--json]",
+    .usage = "MODEL --data FILE.npz [--labels NAME] [--output NAME] [--batch COUNT] [--loop-limit COUNT] [--parallel "
+             "HOW] [--policy NAME] "
+             "[--objective NAME] [--stall TIME] [--trace FILE] [--stats] [-d SPEC] [--json]",
     .about = "Runs a model over all samples of an .npz file that holds an array for each input; the first dimension "
              "counts the samples. With labels: accuracy, precision, recall, F1 and the confusion matrix. Arrays that "
              "are called as outputs are compared by cosine. Also latency, throughput and memory.",

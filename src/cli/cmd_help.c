@@ -36,20 +36,28 @@ static const struct topic {
      "fallback. Without a selector: all GPUs, else the first CPU.\n"},
     {"environment", "variables that pare reads",
      "  PARE_DEVICE         which devices to use; -d wins over it\n"
-     "  PARE_MEMORY         most device memory that pare takes: 512MiB, 2G\n"
+     "  PARE_MEMORY         most memory that pare takes of each selected device: 512MiB\n"
+     "  PARE_POLICY         who runs which piece on several devices; --policy wins\n"
+     "  PARE_WATTS          what the selected devices draw, busy:idle: 120:10,65:5\n"
+     "  PARE_PRICES         what an hour of each costs while it is busy: 0.50,0.12\n"
      "  PARE_LOG            error, warn (the default), info or debug; --log wins\n"
      "  PARE_KERNEL_PATH    folders that hold the kernels (.cl), separated by colons\n"
      "  PARE_CACHE          the cache folder; else $XDG_CACHE_HOME/pare, else\n"
      "                      ~/.cache/pare\n"
      "  PARE_CACHE_LIMIT    its largest size (512MiB)\n"
-     "  PARE_TRIAL_SECONDS  limit of a self-test in a child process (30)\n"
+     "  PARE_TRIAL_SECONDS  limit of a self-test in a child process (30); building it\n"
+     "                      may take four times as long\n"
+     "  PARE_TRIAL          the helper program for such tests\n"
+     "  PARE_BINARIES       0: what PoCL builds is kept in its own cache only\n"
+     "  PARE_PREBUILD       0: nothing is compiled ahead in a child process\n"
      "  NO_COLOR            no colours, if set and not empty\n"},
     {"exit-codes", "what the exit code says",
      "  0  fine\n"
      "  1  a check or a threshold failed\n"
      "  2  the command line or the environment is wrong\n"
      "  3  bad input: a file is missing or malformed; or output cannot be written\n"
-     "  4  device: a selector, a driver, device memory, or the kernels\n"},
+     "  4  device: a selector, a driver, device memory, or the kernels\n"
+     "  130  interrupted by Ctrl-C: run, eval, bench and verify end before their next node\n"},
 };
 
 static void print_options(const cli_option *rows) {

@@ -13,7 +13,7 @@ enum { SHOW, HISTOGRAM, SHAPE, SVG, WITHOUT, JSON };
 static const cli_option options[] = {
     [SHOW] = {"show", "WHAT", "summary (the default), nodes, tensors, memory, support or graph", 0},
     [HISTOGRAM] = {"histogram", NULL, "with tensors: how their values are spread; reads all of them", 0},
-    [SHAPE] = {"shape", "NAME=SHAPE", "for memory: the shape of an input, such as x=1x3x224x224, or batch=8", 0},
+    [SHAPE] = {"shape", "NAME=SHAPE", "for memory, nodes: the shape of an input, such as x=1x3x224x224, or batch=8", 0},
     [SVG] = {"svg", "FILE", "draw the graph into this file; needs the program dot of Graphviz", 0},
     [WITHOUT] = CLI_OPTION_WITHOUT,
     [JSON] = CLI_OPTION_JSON,
@@ -75,7 +75,7 @@ static json_t *metadata_json(const inspect_run *run) {
   for (size_t i = 0; i < run->info.nmetadata; i++) {
     const char *key, *value;
     if (pare_inspect_metadata(run->inspection, i, &key, &value) == PARE_OK)
-      json_object_set_new(json, key, cli_json_text(value));
+      cli_json_set(json, key, cli_json_text(value));
   }
   return json;
 }
@@ -152,13 +152,46 @@ static json_t *names_json(size_t count, const char *const *names) {
 }
 
 /* The shapes that the file does not say, where a device is there to plan for: nothing else needs one. */
-static void infer(const inspect_run *run) {
+static cli_exit infer(const inspect_run *run, bool work) {
   pare_context *context;
+  cli_feed *feed = NULL;
   const pare_context_options how = {.device = run->arguments->device};
-  if (pare_context_open(&how, &context) != PARE_OK) return;
-  if (pare_inspect_infer(run->inspection, context) != PARE_OK)
-    cli_note("shapes could not be inferred: %s", pare_message());
-  pare_context_close(context);
+  cli_exit code = cli_feed_open(run->arguments, NULL, &options[SHAPE], &feed);
+  if (code != CLI_OK) return code;
+  if (pare_context_open(&how, &context) == PARE_OK) {
+    const bool inferred = pare_inspect_infer(run->inspection, context) == PARE_OK;
+    if (!inferred) cli_note("shapes could not be inferred: %s", pare_message());
+    pare_status status = PARE_OK;
+    if (work && inferred) code = cli_feed_work(feed, context, run->inspection, &status);
+    if (code == CLI_OK && status != PARE_OK) cli_note("the nodes' work is not known: %s", pare_message());
+    pare_context_close(context);
+  }
+  cli_feed_close(feed);
+  return code;
+}
+
+/* Not known if it could not be found. */
+static pare_node_work work_of(const inspect_run *run, size_t index) {
+  pare_node_work work;
+  if (pare_inspect_node_work(run->inspection, index, &work) == PARE_OK && work.known) return work;
+  return (pare_node_work){.kernel = ""};
+}
+
+static json_t *work_json(const pare_node_work *work) {
+  if (!work->known) return json_null();
+  return json_pack("{s:s, s:f, s:f, s:f}", "kernel", work->kernel, "operations", work->operations, "read_bytes",
+                   work->read_bytes, "written_bytes", work->written_bytes);
+}
+
+static void work_cells(cli_table *table, const pare_node_work *work) {
+  char text[CLI_TEXT];
+  if (!work->known) {
+    for (int i = 0; i < 3; i++) cli_table_cell(table, CLI_PLAIN, "%s", "");
+    return;
+  }
+  cli_table_cell(table, CLI_PLAIN, "%.0f", work->operations);
+  cli_table_cell(table, CLI_PLAIN, "%s", cli_bytes((uint64_t)work->read_bytes, text));
+  cli_table_cell(table, CLI_PLAIN, "%s", cli_bytes((uint64_t)work->written_bytes, text));
 }
 
 /* Types and shapes of a node's outputs. */
@@ -183,22 +216,26 @@ static void names_cell(cli_table *table, size_t count, const char *const *names)
 }
 
 static cli_exit show_nodes(const inspect_run *run) {
+  const cli_exit code = infer(run, true);
+  if (code != CLI_OK) return code;
   json_t *list = run->json ? json_array() : NULL;
-  cli_table *table = run->json ? NULL : cli_table_open(">node|op|name|inputs|outputs|shapes|attributes");
-  infer(run);
+  cli_table *table =
+      run->json ? NULL : cli_table_open(">node|op|name|inputs|outputs|shapes|>operations|>read|>written|attributes");
   for (size_t i = 0; i < run->info.nnodes; i++) {
     pare_node_info node;
     char shapes[4 * CLI_SHAPE];
     if (pare_inspect_node(run->inspection, i, &node) != PARE_OK) continue;
     shapes_text(run, &node, shapes, sizeof shapes);
+    const pare_node_work work = work_of(run, i);
     if (run->json) {
-      json_array_append_new(
-          list, json_pack("{s:o, s:o, s:o, s:I, s:o, s:i, s:o, s:o, s:o, s:o, s:b}", "name", cli_json_text(node.name),
-                          "op", cli_json_text(node.op_type), "domain", cli_json_text(node.domain), "opset",
-                          (json_int_t)node.opset, "within", cli_json_text(node.within), "depth", (int)node.depth,
-                          "inputs", names_json(node.ninputs, node.input), "outputs",
-                          names_json(node.noutputs, node.output), "shapes", cli_json_text(shapes), "attributes",
-                          cli_json_text(node.attributes), "supported", (int)node.supported));
+      json_array_append_new(list, json_pack("{s:o, s:o, s:o, s:I, s:o, s:i, s:o, s:o, s:o, s:o, s:b, s:o}", "name",
+                                            cli_json_text(node.name), "op", cli_json_text(node.op_type), "domain",
+                                            cli_json_text(node.domain), "opset", (json_int_t)node.opset, "within",
+                                            cli_json_text(node.within), "depth", (int)node.depth, "inputs",
+                                            names_json(node.ninputs, node.input), "outputs",
+                                            names_json(node.noutputs, node.output), "shapes", cli_json_text(shapes),
+                                            "attributes", cli_json_text(node.attributes), "supported",
+                                            (int)node.supported, "work", work_json(&work)));
       continue;
     }
     cli_table_cell(table, CLI_PLAIN, "%zu", i);
@@ -208,6 +245,7 @@ static cli_exit show_nodes(const inspect_run *run) {
     names_cell(table, node.ninputs, node.input);
     names_cell(table, node.noutputs, node.output);
     cli_table_cell(table, CLI_PLAIN, "%s", shapes);
+    work_cells(table, &work);
     cli_table_cell(table, CLI_DIM, "%s", node.attributes);
   }
   return run->json ? cli_json_print(list) : cli_table_print(table);
@@ -339,9 +377,10 @@ static cli_exit show_memory(const inspect_run *run) {
   cli_feed *feed = NULL;
   cli_inputs inputs = {0};
   pare_model_memory memory;
-  const pare_model_options how = {.without = cli_value(run->arguments, &options[WITHOUT])};
+  pare_model_options how = {.without = cli_value(run->arguments, &options[WITHOUT])};
   cli_exit code = cli_feed_open(run->arguments, NULL, &options[SHAPE], &feed);
-  if (code == CLI_OK) code = cli_context_open(run->arguments->device, &context);
+  if (code == CLI_OK) code = cli_feed_names(feed, &how);
+  if (code == CLI_OK) code = cli_context_open(run->arguments->device, NULL, &context);
   if (code == CLI_OK) code = cli_model_open(context, run->path, &how, &model);
   if (code == CLI_OK) code = cli_feed_inputs(feed, context, model, &inputs);
   if (code == CLI_OK) {
@@ -360,7 +399,8 @@ static cli_exit show_memory(const inspect_run *run) {
 
 static cli_exit show_graph(const inspect_run *run) {
   const char *svg = cli_value(run->arguments, &options[SVG]);
-  infer(run);
+  const cli_exit inferred = infer(run, false);
+  if (inferred != CLI_OK) return inferred;
   if (svg) return cli_drawing_svg(run->inspection, svg);
   if (!run->json) return cli_drawing_dot(run->inspection, stdout);
   char *text = NULL;

@@ -1,12 +1,14 @@
 /* pare run: a model's outputs for these inputs. SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/feed.h"
+#include "cli/schedule.h"
 
-enum { INPUT, OUTPUT, SHAPE, REPEAT, PROFILE, WITHOUT, AT_ONCE, EXECUTOR, JSON };
+enum { INPUT, OUTPUT, SHAPE, REPEAT, PROFILE, WITHOUT, AT_ONCE, EXECUTOR, LOOP_LIMIT, CLI_SCHEDULE_ROWS, JSON };
 static const cli_option options[] = {
     [INPUT] = CLI_OPTION_INPUT,
     [OUTPUT] = {"output", "FILE", "write every output to this .npz file", 'o'},
@@ -16,6 +18,8 @@ static const cli_option options[] = {
     [WITHOUT] = CLI_OPTION_WITHOUT,
     [AT_ONCE] = CLI_OPTION_AT_ONCE,
     [EXECUTOR] = CLI_OPTION_EXECUTOR,
+    [LOOP_LIMIT] = CLI_OPTION_LOOP_LIMIT,
+    CLI_OPTIONS_SCHEDULE,
     [JSON] = CLI_OPTION_JSON,
     CLI_OPTIONS_END,
 };
@@ -25,30 +29,48 @@ typedef struct model_run {
   bool profile;
   size_t repeat;
   json_t *json; /* NULL: for people */
+  cli_schedule schedule;
   pare_context *context;
   pare_model *model;
   cli_inputs inputs;
   size_t noutputs;
   pare_tensor **output;
   double open_seconds, first_seconds;
-  cli_times times; /* of the runs after the first */
+  size_t at_once;       /* of the runs after the first */
+  double again_seconds; /* that all of these took */
+  pthread_mutex_t lock; /* guards their times */
+  cli_times times;
 } model_run;
 
 /* ---- running ---- */
 
+static cli_exit run_first(model_run *run) {
+  return cli_run_once(run->context, run->model, &run->inputs, run->output, &run->first_seconds);
+}
+
+/* The outputs are the first's again. */
+static cli_exit run_again(void *user, size_t request) {
+  model_run *run = user;
+  double seconds;
+  (void)request;
+  cli_exit code = cli_run_once(run->context, run->model, &run->inputs, NULL, &seconds);
+  if (code != CLI_OK) return code;
+  pthread_mutex_lock(&run->lock);
+  code = cli_times_add(&run->times, seconds);
+  pthread_mutex_unlock(&run->lock);
+  return code;
+}
+
 static cli_exit run_repeatedly(model_run *run) {
-  for (size_t i = 0; i < run->repeat; i++) {
-    double seconds;
-    cli_tensors_close(run->noutputs, run->output);
-    cli_exit code = cli_run_once(run->context, run->model, &run->inputs, run->output, &seconds);
-    if (code != CLI_OK) return code;
-    if (i == 0)
-      run->first_seconds = seconds;
-    else
-      code = cli_times_add(&run->times, seconds);
-    if (code != CLI_OK) return code;
-  }
-  return CLI_OK;
+  const cli_exit code = run_first(run);
+  if (code != CLI_OK || run->repeat == 1) return code;
+  run->at_once = cli_requests_at_once(&run->schedule, run->context);
+  pthread_mutex_init(&run->lock, NULL);
+  const double begun = cli_now();
+  const cli_exit served = cli_serve(run->repeat - 1, run->at_once, run_again, run);
+  run->again_seconds = cli_now() - begun;
+  pthread_mutex_destroy(&run->lock);
+  return served;
 }
 
 static pare_model_launches launches_of(model_run *run) {
@@ -64,10 +86,12 @@ static void print_times(model_run *run) {
   if (run->times.count > 0)
     printf(", then %zu in a median of %s", run->times.count,
            cli_seconds(cli_times_percentile(&run->times, 0.5), text[2]));
+  if (run->at_once > 1) printf(", %zu at once, in %s", run->at_once, cli_seconds(run->again_seconds, text[2]));
   const pare_model_launches count = launches_of(run);
   if (count.launches > 0) printf(", %zu launch%s", count.launches, count.launches == 1 ? "" : "es");
   if (count.ticketed > 0) printf(" (%zu ticketed; %zu without)", count.ticketed, count.without_tickets);
-  printf(" on %s\n", pare_context_device(run->context)->name);
+  char devices[CLI_DEVICES];
+  printf(" on %s\n", cli_context_devices(run->context, devices));
 }
 
 static json_t *times_json(model_run *run) {
@@ -75,6 +99,10 @@ static json_t *times_json(model_run *run) {
                            "runs", (json_int_t)run->repeat);
   if (run->times.count > 0)
     json_object_set_new(json, "median_ms", json_real(1e3 * cli_times_percentile(&run->times, 0.5)));
+  if (run->at_once > 1) {
+    json_object_set_new(json, "at_once", json_integer((json_int_t)run->at_once));
+    json_object_set_new(json, "again_ms", json_real(1e3 * run->again_seconds));
+  }
   const pare_model_launches count = launches_of(run);
   if (count.launches > 0) {
     json_object_set_new(json, "launches", json_integer((json_int_t)count.launches));
@@ -241,9 +269,12 @@ static cli_exit run_model(model_run *run, const cli_feed *feed, const pare_model
     json_object_set_new(run->json, "random_inputs", json_boolean(run->inputs.random));
     json_object_set_new(run->json, "shapes", cli_inputs_shapes(&run->inputs, run->model));
     json_object_update_new(run->json, times_json(run));
+    cli_division_show(run->model, run->json);
   } else if (code == CLI_OK && (run->repeat > 1 || run->profile)) {
     print_times(run);
   }
+  if (code == CLI_OK && !run->json && (run->schedule.given || run->schedule.stats)) cli_division_show(run->model, NULL);
+  if (code == CLI_OK) code = cli_schedule_show(&run->schedule, run->context, run->json);
   if (code == CLI_OK && run->profile) code = profile(run);
   return code == CLI_OK ? take_outputs(run) : code;
 }
@@ -270,8 +301,11 @@ static cli_exit run(const cli_arguments *arguments) {
   run.path = arguments->operands[0];
   cli_exit code = parse_repeat(cli_value(arguments, &options[REPEAT]), &run.repeat);
   if (code == CLI_OK) code = cli_executor(cli_value(arguments, &options[EXECUTOR]), &how.executor);
+  if (code == CLI_OK) code = cli_model_limits(cli_value(arguments, &options[LOOP_LIMIT]), &how);
   if (code == CLI_OK) code = cli_feed_open(arguments, &options[INPUT], &options[SHAPE], &feed);
-  if (code == CLI_OK) code = cli_context_open(arguments->device, &run.context);
+  if (code == CLI_OK) code = cli_feed_names(feed, &how);
+  if (code == CLI_OK) code = cli_schedule_parse(arguments, &options[PARALLEL], &run.schedule);
+  if (code == CLI_OK) code = cli_context_open(arguments->device, &run.schedule.options, &run.context);
   if (code == CLI_OK && json && !(run.json = json_object())) code = cli_error(CLI_DEVICE, "out of memory for JSON");
   if (code == CLI_OK) code = run_model(&run, feed, &how);
   if (code == CLI_OK && json)
@@ -292,12 +326,16 @@ const cli_command cli_cmd_run = {
     .name = "run",
     .summary = "run a model on inputs from files, or on random ones",
     .usage = "MODEL [-i NAME=FILE]... [-i FILE.npz]... [-o OUT.npz] [--shape NAME=SHAPE]... [--repeat COUNT] "
-             "[--profile] [-d SPEC] [--json]",
+             "[--profile] [--loop-limit COUNT] [--parallel HOW] [--policy NAME] [--objective NAME] [--stall TIME] "
+             "[--trace FILE] [--stats] "
+             "[-d SPEC] [--json]",
     .about =
-        "Runs an ONNX model on the first of the selected devices. Inputs come from .npy, .npz and .pb files; an .npz "
+        "Runs an ONNX model on the selected devices: with several, the batch is split, or else runs are spread. Inputs "
+        "come from .npy, .npz and .pb files; an .npz "
         "gives every input that it names and may hold more. Without -i the inputs are random, in the shapes that "
         "the model declares; sizes that it leaves open are 1 unless --shape says otherwise. Without -o the outputs "
-        "are summarised. bfloat16 is kept as raw two-byte values, 4-bit integers one a byte.",
+        "are summarised. bfloat16 is kept as raw two-byte values, 4-bit integers one a "
+        "byte, float8 and float4 as codes of a byte.",
     .options = options,
     .max_operands = 1,
     .uses_device = true,

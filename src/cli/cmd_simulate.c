@@ -6,14 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/model_tasks.h"
 
 #define MOST_ROWS 24 /* devices in the table for people; JSON has all */
 
-enum { MACHINE, TASKS, RANDOM, POLICY, OBJECTIVE, SEED, COLD, AGEING, TRACE, STATS, JSON };
+enum { MACHINE, TASKS, MODEL, SHAPE, BATCHES, RANDOM, POLICY, OBJECTIVE, SEED, COLD, AGEING, TRACE, STATS, JSON };
 static const cli_option options[] = {
     [MACHINE] = {"machine", "FILE", "the devices", 0},
     [TASKS] = {"tasks", "FILE", "the work", 0},
+    [MODEL] = {"model", "MODEL", "the work of an ONNX model's nodes; needs a device to plan for, and runs nothing", 0},
+    [SHAPE] = CLI_OPTION_SHAPE,
+    [BATCHES] = {"batches", "N", "with --model: so many runs of it, which need nothing of each other (1)", 0},
     [RANDOM] = {"random", "KEY=VALUE,...", "work at random: tasks=1000,edges=2,bytes=1e6,...", 0},
     [POLICY] = {"policy", "NAME", "dmda, hguided, heft, static, priority or round-robin (dmda); all compares them", 0},
     [OBJECTIVE] = {"objective", "NAME", "makespan, utilisation, energy or cost (makespan)", 0},
@@ -192,21 +195,37 @@ static cli_exit read_options(simulate_run *run) {
     return cli_error(CLI_USAGE, "--ageing: '%s' is no time, such as 500ms", ageing);
   if (!cli_value(arguments, &options[MACHINE]))
     return cli_error(CLI_USAGE, "say which devices: --machine FILE (man pare-simulate has an example)");
-  if (!cli_value(arguments, &options[TASKS]) == !cli_value(arguments, &options[RANDOM]))
-    return cli_error(CLI_USAGE, "say which work: either --tasks FILE or --random tasks=1000");
+  const bool model = cli_value(arguments, &options[MODEL]) != NULL;
+  if ((cli_value(arguments, &options[TASKS]) != NULL) + model + (cli_value(arguments, &options[RANDOM]) != NULL) != 1)
+    return cli_error(CLI_USAGE, "say which work: either --tasks FILE or --random tasks=1000 or --model MODEL");
+  if (!model && (cli_value(arguments, &options[SHAPE]) || cli_value(arguments, &options[BATCHES])))
+    return cli_error(CLI_USAGE, "--shape and --batches are of --model");
   return CLI_OK;
+}
+
+static cli_exit open_work(simulate_run *run) {
+  const cli_arguments *arguments = run->arguments;
+  const char *tasks = cli_value(arguments, &options[TASKS]), *model = cli_value(arguments, &options[MODEL]),
+             *count = cli_value(arguments, &options[BATCHES]);
+  if (model) {
+    char *end = NULL;
+    const long batches = count ? strtol(count, &end, 10) : 1;
+    if (count && (end == count || *end || batches < 1 || batches > CLI_MOST_BATCHES))
+      return cli_error(CLI_USAGE, "--batches: '%s' is no number from 1 to %d", count, CLI_MOST_BATCHES);
+    return cli_model_tasks(arguments, &options[SHAPE], model, (size_t)batches, &run->workload);
+  }
+  const pare_status status =
+      tasks ? pare_workload_open(tasks, &run->workload)
+            : pare_workload_random(cli_value(arguments, &options[RANDOM]), run->options.seed, &run->workload);
+  return status == PARE_OK ? CLI_OK : cli_fail(status);
 }
 
 static cli_exit run(const cli_arguments *arguments) {
   simulate_run run = {.arguments = arguments};
   cli_exit code = read_options(&run);
   if (code != CLI_OK) return code;
-  const char *tasks = cli_value(arguments, &options[TASKS]);
-  pare_status status = pare_machine_open(cli_value(arguments, &options[MACHINE]), &run.machine);
-  if (status == PARE_OK)
-    status = tasks ? pare_workload_open(tasks, &run.workload)
-                   : pare_workload_random(cli_value(arguments, &options[RANDOM]), run.options.seed, &run.workload);
-  if (status != PARE_OK) code = cli_fail(status);
+  const pare_status status = pare_machine_open(cli_value(arguments, &options[MACHINE]), &run.machine);
+  code = status == PARE_OK ? open_work(&run) : cli_fail(status);
   if (code == CLI_OK && cli_value(arguments, &options[JSON])) run.json = json_array();
   if (code == CLI_OK) code = run.all ? run_all(&run) : run_policy(&run, run.options.policy);
   if (run.json) code = cli_json_print_results(run.json, code);
@@ -218,13 +237,15 @@ static cli_exit run(const cli_arguments *arguments) {
 const cli_command cli_cmd_simulate = {
     .name = "simulate",
     .summary = "simulate how policies spread work over devices that need not exist",
-    .usage = "--machine FILE (--tasks FILE | --random KEY=VALUE,...) [--policy NAME] [--objective NAME] [--seed N] "
+    .usage = "--machine FILE (--tasks FILE | --model MODEL [--shape NAME=SHAPE]... [--batches N] | --random "
+             "KEY=VALUE,...) [--policy NAME] [--objective NAME] [--seed N] "
              "[--cold] [--ageing TIME] [--trace FILE] [--stats] [--json]",
     .about =
         "Runs the scheduler's policies on devices that a file describes, and shows makespan, utilisation, waiting, "
         "energy and cost against lower bounds. The same files and seed give the same result, bit for bit. No "
-        "device is used.",
+        "device is used, but by --model, to know shapes.",
     .options = options,
     .max_operands = 0,
+    .uses_device = true,
     .run = run,
 };

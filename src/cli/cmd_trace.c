@@ -4,14 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/gantt.h"
+#include "cli/replay.h"
 
+#define MOST_STEP (INT64_C(1) << 53) /* doubles hold them */
 #define MOST_TIME 1e72 /* microseconds: more than any simulation writes; sums and differences stay finite */
 
-enum { SVG, TITLE, JSON };
+enum { SVG, TITLE, MACHINE, TASKS, JSON };
 static const cli_option options[] = {
     [SVG] = {"svg", "OUT", "draw a Gantt chart", 0},
     [TITLE] = {"title", "TEXT", "of the chart (the file's name)", 0},
+    [MACHINE] = {"machine", "OUT", "write the devices with the rates that they showed, for pare simulate", 0},
+    [TASKS] = {"tasks", "OUT", "write what ran as tasks, for pare simulate", 0},
     [JSON] = CLI_OPTION_JSON,
     CLI_OPTIONS_END,
 };
@@ -91,17 +94,29 @@ static cli_exit add_slice(trace_run *run, size_t index, const json_t *event, siz
   const json_t *from = json_object_get(event, "ts"), *length = json_object_get(event, "dur");
   const char *name = json_string_value(json_object_get(event, "name")),
              *kind = json_string_value(json_object_get(event, "cat"));
+  const json_t *steps = json_object_get(event, "args");
+  const json_int_t first = json_integer_value(json_object_get(steps, "begin")),
+                   behind = json_integer_value(json_object_get(steps, "end"));
   const double begin = json_number_value(from), time = json_number_value(length);
   if (!json_is_number(from) || !json_is_number(length) || !(fabs(begin) <= MOST_TIME) ||
       !(time >= 0 && time <= MOST_TIME))
     return cli_error(CLI_INPUT, "%s: event %zu: a slice needs the numbers 'ts' and 'dur', the latter not negative",
                      run->path, index);
+  if (first < 0 || behind < first || behind > MOST_STEP)
+    return cli_error(CLI_INPUT, "%s: event %zu: a slice of the steps %lld to %lld", run->path, index, (long long)first,
+                     (long long)behind);
   const bool is_copy = json_integer_value(json_object_get(event, "tid")) == 1 && kind && strcmp(kind, "copy") == 0;
   cli_exit code = grow(&gantt->slice, &run->slice_capacity, gantt->nslices, sizeof *gantt->slice);
   if (code == CLI_OK && !is_copy) code = add_kind(run, kind ? kind : "work", time);
   if (code != CLI_OK) return code;
-  gantt->slice[gantt->nslices++] =
-      (cli_slice){name ? name : "", kind ? kind : "work", device, is_copy, begin, begin + time};
+  gantt->slice[gantt->nslices++] = (cli_slice){.name = name ? name : "",
+                                               .kind = kind ? kind : "work",
+                                               .device = device,
+                                               .is_copy = is_copy,
+                                               .from = begin,
+                                               .until = begin + time,
+                                               .begin = first,
+                                               .end = behind};
   gantt->from = gantt->nslices == 1 ? begin : fmin(gantt->from, begin);
   gantt->until = gantt->nslices == 1 ? begin + time : fmax(gantt->until, begin + time);
   run->device[device].slices++;
@@ -186,10 +201,13 @@ static cli_exit print_table(const trace_run *run) {
 
 static cli_exit run(const cli_arguments *arguments) {
   trace_run run = {0};
-  const char *svg = cli_value(arguments, &options[SVG]), *title = cli_value(arguments, &options[TITLE]);
+  const char *svg = cli_value(arguments, &options[SVG]), *title = cli_value(arguments, &options[TITLE]),
+             *machine = cli_value(arguments, &options[MACHINE]), *tasks = cli_value(arguments, &options[TASKS]);
   if (arguments->noperands < 1) return cli_error(CLI_USAGE, "say which trace: pare trace FILE --svg OUT");
   run.path = arguments->operands[0];
   cli_exit code = read_trace(&run);
+  if (code == CLI_OK && machine) code = cli_replay_machine(&run.gantt, machine);
+  if (code == CLI_OK && tasks) code = cli_replay_tasks(&run.gantt, tasks);
   if (code == CLI_OK && svg) code = cli_gantt_write(&run.gantt, title ? title : run.path, svg);
   if (code == CLI_OK && cli_value(arguments, &options[JSON]))
     code = print_json(&run);
@@ -209,10 +227,10 @@ static cli_exit run(const cli_arguments *arguments) {
 const cli_command cli_cmd_trace = {
     .name = "trace",
     .summary = "draw who did what when: a trace as a Gantt chart",
-    .usage = "FILE [--svg OUT] [--title TEXT] [--json]",
-    .about =
-        "Reads a trace in Chrome's format, as pare simulate --trace writes it, shows how busy each device was, and "
-        "draws it as SVG. The file also opens in Perfetto (ui.perfetto.dev).",
+    .usage = "FILE [--svg OUT] [--title TEXT] [--machine OUT] [--tasks OUT] [--json]",
+    .about = "Reads a trace in Chrome's format, as --trace of run, eval, bench, compress and simulate writes it, shows "
+             "how busy each device was, and "
+             "draws it as SVG. The file also opens in Perfetto (ui.perfetto.dev).",
     .options = options,
     .max_operands = 1,
     .run = run,

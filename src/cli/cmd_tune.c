@@ -55,7 +55,7 @@ static cli_exit run(const cli_arguments *arguments) {
   if (!cli_parse_duration(budget ? budget : DEFAULT_BUDGET, &tuning.budget_seconds))
     return cli_error(CLI_USAGE, "--budget '%s' is no time; write 30s, 5m or 1h", budget);
   cli_exit code = cli_family_check(tuning.family);
-  return code == CLI_OK ? cli_each_device(arguments->device, tune_device, &tuning) : code;
+  return code == CLI_OK ? cli_each_device(arguments->device, NULL, tune_device, &tuning) : code;
 }
 
 const cli_command cli_cmd_tune = {

@@ -11,15 +11,16 @@
 
 #define MOST_DEPTH 16 /* of folders in folders */
 
-enum { RTOL, ATOL, LAYERS, AGAINST, ALLOW, AT_ONCE, WITHOUT, FAILURES, JSON };
+enum { RTOL, ATOL, LAYERS, AGAINST, ALLOW, AT_ONCE, WITHOUT, LOOP_LIMIT, FAILURES, JSON };
 static const cli_option options[] = {
     [RTOL] = {"rtol", "NUMBER", "relative tolerance of floats (1e-3)", 0},
     [ATOL] = {"atol", "NUMBER", "absolute tolerance of floats (1e-5)", 0},
     [LAYERS] = {"layers", NULL, "find the first node whose output differs from the reference (--against)", 0},
     [AGAINST] = {"against", "SPEC|FILE", "for --layers: another device, or an .npz file with values by name", 0},
     [ALLOW] = {"allow-unsupported", NULL, "operators and types that pare lacks do not count as failures", 0},
-    [AT_ONCE] = {"at-once", NULL, "run every node as it comes, without a plan", 0},
-    [WITHOUT] = {"without", "PASSES", "leave out these passes (names separated by commas; all)", 0},
+    [AT_ONCE] = CLI_OPTION_AT_ONCE,
+    [WITHOUT] = CLI_OPTION_WITHOUT,
+    [LOOP_LIMIT] = CLI_OPTION_LOOP_LIMIT,
     [FAILURES] = {"failures", NULL, "show only what did not pass", 0},
     [JSON] = CLI_OPTION_JSON,
     CLI_OPTIONS_END,
@@ -110,14 +111,15 @@ static bool counts_as_failure(const verify_run *verify, pare_case_status status)
   return status != PARE_CASE_PASS && !(status == PARE_CASE_UNSUPPORTED && verify->allow_unsupported);
 }
 
-static void report(verify_run *verify, const char *folder, const pare_verify_result *result) {
+static void report(verify_run *verify, const char *device, const char *folder, const pare_verify_result *result) {
   static const cli_style style[] = {CLI_GOOD, CLI_BAD, CLI_WARN, CLI_BAD};
   const char *slash = strrchr(folder, '/'), *name = slash && slash[1] ? slash + 1 : folder;
   verify->count[result->status]++;
   if (verify->json) {
     json_array_append_new(verify->json,
-                          json_pack("{s:o, s:s, s:o}", "case", cli_json_text(name), "status",
-                                    pare_case_status_name(result->status), "reason", cli_json_text(result->reason)));
+                          json_pack("{s:o, s:s, s:o, s:o, s:o}", "case", cli_json_text(name), "status",
+                                    pare_case_status_name(result->status), "reason", cli_json_text(result->reason),
+                                    "path", cli_json_text(folder), "device", cli_json_text(device)));
     return;
   }
   if (verify->only_failures && !counts_as_failure(verify, result->status)) return;
@@ -151,7 +153,7 @@ static cli_exit open_reference(verify_run *verify) {
     return cli_error(CLI_USAGE, "--layers and --against go together: say which device, or file of values, is right");
   if (!layers) return CLI_OK;
   struct stat found;
-  if (stat(verify->against, &found) != 0) return cli_context_open(verify->against, &verify->reference);
+  if (stat(verify->against, &found) != 0) return cli_context_open(verify->against, NULL, &verify->reference);
   const pare_status status = pare_layers_open(verify->against, &verify->values);
   return status == PARE_OK ? CLI_OK : cli_fail(status);
 }
@@ -164,7 +166,8 @@ static cli_exit verify_device(pare_context *context, void *user) {
     const pare_status status = verify->against ? verify_layers(verify, context, verify->cases[i], &result)
                                                : pare_verify_case(context, verify->cases[i], &verify->options, &result);
     if (status != PARE_OK) return cli_fail(status);
-    report(verify, verify->cases[i], &result);
+    if (cli_interrupted()) return cli_error(CLI_INTERRUPTED, "interrupted at %s", verify->cases[i]);
+    report(verify, pare_context_device(context)->name, verify->cases[i], &result);
   }
   cli_progress_clear();
   if (!verify->json)
@@ -196,7 +199,8 @@ static cli_exit run(const cli_arguments *arguments) {
   const bool json = cli_value(arguments, &options[JSON]) != NULL;
   verify.options.model.no_plan = cli_value(arguments, &options[AT_ONCE]) != NULL;
   verify.options.model.without = cli_value(arguments, &options[WITHOUT]);
-  cli_exit code = parse_tolerance(arguments, &options[RTOL], &verify.options.relative);
+  cli_exit code = cli_model_limits(cli_value(arguments, &options[LOOP_LIMIT]), &verify.options.model);
+  if (code == CLI_OK) code = parse_tolerance(arguments, &options[RTOL], &verify.options.relative);
   if (code == CLI_OK) code = parse_tolerance(arguments, &options[ATOL], &verify.options.absolute);
   if (code == CLI_OK && arguments->noperands == 0)
     code = cli_error(CLI_USAGE, "verify: which cases? See 'pare verify --help'");
@@ -206,7 +210,7 @@ static cli_exit run(const cli_arguments *arguments) {
   if (code == CLI_OK && json && !(verify.json = json_array())) code = cli_error(CLI_DEVICE, "out of memory for JSON");
   if (code == CLI_OK) code = open_reference(&verify);
   if (code == CLI_OK) {
-    code = cli_each_device(arguments->device, verify_device, &verify);
+    code = cli_each_device(arguments->device, NULL, verify_device, &verify);
     if (json) code = cli_json_print_results(verify.json, code);
   }
   for (size_t i = 0; i < verify.ncases; i++) free(verify.cases[i]);
@@ -219,8 +223,8 @@ static cli_exit run(const cli_arguments *arguments) {
 const cli_command cli_cmd_verify = {
     .name = "verify",
     .summary = "check models against stored inputs and outputs",
-    .usage =
-        "[-d SPEC] [--rtol N] [--atol N] [--layers --against SPEC|FILE] [--allow-unsupported] [--json] FOLDER|MODEL...",
+    .usage = "[-d SPEC] [--rtol N] [--atol N] [--layers --against SPEC|FILE] [--allow-unsupported] [--loop-limit N] "
+             "[--json] FOLDER|MODEL...",
     .about = "Runs cases in the layout of the ONNX backend tests: a folder with model.onnx and test_data_set_0, "
              "test_data_set_1, ..., each with input_0.pb, ... and output_0.pb, .... A folder may be a case or a tree "
              "of them. Floats may differ from the stored outputs by atol + rtol times their size; integers, shapes "

@@ -67,7 +67,8 @@ static void selector_of(const pare_device_choice *choices, size_t count, size_t 
     used += (size_t)snprintf(text + used, capacity - used, "%c%u", i == n ? '/' : '+', choices[i].compute_units);
 }
 
-cli_exit cli_each_device(const char *spec, cli_device_run run, void *user) {
+cli_exit cli_each_device(const char *spec, const pare_schedule_options *schedule, cli_device_run run, void *user) {
+  static const pare_schedule_options alone = {.parallel = PARE_PARALLEL_OFF};
   pare_device_list *list = NULL;
   pare_device_choice *choices = NULL;
   size_t count = 0;
@@ -89,6 +90,7 @@ cli_exit cli_each_device(const char *spec, cli_device_run run, void *user) {
     selector_of(choices, count, i, selector, sizeof selector);
     pare_context_options options = PARE_CONTEXT_OPTIONS_INIT;
     options.device = selector;
+    options.schedule = schedule ? schedule : &alone;
     status = pare_context_open(&options, &context);
     cli_exit one = status == PARE_OK ? run(context, user) : cli_fail(status);
     pare_context_close(context);
@@ -116,14 +118,15 @@ cli_exit cli_family_check(const char *family) {
   return cli_error(CLI_USAGE, "there is no kernel family '%s'; there are:%s", family, known);
 }
 
-cli_exit cli_context_open(const char *spec, pare_context **out) {
+cli_exit cli_context_open(const char *spec, const pare_schedule_options *schedule, pare_context **out) {
+  static const pare_schedule_options alone = {.parallel = PARE_PARALLEL_OFF};
   pare_device_list *list = NULL;
   *out = NULL;
   pare_status status = pare_device_list_open(false, &list);
   const bool none = status == PARE_OK && pare_device_list_count(list) == 0;
   pare_device_list_close(list);
   if (none) return cli_error(CLI_DEVICE, "%s", cli_no_device);
-  const pare_context_options options = {.device = spec};
+  const pare_context_options options = {.device = spec, .schedule = schedule ? schedule : &alone};
   if (status == PARE_OK) status = pare_context_open(&options, out);
   return status == PARE_OK ? CLI_OK : cli_fail(status);
 }
@@ -133,6 +136,16 @@ cli_exit cli_model_open(pare_context *context, const char *path, const pare_mode
   if (status == PARE_OK) return CLI_OK;
   const cli_exit code = cli_fail(status);
   return status == PARE_ERR_UNSUPPORTED ? CLI_INPUT : code; /* it is the file that holds what pare lacks */
+}
+
+cli_exit cli_model_limits(const char *text, pare_model_options *options) {
+  char *end;
+  options->stop = cli_interrupt_open();
+  if (!text) return CLI_OK;
+  const long long count = strtoll(text, &end, 10);
+  if (!*text || *end || count < 1) return cli_error(CLI_USAGE, "--loop-limit: '%s' is no number of iterations", text);
+  options->loop_limit = (uint64_t)count;
+  return CLI_OK;
 }
 
 cli_exit cli_executor(const char *text, pare_executor *out) {

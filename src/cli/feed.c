@@ -27,6 +27,7 @@ struct cli_feed {
   size_t nfiles, nshapes;
   feed_file *file;
   feed_shape *shape;
+  const char **name; /* NULL: not asked for */
 };
 
 /* ---- reading the options ---- */
@@ -91,7 +92,26 @@ void cli_feed_close(cli_feed *feed) {
   for (size_t i = 0; i < feed->nshapes; i++) free(feed->shape[i].name);
   free(feed->file);
   free(feed->shape);
+  free(feed->name);
   free(feed);
+}
+
+cli_exit cli_feed_names(cli_feed *feed, pare_model_options *options) {
+  size_t count = feed->nfiles + feed->nshapes, used = 0;
+  for (size_t i = 0; i < feed->nfiles; i++) count += pare_arrays_count(feed->file[i].arrays);
+  free(feed->name);
+  feed->name = calloc(count + 1, sizeof *feed->name);
+  if (!feed->name) return cli_error(CLI_DEVICE, "out of memory");
+  for (size_t i = 0; i < feed->nshapes; i++) feed->name[used++] = feed->shape[i].name;
+  for (size_t i = 0; i < feed->nfiles; i++) {
+    const feed_file *file = &feed->file[i];
+    if (file->name) feed->name[used++] = file->name;
+    for (size_t k = 0; !file->name && k < pare_arrays_count(file->arrays); k++)
+      feed->name[used++] = pare_arrays_name(file->arrays, k);
+  }
+  options->noverridden = used;
+  options->overridden = feed->name;
+  return CLI_OK;
 }
 
 /* ---- names that the model does not have ---- */
@@ -159,10 +179,12 @@ static cli_exit find_in_file(const feed_file *file, const char *input, bool only
                    count, input);
 }
 
-/* bf16 is stored as raw values of two bytes; which some programs call u16. */
+/* bf16 is stored as raw values of two bytes, which some programs call u16; floats of a byte or less as their codes. */
 static bool dtype_fits(const pare_model_value *declared, const pare_array *array) {
   if (declared->dtype == PARE_NDTYPES) return array->dtype < PARE_NDTYPES;
-  return array->dtype == declared->dtype || (declared->dtype == PARE_BF16 && array->dtype == PARE_U16);
+  const bool codes = declared->dtype >= PARE_F8E4M3FN && declared->dtype <= PARE_F4E2M1;
+  return array->dtype == declared->dtype || (declared->dtype == PARE_BF16 && array->dtype == PARE_U16) ||
+         (codes && array->dtype == PARE_U8);
 }
 
 cli_exit cli_input_create(pare_context *context, const pare_model_value *declared, const pare_array *array,
@@ -274,6 +296,42 @@ cli_exit cli_feed_inputs(const cli_feed *feed, pare_context *context, const pare
   return code;
 }
 
+/* ---- shapes alone ---- */
+
+static bool is_shape_of(const char *name, size_t count, const pare_model_value *values) {
+  bool found = false;
+  for (size_t i = 0; i < count; i++) {
+    found = found || strcmp(values[i].name, name) == 0;
+    for (int d = 0; d < values[i].rank; d++)
+      found = found || (values[i].symbol[d] && strcmp(values[i].symbol[d], name) == 0);
+  }
+  return found;
+}
+
+cli_exit cli_feed_work(const cli_feed *feed, pare_context *context, pare_inspection *inspection, pare_status *status) {
+  pare_model_info info;
+  *status = pare_inspect_model(inspection, &info);
+  if (*status != PARE_OK) return CLI_OK;
+  pare_model_value *values = calloc(info.ninputs + 1, sizeof *values);
+  if (!values) return cli_error(CLI_DEVICE, "out of memory");
+  cli_exit code = CLI_OK;
+  for (size_t i = 0; i < info.ninputs && *status == PARE_OK; i++)
+    *status = pare_inspect_input(inspection, i, &values[i]);
+  for (size_t i = 0; i < feed->nshapes && code == CLI_OK; i++)
+    if (!is_shape_of(feed->shape[i].name, info.ninputs, values))
+      code = cli_error(CLI_USAGE, "--shape: the model has no input and no symbol '%s'", feed->shape[i].name);
+  for (size_t i = 0; i < info.ninputs && code == CLI_OK; i++) {
+    int rank = 0;
+    int64_t dim[PARE_MAX_RANK] = {0};
+    code = choose_shape(feed, &values[i], &rank, dim);
+    values[i].rank = rank;
+    memcpy(values[i].dim, dim, sizeof dim);
+  }
+  if (code == CLI_OK && *status == PARE_OK) *status = pare_inspect_work(inspection, context, values, info.ninputs);
+  free(values);
+  return code;
+}
+
 void cli_inputs_close(cli_inputs *inputs) {
   cli_tensors_close(inputs->count, inputs->tensor);
   free(inputs->tensor);
@@ -285,8 +343,8 @@ json_t *cli_inputs_shapes(const cli_inputs *inputs, const pare_model *model) {
   for (size_t i = 0; i < inputs->count; i++) {
     pare_model_value value;
     if (pare_model_input(model, i, &value) == PARE_OK)
-      json_object_set_new(json, value.name,
-                          cli_dims_json(pare_tensor_rank(inputs->tensor[i]), pare_tensor_shape(inputs->tensor[i])));
+      cli_json_set(json, value.name,
+                   cli_dims_json(pare_tensor_rank(inputs->tensor[i]), pare_tensor_shape(inputs->tensor[i])));
   }
   return json;
 }

@@ -13,6 +13,8 @@
 #define CLI_OPTION_AT_ONCE \
   { "at-once", NULL, "run every node as it comes, without a plan", 0 }
 
+#define CLI_OPTION_LOOP_LIMIT \
+  { "loop-limit", "COUNT", "most iterations of one Loop or Scan (100000, or up to 1000000 if the model says so)", 0 }
 #define CLI_OPTION_EXECUTOR \
   { "executor", "HOW", "auto, launches, or ticketed: many launches as one (CPU devices); the same bits either way", 0 }
 
@@ -24,6 +26,8 @@ typedef struct cli_feed cli_feed;
 cli_exit cli_feed_open(const cli_arguments *arguments, const cli_option *input, const cli_option *shape,
                        cli_feed **out);
 void cli_feed_close(cli_feed *feed); /* NULL is allowed */
+/* All that the files name, and --shape, for a model's overridden inputs; valid as long as the feed. */
+cli_exit cli_feed_names(cli_feed *feed, pare_model_options *options);
 
 /* The inputs of a model on the device. */
 typedef struct cli_inputs {
@@ -38,6 +42,8 @@ void cli_inputs_close(cli_inputs *inputs);
 /* A tensor of an array for this input; dtype and shape are checked. */
 cli_exit cli_input_create(pare_context *context, const pare_model_value *declared, const pare_array *array,
                           pare_tensor **out);
+/* *status = pare_inspect_work for the shapes that --shape says; sizes that nobody knows are 1. */
+cli_exit cli_feed_work(const cli_feed *feed, pare_context *context, pare_inspection *inspection, pare_status *status);
 /* {"x": [1, 3, 224, 224], ...} */
 json_t *cli_inputs_shapes(const cli_inputs *inputs, const pare_model *model);
 /* Says on stderr that inputs are random, if they are. */
@@ -83,11 +89,13 @@ cli_exit cli_run_once(pare_context *context, pare_model *model, const cli_inputs
 
 /* ---- contexts and models (device.c) ---- */
 
-/* The first of the devices that `spec` selects. */
-cli_exit cli_context_open(const char *spec, pare_context **out);
+/* All devices that `spec` selects; schedule NULL: the first of them alone. */
+cli_exit cli_context_open(const char *spec, const pare_schedule_options *schedule, pare_context **out);
 /* An operator that pare lacks is bad input here, not the device's fault. */
 cli_exit cli_model_open(pare_context *context, const char *path, const pare_model_options *options, pare_model **out);
 /* What --executor says; text NULL: auto. */
+/* --loop-limit (text NULL: not given), and SIGINT stops what is under way. */
+cli_exit cli_model_limits(const char *text, pare_model_options *options);
 cli_exit cli_executor(const char *text, pare_executor *out);
 
 #endif

@@ -56,6 +56,20 @@ static void escaped(FILE *to, const char *text, size_t most) {
   }
 }
 
+/* At most so many bytes; of a longer text the head and the tail, which tells parts of one device apart. */
+static void shortened(FILE *to, const char *text, size_t most) {
+  const size_t length = strlen(text), tail = 8;
+  if (length <= most) {
+    escaped(to, text, most);
+    return;
+  }
+  const char *end = text + length - tail;
+  while (((unsigned char)*end & 0xc0) == 0x80) end++; /* whole characters */
+  escaped(to, text, most - tail - 1);
+  fputs("\xe2\x80\xa6", to);
+  escaped(to, end, tail);
+}
+
 static size_t kind_of(const cli_gantt *gantt, const char *kind) {
   size_t i = 0;
   while (i < gantt->nkinds && i < MOST_KINDS && strcmp(gantt->kind[i], kind) != 0) i++;
@@ -89,7 +103,7 @@ static void print_legend(FILE *to, const cli_gantt *gantt, bool has_copies) {
     else
       fprintf(to, "<rect x=\"%.1f\" y=\"34\" width=\"12\" height=\"12\" fill=\"url(#k%zu)\"/>", x, i);
     fprintf(to, "<text x=\"%.1f\" y=\"44\">", x + 16);
-    escaped(to, name, 24);
+    shortened(to, name, 24);
     fputs("</text>\n", to);
     x += 30 + LETTER * (double)letters;
   }
@@ -194,11 +208,10 @@ static void print_chart(FILE *to, const cli_gantt *gantt, const char *title) {
   fprintf(to, "<text class=\"dim\" text-anchor=\"end\" x=\"%d\" y=\"%d\">busy</text>\n", WIDTH - 16, TOP - 4);
   for (size_t i = 0; i < rows; i++) {
     const double y = TOP + ROW * (double)i;
-    const size_t most = 19;
     fprintf(to, "<text text-anchor=\"end\" x=\"%d\" y=\"%.1f\">", LEFT - 8, y + 18);
-    escaped(to, gantt->device[i], most);
-    fprintf(to, "%s</text><text class=\"dim\" text-anchor=\"end\" x=\"%d\" y=\"%.1f\">%.0f%%</text>\n",
-            strlen(gantt->device[i]) > most ? "\xe2\x80\xa6" : "", WIDTH - 16, y + 18, 100 * busy_share(gantt, i));
+    shortened(to, gantt->device[i], 20);
+    fprintf(to, "</text><text class=\"dim\" text-anchor=\"end\" x=\"%d\" y=\"%.1f\">%.0f%%</text>\n", WIDTH - 16,
+            y + 18, 100 * busy_share(gantt, i));
     print_bars(to, gantt, i, false, y + 4);
     print_bars(to, gantt, i, true, y + 4 + BAR + 1);
   }

@@ -9,6 +9,7 @@ typedef struct cli_slice {
   size_t device;
   bool is_copy;
   double from, until; /* microseconds */
+  int64_t begin, end; /* of the task's steps; 0, 0: not said */
 } cli_slice;
 
 typedef struct cli_gantt {

@@ -17,6 +17,14 @@ json_t *cli_json_text(const char *text) {
   return json;
 }
 
+/* Keys are UTF-8 as well. */
+int cli_json_set(json_t *object, const char *key, json_t *value) {
+  json_t *text = cli_json_text(key);
+  const int failed = json_object_set_new(object, text ? json_string_value(text) : "", value);
+  json_decref(text);
+  return failed;
+}
+
 static json_t *capabilities(const pare_device_info *info) {
   json_t *json = json_pack("{s:i, s:I}", "vector_bits", (int)info->can.vector_bits, "max_loop_steps",
                            (json_int_t)info->can.max_loop_steps);

@@ -65,7 +65,7 @@ cli_exit cli_latency_measure(const char *device, const char *before, const char 
   *out = (cli_page_latency){.shapes = shapes};
   *shapes = '\0';
   cli_exit code = cli_feed_open(&none, NULL, NULL, &feed);
-  if (code == CLI_OK) code = cli_context_open(device, &context);
+  if (code == CLI_OK) code = cli_context_open(device, NULL, &context);
   if (code == CLI_OK && open_candidate(context, feed, before, &both[0]) &&
       open_candidate(context, feed, after, &both[1])) {
     code = take_turns(context, both);

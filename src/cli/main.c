@@ -58,5 +58,6 @@ out:
 
 int main(int argc, char **argv) {
   cli_output_open();
-  return (int)cli_output_close(run(argc, argv));
+  const cli_exit code = run(argc, argv);
+  return (int)cli_output_close(cli_interrupted() ? CLI_INTERRUPTED : code);
 }

@@ -19,7 +19,8 @@ static void append(char text[CLI_SHAPE], size_t *used, const char *format, ...) 
 
 const char *cli_value_text(const pare_model_value *value, char text[CLI_SHAPE]) {
   size_t used = 0;
-  const bool same = value->dtype < PARE_NDTYPES && strstr(value->dtype_name, "int4") == NULL;
+  const bool same = value->dtype < PARE_NDTYPES && strstr(value->dtype_name, "int4") == NULL &&
+                    strstr(value->dtype_name, "int2") == NULL;
   append(text, &used, "%s", same ? pare_dtype_name(value->dtype) : value->dtype_name);
   if (value->rank < 0) {
     append(text, &used, " of any shape");

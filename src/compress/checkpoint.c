@@ -1,6 +1,9 @@
 /* Checkpoints of every format, and the canonical order. SPDX-License-Identifier: Apache-2.0 */
 #include "compress/checkpoint.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "compress/onnx_weights.h"
 #include "format/mapping.h"
 
@@ -19,14 +22,22 @@ pare_status pare__checkpoint_open(const char *path, pare__checkpoint **out) {
     if (pare__checkpoint_formats[i]->recognise(path, file.data, file.nbytes)) format = pare__checkpoint_formats[i];
   pare__mapping_close(&file);
   if (!format) return pare__fail(PARE_ERR_FORMAT, "%s is no model that pare compresses", path);
-  PARE__TRY(format->open(path, out));
+  char *copy = pare__strdup(path);
+  if (!copy) return pare__fail_memory("a path", strlen(path));
+  const pare_status status = format->open(path, out);
+  if (status != PARE_OK) {
+    free(copy);
+    return status;
+  }
   (*out)->format = format;
-  (*out)->path = path;
+  (*out)->path = copy;
   return PARE_OK;
 }
 
 void pare__checkpoint_close(pare__checkpoint *checkpoint) {
-  if (checkpoint) checkpoint->format->close(checkpoint);
+  if (!checkpoint) return;
+  free(checkpoint->path);
+  checkpoint->format->close(checkpoint);
 }
 
 void pare__weight_axes(const pare__weight *weight, int axes[PARE_MAX_RANK]) {

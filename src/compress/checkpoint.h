@@ -73,19 +73,22 @@ typedef struct pare__grid {
 
 #define PARE__MAX_STEPS 8
 
+struct pare__division;
+
 typedef struct pare__treatment {
   unsigned nsteps;
   size_t step[PARE__MAX_STEPS]; /* modifiers of the recipe, in order */
   pare__stored_as storage;
   pare__grid grid;
-  unsigned keep, of;        /* N:M pruned; 0: not */
-  bool pruned;              /* by any method */
-  const float *factor;      /* one for each input, multiplied into the columns before the first step; NULL: none */
-  const float *factor_rows; /* likewise for each row, of a weight with a role, or each element of a vector */
-  const float *smooth;      /* the layer's input is multiplied by these where nothing before it can be; NULL: none */
-  float range[2];           /* of the layer's input: PARE__ACTIVATIONS_STATIC */
-  const char *reason;       /* why less is done than the recipe asks; NULL: all is done */
-  uint64_t stored_bytes;    /* settled by the format */
+  unsigned keep, of;   /* N:M pruned; 0: not */
+  bool pruned;         /* by any method */
+  const float *factor; /* one for each input, multiplied into the columns before the first step; NULL: none */
+  const float *smooth; /* what undoes it: the layer's input is multiplied by these, here or where it is made */
+  struct pare__division *division; /* where that is; NULL: the input stays as it is */
+  struct pare__division *takes;    /* of a layer after this one: the rows are multiplied by what it says; NULL: none */
+  float range[2];                  /* of the layer's input: PARE__ACTIVATIONS_STATIC */
+  const char *reason;              /* why less is done than the recipe asks; NULL: all is done */
+  uint64_t stored_bytes;           /* settled by the format */
 } pare__treatment;
 
 /* ---- results ---- */
@@ -120,7 +123,7 @@ typedef struct pare__view {
 
 typedef struct pare__checkpoint {
   const struct pare__checkpoint_format *format;
-  const char *path;
+  char *path;          /* owned */
   uint64_t file_bytes; /* external files included */
   bool runs;           /* holds a graph that pare_model_open takes: exports are verified */
   size_t nweights;
@@ -131,7 +134,6 @@ typedef struct pare__write_request {
   const char *path;       /* to write: beside it first, then renamed */
   const char *final_path; /* what `path` will be renamed to; files that belong to it are named after it */
   const char *recipe;     /* for the metadata */
-  bool outside;           /* weights go to a file of their own whatever their size */
   char **companion;       /* out: the path of that file, to free; it was not there before */
 } pare__write_request;
 

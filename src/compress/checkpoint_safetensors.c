@@ -8,13 +8,13 @@
 
 #include "compress/checkpoint.h"
 #include "compress/compressed_tensors.h"
+#include "compress/plan.h"
 #include "format/mapping.h"
 #include "format/safetensors.h"
 
 typedef struct tensors_checkpoint {
   pare__checkpoint base;
   pare__safetensors file;
-  char *path;
   char **layers; /* one a weight: its name without ".weight" */
 } tensors_checkpoint;
 
@@ -86,14 +86,10 @@ static void close_checkpoint(pare__checkpoint *base) {
   free(checkpoint->layers);
   free(base->weights);
   pare__safetensors_close(&checkpoint->file);
-  free(checkpoint->path);
   free(checkpoint);
 }
 
 static pare_status open_file(tensors_checkpoint *checkpoint, const char *path) {
-  checkpoint->path = pare__strdup(path);
-  if (!checkpoint->path) return pare__fail_memory("a path", strlen(path));
-  checkpoint->base.path = checkpoint->path;
   PARE__TRY(pare__safetensors_open(path, &checkpoint->file));
   const size_t count = checkpoint->file.ntensors;
   checkpoint->base.nweights = count;
@@ -109,7 +105,6 @@ static pare_status open_checkpoint(const char *path, pare__checkpoint **out) {
   *out = NULL;
   tensors_checkpoint *checkpoint = calloc(1, sizeof *checkpoint);
   if (!checkpoint) return pare__fail_memory("a checkpoint", sizeof *checkpoint);
-  checkpoint->base.format = &pare__safetensors_checkpoint_format;
   const pare_status status = open_file(checkpoint, path);
   if (status != PARE_OK) {
     close_checkpoint(&checkpoint->base);
@@ -142,10 +137,8 @@ static pare_status settle(pare__checkpoint *base, pare__treatment *treatments) {
   for (size_t i = 0; i < base->nweights; i++) {
     const pare__weight *weight = &base->weights[i];
     pare__treatment *treatment = &treatments[i];
-    if (treatment->storage == PARE__STORE_INTEGER && weight->rank != 2) {
-      treatment->storage = treatment->pruned ? PARE__STORE_VALUES : PARE__STORE_AS_IS;
-      treatment->reason = "compressed-tensors holds quantised matrices only";
-    }
+    if (treatment->storage == PARE__STORE_INTEGER && weight->rank != 2)
+      pare__treatment_leave_dense(treatment, "compressed-tensors holds quantised matrices only");
     switch (treatment->storage) {
     case PARE__STORE_INTEGER: treatment->stored_bytes = pare__compressed_bytes(weight, &treatment->grid); break;
     case PARE__STORE_F16:

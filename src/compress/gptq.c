@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROWS 16 /* that go through together: a row of U is read once for all of them */
+#define MOST_OF 16 /* M of N:M */
+#define ROWS 16    /* that go through together: a row of U is read once for all of them */
 
 /* ---- the factor ---- */
 
@@ -56,11 +57,17 @@ static int by_diagonal(const void *a, const void *b) {
   return (x->column > y->column) - (x->column < y->column);
 }
 
-static pare_status sort_columns(int64_t n, const float *hessian, bool by_activation, int64_t *order) {
+/* Neighbours that N:M chooses from stay together: they go by the sum of their diagonals. */
+static pare_status sort_columns(int64_t n, const float *hessian, const pare__gptq_options *options, int64_t *order) {
+  const int64_t together = PARE__MAX(options->of, 1U);
   struct rank *ranks = calloc((size_t)n + 1, sizeof *ranks);
   if (!ranks) return pare__fail_memory("the order of columns", (size_t)n * sizeof *ranks);
-  for (int64_t i = 0; i < n; i++) ranks[i] = (struct rank){hessian[i * n + i], i};
-  if (by_activation) qsort(ranks, (size_t)n, sizeof *ranks, by_diagonal);
+  for (int64_t i = 0; i < n; i++) ranks[i].column = i;
+  for (int64_t i = 0; i < n; i++) {
+    const int64_t first = i / together * together;
+    for (int64_t j = first; j < PARE__MIN(first + together, n); j++) ranks[i].diagonal += hessian[j * n + j];
+  }
+  if (options->by_activation) qsort(ranks, (size_t)n, sizeof *ranks, by_diagonal);
   for (int64_t i = 0; i < n; i++) order[i] = ranks[i].column;
   free(ranks);
   return PARE_OK;
@@ -80,10 +87,13 @@ static void load_reversed(const pare__gptq *gptq, const float *hessian, double d
   }
 }
 
-pare_status pare__gptq_open(int64_t columns, const float *hessian, double dampening, bool by_activation, int64_t block,
-                            pare__gptq *out) {
+pare_status pare__gptq_open(int64_t columns, const float *hessian, const pare__gptq_options *options, pare__gptq *out) {
   size_t count, nbytes;
-  *out = (pare__gptq){.columns = columns, .block = PARE__MAX(block, 1)};
+  const int64_t together = PARE__MAX(options->of, 1U), block = PARE__MAX(options->block, 1);
+  *out = (pare__gptq){.columns = columns,
+                      .block = (block + together - 1) / together * together,
+                      .keep = options->keep,
+                      .of = options->of};
   if (!pare__size_mul((size_t)columns, (size_t)columns, &count) ||
       !pare__size_mul(count + (size_t)columns, sizeof(double), &nbytes))
     return pare__fail(PARE_ERR_LIMIT, "a Hessian of %lld columns is too large", (long long)columns);
@@ -91,12 +101,12 @@ pare_status pare__gptq_open(int64_t columns, const float *hessian, double dampen
   out->order = calloc((size_t)columns + 1, sizeof *out->order);
   out->upper = calloc(count + 1, sizeof *out->upper);
   pare_status status = work && out->order && out->upper ? PARE_OK : pare__fail_memory("a Hessian", nbytes);
-  if (status == PARE_OK) status = sort_columns(columns, hessian, by_activation, out->order);
+  if (status == PARE_OK) status = sort_columns(columns, hessian, options, out->order);
   if (status == PARE_OK) {
-    load_reversed(out, hessian, dampening, work);
+    load_reversed(out, hessian, options->dampening, work);
     if (!factorise(work, columns))
       status = pare__fail(PARE_ERR_ARGUMENT, "the Hessian is not positive definite: raise dampening_frac (it is %g)",
-                          dampening);
+                          options->dampening);
   }
   if (status == PARE_OK) {
     invert(work, columns, work + count);
@@ -145,11 +155,32 @@ static uint8_t zero_code(const struct strip *strip, int64_t row, int64_t column)
   return encode(strip, row, column, 0, &number);
 }
 
+/* Of `of` columns from the i-th on: the mask keeps the `keep` of each row that would cost most to lose, ties by place.
+ */
+static void choose_kept(const struct strip *strip, int64_t i, uint8_t *mask) {
+  const pare__gptq *gptq = strip->gptq;
+  const int64_t n = gptq->columns;
+  float score[MOST_OF];
+  for (int64_t r = 0; r < strip->rows; r++) {
+    uint8_t *row = mask + (strip->first + r) * n;
+    for (unsigned j = 0; j < gptq->of; j++) {
+      const float lost = strip->w[r * n + i + j] / gptq->upper[(i + j) * n + i + j];
+      score[j] = row[gptq->order[i + j]] ? lost * lost : -1;
+    }
+    for (unsigned j = 0; j < gptq->of; j++) {
+      unsigned before = 0;
+      for (unsigned k = 0; k < gptq->of; k++) before += score[k] > score[j] || (score[k] == score[j] && k < j);
+      row[gptq->order[i + j]] = score[j] >= 0 && before < gptq->keep;
+    }
+  }
+}
+
 /* Column i of the order: codes, errors, and the rest of its block. */
-static void quantise_column(const struct strip *strip, int64_t i, int64_t block_first, int64_t block_end,
-                            const uint8_t *mask, uint8_t *codes) {
+static void quantise_column(const struct strip *strip, int64_t i, int64_t block_first, int64_t block_end, uint8_t *mask,
+                            uint8_t *codes) {
   const int64_t n = strip->gptq->columns, column = strip->gptq->order[i];
   const float *upper = strip->gptq->upper + i * n, diagonal = upper[i];
+  if (strip->gptq->of > 0 && i % strip->gptq->of == 0) choose_kept(strip, i, mask);
   for (int64_t r = 0; r < strip->rows; r++) {
     const int64_t row = strip->first + r;
     float *w = strip->w + r * n, number = 0;
@@ -178,11 +209,11 @@ static void hand_on(const struct strip *strip, int64_t block_first, int64_t bloc
   }
 }
 
-pare_status pare__gptq_rows(const pare__gptq *gptq, const pare__gptq_grid *grid, int64_t rows, float *w,
-                            const uint8_t *mask, uint8_t *codes) {
+pare_status pare__gptq_rows(const pare__gptq *gptq, const pare__gptq_grid *grid, int64_t rows, float *w, uint8_t *mask,
+                            uint8_t *codes) {
   const int64_t n = gptq->columns;
   struct strip strip = {.gptq = gptq, .grid = grid};
-  strip.w = malloc((size_t)(ROWS * n) * sizeof(float) + 1);
+  strip.w = calloc((size_t)(ROWS * n) + 1, sizeof(float));
   strip.error = malloc((size_t)(ROWS * gptq->block) * sizeof(float));
   pare_status status =
       strip.w && strip.error ? PARE_OK : pare__fail_memory("rows of a weight", (size_t)(ROWS * n) * sizeof(float));

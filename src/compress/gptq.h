@@ -9,17 +9,24 @@
 
 #include "base/base.h"
 
+typedef struct pare__gptq_options {
+  double dampening;   /* lambda, as a fraction of the mean of the Hessian's diagonal */
+  bool by_activation; /* columns with a large diagonal first; else as they come */
+  int64_t block;      /* columns whose errors are handed on together */
+  unsigned keep, of;  /* N:M: of each M neighbours the N with the largest w^2 / U_ii^2 stay; of = 0: none is chosen */
+} pare__gptq_options;
+
 typedef struct pare__gptq {
-  int64_t columns, block; /* block: columns whose errors are handed on together */
-  int64_t *order;         /* [columns]: the column that comes i-th */
-  float *upper;           /* U, row-major, in that order */
+  int64_t columns, block;
+  unsigned keep, of;
+  int64_t *order; /* [columns]: the column that comes i-th */
+  float *upper;   /* U, row-major, in that order */
 } pare__gptq;
 
-/* hessian f32 [columns, columns], symmetric, scaled by any factor. dampening: lambda as a fraction of the mean of its
- * diagonal. by_activation: columns with a large diagonal first. A column without any input has a diagonal of 0: it
- * counts as 1. PARE_ERR_ARGUMENT: not positive definite, or NaN. Close it in any case. */
-pare_status pare__gptq_open(int64_t columns, const float *hessian, double dampening, bool by_activation, int64_t block,
-                            pare__gptq *out);
+/* hessian f32 [columns, columns], symmetric, scaled by any factor. A column without any input has a diagonal of 0: it
+ * counts as 1. With N:M the columns, a multiple of M, are taken M at a time, and blocks are made multiples of M.
+ * PARE_ERR_ARGUMENT: not positive definite, or NaN. Close it in any case. */
+pare_status pare__gptq_open(int64_t columns, const float *hessian, const pare__gptq_options *options, pare__gptq *out);
 void pare__gptq_close(pare__gptq *gptq);
 
 /* Codes q of each element, x = scale (q - zero); groups of `group` columns share a scale (row-major [rows, groups]). */
@@ -32,8 +39,10 @@ typedef struct pare__gptq_grid {
 } pare__gptq_grid;
 
 /* w f32 [rows, columns] is overwritten by what the codes stand for; mask (NULL: none) 0: the element is zero; codes
- * [rows, columns], as bytes. */
-pare_status pare__gptq_rows(const pare__gptq *gptq, const pare__gptq_grid *grid, int64_t rows, float *w,
-                            const uint8_t *mask, uint8_t *codes);
+ * [rows, columns], as bytes. With N:M the mask is needed: of what it has the largest stay, and it says so afterwards;
+ * they are chosen when the first of their columns comes, from the values that the columns before have left them
+ * (Frantar & Alistarh). */
+pare_status pare__gptq_rows(const pare__gptq *gptq, const pare__gptq_grid *grid, int64_t rows, float *w, uint8_t *mask,
+                            uint8_t *codes);
 
 #endif

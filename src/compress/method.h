@@ -42,6 +42,9 @@ typedef struct pare__method {
   /* A weight that the targets fit: sets storage and grid, or the reason and *takes = false. */
   pare_status (*plan)(const pare__modifier *modifier, const pare__weight *weight, pare__treatment *treatment,
                       bool *takes);
+  /* After all is planned and settled: for what depends on the treatments of other weights. NULL: nothing does. */
+  pare_status (*settled)(const pare__modifier *modifier, size_t step, pare__checkpoint *checkpoint,
+                         pare__treatment *treatments);
   /* Once, before the first tensor; NULL: nothing to prepare. `step` is the modifier's index. */
   pare_status (*prepare)(pare__compression *compression, size_t step);
   pare_status (*apply)(pare__compression *compression, size_t step, pare__work *work);
@@ -54,6 +57,10 @@ extern const pare__method *const pare__methods[];
 const pare__method *pare__method_find(const char *name); /* NULL: none */
 /* "prune, quantize, …" for messages; the buffer is returned. */
 const char *pare__method_names(char *buffer, size_t capacity);
+
+/* The field mask_structure: "2:4"; "unstructured", "0:0" and NULL leave *keep and *of as they are, 0. PARE_ERR_FORMAT
+ * at the modifier's place. */
+pare_status pare__mask_structure_read(const pare__modifier *modifier, const char *text, unsigned *keep, unsigned *of);
 
 /* ---- one compression ---- */
 
@@ -70,7 +77,12 @@ struct pare__compression {
   pare_compress_options options;
   pare_report *report;  /* NULL: nothing is noted */
   uint64_t done, total; /* elements, for progress */
+  atomic_uint references;
 };
+
+/* A device that hangs keeps the compression it works for, with recipe and checkpoint, until it comes back. */
+void pare__compression_retain(pare__compression *compression);
+void pare__compression_release(pare__compression *compression); /* NULL is allowed */
 
 /* So many elements more are through. */
 void pare__compression_advance(pare__compression *compression, uint64_t elements, const char *what);

@@ -4,9 +4,11 @@
  * Hessians come from the device, rows are quantised on the host (gptq.h). Every layer sees the inputs that it has in
  * the original model: measured on a sentence encoder, inputs from layers quantised before gained 0.0003 of cosine and
  * cost one pass over the data a layer. After a pruning step the mask stays, and what it took away is made up for by the
- * elements that are left. */
+ * elements that are left; with mask_structure N:M is chosen on the way, by what losing an element would cost. */
+#include <pare/prune.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "compress/calibration.h"
 #include "compress/gptq.h"
@@ -19,6 +21,8 @@ typedef struct gptq_options {
   double dampening_frac;           /* of the mean of the Hessian's diagonal */
   int64_t block_size;              /* columns whose errors are handed on together */
   int actorder;
+  const char *mask_structure; /* "2:4"; "unstructured" or NULL: none is chosen here */
+  unsigned keep, of;          /* found by check(); 0: none */
 } gptq_options;
 
 /* Groups keep their columns whatever the order: "static" of llm-compressor, which it also calls "weight". */
@@ -32,7 +36,36 @@ static const pare__field fields[] = {
     FIELD(dampening_frac, PARE__FIELD_NUMBER, 1e-6, 10, NULL),
     FIELD(block_size, PARE__FIELD_INT, 1, 65536, NULL),
     FIELD(actorder, PARE__FIELD_CHOICE, 0, 0, order_names),
+    FIELD(mask_structure, PARE__FIELD_TEXT, 0, 0, NULL),
 };
+
+/* ---- the recipe ---- */
+
+static pare_status check(pare_recipe *recipe, pare__modifier *modifier) {
+  gptq_options *options = modifier->options;
+  PARE__TRY(pare__mask_structure_read(modifier, options->mask_structure, &options->keep, &options->of));
+  return pare__quantize_check(recipe, modifier);
+}
+
+/* Is the mask of this weight chosen here? */
+static bool chooses_mask(const gptq_options *options, const pare__weight *weight) {
+  return options->of > 0 && pare__weight_inputs(weight) % options->of == 0;
+}
+
+static pare_status plan(const pare__modifier *modifier, const pare__weight *weight, pare__treatment *treatment,
+                        bool *takes) {
+  const gptq_options *options = modifier->options;
+  PARE__TRY(pare__quantize_plan(modifier, weight, treatment, takes));
+  if (!*takes || options->of == 0 || treatment->storage != PARE__STORE_INTEGER) return PARE_OK;
+  if (!chooses_mask(options, weight)) {
+    treatment->reason = "its inputs are no multiple of M: it stays dense";
+    return PARE_OK;
+  }
+  treatment->pruned = true;
+  treatment->keep = options->keep;
+  treatment->of = options->of;
+  return PARE_OK;
+}
 
 /* ---- calibration ---- */
 
@@ -98,8 +131,13 @@ static pare_status open_factor(pare__compression *compression, size_t step, cons
   pare_status status = pare_tensor_read(statistics->hessian, hessian, nbytes);
   if (status == PARE_OK) {
     unsmooth(work, work->columns, hessian);
-    status = pare__gptq_open(work->columns, hessian, options->dampening_frac, options->actorder != IN_ORDER,
-                             options->block_size, &state->gptq);
+    const bool chooses = chooses_mask(options, work->weight);
+    const pare__gptq_options wanted = {.dampening = options->dampening_frac,
+                                       .by_activation = options->actorder != IN_ORDER,
+                                       .block = options->block_size,
+                                       .keep = chooses ? options->keep : 0,
+                                       .of = chooses ? options->of : 0};
+    status = pare__gptq_open(work->columns, hessian, &wanted, &state->gptq);
     if (status == PARE_ERR_ARGUMENT) {
       char why[200];
       snprintf(why, sizeof why, "%s", pare_message());
@@ -139,7 +177,9 @@ static pare_status read_tensor(pare_tensor *tensor, void *out) {
 }
 
 /* The weights as they were before they were pruned, the mask, and the grid of those that are left. */
-static pare_status read_rows(pare__compression *compression, const pare__work *work, struct host_rows *out) {
+static pare_status read_rows(pare__compression *compression, const pare__work *work, bool chooses,
+                             struct host_rows *out) {
+  const size_t count = (size_t)(work->nrows * work->columns);
   pare_tensor *original = NULL;
   pare_status status = PARE_OK;
   if (work->mask) status = pare__load_rows(compression, work->index, work->first_row, work->nrows, &original);
@@ -147,24 +187,55 @@ static pare_status read_rows(pare__compression *compression, const pare__work *w
   if (status == PARE_OK) status = read_tensor(work->mask, &out->mask);
   if (status == PARE_OK) status = read_tensor(work->result.scales, &out->scale);
   if (status == PARE_OK) status = read_tensor(work->result.zeros, &out->zero);
-  out->codes = malloc((size_t)(work->nrows * work->columns) + 1);
-  if (status == PARE_OK && !out->codes) status = pare__fail_memory("codes", (size_t)(work->nrows * work->columns));
+  out->codes = malloc(count + 1);
+  if (status == PARE_OK && !out->codes) status = pare__fail_memory("codes", count);
+  if (status == PARE_OK && chooses && !out->mask) {
+    out->mask = malloc(count + 1);
+    if (out->mask) memset(out->mask, 1, count);
+    if (!out->mask) status = pare__fail_memory("a mask", count);
+  }
   pare_tensor_close(original);
   return status;
 }
 
+/* Without calibration, and without codes, the largest stay. */
+static pare_status apply_nearest(const gptq_options *options, pare__work *work) {
+  const pare__stored_as storage = work->treatment->storage;
+  pare_tensor *mask;
+  if ((storage != PARE__STORE_INTEGER && storage != PARE__STORE_VALUES) || !chooses_mask(options, work->weight))
+    return pare__quantize_nearest(work);
+  PARE__TRY(pare_tensor_create(pare_tensor_context(work->w), PARE_BOOL, 2, pare_tensor_shape(work->w), &mask));
+  pare_status status = pare_mask_n_of_m(work->w, true, 1, (int)options->keep, (int)options->of, mask);
+  if (status == PARE_OK) status = pare_mask_apply(work->w, mask, work->w);
+  if (status != PARE_OK) {
+    pare_tensor_close(mask);
+    return status;
+  }
+  pare_tensor_close(work->mask);
+  work->mask = mask;
+  return pare__quantize_nearest(work);
+}
+
+/* What was chosen is the work's mask from now on. */
+static pare_status keep_mask(pare__work *work, const uint8_t *mask) {
+  if (!work->mask)
+    PARE__TRY(pare_tensor_create(pare_tensor_context(work->w), PARE_BOOL, 2, pare_tensor_shape(work->w), &work->mask));
+  return pare_tensor_write(work->mask, mask, (size_t)(work->nrows * work->columns));
+}
+
 static pare_status apply(pare__compression *compression, size_t step, pare__work *work) {
   const struct gptq_state *state = compression->state[step];
+  const gptq_options *options = compression->recipe->modifiers[step].options;
   const pare__grid *grid = &work->treatment->grid;
   if (work->treatment->storage != PARE__STORE_INTEGER || !state->calibrated[work->index])
-    return pare__quantize_nearest(work);
+    return apply_nearest(options, work);
   const pare_grid wanted = pare__grid_of(grid);
   const pare_fit_options fit = pare__fit_of(grid);
   struct host_rows rows = {0};
   PARE__TRY(open_factor(compression, step, work));
   PARE__TRY(pare__result_create(work, &work->result));
   pare_status status = pare_grid_fit(&wanted, &fit, work->w, NULL, work->result.scales, work->result.zeros);
-  if (status == PARE_OK) status = read_rows(compression, work, &rows);
+  if (status == PARE_OK) status = read_rows(compression, work, chooses_mask(options, work->weight), &rows);
   if (status == PARE_OK) {
     const int half = 1 << (grid->bits - 1);
     const bool whole = grid->strategy == PARE__PER_TENSOR;
@@ -179,6 +250,7 @@ static pare_status apply(pare__compression *compression, size_t step, pare__work
   const size_t count = (size_t)(work->nrows * work->columns);
   if (status == PARE_OK) status = pare_tensor_write(work->w, rows.w, count * sizeof(float));
   if (status == PARE_OK) status = pare_tensor_write(work->result.codes, rows.codes, count);
+  if (status == PARE_OK && chooses_mask(options, work->weight)) status = keep_mask(work, rows.mask);
   close_rows(&rows);
   return status;
 }
@@ -194,8 +266,8 @@ const pare__method pare__method_gptq = {
     .defaults = &defaults,
     .default_targets = targets,
     .needs = PARE__NEEDS_HESSIAN,
-    .check = pare__quantize_check,
-    .plan = pare__quantize_plan,
+    .check = check,
+    .plan = plan,
     .prepare = prepare,
     .apply = apply,
     .finish = finish,

@@ -53,14 +53,18 @@ static bool parse_structure(const char *text, unsigned *keep, unsigned *of) {
   return (*keep == 0 && *of == 0) || (*keep > 0 && *keep < *of && *of <= 16);
 }
 
+pare_status pare__mask_structure_read(const pare__modifier *modifier, const char *text, unsigned *keep, unsigned *of) {
+  if (!text || parse_structure(text, keep, of)) return PARE_OK;
+  return pare__fail_at(&modifier->place, "mask_structure: '%.50s' is neither N:M with N < M <= 16 nor unstructured",
+                       text);
+}
+
 static pare_status check(pare_recipe *recipe, pare__modifier *modifier) {
   (void)recipe;
   prune_options *options = modifier->options;
   const bool sparsity = pare__recipe_gave(modifier, "sparsity");
   options->by_threshold = pare__recipe_gave(modifier, "threshold");
-  if (options->mask_structure && !parse_structure(options->mask_structure, &options->keep, &options->of))
-    return pare__fail_at(&modifier->place, "mask_structure: '%.50s' is neither N:M with N < M <= 16 nor unstructured",
-                         options->mask_structure);
+  PARE__TRY(pare__mask_structure_read(modifier, options->mask_structure, &options->keep, &options->of));
   if (options->by_threshold && (sparsity || options->of > 0 || options->score == BY_CHANCE))
     return pare__fail_at(&modifier->place, "prune: a threshold goes with no sparsity, N:M or random score");
   /* The sparsity of N:M may be said as well, as long as it is the same. */

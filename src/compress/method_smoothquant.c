@@ -2,14 +2,19 @@
  *
  * Xiao et al. 2022, arXiv 2211.10438: input j is divided by s_j = max|X_j|^a / max|W_j|^(1 - a) and the weights'
  * column j multiplied by it, which changes no product, but makes 8 bits enough for X. Layers that read the same value
- * share their factors. Only layers whose activations are quantised afterwards are smoothed. */
+ * share their factors. Only layers whose activations are quantised afterwards are smoothed. What makes the value
+ * divides it if it can (division.h), else a Mul does. */
 #include <math.h>
 #include <stdlib.h>
 
 #include "compress/calibration.h"
+#include "compress/division.h"
+#include "compress/layer_input.h"
+#include "compress/pattern.h"
 
 typedef struct smoothquant_options {
-  double smoothing_strength; /* a; SEARCHED: the best for each value that layers read */
+  double smoothing_strength;     /* a; SEARCHED: the best for each value that layers read */
+  pare__layer_mappings mappings; /* which layers, and what divides for them; none: all, and whatever can */
 } smoothquant_options;
 
 #define SEARCHED (-1)
@@ -17,7 +22,8 @@ typedef struct smoothquant_options {
 static const char *const targets[] = {"Linear", NULL};
 
 static const pare__field fields[] = {
-    {"smoothing_strength", PARE__FIELD_NUMBER, offsetof(smoothquant_options, smoothing_strength), 0, 1, NULL}};
+    {"smoothing_strength", PARE__FIELD_NUMBER, offsetof(smoothquant_options, smoothing_strength), 0, 1, NULL},
+    {"mappings", PARE__FIELD_MAPPINGS, offsetof(smoothquant_options, mappings), 0, 0, NULL}};
 
 /* Strengths 0, 1 / (STRENGTHS - 1), … 1 are tried, and no smoothing. */
 #define STRENGTHS 21
@@ -35,14 +41,151 @@ static pare_status check(pare_recipe *recipe, pare__modifier *modifier) {
 static pare_status plan(const pare__modifier *modifier, const pare__weight *weight, pare__treatment *treatment,
                         bool *takes) {
   (void)modifier;
-  *takes = weight->role == PARE__WEIGHT_LINEAR && weight->nuses == 1 && treatment->storage == PARE__STORE_AS_IS;
+  *takes = weight->role == PARE__WEIGHT_LINEAR && weight->nuses == 1 && treatment->storage <= PARE__STORE_VALUES;
+  if (weight->role == PARE__WEIGHT_LINEAR && treatment->storage > PARE__STORE_VALUES)
+    treatment->reason = "it is quantised before it is smoothed: order the modifiers the other way";
   return PARE_OK;
 }
 
-static bool is_smoothed(const pare__compression *compression, size_t step, size_t weight) {
-  const pare__treatment *treatment = &compression->treatments[weight];
+static bool is_smoothed(const pare__treatment *treatments, size_t step, size_t weight) {
+  const pare__treatment *treatment = &treatments[weight];
   return pare__treats(treatment, step) && treatment->storage == PARE__STORE_INTEGER &&
          treatment->grid.activations != PARE__ACTIVATIONS_FLOAT;
+}
+
+/* ---- mappings ---- */
+
+/* Sets fits[i] of every weight that a pattern fits; *any: some is. */
+static pare_status find_fitting(const char *text, const pare__layer_mapping *mapping,
+                                const pare__checkpoint *checkpoint, bool *fits, bool *any) {
+  pare__pattern *pattern;
+  PARE__TRY(pare__pattern_open(text, &mapping->place, &pattern));
+  pare_status status = PARE_OK;
+  *any = false;
+  for (size_t i = 0; i < checkpoint->nweights && status == PARE_OK; i++) {
+    bool one;
+    status = pare__pattern_fits(pattern, &checkpoint->weights[i], &one);
+    fits[i] = fits[i] || one;
+    *any = *any || one;
+  }
+  pare__pattern_close(pattern);
+  return status;
+}
+
+static pare_status balanced(const pare__layer_mapping *mapping, const pare__checkpoint *checkpoint, bool *fits) {
+  for (size_t i = 0; i < mapping->balance.count; i++) {
+    bool any;
+    PARE__TRY(find_fitting(mapping->balance.items[i], mapping, checkpoint, fits, &any));
+    if (!any)
+      return pare__fail_at(&mapping->place, "the mapping's '%.200s' fits no Linear of %s", mapping->balance.items[i],
+                           checkpoint->path);
+  }
+  return PARE_OK;
+}
+
+/* With mappings, the layers that they name; without, all. */
+static pare_status narrow(const pare__modifier *modifier, const pare__checkpoint *checkpoint, bool *chosen,
+                          pare__treatment *treatments) {
+  const smoothquant_options *options = modifier->options;
+  (void)treatments;
+  if (options->mappings.count == 0) return PARE_OK;
+  bool *fits = calloc(checkpoint->nweights + 1, sizeof *fits);
+  if (!fits) return pare__fail_memory("mappings", checkpoint->nweights);
+  pare_status status = PARE_OK;
+  for (size_t i = 0; i < options->mappings.count && status == PARE_OK; i++)
+    status = balanced(&options->mappings.items[i], checkpoint, fits);
+  for (size_t i = 0; i < checkpoint->nweights; i++) chosen[i] = chosen[i] && fits[i];
+  free(fits);
+  return status;
+}
+
+/* The mapping that names the first layer that reads the value must name what divides it, too. */
+static pare_status hold_against(const pare__layer_mapping *mapping, const pare__checkpoint *checkpoint,
+                                const pare__division *division) {
+  pare__pattern *pattern;
+  bool meets = false;
+  PARE__TRY(pare__pattern_open(mapping->smooth, &mapping->place, &pattern));
+  const pare_status status = pare__division_meets(division, checkpoint, pattern, &meets);
+  pare__pattern_close(pattern);
+  PARE__TRY(status);
+  if (!division->into)
+    return pare__fail_at(&mapping->place, "'%.100s' cannot divide the inputs of '%.100s': %s", mapping->smooth,
+                         division->reader, division->reason);
+  if (meets) return PARE_OK;
+  return pare__fail_at(&mapping->place, "'%.100s' is not what makes the inputs of '%.100s': that is '%.100s'",
+                       mapping->smooth, division->reader, division->into);
+}
+
+static pare_status check_mapping(const smoothquant_options *options, const pare__checkpoint *checkpoint,
+                                 const pare__division *division) {
+  bool *fits = calloc(checkpoint->nweights + 1, sizeof *fits);
+  if (!fits) return pare__fail_memory("mappings", checkpoint->nweights);
+  pare_status status = PARE_OK;
+  bool found = false;
+  for (size_t i = 0; i < options->mappings.count && status == PARE_OK && !found; i++) {
+    status = balanced(&options->mappings.items[i], checkpoint, fits);
+    found = fits[division->layers[0]];
+    if (status == PARE_OK && found) status = hold_against(&options->mappings.items[i], checkpoint, division);
+  }
+  free(fits);
+  return status;
+}
+
+/* ---- who divides ---- */
+
+/* The layers that read what layer `first` reads: how many, and which. */
+static size_t sharing(const pare__checkpoint *checkpoint, const pare__treatment *treatments, size_t step, size_t first,
+                      pare__layer_input *input, size_t *layers) {
+  const pare__onnx_checkpoint *onnx = (const pare__onnx_checkpoint *)checkpoint;
+  const char *reason;
+  size_t count = 0;
+  if (!pare__layer_input_find(onnx, first, input, &reason)) return 0;
+  for (size_t i = first; i < checkpoint->nweights; i++) {
+    pare__layer_input other;
+    if (is_smoothed(treatments, step, i) && pare__layer_input_find(onnx, i, &other, &reason) &&
+        pare__layer_input_same(input, &other))
+      layers[count++] = i;
+  }
+  return count;
+}
+
+static pare_status find_division(const smoothquant_options *options, size_t step, size_t first,
+                                 pare__checkpoint *checkpoint, pare__treatment *treatments, size_t *layers) {
+  pare__layer_input input;
+  pare__division *division;
+  const size_t count = sharing(checkpoint, treatments, step, first, &input, layers);
+  if (count == 0) return PARE_OK;
+  PARE__TRY(
+      pare__division_find(checkpoint, treatments, input.value, count, layers, options->mappings.count > 0, &division));
+  if (options->mappings.count > 0) PARE__TRY(check_mapping(options, checkpoint, division));
+  for (size_t i = 0; i < count; i++) treatments[layers[i]].division = division;
+  if (division->linear == SIZE_MAX) return PARE_OK;
+  pare__treatment *maker = &treatments[division->linear];
+  maker->takes = division;
+  if (maker->storage == PARE__STORE_AS_IS) maker->storage = PARE__STORE_VALUES;
+  return PARE_OK;
+}
+
+static pare_status settled(const pare__modifier *modifier, size_t step, pare__checkpoint *checkpoint,
+                           pare__treatment *treatments) {
+  if (!checkpoint->runs) return PARE_OK;
+  size_t *layers = calloc(checkpoint->nweights + 1, sizeof *layers);
+  if (!layers) return pare__fail_memory("layers", checkpoint->nweights * sizeof *layers);
+  pare_status status = PARE_OK;
+  for (size_t i = 0; i < checkpoint->nweights && status == PARE_OK; i++)
+    if (is_smoothed(treatments, step, i) && !treatments[i].division)
+      status = find_division(modifier->options, step, i, checkpoint, treatments, layers);
+  free(layers);
+  return status;
+}
+
+/* Nothing is divided: no smoothing is best. */
+static void leave(pare__treatment *treatments, pare__division *division) {
+  for (size_t i = 0; i < division->nlayers; i++) treatments[division->layers[i]].division = NULL;
+  if (division->linear == SIZE_MAX) return;
+  pare__treatment *maker = &treatments[division->linear];
+  maker->takes = NULL;
+  if (maker->nsteps == 0 && maker->storage == PARE__STORE_VALUES) maker->storage = PARE__STORE_AS_IS;
 }
 
 /* ---- one value ---- */
@@ -58,7 +201,7 @@ struct search {
 };
 
 static bool reads_it(const struct search *search, size_t weight) {
-  return is_smoothed(search->compression, search->step, weight) &&
+  return is_smoothed(search->compression->treatments, search->step, weight) &&
          pare__calibration_shared(search->compression->calibration, search->first, weight);
 }
 
@@ -159,6 +302,8 @@ static pare_status set_factors(struct search *search, const float *factor) {
     compression->treatments[i].factor = kept;
     compression->treatments[i].smooth = inverse;
   }
+  if (compression->treatments[search->first].division)
+    compression->treatments[search->first].division->inverse = inverse;
   return PARE_OK;
 }
 
@@ -178,6 +323,8 @@ static pare_status smooth_value(pare__compression *compression, size_t step, siz
   if (status == PARE_OK && options->smoothing_strength >= 0)
     find_factors(&search, options->smoothing_strength, search.factor);
   if (status == PARE_OK && best < STRENGTHS) status = set_factors(&search, search.factor + (size_t)best * columns);
+  pare__division *division = compression->treatments[first].division;
+  if (status == PARE_OK && best == STRENGTHS && division) leave(compression->treatments, division);
   free(weights);
   return status;
 }
@@ -191,16 +338,17 @@ static pare_status prepare(pare__compression *compression, size_t step) {
                       "smoothquant needs calibration data: an .npz file in the names of the model's inputs");
   for (size_t i = 0; i < nweights; i++) {
     const char *reason = NULL;
-    if (!is_smoothed(compression, step, i)) continue;
+    if (!is_smoothed(compression->treatments, step, i)) continue;
     PARE__TRY(pare__calibration_want(compression->calibration, i, PARE__NEEDS_RANGES, &reason));
     if (reason && !compression->treatments[i].reason) compression->treatments[i].reason = reason;
   }
   for (size_t i = 0; i < nweights; i++) {
     size_t first = 0; /* of those that read the same value */
-    while (first < i &&
-           !(is_smoothed(compression, step, first) && pare__calibration_shared(compression->calibration, first, i)))
+    while (first < i && !(is_smoothed(compression->treatments, step, first) &&
+                          pare__calibration_shared(compression->calibration, first, i)))
       first++;
-    if (first == i && is_smoothed(compression, step, i) && pare__calibration_shared(compression->calibration, i, i))
+    if (first == i && is_smoothed(compression->treatments, step, i) &&
+        pare__calibration_shared(compression->calibration, i, i))
       PARE__TRY(smooth_value(compression, step, i));
   }
   return PARE_OK;
@@ -224,7 +372,9 @@ const pare__method pare__method_smoothquant = {
     .default_targets = targets,
     .needs = PARE__NEEDS_RANGES,
     .check = check,
+    .narrow = narrow,
     .plan = plan,
+    .settled = settled,
     .prepare = prepare,
     .apply = apply,
 };

@@ -49,6 +49,9 @@ extern const char pare__onnx_gone[];
 /* Replaces the nodes that do better with a stored form, in all graphs (onnx_nodes.c). */
 pare_status pare__onnx_nodes_rewrite(pare__onnx_builder *build, const pare__onnx_checkpoint *checkpoint,
                                      const pare__treatment *treatments, pare__onnx_packing *const *packings);
+/* Divides activations where they are made (division.h); before nodes are replaced. */
+pare_status pare__onnx_divisions_make(pare__onnx_builder *build, const pare__onnx_checkpoint *checkpoint,
+                                      const pare__treatment *treatments);
 /* codes, scales and zeros (NULL: none) that broadcast, to `output` of the weight's old dtype, by operators that every
  * opset has. */
 pare_status pare__onnx_expand(pare__onnx_builder *build, const pare__onnx_packing *packing, const char *codes,

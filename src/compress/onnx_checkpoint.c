@@ -4,13 +4,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/path.h"
+#include "compress/convert.h"
 #include "compress/onnx_weights.h"
+#include "compress/output.h"
 #include "format/mapping.h"
 #include "format/onnx_schema.h"
-
-/* Of weights: beyond, they lie in a file of their own. protobuf's own limit is 2 GiB for all. */
-#define MOST_INSIDE ((uint64_t)1 << 30)
 
 static bool recognise(const char *path, const uint8_t *head, size_t nbytes) {
   const size_t length = strlen(path);
@@ -88,16 +86,6 @@ static pare_status set_metadata(pare__onnx_model *model, const char *key, const 
   return pare__onnx_text(model->source, value, &entry->value);
 }
 
-/* The name of a file beside `path` that is not there yet: what an old model refers to stays whole. */
-static pare_status external_name(const char *beside, char **path) {
-  *path = pare__format("%s.data", beside);
-  for (unsigned i = 2; *path && pare__file_exists(*path); i++) {
-    free(*path);
-    *path = pare__format("%s.%u.data", beside, i);
-  }
-  return *path ? PARE_OK : pare__fail_memory("a path", strlen(beside) + 16);
-}
-
 static pare_status write_model(pare__onnx_checkpoint *checkpoint, const pare__treatment *treatments,
                                const pare__write_request *request) {
   pare__onnx_write_options options = PARE__ONNX_WRITE_OPTIONS_INIT;
@@ -106,8 +94,8 @@ static pare_status write_model(pare__onnx_checkpoint *checkpoint, const pare__tr
     nbytes = nbytes - PARE__MIN(nbytes, checkpoint->base.weights[i].nbytes) + treatments[i].stored_bytes;
   PARE__TRY(set_metadata(checkpoint->model, "pare.recipe", request->recipe));
   PARE__TRY(set_metadata(checkpoint->model, "pare.version", pare_version()));
-  if (nbytes <= MOST_INSIDE && !request->outside) return pare__onnx_write(checkpoint->model, request->path, NULL);
-  PARE__TRY(external_name(request->final_path, request->companion));
+  if (nbytes <= PARE__ONNX_MOST_INSIDE) return pare__onnx_write(checkpoint->model, request->path, NULL);
+  PARE__TRY(pare__output_companion(request->final_path, request->companion));
   const char *slash = strrchr(*request->companion, '/');
   options.external_file = slash ? slash + 1 : *request->companion;
   return pare__onnx_write(checkpoint->model, request->path, &options);

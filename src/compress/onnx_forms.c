@@ -32,10 +32,7 @@ static const char *refuse_product(const pare__onnx_checkpoint *checkpoint, const
   return NULL;
 }
 
-pare__onnx_form pare__onnx_form_of(const pare__onnx_checkpoint *checkpoint, size_t weight,
-                                   const pare__treatment *treatment) {
-  (void)checkpoint;
-  (void)weight;
+static pare__onnx_form form_of(const pare__treatment *treatment) {
   switch (treatment->storage) {
   case PARE__STORE_AS_IS: return PARE__FORM_KEPT;
   case PARE__STORE_VALUES: return PARE__FORM_VALUES;
@@ -132,7 +129,7 @@ pare_status pare__onnx_parts_of(const pare__onnx_checkpoint *checkpoint, size_t 
                                 pare__onnx_parts *out) {
   const pare__weight *weight = &checkpoint->base.weights[index];
   const pare__grid *grid = &treatment->grid;
-  *out = (pare__onnx_parts){.form = pare__onnx_form_of(checkpoint, index, treatment),
+  *out = (pare__onnx_parts){.form = form_of(treatment),
                             .codes_dtype = checkpoint->weights[index].original.data_type,
                             .codes_rank = weight->rank,
                             .scales_rank = -1,

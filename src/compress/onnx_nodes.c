@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compress/division.h"
 #include "compress/onnx_build.h"
 
 /* What was made of an activation, for the next product that reads it. */
@@ -50,12 +51,12 @@ static pare_status find_activation(struct rewriter *rewriter, const char *name, 
   return PARE_OK;
 }
 
-/* The input of a product, multiplied by the treatment's factors if it has some. */
+/* The input of a product, multiplied by the treatment's factors if it has some and what makes it does not do so. */
 static pare_status smoothed(struct rewriter *rewriter, const pare__onnx_use *use, const char *name, const char **out) {
   const pare__treatment *treatment = &rewriter->treatments[use->weight];
   struct activation *activation;
   *out = name;
-  if (!treatment->smooth) return PARE_OK;
+  if (!treatment->smooth || pare__division_holds(treatment->division, rewriter->treatments)) return PARE_OK;
   PARE__TRY(find_activation(rewriter, name, treatment->smooth, &activation));
   if (!activation->smoothed) {
     const int64_t inputs = pare__weight_inputs(&rewriter->checkpoint->base.weights[use->weight]);

@@ -181,7 +181,7 @@ static pare_status feed(pare__onnx_builder *build, const pare__onnx_packing *pac
   return pare__onnx_cast_add(build, output, dtype, name, value);
 }
 
-/* Nodes that make the old values, before all others of the graph that has the weight. */
+/* Nodes that make the old values of a graph's weights, as far as anything reads those. */
 static pare_status feed_weights(pare__onnx_builder *build, const pare__onnx_checkpoint *checkpoint,
                                 pare__onnx_packing *const *packings, const pare__scope *read,
                                 const pare__onnx_graph *graph) {
@@ -195,7 +195,7 @@ static pare_status feed_weights(pare__onnx_builder *build, const pare__onnx_chec
   return PARE_OK;
 }
 
-/* Nodes that make the old values, before all others of the graph that has the weight. */
+/* The same, put before all other nodes of the graph. */
 static pare_status feed_all(pare__onnx_builder *build, const pare__onnx_checkpoint *checkpoint,
                             pare__onnx_packing *const *packings, const pare__scope *read, pare__onnx_graph *graph) {
   pare__onnx_nodes made = {0};
@@ -259,6 +259,7 @@ pare_status pare__onnx_rewrite(pare__onnx_checkpoint *checkpoint, const pare__tr
   pare__onnx_model *model = checkpoint->model;
   pare_status status = pare__onnx_builder_open(model, &build);
   if (status == PARE_OK) status = place_parts(&build, checkpoint, packings);
+  if (status == PARE_OK) status = pare__onnx_divisions_make(&build, checkpoint, treatments);
   if (status == PARE_OK) status = pare__onnx_nodes_rewrite(&build, checkpoint, treatments, packings);
   if (status == PARE_OK) status = settle_reads(checkpoint, packings, &read);
   if (status == PARE_OK) status = feed_all(&build, checkpoint, packings, &read, model->graph);

@@ -237,8 +237,9 @@ const pare__onnx_use *pare__onnx_use_of(const pare__onnx_checkpoint *checkpoint,
     else
       high = middle;
   }
+  if (low == checkpoint->nuses) return NULL;
   const pare__onnx_use *use = &checkpoint->uses[low];
-  return low < checkpoint->nuses && use->node == node && use->kind != PARE__USE_OTHER ? use : NULL;
+  return use->node == node && use->kind != PARE__USE_OTHER ? use : NULL;
 }
 
 static pare_status need(pare__scope *needed, const char *name) {

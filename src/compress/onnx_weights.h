@@ -59,9 +59,6 @@ typedef enum pare__onnx_form {
   PARE__FORM_BLOCKS   /* packed rows for MatMulNBits and GatherBlockQuantized */
 } pare__onnx_form;
 
-/* What follows from a settled treatment. */
-pare__onnx_form pare__onnx_form_of(const pare__onnx_checkpoint *checkpoint, size_t weight,
-                                   const pare__treatment *treatment);
 /* The parts of a stored weight. */
 typedef struct pare__onnx_parts {
   pare__onnx_form form;

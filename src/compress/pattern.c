@@ -131,6 +131,10 @@ static pare_status name_fits(pare__pattern *pattern, const char *name, bool *out
   return PARE_OK;
 }
 
+pare_status pare__pattern_fits_name(pare__pattern *pattern, const char *name, bool *out) {
+  return name_fits(pattern, name, out);
+}
+
 pare_status pare__pattern_fits(pare__pattern *pattern, const pare__weight *weight, bool *out) {
   *out = false;
   if (weight->role == PARE__WEIGHT_OTHER) return PARE_OK;

@@ -15,6 +15,8 @@ pare_status pare__pattern_open(const char *text, const pare__place *place, pare_
 void pare__pattern_close(pare__pattern *pattern); /* NULL is allowed */
 /* PARE_ERR_FORMAT: an expression that takes too many steps. */
 pare_status pare__pattern_fits(pare__pattern *pattern, const pare__weight *weight, bool *out);
+/* A name alone; what names a kind of tensors fits none. */
+pare_status pare__pattern_fits_name(pare__pattern *pattern, const char *name, bool *out);
 /* Does it name tensors, rather than a kind of them? One that names must fit something. */
 bool pare__pattern_names(const pare__pattern *pattern);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compress/division.h"
 #include "compress/pattern.h"
 
 /* ---- which tensors ---- */
@@ -78,6 +79,10 @@ pare_status pare__plan(const pare_recipe *recipe, pare__checkpoint *checkpoint, 
     if (status == PARE_OK) status = plan_modifier(recipe, step, checkpoint, chosen, treatments);
   }
   if (status == PARE_OK) status = checkpoint->format->settle(checkpoint, treatments);
+  for (size_t step = 0; step < recipe->nmodifiers && status == PARE_OK; step++) {
+    const pare__modifier *modifier = &recipe->modifiers[step];
+    if (modifier->method->settled) status = modifier->method->settled(modifier, step, checkpoint, treatments);
+  }
   free(chosen);
   if (status != PARE_OK) {
     free(treatments);
@@ -85,6 +90,19 @@ pare_status pare__plan(const pare_recipe *recipe, pare__checkpoint *checkpoint, 
   }
   *out = treatments;
   return PARE_OK;
+}
+
+void pare__treatment_leave_dense(pare__treatment *treatment, const char *reason) {
+  const pare__treatment was = *treatment;
+  *treatment = (pare__treatment){.reason = reason};
+  treatment->takes = was.takes;
+  if (was.pruned || was.takes) treatment->storage = PARE__STORE_VALUES;
+  if (!was.pruned) return;
+  treatment->pruned = true;
+  treatment->keep = was.keep;
+  treatment->of = was.of;
+  treatment->nsteps = was.nsteps;
+  memcpy(treatment->step, was.step, sizeof was.step);
 }
 
 /* ---- in words ---- */
@@ -114,6 +132,9 @@ const char *pare__treatment_text(const pare__treatment *treatment, char *buffer,
   if (used >= capacity) return buffer;
   if (treatment->storage == PARE__STORE_F16) snprintf(buffer + used, capacity - used, "f16");
   if (treatment->storage == PARE__STORE_BF16) snprintf(buffer + used, capacity - used, "bf16");
-  if (treatment->storage == PARE__STORE_INTEGER) grid_text(&treatment->grid, buffer + used, capacity - used);
+  if (treatment->storage == PARE__STORE_INTEGER) used += grid_text(&treatment->grid, buffer + used, capacity - used);
+  if (treatment->division && treatment->division->into && used < capacity)
+    snprintf(buffer + used, capacity - used, ", smoothed in %.80s", treatment->division->into);
+  if (treatment->takes && !*buffer) snprintf(buffer, capacity, "rows divided for %.80s", treatment->takes->reader);
   return buffer;
 }

@@ -8,6 +8,9 @@
  * nothing. */
 pare_status pare__plan(const pare_recipe *recipe, pare__checkpoint *checkpoint, pare__treatment **out);
 
+/* Takes back what makes it smaller: what is pruned is stored pruned, in the old dtype, and all else as it is. */
+void pare__treatment_leave_dense(pare__treatment *treatment, const char *reason);
+
 /* "2:4, int8 per channel"; the buffer is returned. */
 const char *pare__treatment_text(const pare__treatment *treatment, char *buffer, size_t capacity);
 

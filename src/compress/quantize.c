@@ -87,12 +87,11 @@ pare_status pare__quantize_plan(const pare__modifier *modifier, const pare__weig
   *takes = treatment->storage <= PARE__STORE_VALUES;
   if (!*takes) return PARE_OK;
   if (options->type != PARE__TYPE_INT) {
-    treatment->storage = options->type == PARE__TYPE_FLOAT ? PARE__STORE_F16 : PARE__STORE_BF16;
     *takes = weight->dtype == PARE_F32 || weight->dtype == PARE_F64;
-    if (!*takes) {
-      treatment->storage = PARE__STORE_AS_IS;
+    if (*takes)
+      treatment->storage = options->type == PARE__TYPE_FLOAT ? PARE__STORE_F16 : PARE__STORE_BF16;
+    else
       treatment->reason = "it has 16 bits already";
-    }
     return PARE_OK;
   }
   treatment->storage = PARE__STORE_INTEGER;

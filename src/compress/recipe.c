@@ -26,13 +26,16 @@ pare_status pare_recipe_create(pare_recipe **out) {
   if (!out) return pare__fail_null("pare_recipe_create", "out");
   *out = calloc(1, sizeof **out);
   if (!*out) return pare__fail_memory("a recipe", sizeof **out);
+  atomic_init(&(*out)->references, 1);
   (*out)->arena.limit_bytes = (size_t)64 << 20;
   (*out)->name = "";
   return PARE_OK;
 }
 
+void pare__recipe_retain(const pare_recipe *recipe) { atomic_fetch_add(&((pare_recipe *)recipe)->references, 1); }
+
 void pare_recipe_close(pare_recipe *recipe) {
-  if (!recipe) return;
+  if (!recipe || atomic_fetch_sub(&recipe->references, 1) != 1) return;
   pare__arena_clear(&recipe->arena);
   free(recipe->modifiers);
   free(recipe);
@@ -47,21 +50,35 @@ pare_status pare__recipe_append(pare_recipe *recipe, const pare__method *method,
   pare__modifier made = {.method = method};
   PARE__TRY(pare__arena_allocate(&recipe->arena, method->options_bytes, &made.options));
   if (method->defaults) memcpy(made.options, method->defaults, method->options_bytes);
+  for (size_t i = 0; i < recipe->ignore.count; i++)
+    PARE__TRY(pare__recipe_add_text(recipe, &made.ignore, recipe->ignore.items[i]));
   recipe->modifiers[recipe->nmodifiers] = made;
   *out = &recipe->modifiers[recipe->nmodifiers++];
   return PARE_OK;
 }
 
+/* Room for one more item of a list in the recipe's arena. */
+static pare_status grow(pare_recipe *recipe, void **items, size_t *capacity, size_t count, size_t size) {
+  if (count >= MOST_TEXTS) return pare__fail(PARE_ERR_ARGUMENT, "more than %d items in one list", MOST_TEXTS);
+  if (count < *capacity) return PARE_OK;
+  const size_t more = *capacity ? 2 * *capacity : 8;
+  void *larger;
+  PARE__TRY(pare__arena_allocate(&recipe->arena, more * size, &larger));
+  if (count > 0) memcpy(larger, *items, count * size);
+  *items = larger;
+  *capacity = more;
+  return PARE_OK;
+}
+
+pare_status pare__recipe_add_mapping(pare_recipe *recipe, pare__layer_mappings *mappings, pare__layer_mapping **out) {
+  *out = NULL;
+  PARE__TRY(grow(recipe, (void **)&mappings->items, &mappings->capacity, mappings->count, sizeof *mappings->items));
+  *out = &mappings->items[mappings->count++];
+  return PARE_OK;
+}
+
 pare_status pare__recipe_add_text(pare_recipe *recipe, pare__texts *texts, const char *text) {
-  if (texts->count >= MOST_TEXTS) return pare__fail(PARE_ERR_ARGUMENT, "more than %d names in one list", MOST_TEXTS);
-  if (texts->count == texts->capacity) {
-    const size_t capacity = texts->capacity ? 2 * texts->capacity : 8;
-    void *larger;
-    PARE__TRY(pare__arena_allocate(&recipe->arena, capacity * sizeof(char *), &larger));
-    if (texts->count > 0) memcpy(larger, texts->items, texts->count * sizeof(char *));
-    texts->items = larger;
-    texts->capacity = capacity;
-  }
+  PARE__TRY(grow(recipe, (void **)&texts->items, &texts->capacity, texts->count, sizeof *texts->items));
   const char *copy;
   PARE__TRY(pare__arena_text(&recipe->arena, text, strlen(text), &copy));
   texts->items[texts->count++] = copy;
@@ -123,6 +140,7 @@ static pare_status set_field(pare_recipe *recipe, const pare__field *field, void
       return pare__fail_at(place, "%s: '%.100s' is neither true nor false", field->name, text);
     *(bool *)member = text[0] == 't';
     return PARE_OK;
+  case PARE__FIELD_MAPPINGS: return pare__fail_at(place, "%s takes a list of pairs", field->name);
   case PARE__FIELD_CHOICE: break;
   }
   for (int i = 0; field->choices[i]; i++) {
@@ -161,22 +179,31 @@ bool pare__recipe_gave(const pare__modifier *modifier, const char *name) {
 
 /* ---- written out ---- */
 
+static json_t *texts_json(const pare__texts *texts) {
+  json_t *json = json_array();
+  for (size_t i = 0; i < texts->count; i++) json_array_append_new(json, json_string(texts->items[i]));
+  return json;
+}
+
+static json_t *mappings_json(const pare__layer_mappings *mappings) {
+  json_t *json = json_array();
+  for (size_t i = 0; i < mappings->count; i++)
+    json_array_append_new(json,
+                          json_pack("[o, s]", texts_json(&mappings->items[i].balance), mappings->items[i].smooth));
+  return json;
+}
+
 static json_t *field_json(const pare__field *field, const void *member) {
   switch (field->kind) {
   case PARE__FIELD_BOOL: return json_boolean(*(const bool *)member);
   case PARE__FIELD_INT: return json_integer(*(const int64_t *)member);
   case PARE__FIELD_NUMBER: return json_real(*(const double *)member);
   case PARE__FIELD_CHOICE: return json_string(field->choices[*(const int *)member]);
+  case PARE__FIELD_MAPPINGS: return mappings_json(member);
   case PARE__FIELD_TEXT: break;
   }
   const char *text = *(const char *const *)member;
   return text ? json_string(text) : NULL;
-}
-
-static json_t *texts_json(const pare__texts *texts) {
-  json_t *json = json_array();
-  for (size_t i = 0; i < texts->count; i++) json_array_append_new(json, json_string(texts->items[i]));
-  return json;
 }
 
 static json_t *modifier_json(const pare__modifier *modifier) {

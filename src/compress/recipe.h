@@ -4,6 +4,7 @@
 #define PARE_COMPRESS_RECIPE_H
 
 #include <pare/compress.h>
+#include <stdatomic.h>
 
 #include "base/arena.h"
 
@@ -14,11 +15,12 @@ typedef struct pare__texts {
 
 /* A field of a method, as recipes name it. Fields are what a method reads, and nothing else is. */
 typedef enum pare__field_kind {
-  PARE__FIELD_BOOL,   /* bool */
-  PARE__FIELD_INT,    /* int64_t, least to most */
-  PARE__FIELD_NUMBER, /* double, least to most */
-  PARE__FIELD_TEXT,   /* const char * in the recipe's arena; NULL: not given */
-  PARE__FIELD_CHOICE  /* int: the index of the text in `choices` */
+  PARE__FIELD_BOOL,    /* bool */
+  PARE__FIELD_INT,     /* int64_t, least to most */
+  PARE__FIELD_NUMBER,  /* double, least to most */
+  PARE__FIELD_TEXT,    /* const char * in the recipe's arena; NULL: not given */
+  PARE__FIELD_CHOICE,  /* int: the index of the text in `choices` */
+  PARE__FIELD_MAPPINGS /* pare__layer_mappings: a list of pairs */
 } pare__field_kind;
 
 typedef struct pare__field {
@@ -35,6 +37,18 @@ typedef struct pare__place {
   unsigned line, column;
 } pare__place;
 
+/* Layers that read one value, and what makes that value: patterns, [[balance, …], smooth] in recipes. */
+typedef struct pare__layer_mapping {
+  pare__texts balance;
+  const char *smooth;
+  pare__place place;
+} pare__layer_mapping;
+
+typedef struct pare__layer_mappings {
+  size_t count, capacity;
+  pare__layer_mapping *items;
+} pare__layer_mappings;
+
 struct pare__method;
 typedef struct pare__modifier {
   const struct pare__method *method;
@@ -45,16 +59,22 @@ typedef struct pare__modifier {
 } pare__modifier;
 
 struct pare_recipe {
-  pare__arena arena; /* of all texts and options */
+  atomic_uint references; /* the caller's, and one of each compression */
+  pare__arena arena;      /* of all texts and options */
   const char *name;
   const char *calibration; /* a path; NULL: none */
+  pare__texts ignore;      /* by every modifier, those to come too */
   size_t nmodifiers, modifiers_capacity;
   pare__modifier *modifiers;
 };
 
+/* Until pare_recipe_close is called once more. */
+void pare__recipe_retain(const pare_recipe *recipe);
 /* One more modifier, with the method's defaults. */
 pare_status pare__recipe_append(pare_recipe *recipe, const struct pare__method *method, pare__modifier **out);
 pare_status pare__recipe_add_text(pare_recipe *recipe, pare__texts *texts, const char *text);
+/* One more mapping, empty. */
+pare_status pare__recipe_add_mapping(pare_recipe *recipe, pare__layer_mappings *mappings, pare__layer_mapping **out);
 /* Sets a field from its text: "4", "true", "group". PARE_ERR_FORMAT at the place. */
 pare_status pare__recipe_set(pare_recipe *recipe, pare__modifier *modifier, const char *name, const char *text,
                              const pare__place *place);

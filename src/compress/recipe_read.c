@@ -129,6 +129,34 @@ static pare_status read_patterns(struct reader *reader, pare__texts *out) {
   }
 }
 
+/* [[layers that read a value], what makes it], as llm-compressor has them. */
+static pare_status read_mapping(struct reader *reader, pare__layer_mapping *out) {
+  static const char form[] = "a pair: [[layers that read a value], the layer that makes it]";
+  pare__texts smooth = {0};
+  out->place = place_here(reader);
+  PARE__TRY(expect(reader, YAML_SEQUENCE_START_EVENT, form));
+  PARE__TRY(next(reader));
+  PARE__TRY(read_patterns(reader, &out->balance));
+  const pare__place empty = place_here(reader);
+  if (out->balance.count == 0) return pare__fail_at(&empty, "a mapping without layers that read the value");
+  PARE__TRY(next(reader));
+  PARE__TRY(read_pattern(reader, &smooth));
+  out->smooth = smooth.items[0];
+  PARE__TRY(next(reader));
+  return expect(reader, YAML_SEQUENCE_END_EVENT, "the end of the pair");
+}
+
+static pare_status read_mappings(struct reader *reader, pare__layer_mappings *out) {
+  PARE__TRY(expect(reader, YAML_SEQUENCE_START_EVENT, "a list of pairs"));
+  for (;;) {
+    pare__layer_mapping *mapping;
+    PARE__TRY(next(reader));
+    if (reader->event.type == YAML_SEQUENCE_END_EVENT) return PARE_OK;
+    PARE__TRY(pare__recipe_add_mapping(reader->recipe, out, &mapping));
+    PARE__TRY(read_mapping(reader, mapping));
+  }
+}
+
 /* ---- the schema ---- */
 
 static pare_status take_field(struct reader *reader, const char *key, const pare__place *place, void *user) {
@@ -139,7 +167,12 @@ static pare_status take_field(struct reader *reader, const char *key, const pare
   const pare__place value = place_here(reader);
   const bool is_scalar = reader->event.type == YAML_SCALAR_EVENT;
   for (size_t i = 0; i < modifier->method->nfields; i++) {
-    if (strcmp(modifier->method->fields[i].name, key) != 0) continue;
+    const pare__field *field = &modifier->method->fields[i];
+    if (strcmp(field->name, key) != 0) continue;
+    if (field->kind == PARE__FIELD_MAPPINGS) {
+      modifier->given |= UINT64_C(1) << i;
+      return read_mappings(reader, (pare__layer_mappings *)((char *)modifier->options + field->offset));
+    }
     if (!is_scalar) return pare__fail_at(&value, "%s takes one value", key);
     return pare__recipe_set(reader->recipe, modifier, key, scalar(reader), &value);
   }

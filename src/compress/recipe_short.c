@@ -112,5 +112,5 @@ pare_status pare_recipe_ignore(pare_recipe *recipe, const char *pattern) {
   pare__pattern_close(checked);
   for (size_t i = 0; i < recipe->nmodifiers; i++)
     PARE__TRY(pare__recipe_add_text(recipe, &recipe->modifiers[i].ignore, pattern));
-  return PARE_OK;
+  return pare__recipe_add_text(recipe, &recipe->ignore, pattern);
 }

@@ -4,8 +4,12 @@
 #include <math.h>
 #include <pare/elementwise.h>
 #include <pare/reduce.h>
+#include <pare/sparse.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "compress/convert.h"
+#include "compress/division.h"
 
 /* ---- distances ---- */
 
@@ -50,13 +54,54 @@ static pare_status copy_text(pare_report *report, const char *text, const char *
   return pare__arena_text(&report->arena, text ? text : "", text ? strlen(text) : 0, out);
 }
 
+/* The dtype of what a file has of each element, where it has one. */
+static pare_dtype stored_dtype(const pare__weight *weight, const pare__treatment *treatment) {
+  const pare__grid *grid = &treatment->grid;
+  switch (treatment->storage) {
+  case PARE__STORE_VALUES: return weight->dtype;
+  case PARE__STORE_F16: return PARE_F16;
+  case PARE__STORE_BF16: return PARE_BF16;
+  case PARE__STORE_INTEGER:
+    if (grid->bits == 8 && grid->strategy != PARE__PER_GROUP) return grid->symmetric ? PARE_I8 : PARE_U8;
+    return PARE_NDTYPES;
+  default: return PARE_NDTYPES;
+  }
+}
+
+/* In compact storage zeros of N:M take no bytes, where that saves any. */
+static uint64_t stored_bytes(const pare__weight *weight, const pare__treatment *treatment, pare_storage storage) {
+  const pare_sparse_layout layout = {.dtype = stored_dtype(weight, treatment),
+                                     .keep = (int)treatment->keep,
+                                     .of = (int)treatment->of,
+                                     .rows = weight->elements / PARE__MAX(pare__weight_inputs(weight), 1),
+                                     .inputs = pare__weight_inputs(weight)};
+  size_t values, indices;
+  if (storage != PARE_STORAGE_COMPACT || treatment->of == 0 || weight->elements < PARE__COMPACT_LEAST ||
+      layout.dtype == PARE_NDTYPES || pare_sparse_sizes(&layout, &values, &indices) != PARE_OK)
+    return treatment->stored_bytes;
+  const uint64_t dense = (uint64_t)weight->elements * pare_dtype_bytes(layout.dtype);
+  return treatment->stored_bytes - dense + PARE__MIN(dense, values + indices);
+}
+
+/* A product that SmoothQuant leaves in the graph is told, too. */
+static pare_status copy_reason(pare_report *report, const pare__treatment *treatment, const char **out) {
+  const pare__division *division = treatment->division;
+  if (!division || division->into) return copy_text(report, treatment->reason, out);
+  char *text = pare__format("%s%sa Mul divides its inputs: %s", treatment->reason ? treatment->reason : "",
+                            treatment->reason ? "; " : "", division->reason);
+  if (!text) return pare__fail_memory("a reason", 128);
+  const pare_status status = copy_text(report, text, out);
+  free(text);
+  return status;
+}
+
 static pare_status describe(pare_report *report, const pare__weight *weight, const pare__treatment *treatment,
-                            pare_report_tensor *out) {
-  char text[128];
+                            pare_storage storage, pare_report_tensor *out) {
+  char text[256];
   void *dim;
   *out = (pare_report_tensor){.rank = weight->rank <= PARE_MAX_RANK ? weight->rank : 0,
                               .bytes_before = weight->nbytes,
-                              .bytes_after = treatment->stored_bytes,
+                              .bytes_after = stored_bytes(weight, treatment, storage),
                               .kept = 1};
   if (weight->elements > 0) out->bits = 8.0 * (double)out->bytes_after / (double)weight->elements;
   PARE__TRY(pare__arena_allocate(&report->arena, sizeof weight->dim, &dim));
@@ -64,12 +109,12 @@ static pare_status describe(pare_report *report, const pare__weight *weight, con
   PARE__TRY(copy_text(report, weight->name, &out->name));
   PARE__TRY(copy_text(report, weight->dtype_name, &out->dtype_name));
   PARE__TRY(copy_text(report, pare__role_name(weight->role), &out->role));
-  PARE__TRY(copy_text(report, treatment->reason, &out->reason));
+  PARE__TRY(copy_reason(report, treatment, &out->reason));
   return copy_text(report, pare__treatment_text(treatment, text, sizeof text), &out->treatment);
 }
 
 static pare_status fill(pare_report *report, const pare_recipe *recipe, const pare__checkpoint *checkpoint,
-                        const pare__treatment *treatments, const char *output) {
+                        const pare__treatment *treatments, pare_storage storage, const char *output) {
   pare_report_summary *summary = &report->summary;
   void *memory;
   char *text;
@@ -79,9 +124,9 @@ static pare_status fill(pare_report *report, const pare_recipe *recipe, const pa
   PARE__TRY(pare__arena_allocate(&report->arena, (checkpoint->nweights + 1) * sizeof *report->rows, &memory));
   report->rows = memory;
   for (size_t i = 0; i < checkpoint->nweights; i++) {
-    PARE__TRY(describe(report, &checkpoint->weights[i], &treatments[i], &report->tensors[i]));
+    PARE__TRY(describe(report, &checkpoint->weights[i], &treatments[i], storage, &report->tensors[i]));
     summary->weight_bytes_before += checkpoint->weights[i].nbytes;
-    summary->weight_bytes_after += treatments[i].stored_bytes;
+    summary->weight_bytes_after += report->tensors[i].bytes_after;
   }
   summary->input_bytes = checkpoint->file_bytes;
   summary->output_bytes = checkpoint->file_bytes + summary->weight_bytes_after -
@@ -96,11 +141,12 @@ static pare_status fill(pare_report *report, const pare_recipe *recipe, const pa
 }
 
 pare_status pare__report_open(const pare_recipe *recipe, const pare__checkpoint *checkpoint,
-                              const pare__treatment *treatments, const char *output, pare_report **out) {
+                              const pare__treatment *treatments, pare_storage storage, const char *output,
+                              pare_report **out) {
   pare_report *report = calloc(1, sizeof *report);
   *out = NULL;
   if (!report) return pare__fail_memory("a report", sizeof *report);
-  const pare_status status = fill(report, recipe, checkpoint, treatments, output);
+  const pare_status status = fill(report, recipe, checkpoint, treatments, storage, output);
   if (status == PARE_OK)
     *out = report;
   else
@@ -122,6 +168,15 @@ void pare__report_sensitivity(pare_report *report, size_t index, const pare__dis
   report->summary.nsensitive++;
   report->tensors[index].tried_alone = true;
   report->tensors[index].outputs_alone = pare__distance_of(sums);
+}
+
+pare_status pare__report_remark(pare_report *report, size_t index, const char *text) {
+  pare_report_tensor *tensor = &report->tensors[index];
+  char *both = pare__format("%s%s%s", tensor->reason, *tensor->reason ? "; " : "", text);
+  if (!both) return pare__fail_memory("a remark", strlen(text));
+  const pare_status status = copy_text(report, both, &tensor->reason);
+  free(both);
+  return status;
 }
 
 pare_status pare__report_output(pare_report *report, const char *name, const pare__distance_sums *sums) {

@@ -26,13 +26,16 @@ struct pare_report {
   pare_report_output *outputs;
 };
 
-/* A report of the plan: all texts are copied. */
+/* A report of the plan, with sizes in that storage: all texts are copied. */
 pare_status pare__report_open(const pare_recipe *recipe, const pare__checkpoint *checkpoint,
-                              const pare__treatment *treatments, const char *output, pare_report **out);
+                              const pare__treatment *treatments, pare_storage storage, const char *output,
+                              pare_report **out);
 /* Rows of weight `index` went through: how far they are now. */
 void pare__report_rows(pare_report *report, size_t index, const pare__distance_sums *sums, int64_t kept);
 /* How far all outputs are if only weight `index` is compressed. */
 void pare__report_sensitivity(pare_report *report, size_t index, const pare__distance_sums *sums);
+/* One more thing to say of weight `index`, after the reason that it has. */
+pare_status pare__report_remark(pare_report *report, size_t index, const char *text);
 pare_status pare__report_output(pare_report *report, const char *name, const pare__distance_sums *sums);
 
 #endif

@@ -6,11 +6,13 @@
 #include <pare/grid.h>
 #include <pare/move.h>
 #include <pare/prune.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/dtype.h"
+#include "compress/division.h"
 #include "compress/quantize.h"
 #include "compress/report.h"
 
@@ -18,6 +20,8 @@
 #define PIECE_BYTES ((int64_t)8 << 20)
 
 /* ---- loading ---- */
+
+static pthread_mutex_t viewing = PTHREAD_MUTEX_INITIALIZER;
 
 /* "[17, 3]" of an element of a tensor. */
 static void index_text(const pare__weight *weight, int64_t element, char *text, size_t capacity) {
@@ -57,11 +61,15 @@ static pare_status upload(pare__compression *compression, size_t index, int64_t 
   int64_t dim[3] = {1, nrows, 1};
   for (int d = 0; d < weight->rank; d++)
     if (d != weight->row_axis) dim[d < weight->row_axis ? 0 : 2] *= weight->dim[d];
-  PARE__TRY(format->view(compression->checkpoint, index, &view));
+  /* Formats look at their files one after the other; the elements themselves are read beside each other. */
+  pthread_mutex_lock(&viewing);
+  pare_status status = format->view(compression->checkpoint, index, &view);
+  pthread_mutex_unlock(&viewing);
+  PARE__TRY(status);
   const size_t run = (size_t)(nrows * dim[2]) * element, stride = (size_t)(weight->elements / dim[0]) * element;
   const uint8_t *from = (const uint8_t *)view.data + (size_t)(first_row * dim[2]) * element;
   uint8_t *gathered = NULL;
-  pare_status status = pare_tensor_create(compression->context, weight->dtype, 3, dim, out);
+  status = pare_tensor_create(compression->context, weight->dtype, 3, dim, out);
   if (status == PARE_OK && dim[0] > 1 && run < stride) {
     gathered = malloc(run * (size_t)dim[0]);
     if (!gathered) status = pare__fail_memory("rows of a weight", run * (size_t)dim[0]);
@@ -70,7 +78,9 @@ static pare_status upload(pare__compression *compression, size_t index, int64_t 
   if (status == PARE_OK) status = pare_tensor_write(*out, gathered ? gathered : from, run * (size_t)dim[0]);
   if (status == PARE_OK) status = check_finite(weight, &view, first_row, nrows, *out);
   free(gathered);
+  pthread_mutex_lock(&viewing);
   format->release(compression->checkpoint, &view);
+  pthread_mutex_unlock(&viewing);
   if (status == PARE_OK) return PARE_OK;
   pare_tensor_close(*out);
   *out = NULL;
@@ -128,7 +138,8 @@ pare_status pare__load_rows(pare__compression *compression, size_t index, int64_
   if (status == PARE_OK) status = pare_tensor_reshape(*out, pare_tensor_rank(view), pare_tensor_shape(view), &shaped);
   if (status == PARE_OK) status = weight->dtype == PARE_F32 ? pare_copy(view, shaped) : pare_cast(view, shaped);
   if (status == PARE_OK && treatment->factor) status = scale_columns(weight, treatment->factor, *out);
-  if (status == PARE_OK && treatment->factor_rows) status = scale_rows(treatment->factor_rows + first_row, *out);
+  if (status == PARE_OK && pare__division_holds(treatment->takes, compression->treatments))
+    status = scale_rows(treatment->takes->inverse + first_row, *out);
   pare_tensor_close(shaped);
   pare_tensor_close(view);
   pare_tensor_close(loaded);
@@ -234,43 +245,54 @@ static pare_status count_kept(const pare__work *work, int64_t *kept) {
   return status;
 }
 
-static pare_status note(pare__compression *compression, const pare__work *work, pare_tensor *before) {
+static pare_status measure(const pare__work *work, pare_tensor *before, pare__made_rows *out) {
   pare_tensor *after = NULL;
-  pare__distance_sums sums;
-  int64_t kept;
   pare_status status = decompress(work, &after);
-  if (status == PARE_OK) status = pare__distance_tensors(before, after, &sums);
+  if (status == PARE_OK) status = pare__distance_tensors(before, after, &out->sums);
   pare_tensor_close(after);
-  if (status == PARE_OK) status = count_kept(work, &kept);
-  if (status == PARE_OK) pare__report_rows(compression->report, work->index, &sums, kept);
-  return status;
+  return status == PARE_OK ? count_kept(work, &out->kept) : status;
 }
 
-static pare_status produce(void *user, size_t index, int64_t first_row, int64_t nrows, pare__result *out) {
-  pare__compression *compression = user;
+pare_status pare__make_rows(pare__compression *compression, size_t index, int64_t first_row, int64_t nrows,
+                            pare__made_rows *out) {
   pare__work work;
   pare_tensor *before = NULL;
-  *out = (pare__result){0};
+  *out = (pare__made_rows){.index = index};
   pare_status status = open_work(compression, index, first_row, nrows, &work);
   if (status == PARE_OK)
     status = pare_tensor_create(compression->context, PARE_F32, 2, pare_tensor_shape(work.w), &before);
   if (status == PARE_OK) status = pare_copy(work.w, before);
   if (status == PARE_OK) status = apply_steps(compression, SIZE_MAX, &work);
-  if (status == PARE_OK && compression->report) status = note(compression, &work, before);
+  if (status == PARE_OK && compression->report) status = measure(&work, before, out);
   pare_tensor_close(before);
   if (status == PARE_OK) {
-    *out = work.result;
+    out->result = work.result;
     work.result = (pare__result){0};
-    out->first_row = first_row;
-    out->nrows = nrows;
-    if (!out->codes) {
-      out->values = work.w;
+    out->result.first_row = first_row;
+    out->result.nrows = nrows;
+    out->elements = (uint64_t)(nrows * work.columns);
+    if (!out->result.codes) {
+      out->result.values = work.w;
       work.w = NULL;
     }
-    pare__compression_advance(compression, (uint64_t)(nrows * work.columns), work.weight->name);
   }
   close_work(&work);
   return status;
+}
+
+void pare__take_rows(pare__compression *compression, pare__made_rows *made, pare__result *out) {
+  if (compression->report) pare__report_rows(compression->report, made->index, &made->sums, made->kept);
+  pare__compression_advance(compression, made->elements, compression->checkpoint->weights[made->index].name);
+  *out = made->result;
+  made->result = (pare__result){0};
+}
+
+static pare_status produce(void *user, size_t index, int64_t first_row, int64_t nrows, pare__result *out) {
+  pare__made_rows made;
+  *out = (pare__result){0};
+  PARE__TRY(pare__make_rows(user, index, first_row, nrows, &made));
+  pare__take_rows(user, &made, out);
+  return PARE_OK;
 }
 
 static int64_t most_rows(void *user, size_t index) { return pare__most_rows(user, index); }

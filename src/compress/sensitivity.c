@@ -40,8 +40,12 @@ pare_status pare__sensitivity(pare__compression *compression, const char *scratc
   for (size_t i = 0; i < checkpoint->nweights && status == PARE_OK; i++) {
     pare__distance_sums sums;
     if (compression->treatments[i].storage == PARE__STORE_AS_IS) continue;
+    /* Alone it makes what it always made, and not what a layer after it would rather have. */
+    struct pare__division *const takes = compression->treatments[i].takes;
+    compression->treatments[i].takes = NULL;
     treatments[i] = compression->treatments[i];
     status = try_alone(compression, reference, treatments, scratch, &sums);
+    compression->treatments[i].takes = takes;
     if (status != PARE_OK)
       status = pare__fail(status, "tensor '%.100s' compressed alone: %s", checkpoint->weights[i].name, pare_message());
     treatments[i] = (pare__treatment){0};

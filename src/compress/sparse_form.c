@@ -4,7 +4,6 @@
 
 #include "compress/convert.h"
 
-#define LEAST_ELEMENTS 256 /* below, two tensors and a node take more than they save */
 #define MOST_KEPT 0.95
 
 /* One element: is it anything but `fill`? Bits decide, so that -0 is kept. */
@@ -75,7 +74,7 @@ bool pare__sparse_form_find(pare_dtype dtype, int rank, const int64_t *dim, cons
   int64_t count = 1;
   for (int d = 0; d < rank; d++)
     if (dim[d] <= 0 || !pare__i64_mul(count, dim[d], &count)) return false;
-  if (!fits || rank < 2 || count < LEAST_ELEMENTS) return false;
+  if (!fits || rank < 2 || count < PARE__COMPACT_LEAST) return false;
   const uint8_t fill = find_fill(dtype, data, (size_t)count);
   int64_t kept = 0;
   for (int64_t i = 0; i < count; i++) kept += is_kept(data, (size_t)i, size, fill);

@@ -1,19 +1,30 @@
-/* --optimize speed: what is slower compressed stays dense. SPDX-License-Identifier: Apache-2.0 */
+/* What is slower compressed is told, and stays dense with --optimize speed. SPDX-License-Identifier: Apache-2.0 */
 #include "compress/speed.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "compress/plan.h"
+#include "compress/report.h"
 #include "compress/trial.h"
 #include "compress/verify.h"
 
 /* A layer counts as slower from this ratio on: less is noise. */
 #define SLOWER 1.05
+/* It is told from these on, as nothing is done about it. */
+#define CLEARLY_SLOWER 1.2
+#define CLEARLY_SECONDS 20e-6
+
+/* The least time of so many turns counts. */
+#define JUDGING_TURNS 7
+#define TELLING_TURNS 3
 
 struct judging {
   pare__compression *compression;
   size_t nchanged;
+  pare_status status;
 };
 
 static bool has_node(const pare_model_step *steps, size_t count, const char *name) {
@@ -46,10 +57,13 @@ static struct layer_steps find_layer(const char *layer, const pare_model_step *s
 }
 
 /* One node of the same kind before and after computes alike, and differs by noise. */
-static bool is_slower(struct layer_steps before, struct layer_steps after) {
+static bool comparable(struct layer_steps before, struct layer_steps after) {
   if (before.count == 0 || after.count == 0) return false;
-  if (before.count == 1 && after.count == 1 && strcmp(before.op_type, after.op_type) == 0) return false;
-  return after.seconds > SLOWER * before.seconds;
+  return before.count != 1 || after.count != 1 || strcmp(before.op_type, after.op_type) != 0;
+}
+
+static bool is_slower(struct layer_steps before, struct layer_steps after) {
+  return comparable(before, after) && after.seconds > SLOWER * before.seconds;
 }
 
 static void judge(void *user, const pare_model_step *before, size_t nbefore, const pare_model_step *after,
@@ -63,9 +77,36 @@ static void judge(void *user, const pare_model_step *before, size_t nbefore, con
     if (!is_slower(find_layer(weight->layer, before, nbefore, before, nbefore),
                    find_layer(weight->layer, after, nafter, before, nbefore)))
       continue;
-    *treatment = (pare__treatment){.reason = "slower compressed, so it stays dense"};
+    pare__treatment_leave_dense(treatment, treatment->pruned ? "slower compressed, so it is stored dense, and pruned"
+                                                             : "slower compressed, so it stays dense");
     judging->nchanged++;
   }
+}
+
+static void tell(void *user, const pare_model_step *before, size_t nbefore, const pare_model_step *after,
+                 size_t nafter) {
+  struct judging *judging = user;
+  pare__compression *compression = judging->compression;
+  for (size_t i = 0; i < compression->checkpoint->nweights && judging->status == PARE_OK; i++) {
+    const pare__weight *weight = &compression->checkpoint->weights[i];
+    char text[96];
+    if (compression->treatments[i].storage <= PARE__STORE_VALUES || !*weight->layer) continue;
+    const struct layer_steps dense = find_layer(weight->layer, before, nbefore, before, nbefore),
+                             small = find_layer(weight->layer, after, nafter, before, nbefore);
+    if (!comparable(dense, small) || small.seconds < CLEARLY_SLOWER * dense.seconds ||
+        small.seconds < dense.seconds + CLEARLY_SECONDS)
+      continue;
+    snprintf(text, sizeof text, "slower compressed: %.3g us instead of %.3g (--optimize speed leaves it dense)",
+             1e6 * small.seconds, 1e6 * dense.seconds);
+    judging->status = pare__report_remark(compression->report, i, text);
+  }
+}
+
+pare_status pare__speed_tell(pare__compression *compression, const char *path) {
+  struct judging judging = {.compression = compression};
+  PARE__TRY(pare__compare_speed(compression->context, compression->checkpoint->path, path,
+                                compression->recipe->calibration, TELLING_TURNS, tell, &judging));
+  return judging.status;
 }
 
 pare_status pare__speed_settle(pare__compression *compression, const char *scratch) {
@@ -78,7 +119,7 @@ pare_status pare__speed_settle(pare__compression *compression, const char *scrat
   pare_status status = pare__trial_write(compression, compression->treatments, scratch, &companion);
   if (status == PARE_OK)
     status = pare__compare_speed(compression->context, checkpoint->path, scratch, compression->recipe->calibration,
-                                 judge, &judging);
+                                 JUDGING_TURNS, judge, &judging);
   unlink(scratch);
   if (companion) unlink(companion);
   free(companion);

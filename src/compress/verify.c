@@ -234,8 +234,6 @@ pare_status pare__verify(pare_context *context, const char *old_path, const char
 
 /* ---- speed ---- */
 
-#define TURNS 7
-
 struct timed {
   struct run run;
   pare_model_step *steps; /* of the first turn, with the least seconds of all */
@@ -259,7 +257,7 @@ static pare_status time_turn(struct timed *timed) {
 }
 
 pare_status pare__compare_speed(pare_context *context, const char *old_path, const char *new_path,
-                                const char *calibration, pare__speeds each, void *user) {
+                                const char *calibration, int turns, pare__speeds each, void *user) {
   struct timed before = {0}, after = {0};
   pare_status status = open_run(context, old_path, &before.run);
   if (status == PARE_OK) status = run_old(&before.run, calibration);
@@ -268,7 +266,7 @@ pare_status pare__compare_speed(pare_context *context, const char *old_path, con
     status = pare__fail(PARE_ERR_FORMAT, "%s has other inputs than %s", new_path, old_path);
   if (status == PARE_OK) status = run_new(&before.run, &after.run);
   if (status == PARE_OK) memcpy(after.run.inputs, before.run.inputs, before.run.ninputs * sizeof(pare_tensor *));
-  for (int turn = 0; turn < TURNS && status == PARE_OK; turn++) {
+  for (int turn = 0; turn < turns && status == PARE_OK; turn++) {
     status = time_turn(&before);
     if (status == PARE_OK) status = time_turn(&after);
   }

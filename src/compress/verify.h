@@ -28,6 +28,6 @@ pare_status pare__verify(pare_context *context, const char *old_path, const char
 typedef void (*pare__speeds)(void *user, const pare_model_step *before, size_t nbefore, const pare_model_step *after,
                              size_t nafter);
 pare_status pare__compare_speed(pare_context *context, const char *old_path, const char *new_path,
-                                const char *calibration, pare__speeds each, void *user);
+                                const char *calibration, int turns, pare__speeds each, void *user);
 
 #endif

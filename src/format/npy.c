@@ -24,12 +24,31 @@ static const struct {
   uint8_t nbytes;
   uint8_t swapped_bytes; /* of each number that big-endian files turn round */
 } types[] = {
-    {"f32", PARE_F32, 'f', 4, 4},      {"f16", PARE_F16, 'f', 2, 2},         {"f64", PARE_F64, 'f', 8, 8},
-    {"i8", PARE_I8, 'i', 1, 1},        {"u8", PARE_U8, 'u', 1, 1},           {"i16", PARE_I16, 'i', 2, 2},
-    {"i32", PARE_I32, 'i', 4, 4},      {"i64", PARE_I64, 'i', 8, 8},         {"bool", PARE_BOOL, 'b', 1, 1},
-    {"u16", PARE_U16, 'u', 2, 2},      {"u32", PARE_U32, 'u', 4, 4},         {"u64", PARE_U64, 'u', 8, 8},
-    {"c64", PARE__NPY_C64, 'c', 8, 4}, {"c128", PARE__NPY_C128, 'c', 16, 8}, {"raw2", PARE__NPY_RAW2, 'V', 2, 2},
+    {"f32", PARE_F32, 'f', 4, 4},
+    {"f16", PARE_F16, 'f', 2, 2},
+    {"f64", PARE_F64, 'f', 8, 8},
+    {"i8", PARE_I8, 'i', 1, 1},
+    {"u8", PARE_U8, 'u', 1, 1},
+    {"i16", PARE_I16, 'i', 2, 2},
+    {"i32", PARE_I32, 'i', 4, 4},
+    {"i64", PARE_I64, 'i', 8, 8},
+    {"bool", PARE_BOOL, 'b', 1, 1},
+    {"u16", PARE_U16, 'u', 2, 2},
+    {"u32", PARE_U32, 'u', 4, 4},
+    {"u64", PARE_U64, 'u', 8, 8},
+    {"c64", PARE__NPY_C64, 'c', 8, 4},
+    {"c128", PARE__NPY_C128, 'c', 16, 8},
+    {"raw2", PARE__NPY_RAW2, 'V', 2, 2},
     {"bf16", PARE_BF16, 'V', 2, 2}, /* written so; read as raw2, the row before */
+    {"u8", PARE_U8, 'V', 1, 1},     /* what numpy makes of the floats of a byte */
+    {"u8", PARE_U8, 'f', 1, 1},     /* and of its f8e5m2 */
+    /* written as codes, read as u8 */
+    {"f8e4m3fn", PARE_F8E4M3FN, 'u', 1, 1},
+    {"f8e4m3fnuz", PARE_F8E4M3FNUZ, 'u', 1, 1},
+    {"f8e5m2", PARE_F8E5M2, 'u', 1, 1},
+    {"f8e5m2fnuz", PARE_F8E5M2FNUZ, 'u', 1, 1},
+    {"f8e8m0", PARE_F8E8M0, 'u', 1, 1},
+    {"f4e2m1", PARE_F4E2M1, 'u', 1, 1},
 };
 
 static int find_type(int dtype) {

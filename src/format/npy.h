@@ -4,7 +4,7 @@
 #ifndef PARE_FORMAT_NPY_H
 #define PARE_FORMAT_NPY_H
 
-#include <pare/tensor.h>
+#include <pare/dtype.h>
 
 #include "base/base.h"
 
@@ -41,7 +41,8 @@ pare_status pare__npy_parse(const void *data, size_t nbytes, const char *name, p
 /* Releases the data. All zero is allowed. */
 void pare__array_close(pare__array *array);
 
-/* Writes beside `path` and renames. bf16 is written as '<V2'. PARE_ERR_IO. */
+/* Writes beside `path` and renames. bf16 is written as '<V2', floats of a byte or less as their codes in '|u1'.
+ * PARE_ERR_IO. */
 pare_status pare__npy_write(const char *path, const pare__array *array);
 
 /* A file's head up to the data, malloc'ed; its length is a multiple of 64. */

@@ -10,7 +10,7 @@
 #ifndef PARE_FORMAT_ONNX_H
 #define PARE_FORMAT_ONNX_H
 
-#include <pare/tensor.h>
+#include <pare/dtype.h>
 
 #include "base/base.h"
 #include "format/sink.h"
@@ -18,32 +18,32 @@
 /* ---- element types ---- */
 
 /* Name, number in the schema, its name there, bits an element (0: none fixed), the pare_dtype or -1. */
-#define PARE__ONNX_DTYPE_LIST(X)                 \
-  X(FLOAT, 1, "float32", 32, PARE_F32)           \
-  X(UINT8, 2, "uint8", 8, PARE_U8)               \
-  X(INT8, 3, "int8", 8, PARE_I8)                 \
-  X(UINT16, 4, "uint16", 16, PARE_U16)           \
-  X(INT16, 5, "int16", 16, PARE_I16)             \
-  X(INT32, 6, "int32", 32, PARE_I32)             \
-  X(INT64, 7, "int64", 64, PARE_I64)             \
-  X(STRING, 8, "string", 0, -1)                  \
-  X(BOOL, 9, "bool", 8, PARE_BOOL)               \
-  X(FLOAT16, 10, "float16", 16, PARE_F16)        \
-  X(DOUBLE, 11, "float64", 64, PARE_F64)         \
-  X(UINT32, 12, "uint32", 32, PARE_U32)          \
-  X(UINT64, 13, "uint64", 64, PARE_U64)          \
-  X(COMPLEX64, 14, "complex64", 64, -1)          \
-  X(COMPLEX128, 15, "complex128", 128, -1)       \
-  X(BFLOAT16, 16, "bfloat16", 16, PARE_BF16)     \
-  X(FLOAT8E4M3FN, 17, "float8e4m3fn", 8, -1)     \
-  X(FLOAT8E4M3FNUZ, 18, "float8e4m3fnuz", 8, -1) \
-  X(FLOAT8E5M2, 19, "float8e5m2", 8, -1)         \
-  X(FLOAT8E5M2FNUZ, 20, "float8e5m2fnuz", 8, -1) \
-  X(UINT4, 21, "uint4", 4, -1)                   \
-  X(INT4, 22, "int4", 4, -1)                     \
-  X(FLOAT4E2M1, 23, "float4e2m1", 4, -1)         \
-  X(FLOAT8E8M0, 24, "float8e8m0", 8, -1)         \
-  X(UINT2, 25, "uint2", 2, -1)                   \
+#define PARE__ONNX_DTYPE_LIST(X)                              \
+  X(FLOAT, 1, "float32", 32, PARE_F32)                        \
+  X(UINT8, 2, "uint8", 8, PARE_U8)                            \
+  X(INT8, 3, "int8", 8, PARE_I8)                              \
+  X(UINT16, 4, "uint16", 16, PARE_U16)                        \
+  X(INT16, 5, "int16", 16, PARE_I16)                          \
+  X(INT32, 6, "int32", 32, PARE_I32)                          \
+  X(INT64, 7, "int64", 64, PARE_I64)                          \
+  X(STRING, 8, "string", 0, -1)                               \
+  X(BOOL, 9, "bool", 8, PARE_BOOL)                            \
+  X(FLOAT16, 10, "float16", 16, PARE_F16)                     \
+  X(DOUBLE, 11, "float64", 64, PARE_F64)                      \
+  X(UINT32, 12, "uint32", 32, PARE_U32)                       \
+  X(UINT64, 13, "uint64", 64, PARE_U64)                       \
+  X(COMPLEX64, 14, "complex64", 64, -1)                       \
+  X(COMPLEX128, 15, "complex128", 128, -1)                    \
+  X(BFLOAT16, 16, "bfloat16", 16, PARE_BF16)                  \
+  X(FLOAT8E4M3FN, 17, "float8e4m3fn", 8, PARE_F8E4M3FN)       \
+  X(FLOAT8E4M3FNUZ, 18, "float8e4m3fnuz", 8, PARE_F8E4M3FNUZ) \
+  X(FLOAT8E5M2, 19, "float8e5m2", 8, PARE_F8E5M2)             \
+  X(FLOAT8E5M2FNUZ, 20, "float8e5m2fnuz", 8, PARE_F8E5M2FNUZ) \
+  X(UINT4, 21, "uint4", 4, -1)                                \
+  X(INT4, 22, "int4", 4, -1)                                  \
+  X(FLOAT4E2M1, 23, "float4e2m1", 4, PARE_F4E2M1)             \
+  X(FLOAT8E8M0, 24, "float8e8m0", 8, PARE_F8E8M0)             \
+  X(UINT2, 25, "uint2", 2, -1)                                \
   X(INT2, 26, "int2", 2, -1)
 typedef enum pare__onnx_dtype {
   PARE__ONNX_UNDEFINED = 0,

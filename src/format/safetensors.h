@@ -6,7 +6,7 @@
 #ifndef PARE_FORMAT_SAFETENSORS_H
 #define PARE_FORMAT_SAFETENSORS_H
 
-#include <pare/tensor.h>
+#include <pare/dtype.h>
 
 #include "base/base.h"
 #include "format/sink.h"

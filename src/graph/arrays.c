@@ -87,8 +87,7 @@ static pare_status show_tensor(pare_arrays *arrays, kept_array *kept) {
   const char *name = tensor->name ? tensor->name : "";
   PARE__TRY(check_rank(name, tensor->dims.count));
   pare_dtype dtype;
-  const bool nibbles = tensor->data_type == PARE__ONNX_INT4 || tensor->data_type == PARE__ONNX_UINT4;
-  if (!nibbles && !pare__onnx_dtype_to_pare(tensor->data_type, &dtype)) {
+  if (!pare__held_dtype(tensor->data_type, &dtype)) {
     kept->shown = (pare_array){.name = name,
                                .dtype = PARE_NDTYPES,
                                .dtype_name = pare__onnx_dtype_name(tensor->data_type),

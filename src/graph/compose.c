@@ -1,6 +1,8 @@
 /* Small tensors and views that operators made of other operations begin with. SPDX-License-Identifier: Apache-2.0 */
 #include "graph/compose.h"
 
+#include <pare/elementwise.h>
+#include <pare/move.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,5 +62,33 @@ pare_status pare__call_at(pare__call *call, pare_tensor *tensor, int axis, int64
   memmove(shape->dim + axis, shape->dim + axis + 1, after);
   memmove(shape->stride + axis, shape->stride + axis + 1, after);
   shape->rank--;
+  return PARE_OK;
+}
+
+/* to[i] = from[i] op from[i - step], and from[i] before the step. */
+static pare_status scan_step(pare__call *call, pare_binary_operation operation, int axis, int64_t step,
+                             pare_tensor *from, pare_tensor *to) {
+  pare_tensor *left, *right, *target;
+  const int64_t length = from->shape.dim[axis];
+  PARE__TRY(pare__call_slice(call, from, axis, 0, step, 1, &left));
+  PARE__TRY(pare__call_slice(call, to, axis, 0, step, 1, &target));
+  PARE__TRY(pare_copy(left, target));
+  PARE__TRY(pare__call_slice(call, from, axis, 0, length - step, 1, &left));
+  PARE__TRY(pare__call_slice(call, from, axis, step, length - step, 1, &right));
+  PARE__TRY(pare__call_slice(call, to, axis, step, length - step, 1, &target));
+  return pare_binary(operation, left, right, target);
+}
+
+pare_status pare__call_scan(pare__call *call, pare_binary_operation operation, int axis, pare_tensor *x,
+                            pare_tensor **out) {
+  pare_tensor *scratch[2] = {NULL, NULL};
+  const int64_t length = x->shape.dim[axis];
+  int turn = 0;
+  for (int64_t step = 1; step < length; step *= 2, turn = !turn) {
+    if (!scratch[turn]) PARE__TRY(pare__call_scratch(call, x->dtype, x->shape.rank, x->shape.dim, &scratch[turn]));
+    PARE__TRY(scan_step(call, operation, axis, step, x, scratch[turn]));
+    x = scratch[turn];
+  }
+  *out = x;
   return PARE_OK;
 }

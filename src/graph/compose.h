@@ -2,6 +2,8 @@
 #ifndef PARE_GRAPH_COMPOSE_H
 #define PARE_GRAPH_COMPOSE_H
 
+#include <pare/operation.h>
+
 #include "graph/operator.h"
 
 /* All of them live as long as the call. */
@@ -18,5 +20,9 @@ pare_status pare__call_broadcast(pare__call *call, pare_tensor *tensor, int rank
                                  pare_tensor **out);
 /* Element `index` of an axis, which goes: a view of one rank less. */
 pare_status pare__call_at(pare__call *call, pare_tensor *tensor, int axis, int64_t index, pare_tensor **out);
+/* All prefixes along the axis, in a logarithm of steps (Hillis & Steele 1986); *out is x or scratch. An infinity or NaN
+ * reaches the elements from its own on, no other. */
+pare_status pare__call_scan(pare__call *call, pare_binary_operation operation, int axis, pare_tensor *x,
+                            pare_tensor **out);
 
 #endif

@@ -39,19 +39,36 @@ pare_status pare__content_create(pare_dtype dtype, int rank, const int64_t *dim,
   return PARE_OK;
 }
 
-/* Two elements of 4 bits a byte, the low one first. */
-static void widen_nibbles(bool is_signed, const uint8_t *packed, int64_t count, uint8_t *out) {
+unsigned pare__narrow_bits(int32_t onnx_dtype, bool *is_signed) {
+  *is_signed = onnx_dtype == PARE__ONNX_INT4 || onnx_dtype == PARE__ONNX_INT2;
+  return *is_signed || onnx_dtype == PARE__ONNX_UINT4 || onnx_dtype == PARE__ONNX_UINT2
+             ? pare__onnx_dtype_bits(onnx_dtype)
+             : 0;
+}
+
+bool pare__held_dtype(int32_t onnx_dtype, pare_dtype *out) {
+  bool is_signed;
+  if (pare__narrow_bits(onnx_dtype, &is_signed) == 0) return pare__onnx_dtype_to_pare(onnx_dtype, out);
+  *out = is_signed ? PARE_I8 : PARE_U8;
+  return true;
+}
+
+/* Elements of less than a byte, the lowest bits first: a byte each. */
+static void widen(unsigned bits, bool is_signed, const uint8_t *packed, int64_t count, uint8_t *out) {
+  const unsigned a_byte = 8 / bits, mask = (1U << bits) - 1, sign = is_signed ? 1U << (bits - 1) : 0;
   for (int64_t i = 0; i < count; i++) {
-    const unsigned nibble = (packed[i / 2] >> (i % 2 * 4)) & 15U;
-    out[i] = (uint8_t)(is_signed && nibble >= 8 ? nibble | 0xf0U : nibble);
+    const unsigned element = packed[i / a_byte] >> ((unsigned)(i % a_byte) * bits) & mask;
+    out[i] = (uint8_t)((element ^ sign) - sign);
   }
 }
 
 pare_status pare__content_of_tensor(pare__onnx_source *source, const pare__onnx_tensor *tensor, pare__content **out) {
   *out = NULL;
-  const bool nibbles = tensor->data_type == PARE__ONNX_INT4 || tensor->data_type == PARE__ONNX_UINT4;
-  pare_dtype dtype = tensor->data_type == PARE__ONNX_INT4 ? PARE_I8 : PARE_U8;
-  if (!nibbles && !pare__onnx_dtype_to_pare(tensor->data_type, &dtype))
+  const unsigned bits = pare__onnx_dtype_bits(tensor->data_type);
+  bool is_signed;
+  (void)pare__narrow_bits(tensor->data_type, &is_signed);
+  pare_dtype dtype;
+  if (!pare__held_dtype(tensor->data_type, &dtype))
     return pare__fail(PARE_ERR_UNSUPPORTED, "tensor '%s' is of type %s, which pare does not compute with",
                       tensor->name ? tensor->name : "", pare__onnx_dtype_name(tensor->data_type));
   if (tensor->dims.count > PARE_MAX_RANK)
@@ -60,9 +77,9 @@ pare_status pare__content_of_tensor(pare__onnx_source *source, const pare__onnx_
   pare__onnx_data *file = calloc(1, sizeof *file);
   if (!file) return pare__fail_memory("a constant", sizeof *file);
   pare_status status = pare__onnx_tensor_data(source, tensor, file);
-  if (status == PARE_OK && nibbles) {
+  if (status == PARE_OK && bits < 8) {
     status = pare__content_create(dtype, (int)tensor->dims.count, tensor->dims.items, NULL, out);
-    if (status == PARE_OK) widen_nibbles(dtype == PARE_I8, file->data, file->count, (*out)->owned);
+    if (status == PARE_OK) widen(bits, is_signed, file->data, file->count, (*out)->owned);
   } else if (status == PARE_OK) {
     status = content_new(dtype, (int)tensor->dims.count, tensor->dims.items, out);
     if (status == PARE_OK) {

@@ -31,6 +31,35 @@ static pare_status set_outputs(pare__network *network, const pare__edits *edits)
   return PARE_OK;
 }
 
+/* ---- inputs with a default ---- */
+
+static bool is_overridden(const pare__onnx_graph *graph, const char *name, size_t count, const char *const *names) {
+  bool is_input = false, is_named = false;
+  for (size_t i = 0; i < count && name && !is_named; i++) is_named = strcmp(names[i], name) == 0;
+  for (size_t i = 0; i < graph->input.count && is_named && !is_input; i++)
+    is_input = graph->input.items[i].name && strcmp(graph->input.items[i].name, name) == 0;
+  return is_input;
+}
+
+void pare__onnx_override(pare__onnx_model *onnx, size_t count, const char *const *names) {
+  pare__onnx_graph *graph = onnx->graph;
+  size_t kept = 0;
+  if (onnx->ir_version < 4 || !graph) return;
+  for (size_t i = 0; i < graph->initializer.count; i++)
+    if (!is_overridden(graph, graph->initializer.items[i].name, count, names))
+      graph->initializer.items[kept++] = graph->initializer.items[i];
+  graph->initializer.count = kept;
+  kept = 0;
+  for (size_t i = 0; i < graph->sparse_initializer.count; i++) {
+    const pare__onnx_sparse_tensor *sparse = &graph->sparse_initializer.items[i];
+    if (!is_overridden(graph, sparse->values ? sparse->values->name : NULL, count, names))
+      graph->sparse_initializer.items[kept++] = *sparse;
+  }
+  graph->sparse_initializer.count = kept;
+}
+
+/* ---- other outputs, other constants ---- */
+
 /* The Constant node that makes the value goes: the value is known without it. */
 static void remove_constant(pare__graph *graph, int32_t id) {
   for (size_t n = 0; n < graph->nnodes; n++) {

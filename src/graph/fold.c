@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/pass.h"
 #include "graph/run.h"
 
 /* A result larger than this, and larger than what it is made of, is computed in every run instead: nobody wants a mask
@@ -12,7 +13,9 @@ static bool is_constant(const pare_model *model, int32_t id) {
   return model->network->value[id].constant || model->constant[id];
 }
 
+/* Constant nodes are read, not computed, whatever is left out. */
 static bool foldable(const pare_model *model, const pare__node *node) {
+  if (pare__folding_left_out(model->without)) return pare__node_is(node, "Constant");
   if (node->nsubgraphs > 0 || node->op->placement == PARE__IS_CONTROL) return false;
   for (unsigned i = 0; i < node->ninputs; i++)
     if (node->input[i] >= 0 && !is_constant(model, node->input[i])) return false;
@@ -96,6 +99,7 @@ static pare_status fold_graph(pare__run_state *state, pare__graph *graph, const 
     pare__node *node = &graph->node[i];
     bool folded = false;
     if (foldable(state->model, node) && !expands_weights(state->model, node, marked)) {
+      PARE__TRY(pare__model_go_on(state->model, "node '%s' (%s) was computed", node->name, node->op_type));
       PARE__TRY(pare__run_node(state, node));
       folded = keep_results(state, node);
       if (!folded)
@@ -155,6 +159,7 @@ static pare_status prepare_node(pare__run_state *state, pare__node *node) {
 static pare_status prepare_graph(pare__run_state *state, pare__graph *graph) {
   for (size_t i = 0; i < graph->nnodes; i++) {
     pare__node *node = &graph->node[i];
+    PARE__TRY(pare__model_go_on(state->model, "node '%s' (%s) was made ready", node->name, node->op_type));
     if (node->op->prepare && !node->prepared) PARE__TRY(prepare_node(state, node));
     for (unsigned k = 0; k < node->nsubgraphs; k++) PARE__TRY(prepare_graph(state, node->subgraph[k].graph));
   }

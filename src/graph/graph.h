@@ -29,6 +29,10 @@ typedef struct pare__content {
 } pare__content;
 /* data NULL: zeros. The elements are copied. */
 pare_status pare__content_create(pare_dtype dtype, int rank, const int64_t *dim, const void *data, pare__content **out);
+/* How many bits of an ONNX element of 2 or 4 bits count; 0: it has others. pare holds it as an integer of a byte. */
+unsigned pare__narrow_bits(int32_t onnx_dtype, bool *is_signed);
+/* The dtype in which pare holds elements of an ONNX type; false: none. */
+bool pare__held_dtype(int32_t onnx_dtype, pare_dtype *out);
 /* A tensor of a file, a view where it can be. Elements of 4 bits become i8 or u8. */
 pare_status pare__content_of_tensor(pare__onnx_source *source, const pare__onnx_tensor *tensor, pare__content **out);
 pare__content *pare__content_retain(pare__content *content); /* NULL gives NULL */
@@ -72,7 +76,6 @@ typedef struct pare__node {
 /* Nodes in topological order. */
 struct pare__graph {
   const char *name;
-  pare__graph *parent; /* NULL: the model's own */
   size_t nnodes;
   pare__node *node;
   unsigned ninputs, noutputs;
@@ -88,6 +91,14 @@ struct pare__network {
   size_t nvalues, values_capacity;
   pare__value *value;
   pare__graph graph;
+  /* Of every value, for the graph that a pass is at (pass.h): kept from one graph to the next, because a model can hold
+   * thousands of small ones. */
+  struct {
+    size_t count;      /* that there is room for */
+    uint32_t *uses;    /* how many read it */
+    int32_t *producer; /* the node that makes it; -1: none */
+    int32_t *instead;  /* the value that its readers are to read; PARE__NO_VALUE: itself */
+  } rewriting;
   int64_t channel_block; /* channels of a block that the device's convolutions want; 0: none */
 };
 
@@ -109,6 +120,9 @@ typedef struct pare__edits {
   const char *const *constant;
   pare__content *const *content;
 } pare__edits;
+/* Takes the initialisers away that have one of the names and are inputs of the main graph too: these have no default
+ * then. Before IR 4 all initialisers are listed as inputs, and none is one. Before the network is opened. */
+void pare__onnx_override(pare__onnx_model *onnx, size_t count, const char *const *names);
 /* Before any pass. PARE_ERR_ARGUMENT: a name that the main graph does not have; PARE_ERR_SHAPE, PARE_ERR_TYPE. */
 pare_status pare__network_edit(pare__network *network, const pare__edits *edits);
 
@@ -131,8 +145,5 @@ pare_status pare__node_set_floats(pare__network *network, pare__node *node, cons
 pare_status pare__node_set_text(pare__network *network, pare__node *node, const char *name, const char *value);
 /* After import and passes: finds out when values die. */
 pare_status pare__network_settle(pare__network *network);
-/* How often each value is read: by nodes (in subgraphs too) and as an output of the model; an array of nvalues to
- * free. */
-pare_status pare__network_uses(const pare__network *network, uint32_t **out);
 
 #endif

@@ -10,6 +10,7 @@
 
 #define MOST_CALLS 64           /* functions that call each other */
 #define MOST_NODES 1000000      /* after inlining, which can multiply them */
+#define NEWEST_IR 14            /* that pare has read files of */
 #define MOST_MISSING_LISTED 100 /* operators that pare lacks */
 
 /* The function whose body is being read, and the node that calls it. */
@@ -133,7 +134,7 @@ static pare_status import_sparse(importer *in, pare__scope *scope, const pare__o
 
 static pare_status import_nodes(importer *in, pare__scope *scope, const pare__onnx_nodes *nodes, node_list *out);
 static pare_status import_graph(importer *in, const pare__scope *around, const pare__onnx_graph *from,
-                                pare__graph *parent, pare__graph *out);
+                                pare__graph *out);
 
 static pare_status copy_list(importer *in, const void *items, size_t nbytes, void **out) {
   PARE__TRY(pare__onnx_allocate(in->network->onnx->source, PARE__MAX(nbytes, (size_t)1), out));
@@ -158,6 +159,21 @@ static const pare__onnx_attribute *referred(const frame *at, const char *referen
   return NULL;
 }
 
+/* Attributes that passes leave for kernels: a file that has them would be computed as nobody wrote it. */
+static bool is_internal(const char *op_type, const char *attribute) {
+  static const struct {
+    const char *op_type, *attribute; /* op_type NULL: of any operator */
+  } internal[] = {{NULL, "blocked"},          {NULL, "x_blocked"},          {NULL, "y_blocked"},
+                  {NULL, "activation_scale"}, {NULL, "activation_shift"},   {"MatMul", "alpha"},
+                  {"MatMul", "transA"},       {"MatMul", "transB"},         {"MatMul", "activation"},
+                  {"MatMulNBits", "alpha"},   {"MatMulNBits", "activation"}};
+  for (size_t i = 0; i < PARE__COUNT(internal); i++)
+    if (strcmp(attribute, internal[i].attribute) == 0 &&
+        (!internal[i].op_type || strcmp(op_type, internal[i].op_type) == 0))
+      return true;
+  return false;
+}
+
 static pare_status import_attributes(importer *in, const pare__onnx_node *from, pare__node *node) {
   void *list;
   PARE__TRY(copy_list(in, from->attribute.items, from->attribute.count * sizeof *node->attribute, &list));
@@ -165,6 +181,8 @@ static pare_status import_attributes(importer *in, const pare__onnx_node *from, 
   for (size_t i = 0; i < from->attribute.count; i++) {
     pare__onnx_attribute attribute = from->attribute.items[i];
     if (!attribute.name) return pare__fail(PARE_ERR_FORMAT, "an attribute has no name");
+    if (is_internal(node->op_type, attribute.name))
+      return pare__fail(PARE_ERR_FORMAT, "its attribute '%s' is none that ONNX has", attribute.name);
     if (*text(attribute.ref_attr_name)) {
       const pare__onnx_attribute *value = referred(in->frame, attribute.ref_attr_name);
       if (!value) continue;
@@ -177,7 +195,7 @@ static pare_status import_attributes(importer *in, const pare__onnx_node *from, 
   return PARE_OK;
 }
 
-static pare_status import_subgraphs(importer *in, pare__scope *scope, pare__graph *parent, pare__node *node) {
+static pare_status import_subgraphs(importer *in, pare__scope *scope, pare__node *node) {
   unsigned count = 0;
   for (size_t i = 0; i < node->nattributes; i++) count += node->attribute[i].g != NULL;
   if (count == 0) return PARE_OK;
@@ -189,7 +207,7 @@ static pare_status import_subgraphs(importer *in, pare__scope *scope, pare__grap
     void *graph;
     PARE__TRY(pare__onnx_allocate(in->network->onnx->source, sizeof(pare__graph), &graph));
     node->subgraph[node->nsubgraphs++] = (pare__subgraph){node->attribute[i].name, graph};
-    PARE__TRY(import_graph(in, scope, node->attribute[i].g, parent, graph));
+    PARE__TRY(import_graph(in, scope, node->attribute[i].g, graph));
   }
   return PARE_OK;
 }
@@ -230,8 +248,9 @@ static pare_status import_operator(importer *in, pare__scope *scope, const pare_
   for (unsigned i = 0; i < node.ninputs; i++) PARE__TRY(look_up(scope, from->input.items[i], &node.input[i]));
   PARE__TRY(import_attributes(in, from, &node));
   node.op = pare__operator_find(domain, from->op_type, opset);
+  if (node.op && !pare__operator_in_files(node.op)) node.op = NULL;
   if (!node.op) PARE__TRY(note_missing(in, from, opset));
-  PARE__TRY(import_subgraphs(in, scope, NULL, &node));
+  PARE__TRY(import_subgraphs(in, scope, &node));
   for (unsigned i = 0; i < node.noutputs; i++)
     if (*text(from->output.items[i])) PARE__TRY(define(in, scope, from->output.items[i], &node.output[i]));
   PARE__TRY(pare__array_grow((void **)&out->node, &out->capacity, out->count, sizeof *out->node));
@@ -317,7 +336,7 @@ static pare_status import_inputs(importer *in, pare__scope *scope, const pare__o
     const pare__onnx_value *input = &from->input.items[i];
     if (!*text(input->name)) return pare__fail(PARE_ERR_FORMAT, "input %zu has no name", i);
     const pare__scope own = {.count = scope->count, .capacity = scope->capacity, .entry = scope->entry};
-    if (pare__scope_find(&own, input->name) >= 0) continue; /* an initialiser: a constant that older files list too */
+    if (pare__scope_find(&own, input->name) >= 0) continue; /* an initialiser: a constant here (pare__onnx_override) */
     int32_t id;
     PARE__TRY(define(in, scope, input->name, &id));
     note_type(&in->network->value[id], input->type);
@@ -375,12 +394,29 @@ static pare_status import_body(importer *in, pare__scope *scope, const pare__onn
 }
 
 static pare_status import_graph(importer *in, const pare__scope *around, const pare__onnx_graph *from,
-                                pare__graph *parent, pare__graph *out) {
-  *out = (pare__graph){.name = text(from->name), .parent = parent};
+                                pare__graph *out) {
+  *out = (pare__graph){.name = text(from->name)};
   pare__scope scope = {.parent = around};
   const pare_status status = import_body(in, &scope, from, out);
   pare__scope_clear(&scope);
   return status;
+}
+
+/* What is newer than the tables is run as what it was: mostly right, and said. */
+static void note_versions(const pare__onnx_model *onnx) {
+  const char *path = pare__onnx_source_path(onnx->source);
+  if (onnx->ir_version > NEWEST_IR)
+    pare__log(PARE_LOG_WARN, "%s has IR version %" PRId64 "; pare knows those up to %d", path, onnx->ir_version,
+              NEWEST_IR);
+  for (size_t i = 0; i < onnx->opset_import.count; i++) {
+    const char *domain = pare__onnx_domain(onnx->opset_import.items[i].domain);
+    const int64_t version = onnx->opset_import.items[i].version, newest = pare__operator_newest(domain);
+    if (*domain == '\0' && version > newest)
+      pare__log(PARE_LOG_WARN,
+                "%s imports opset %" PRId64 " of ai.onnx; pare knows those up to %" PRId64
+                ", and takes later operators for what they were then",
+                path, version, newest);
+  }
 }
 
 pare_status pare__network_open(pare__onnx_model *onnx, pare__network **out) {
@@ -391,8 +427,9 @@ pare_status pare__network_open(pare__onnx_model *onnx, pare__network **out) {
     return pare__fail_memory("a model", sizeof *network);
   }
   network->onnx = onnx;
+  note_versions(onnx);
   importer in = {.network = network, .opsets = &onnx->opset_import};
-  pare_status status = import_graph(&in, NULL, onnx->graph, NULL, &network->graph);
+  pare_status status = import_graph(&in, NULL, onnx->graph, &network->graph);
   if (status == PARE_OK && in.nmissing > 0) {
     char more[64] = "";
     if (in.nmissing > MOST_MISSING_LISTED)

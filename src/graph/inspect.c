@@ -18,10 +18,12 @@ typedef struct walk {
   unsigned depth;
 } walk;
 
-static bool has_function(const pare__onnx_model *onnx, const char *domain, const char *name) {
+static bool has_function(const pare__onnx_model *onnx, const char *domain, const pare__onnx_node *node) {
   for (size_t i = 0; i < onnx->functions.count; i++) {
     const pare__onnx_function *function = &onnx->functions.items[i];
-    if (strcmp(text(function->name), name) == 0 && strcmp(pare__onnx_domain(function->domain), domain) == 0)
+    if (strcmp(text(function->name), text(node->op_type)) == 0 &&
+        strcmp(text(function->overload), text(node->overload)) == 0 &&
+        strcmp(pare__onnx_domain(function->domain), domain) == 0)
       return true;
   }
   return false;
@@ -154,7 +156,8 @@ static pare_status walk_nodes(const walk *at, const pare__onnx_nodes *nodes) {
                              .ninputs = node->input.count,
                              .noutputs = node->output.count};
     const pare__operator *row = pare__operator_find(domain, info->op_type, info->opset);
-    info->supported = has_function(all->onnx, domain, info->op_type) || row;
+    if (row && !pare__operator_in_files(row)) row = NULL;
+    info->supported = has_function(all->onnx, domain, node) || row;
     info->placement = row ? pare__placement_name(row->placement) : "";
     if (!info->supported) all->info.nunsupported++;
     PARE__TRY(copy_names(all, &node->input, &info->input));
@@ -248,6 +251,7 @@ void pare_inspect_close(pare_inspection *inspection) {
   pare_model_close(inspection->inferred);
   free(inspection->source);
   free(inspection->node);
+  free(inspection->work);
   free(inspection->tensor);
   free(inspection->value);
   free(inspection->input);
@@ -310,9 +314,7 @@ static void describe(const pare__onnx_value *value, pare_model_value *out) {
   }
   const pare__onnx_tensor_type *tensor = type->tensor_type;
   out->dtype_name = pare__onnx_dtype_name(tensor->elem_type);
-  if (!pare__onnx_dtype_to_pare(tensor->elem_type, &out->dtype)) out->dtype = PARE_NDTYPES;
-  if (tensor->elem_type == PARE__ONNX_INT4) out->dtype = PARE_I8;
-  if (tensor->elem_type == PARE__ONNX_UINT4) out->dtype = PARE_U8;
+  if (!pare__held_dtype(tensor->elem_type, &out->dtype)) out->dtype = PARE_NDTYPES;
   if (!tensor->shape || tensor->shape->dim.count > PARE_MAX_RANK) return;
   out->rank = (int)tensor->shape->dim.count;
   for (int i = 0; i < out->rank; i++) {

@@ -18,6 +18,7 @@ struct pare_inspection {
   const pare__onnx_value **value;   /* all that are declared, by name */
   const pare__onnx_value **input;   /* without those that are initialisers */
   pare_model *inferred;             /* its values have the shapes that were inferred; NULL: none were */
+  pare_node_work *work;             /* one a node; NULL: not asked for yet */
 };
 
 /* One more tensor, whose elements and bytes are counted. PARE_ERR_FORMAT if all have more than can be counted. */

@@ -79,7 +79,7 @@ pare_status pare_layers_open(const char *path, pare_layers **out) {
 static pare_status run_observed(const char *function, pare_context *context, const char *folder,
                                 const pare_verify_options *options, pare__observe observe, void *user) {
   pare_model *model;
-  PARE__TRY(pare__case_open(context, folder, options, &model));
+  PARE__TRY(pare__case_open(pare__context_member(context, 0), folder, options, &model));
   const size_t ninputs = pare_model_inputs(model), noutputs = pare_model_outputs(model);
   pare_tensor **tensors = calloc(ninputs + noutputs + 1, sizeof(pare_tensor *));
   char *set = pare__format("%s/test_data_set_0", folder);

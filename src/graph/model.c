@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/parallel.h"
 #include "graph/pass.h"
 #include "graph/run.h"
 #include "op/convolve.h"
@@ -27,10 +28,15 @@ static pare_status grow_constants(pare_model *model, size_t *had) {
   return PARE_OK;
 }
 
-static pare_status load(pare_model *model, const char *path, const pare__edits *edits) {
+static pare_status load_network(pare_model *model, const char *path) {
   pare__onnx_model *onnx;
   PARE__TRY(pare__onnx_open(path, &onnx));
-  PARE__TRY(pare__network_open(onnx, &model->network));
+  pare__onnx_override(onnx, model->options.noverridden, model->options.overridden);
+  return pare__network_open(onnx, &model->network);
+}
+
+static pare_status load(pare_model *model, const char *path, const pare__edits *edits) {
+  PARE__TRY(load_network(model, path));
   model->network->channel_block = pare__convolution_prefers_blocks(model->context);
   if (edits) PARE__TRY(pare__network_edit(model->network, edits));
   size_t had = 0;
@@ -46,12 +52,28 @@ static pare_status load(pare_model *model, const char *path, const pare__edits *
 /* The nodes as the file has them, and nothing made ready. */
 static pare_status load_bare(pare_model *model, const char *path, const pare__edits *edits) {
   (void)edits;
-  pare__onnx_model *onnx;
-  PARE__TRY(pare__onnx_open(path, &onnx));
-  PARE__TRY(pare__network_open(onnx, &model->network));
+  PARE__TRY(load_network(model, path));
   size_t had = 0;
   PARE__TRY(grow_constants(model, &had));
   return pare__network_settle(model->network);
+}
+
+/* A copy of the names of overridden inputs in the model's options: replicas are opened later, too. */
+static pare_status keep_names(pare_model *model) {
+  const size_t count = model->options.noverridden;
+  const char *const *given = model->options.overridden;
+  model->options.overridden = NULL;
+  model->options.noverridden = 0;
+  if (count > 0 && !given) return pare__fail_null("pare_model_open", "overridden");
+  model->overridden = calloc(count + 1, sizeof *model->overridden);
+  if (!model->overridden) return pare__fail_memory("a model", count * sizeof *model->overridden);
+  for (size_t i = 0; i < count; i++) {
+    model->overridden[i] = pare__strdup(given[i] ? given[i] : "");
+    if (!model->overridden[i]) return pare__fail_memory("a model", 0);
+  }
+  model->options.noverridden = count;
+  model->options.overridden = (const char *const *)model->overridden;
+  return PARE_OK;
 }
 
 typedef pare_status (*loader)(pare_model *model, const char *path, const pare__edits *edits);
@@ -73,6 +95,7 @@ static pare_status open_by(loader how, pare_context *context, const char *path, 
     model->options = *options;
     model->without = options->without ? pare__strdup(options->without) : NULL;
     if (options->without && !model->without) status = pare__fail_memory("a model", strlen(options->without));
+    if (status == PARE_OK) status = keep_names(model);
   }
   if (status == PARE_OK) status = how(model, path, edits);
   if (status != PARE_OK) {
@@ -83,9 +106,18 @@ static pare_status open_by(loader how, pare_context *context, const char *path, 
   return PARE_OK;
 }
 
+/* On several devices. */
+static pare_status load_team(pare_model *model, const char *path, const pare__edits *edits) {
+  PARE__TRY(load_bare(model, path, edits));
+  return pare__team_open(model->context, path, &model->options, &model->team);
+}
+
 pare_status pare_model_open(pare_context *context, const char *path, const pare_model_options *options,
                             pare_model **out) {
-  return open_by(load, context, path, options, NULL, out);
+  /* by columns there is one copy of it, whose operations are divided */
+  const bool replicas = context && pare__context_members(context) > 1 &&
+                        pare__context_schedule(context)->parallel != PARE_PARALLEL_COLUMNS;
+  return open_by(replicas ? load_team : load, context, path, options, NULL, out);
 }
 
 pare_status pare__model_open_edited(pare_context *context, const char *path, const pare_model_options *options,
@@ -98,8 +130,9 @@ pare_status pare__model_open_bare(pare_context *context, const char *path, pare_
 }
 
 void pare_model_close(pare_model *model) {
-  if (!model) return;
+  if (!model || pare__forked()) return; /* its lock, threads and recordings are another process's */
   pthread_mutex_lock(&model->lock);
+  pare__team_close(model->team);
   pare__plans_close(model);
   if (model->network) {
     close_prepared(&model->network->graph);
@@ -108,6 +141,8 @@ void pare_model_close(pare_model *model) {
   free(model->constant);
   pare__network_close(model->network);
   free(model->without);
+  for (size_t i = 0; model->overridden && model->overridden[i]; i++) free(model->overridden[i]);
+  free(model->overridden);
   pthread_mutex_unlock(&model->lock);
   pthread_mutex_destroy(&model->lock);
   pare__context_release(model->context);
@@ -131,12 +166,7 @@ static pare_status describe(const char *function, const pare_model *model, const
                             .dtype = PARE_NDTYPES,
                             .dtype_name = pare__onnx_dtype_name(value->onnx_dtype),
                             .rank = value->rank};
-  if (value->onnx_dtype == PARE__ONNX_INT4)
-    out->dtype = PARE_I8;
-  else if (value->onnx_dtype == PARE__ONNX_UINT4)
-    out->dtype = PARE_U8;
-  else if (!pare__onnx_dtype_to_pare(value->onnx_dtype, &out->dtype))
-    out->dtype = PARE_NDTYPES;
+  if (!pare__held_dtype(value->onnx_dtype, &out->dtype)) out->dtype = PARE_NDTYPES;
   for (int i = 0; i < value->rank; i++) {
     out->dim[i] = value->dim[i];
     out->symbol[i] = value->symbol[i];
@@ -243,9 +273,16 @@ pare_status pare_model_run(pare_model *model, pare_tensor *const *inputs, const 
   if (!outputs) return pare__fail_null("pare_model_run", "outputs");
   for (size_t i = 0; i < pare_model_outputs(model); i++) outputs[i] = NULL;
   PARE__TRY(check_run("pare_model_run", model, inputs));
+  if (model->team) {
+    const pare__graph *graph = &model->network->graph;
+    const pare_status ran = pare__team_run(model->team, graph->ninputs, inputs, graph->noutputs, wanted, outputs);
+    close_outputs(model, wanted, ran, outputs);
+    return ran;
+  }
   pthread_mutex_lock(&model->lock);
   pare__plan *plan = NULL;
-  pare_status status = all_on_device(model, inputs) ? pare__plan_find(model, inputs, &plan) : PARE_OK;
+  pare_status status = pare__model_go_on(model, "the run began");
+  if (status == PARE_OK && all_on_device(model, inputs)) status = pare__plan_find(model, inputs, &plan);
   if (status == PARE_OK)
     status = plan ? pare__plan_run(plan, model, inputs, outputs) : run_at_once(model, inputs, NULL, NULL, outputs);
   close_outputs(model, wanted, status, outputs);
@@ -254,17 +291,50 @@ pare_status pare_model_run(pare_model *model, pare_tensor *const *inputs, const 
 }
 
 void pare_model_interrupt(pare_model *model, bool interrupted) {
-  if (model) atomic_store(&model->interrupted, interrupted);
+  if (!model) return;
+  atomic_store(&model->interrupted, interrupted);
+  if (model->team) pare__team_interrupt(model->team, interrupted);
+}
+
+/* ---- what is asked of one device, where there are several ---- */
+
+static pare_status first_of(const pare_model *model, pare_model **out) {
+  *out = pare__team_first(model->team);
+  return *out ? PARE_OK : pare__fail(PARE_ERR_DEVICE, "all devices of the context are lost");
+}
+
+/* Its outputs go where the model's belong. */
+static pare_status on_first(pare_model *model, pare_tensor *const *inputs, pare_tensor **outputs,
+                            pare_status (*call)(pare_model *first, pare_tensor *const *inputs, pare_tensor **outputs,
+                                                void *user),
+                            void *user) {
+  const size_t ninputs = pare_model_inputs(model), noutputs = pare_model_outputs(model);
+  pare_tensor **moved = calloc(ninputs + noutputs + 1, sizeof(pare_tensor *));
+  pare_model *first = NULL;
+  if (!moved) return pare__fail_memory("a run", ninputs * sizeof(pare_tensor *));
+  pare_status status = first_of(model, &first);
+  if (status == PARE_OK) status = pare__team_copy(first->context, ninputs, inputs, moved);
+  if (status == PARE_OK) status = call(first, moved, moved + ninputs, user);
+  if (status == PARE_OK && outputs) status = pare__team_copy(model->context, noutputs, moved + ninputs, outputs);
+  for (size_t i = 0; i < ninputs + noutputs; i++) pare_tensor_close(moved[i]);
+  free(moved);
+  return status;
+}
+
+static pare_status plan_first(pare_model *first, pare_tensor *const *inputs, pare_tensor **outputs, void *user) {
+  (void)outputs;
+  return pare_model_plan(first, inputs, user);
 }
 
 pare_status pare_model_plan(pare_model *model, pare_tensor *const *inputs, pare_model_memory *out) {
   if (!out) return pare__fail_null("pare_model_plan", "out");
   *out = (pare_model_memory){0};
   PARE__TRY(check_run("pare_model_plan", model, inputs));
+  if (model->team) return on_first(model, inputs, NULL, plan_first, out);
   pthread_mutex_lock(&model->lock);
   pare__plan *plan = NULL;
   const pare_status status = all_on_device(model, inputs) ? pare__plan_find(model, inputs, &plan) : PARE_OK;
-  if (status == PARE_OK && plan) pare__plan_memory(plan, model, out);
+  if (status == PARE_OK && plan) pare__plan_memory(plan, out);
   pthread_mutex_unlock(&model->lock);
   return status;
 }
@@ -273,32 +343,51 @@ pare_status pare_model_count_launches(pare_model *model, pare_model_launches *ou
   if (!out) return pare__fail_null("pare_model_count_launches", "out");
   *out = (pare_model_launches){0};
   if (!model) return pare__fail_null("pare_model_count_launches", "model");
+  if (model->team) {
+    pare__team_launches(model->team, out);
+    return PARE_OK;
+  }
   pthread_mutex_lock(&model->lock);
   pare__plan_launches(model->plans, out);
   pthread_mutex_unlock(&model->lock);
   return PARE_OK;
 }
 
+pare_status pare_model_divided(pare_model *model, pare_model_division *out) {
+  if (!out) return pare__fail_null("pare_model_divided", "out");
+  *out = (pare_model_division){.parallel = PARE_PARALLEL_OFF, .pieces = 1, .why = "there is one device"};
+  if (!model) return pare__fail_null("pare_model_divided", "model");
+  if (model->team)
+    pare__team_division(model->team, out);
+  else if (pare__context_members(model->context) > 1)
+    *out = (pare_model_division){.parallel = PARE_PARALLEL_COLUMNS,
+                                 .pieces = (int64_t)pare__context_members(model->context),
+                                 .why = "each operation is divided: rows or columns of its result"};
+  return PARE_OK;
+}
+
 /* ---- profiling ---- */
 
 typedef struct profile {
-  pare_context *context;
   size_t count, capacity;
   pare_model_step *step;
+  double nested[PARE__MOST_DEPTH + 3]; /* seconds of the nodes seen at each depth, since the last one above it */
 } profile;
 
 static pare_status observe_step(void *user, pare__run_state *state, const pare__node *node, unsigned depth,
                                 double begun) {
-  (void)depth;
   profile *all = user;
-  PARE__TRY(pare_context_wait(all->context));
+  PARE__TRY(pare_context_wait(state->model->context));
+  const double seconds = pare__seconds() - begun, nested = all->nested[depth + 1];
+  all->nested[depth + 1] = 0;
+  all->nested[depth] += seconds;
   PARE__TRY(pare__array_grow((void **)&all->step, &all->capacity, all->count, sizeof *all->step));
   pare_model_step *step = &all->step[all->count++];
   *step = (pare_model_step){.node = node->name,
                             .op_type = node->op_type,
                             .domain = node->domain,
                             .placement = pare__placement_name(node->op->placement),
-                            .seconds = pare__seconds() - begun};
+                            .seconds = PARE__MAX(seconds - nested, 0)};
   if (pare__run_on_host(state, node)) step->placement = "host";
   for (unsigned i = 0; i < node->noutputs; i++) {
     if (node->output[i] < 0) continue;
@@ -311,10 +400,22 @@ static pare_status observe_step(void *user, pare__run_state *state, const pare__
   return PARE_OK;
 }
 
+typedef struct observation {
+  const char *function;
+  pare__observe observe;
+  void *user;
+} observation;
+
+static pare_status observe_first(pare_model *first, pare_tensor *const *inputs, pare_tensor **outputs, void *user) {
+  const observation *what = user;
+  return pare__model_observe(what->function, first, inputs, what->observe, what->user, outputs);
+}
+
 pare_status pare__model_observe(const char *function, pare_model *model, pare_tensor *const *inputs,
                                 pare__observe observe, void *user, pare_tensor **outputs) {
   for (size_t i = 0; i < pare_model_outputs(model); i++) outputs[i] = NULL;
   PARE__TRY(check_run(function, model, inputs));
+  if (model->team) return on_first(model, inputs, outputs, observe_first, &(observation){function, observe, user});
   pthread_mutex_lock(&model->lock);
   const pare_status status = run_at_once(model, inputs, observe, user, outputs);
   close_outputs(model, NULL, status, outputs);
@@ -327,7 +428,7 @@ pare_status pare_model_profile(pare_model *model, pare_tensor *const *inputs, pa
   if (!outputs || !steps || !nsteps) return pare__fail_null("pare_model_profile", "an output");
   *steps = NULL;
   *nsteps = 0;
-  profile all = {.context = model ? model->context : NULL};
+  profile all = {0};
   const pare_status status = pare__model_observe("pare_model_profile", model, inputs, observe_step, &all, outputs);
   if (status != PARE_OK) {
     free(all.step);

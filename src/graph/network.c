@@ -8,6 +8,9 @@ void pare__network_close(pare__network *network) {
   if (!network) return;
   for (size_t i = 0; i < network->nvalues; i++) pare__content_release(network->value[i].constant);
   free(network->value);
+  free(network->rewriting.uses);
+  free(network->rewriting.producer);
+  free(network->rewriting.instead);
   pare__onnx_close(network->onnx);
   free(network);
 }
@@ -122,26 +125,6 @@ pare_status pare__node_set_text(pare__network *network, pare__node *node, const 
   return PARE_OK;
 }
 
-/* ---- uses ---- */
-
-static void count_uses(const pare__graph *graph, uint32_t *uses) {
-  for (size_t i = 0; i < graph->nnodes; i++) {
-    const pare__node *node = &graph->node[i];
-    for (unsigned k = 0; k < node->ninputs; k++)
-      if (node->input[k] >= 0) uses[node->input[k]]++;
-    for (unsigned k = 0; k < node->nsubgraphs; k++) count_uses(node->subgraph[k].graph, uses);
-  }
-  for (unsigned k = 0; k < graph->noutputs; k++)
-    if (graph->output[k] >= 0) uses[graph->output[k]]++;
-}
-
-pare_status pare__network_uses(const pare__network *network, uint32_t **out) {
-  *out = calloc(PARE__MAX(network->nvalues, (size_t)1), sizeof **out);
-  if (!*out) return pare__fail_memory("the uses of values", network->nvalues * sizeof **out);
-  count_uses(&network->graph, *out);
-  return PARE_OK;
-}
-
 /* ---- when values die ---- */
 
 /* While a graph is settled: the last node of it that reads each value, plus 1; 0: none. `kept`: outputs. */
@@ -151,18 +134,16 @@ typedef struct settling {
   bool *kept;
 } settling;
 
-static void mark_reads(const pare__graph *graph, uint32_t position, uint32_t *last) {
-  for (size_t i = 0; i < graph->nnodes; i++) {
-    const pare__node *node = &graph->node[i];
-    for (unsigned k = 0; k < node->ninputs; k++)
-      if (node->input[k] >= 0) last[node->input[k]] = position;
-    for (unsigned k = 0; k < node->nsubgraphs; k++) mark_reads(node->subgraph[k].graph, position, last);
+static void mark_reads(const pare__node *node, uint32_t position, uint32_t *last) {
+  for (unsigned k = 0; k < node->ninputs; k++)
+    if (node->input[k] >= 0) last[node->input[k]] = position;
+  for (unsigned k = 0; k < node->nsubgraphs; k++) {
+    const pare__graph *graph = node->subgraph[k].graph;
+    for (size_t i = 0; i < graph->nnodes; i++) mark_reads(&graph->node[i], position, last);
+    for (unsigned o = 0; o < graph->noutputs; o++)
+      if (graph->output[o] >= 0) last[graph->output[o]] = position;
   }
-  for (unsigned k = 0; k < graph->noutputs; k++)
-    if (graph->output[k] >= 0) last[graph->output[k]] = position;
 }
-
-static pare_status settle(settling *work, pare__graph *graph);
 
 /* The values that a graph makes itself: its inputs and its nodes' outputs. The rest belongs to graphs around it. */
 static pare_status fill_dead(settling *work, pare__graph *graph, uint32_t *next, bool count_only) {
@@ -191,13 +172,7 @@ static pare_status fill_dead(settling *work, pare__graph *graph, uint32_t *next,
 static pare_status settle(settling *work, pare__graph *graph) {
   for (size_t i = 0; i < graph->nnodes; i++)
     for (unsigned k = 0; k < graph->node[i].nsubgraphs; k++) PARE__TRY(settle(work, graph->node[i].subgraph[k].graph));
-  memset(work->last, 0, work->network->nvalues * sizeof *work->last);
-  for (size_t i = 0; i < graph->nnodes; i++) {
-    const pare__node *node = &graph->node[i];
-    for (unsigned k = 0; k < node->ninputs; k++)
-      if (node->input[k] >= 0) work->last[node->input[k]] = (uint32_t)i + 1;
-    for (unsigned k = 0; k < node->nsubgraphs; k++) mark_reads(node->subgraph[k].graph, (uint32_t)i + 1, work->last);
-  }
+  for (size_t i = 0; i < graph->nnodes; i++) mark_reads(&graph->node[i], (uint32_t)i + 1, work->last);
   for (unsigned k = 0; k < graph->noutputs; k++)
     if (graph->output[k] >= 0) work->kept[graph->output[k]] = true;
   void *memory;
@@ -213,6 +188,8 @@ static pare_status settle(settling *work, pare__graph *graph) {
   memcpy(next, graph->dead_from, (graph->nnodes + 1) * sizeof *next);
   fill_dead(work, graph, next, false);
   free(next);
+  /* for the next graph; all values at once would cost a model of many small graphs too much */
+  for (size_t i = 0; i < graph->nnodes; i++) mark_reads(&graph->node[i], 0, work->last);
   return PARE_OK;
 }
 

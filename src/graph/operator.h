@@ -30,7 +30,7 @@ typedef struct pare__call {
 /* Where an operator's work is done. */
 typedef enum pare__placement {
   PARE__ON_DEVICE, /* tensor work */
-  PARE__ON_HOST,   /* by design: results that no tensor is read for, such as Shape */
+  PARE__ON_HOST,   /* what no tensor is read for (Shape), and what takes one decision after another (boxes) */
   PARE__IS_VIEW,   /* none: another view of the same elements */
   PARE__IS_CONTROL /* runs subgraphs */
 } pare__placement;
@@ -57,6 +57,10 @@ void pare__weights_release(void *prepared);
 
 /* Tables of families; the last row of each has name NULL. operators.c lists them. */
 extern const pare__operator *const pare__operator_tables[];
+/* May a model's file have it? What passes make (domain "pare") it may not, but for what compact files have. */
+bool pare__operator_in_files(const pare__operator *row);
+/* The last opset of the domain in which an operator that pare has changed; 0: it has none. */
+int pare__operator_newest(const char *domain);
 /* NULL: pare does not have it. */
 const pare__operator *pare__operator_find(const char *domain, const char *name, int64_t opset);
 

@@ -26,6 +26,7 @@
   X(resample) \
   X(sample) \
   X(loss) \
+  X(grams) \
   X(sequence) \
   X(triangle) \
   X(select) \

@@ -18,6 +18,14 @@ const pare__operator *pare__operator_find(const char *domain, const char *name, 
   return NULL;
 }
 
+int pare__operator_newest(const char *domain) {
+  int newest = 0;
+  for (const pare__operator *const *table = pare__operator_tables; *table; table++)
+    for (const pare__operator *row = *table; row->name; row++)
+      if (strcmp(row->domain, domain) == 0) newest = PARE__MAX(newest, row->since);
+  return newest;
+}
+
 /* ---- the table for people ---- */
 
 #define MOST_ROWS 2048
@@ -28,8 +36,7 @@ static int by_name(const void *a, const void *b) {
   return domains ? domains : names ? names : (x->since > y->since) - (x->since < y->since);
 }
 
-/* What passes make (domain "pare") is no operator of a file, but for what compact files have. */
-static bool is_in_files(const pare__operator *row) {
+bool pare__operator_in_files(const pare__operator *row) {
   return strcmp(row->domain, "pare") != 0 || strcmp(row->name, "DecodeNM") == 0;
 }
 
@@ -37,7 +44,7 @@ static size_t sorted_rows(const pare__operator **rows) {
   size_t count = 0;
   for (const pare__operator *const *table = pare__operator_tables; *table; table++)
     for (const pare__operator *row = *table; row->name && count < MOST_ROWS; row++)
-      if (is_in_files(row)) rows[count++] = row;
+      if (pare__operator_in_files(row)) rows[count++] = row;
   qsort(rows, count, sizeof(const pare__operator *), by_name);
   return count;
 }

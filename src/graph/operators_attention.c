@@ -99,6 +99,15 @@ static pare_status run_attention(pare__attention *a, int64_t mode) {
   return give_scores(a, true);
 }
 
+/* The operator is a product of queries and keys each times the root of the scale, in their dtype: of small floats that
+ * is another scale. */
+static double scale_of(const pare__attention *a) {
+  uint64_t root = 0;
+  pare__store(a->dtype, &root, 0, sqrt(a->scale));
+  const double rounded = pare__load(a->dtype, &root, 0);
+  return rounded * rounded;
+}
+
 static pare_status attention(pare__call *call) {
   PARE__TRY(pare__call_check(call, 3, 7));
   pare__attention a = {.call = call};
@@ -122,6 +131,7 @@ static pare_status attention(pare__call *call) {
     return pare__call_fail(call, PARE_ERR_ARGUMENT, "qk_matmul_output_mode is %lld; it must be 0 to 3",
                            (long long)mode);
   PARE__TRY(pare__attention_begin(&a));
+  if (a.scale > 0) a.scale = scale_of(&a);
   PARE__TRY(run_attention(&a, mode));
   PARE__TRY(attention_output(&a, joined, &out));
   return pare__attention_values(&a, out);
@@ -210,19 +220,24 @@ static pare_status extend_both(pare__call *call, pare_tensor *past, int64_t befo
   return PARE_OK;
 }
 
-/* Input, weights [in, q + k + v], bias, mask, past [2, batch, heads, …], bias of scores. */
-static pare_status runtime_attention(pare__call *call) {
-  PARE__TRY(pare__call_check(call, 2, 6));
+/* Input, weights [in, q + k + v] and bias; which inputs are the mask, the past [2, batch, heads, …] and a bias of
+ * scores. */
+typedef struct projected {
+  pare_tensor *x, *weights, *bias;
+  unsigned mask, past, added;
+} projected;
+
+static pare_status attend_projected(pare__call *call, const projected *in) {
   pare__attention a = {.call = call, .scale = pare__call_get_float(call, "scale", 0)};
-  pare_tensor *x, *weights, *bias, *all, *past;
-  PARE__TRY(pare__call_tensor(call, 0, &x));
-  PARE__TRY(pare__call_tensor(call, 1, &weights));
-  PARE__TRY(pare__call_tensor(call, 2, &bias));
-  PARE__TRY(pare__call_tensor(call, 4, &past));
+  pare_tensor *x = in->x, *weights = in->weights, *bias = in->bias, *all, *past;
+  PARE__TRY(pare__call_tensor(call, in->past, &past));
   const int64_t heads = pare__call_get_int(call, "num_heads", 0);
   if (x->shape.rank != 3 || weights->shape.rank != 2)
     return pare__call_fail(call, PARE_ERR_SHAPE, "its input and weights have ranks %d and %d; 3 and 2 are needed",
                            x->shape.rank, weights->shape.rank);
+  if (pare__call_get_int(call, "do_rotary", 0) != 0 || pare__call_get_int(call, "past_present_share_buffer", 0) != 0)
+    return pare__call_fail(call, PARE_ERR_UNSUPPORTED,
+                           "do_rotary, or a past that shares its memory (past_present_share_buffer)");
   int64_t size[3], total = weights->shape.dim[1];
   size_t count;
   PARE__TRY(pare__call_get_ints(call, "qkv_hidden_sizes", size, 3, &count));
@@ -243,7 +258,37 @@ static pare_status runtime_attention(pare__call *call) {
   }
   const int64_t before = past && past->shape.rank == 5 ? past->shape.dim[3] : 0;
   PARE__TRY(extend_both(call, past, before, &a));
-  return run_runtime_attention(&a, 3, 5, before);
+  return run_runtime_attention(&a, in->mask, in->added, before);
+}
+
+static pare_status runtime_attention(pare__call *call) {
+  projected in = {.mask = 3, .past = 4, .added = 5};
+  PARE__TRY(pare__call_check(call, 2, 6));
+  PARE__TRY(pare__call_tensor(call, 0, &in.x));
+  PARE__TRY(pare__call_tensor(call, 1, &in.weights));
+  PARE__TRY(pare__call_tensor(call, 2, &in.bias));
+  return attend_projected(call, &in);
+}
+
+/* QAttention: input and weights are integers with a scale (inputs 3 and 4) and a zero point (6 and 7), the weights' for
+ * each column or for all. */
+static pare_status quantised_attention(pare__call *call) {
+  projected in = {.mask = 5, .past = 8, .added = 9};
+  pare_tensor **made[2] = {&in.x, &in.weights};
+  PARE__TRY(pare__call_check(call, 5, 9));
+  PARE__TRY(pare__call_tensor(call, 2, &in.bias));
+  for (unsigned i = 0; i < 2; i++) {
+    pare__quantisation q = {.axis = 1};
+    pare_tensor *integers;
+    PARE__TRY(pare__call_tensor(call, i, &integers));
+    PARE__TRY(pare__call_tensor(call, 3 + i, &q.scale));
+    PARE__TRY(pare__call_tensor(call, 6 + i, &q.zero));
+    if (!integers || !q.scale || (integers->dtype != PARE_U8 && integers->dtype != PARE_I8))
+      return pare__call_fail(call, PARE_ERR_TYPE, "input %u is no u8 or i8 with a scale, input %u", i, 3 + i);
+    PARE__TRY(pare__call_scratch(call, q.scale->dtype, integers->shape.rank, integers->shape.dim, made[i]));
+    PARE__TRY(pare__call_dequantise(call, integers, &q, *made[i]));
+  }
+  return attend_projected(call, &in);
 }
 
 static pare_status runtime_attention_prepare(pare__call *call, pare__node *node) {
@@ -366,6 +411,7 @@ static pare_status plain_attention(pare__call *call) {
 const pare__operator pare__operators_attention[] = {
     {"", "Attention", 23, 0, PARE__ON_DEVICE, attention, NULL, .types = "floats"},
     MICROSOFT("Attention", runtime_attention, runtime_attention_prepare),
+    {"com.microsoft", "QAttention", 1, 0, PARE__ON_DEVICE, quantised_attention, NULL, .types = "u8, i8"},
     MICROSOFT("MultiHeadAttention", multi_head_attention, NULL),
     {"pare", "Attention", 1, 0, PARE__ON_DEVICE, plain_attention, NULL, .types = "floats"},
     {0},

@@ -50,6 +50,11 @@ static pare_status read_deform(pare__call *call, deform *d) {
     return pare__call_fail(call, PARE_ERR_SHAPE,
                            "x and w of ranks %d and %d do not fit %lld groups and %lld of offsets", x->rank, w->rank,
                            (long long)d->groups, (long long)d->apart);
+  if (x->rank > 5)
+    return pare__call_fail(call, PARE_ERR_UNSUPPORTED,
+                           "x has rank %d; batch, channels and 1 to 3 spatial dimensions "
+                           "are possible",
+                           x->rank);
   PARE__TRY(pare__call_window(call, x->rank, w->dim + 2, &d->window));
   PARE__TRY(pare__call_window_sizes(call, &d->window, x->dim + 2, false, d->y));
   d->rank = d->window.rank;

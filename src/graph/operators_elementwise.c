@@ -4,10 +4,13 @@
  * What is not one operation of the elementwise family is composed of a few. */
 #include <limits.h>
 #include <math.h>
+#include <pare/elementwise.h>
 #include <pare/move.h>
 #include <pare/random.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/dtype.h"
 #include "graph/host.h"
 #include "graph/operator_tables.h"
 #include "graph/run.h"
@@ -322,52 +325,83 @@ TWICE(where)
 
 /* ---- casts ---- */
 
-/* To 4 bits, held as a byte: rounded, and the bits above them lost. */
-static pare_status cast_to_nibble(work *w, const pare__slot *in, bool is_signed) {
+/* What the elementwise operations compute with: f32 for integers and floats of a byte, else the dtype itself. */
+static pare_dtype computed_dtype(pare_dtype dtype) {
+  return pare__dtype_is_float(dtype) && !pare__dtype_is_tiny(dtype) ? dtype : PARE_F32;
+}
+
+/* To 2 or 4 bits, held as a byte: rounded, and the bits above them lost. */
+static pare_status cast_to_narrow(work *w, const pare__slot *in, unsigned bits, bool is_signed) {
   const bool real = pare__dtype_is_float(in->dtype);
+  const double half = is_signed ? 1 << (bits - 1) : 0; /* ((x + half) & mask) - half */
   pare__slot whole = *in, part[2], sum;
-  if (real) PARE__TRY(apply(w, PARE__UNARY + PARE_UNARY_round, nothing, in, 0, -1, &whole));
+  if (real) PARE__TRY(cast_to(w, in, computed_dtype(in->dtype), &whole));
+  if (real) PARE__TRY(apply(w, PARE__UNARY + PARE_UNARY_round, nothing, &whole, 0, -1, &whole));
   PARE__TRY(cast_to(w, &whole, PARE_I32, &part[0]));
-  if (is_signed) { /* ((x + 8) & 15) - 8 */
-    const double shift[2] = {1, 8};
-    PARE__TRY(apply(w, PARE__UNARY + PARE_UNARY_affine, shift, &part[0], 0, -1, &part[0]));
-  }
-  PARE__TRY(number(w, PARE_I32, 15, &part[1]));
+  if (is_signed)
+    PARE__TRY(apply(w, PARE__UNARY + PARE_UNARY_affine, (const double[2]){1, half}, &part[0], 0, -1, &part[0]));
+  PARE__TRY(number(w, PARE_I32, (1 << bits) - 1, &part[1]));
   PARE__TRY(apply(w, PARE__BINARY + PARE_BINARY_bitwise_and, nothing, part, 0, -1, &sum));
-  if (is_signed) {
-    const double back[2] = {1, -8};
-    PARE__TRY(apply(w, PARE__UNARY + PARE_UNARY_affine, back, &sum, 0, -1, &sum));
-  }
+  if (is_signed) PARE__TRY(apply(w, PARE__UNARY + PARE_UNARY_affine, (const double[2]){1, -half}, &sum, 0, -1, &sum));
   return apply(w, PARE__CAST, nothing, &sum, is_signed ? PARE_I8 : PARE_U8, 0, NULL);
 }
 
-static bool is_nibble(int64_t type) { return type == PARE__ONNX_INT4 || type == PARE__ONNX_UINT4; }
+/* To a power of two: the magnitude is multiplied such that the nearest one, ties to the larger, is the one above or
+ * below. x - x is 0, and NaN where x is infinite, which saturates no more than NaN does. */
+static pare_status cast_to_exponent(work *w, const pare__slot *in, bool saturate) {
+  const double factor = pare__call_text_is(w->call, "round_mode", "up", "up")     ? 0x1.7ffffep0
+                        : pare__call_text_is(w->call, "round_mode", "up", "down") ? 0.75
+                                                                                  : 1;
+  pare__slot real, part[2];
+  PARE__TRY(cast_to(w, in, PARE_F32, &real));
+  PARE__TRY(apply(w, PARE__UNARY + PARE_UNARY_abs, nothing, &real, 0, -1, &part[0]));
+  if (saturate) {
+    pare__slot same[2] = {part[0], part[0]};
+    PARE__TRY(apply(w, PARE__BINARY + PARE_BINARY_sub, nothing, same, 0, -1, &part[1]));
+    PARE__TRY(apply(w, PARE__UNARY + PARE_UNARY_clip, (const double[2]){0, 0x1p127}, &part[0], 0, -1, &part[0]));
+    PARE__TRY(apply(w, PARE__BINARY + PARE_BINARY_add, nothing, part, 0, -1, &part[0]));
+  }
+  PARE__TRY(apply(w, PARE__UNARY + PARE_UNARY_affine, (const double[2]){factor, 0}, &part[0], 0, -1, &part[0]));
+  return apply(w, PARE__CAST, nothing, part, PARE_F8E8M0, 0, NULL);
+}
 
-static pare_status cast(work *w) {
-  pare__call *call = w->call;
-  PARE__TRY(pare__call_check(call, 1, 1));
-  const int64_t to = pare__call_get_int(call, "to", 0);
+static pare_status cast_to_tiny(work *w, const pare__slot *in, pare_dtype to) {
+  const bool saturate = pare__call_get_int(w->call, "saturate", 1) != 0;
+  if (to == PARE_F8E8M0) return cast_to_exponent(w, in, saturate);
+  const double largest = pare__tiny_largest(to), ends[2] = {-largest, largest};
+  pare__slot real;
+  PARE__TRY(cast_to(w, in, computed_dtype(in->dtype), &real));
+  if (saturate) PARE__TRY(apply(w, PARE__UNARY + PARE_UNARY_clip, ends, &real, 0, -1, &real));
+  return apply(w, PARE__CAST, nothing, &real, to, 0, NULL);
+}
+
+static pare_status cast_to_type(work *w, int64_t to) {
+  pare_dtype dtype;
+  bool is_signed;
   pare__slot in;
   PARE__TRY(input(w, 0, &in));
-  if (is_nibble(to)) return cast_to_nibble(w, &in, to == PARE__ONNX_INT4);
-  pare_dtype dtype;
-  if (to < 0 || to > INT32_MAX || !pare__onnx_dtype_to_pare((int32_t)to, &dtype))
-    return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "to type %s, which pare does not compute with",
+  if (to < 0 || to > INT32_MAX || !pare__held_dtype((int32_t)to, &dtype))
+    return pare__call_fail(w->call, PARE_ERR_UNSUPPORTED, "to type %s, which pare does not compute with",
                            pare__onnx_dtype_name((int32_t)to));
-  if (dtype == in.dtype) return pare__call_pass(call, 0, 0);
+  const unsigned bits = pare__narrow_bits((int32_t)to, &is_signed);
+  if (bits > 0) return cast_to_narrow(w, &in, bits, is_signed);
+  if (dtype == in.dtype) return pare__call_pass(w->call, 0, 0);
+  if (pare__dtype_is_tiny(dtype)) return cast_to_tiny(w, &in, dtype);
   return apply(w, PARE__CAST, nothing, &in, dtype, 0, NULL);
+}
+
+static pare_status cast(work *w) {
+  PARE__TRY(pare__call_check(w->call, 1, 1));
+  return cast_to_type(w, pare__call_get_int(w->call, "to", 0));
 }
 TWICE(cast)
 
 static pare_status cast_like(work *w) {
   PARE__TRY(pare__call_check(w->call, 2, 2));
-  const pare_dtype dtype = w->call->input[1]->dtype;
   const int32_t like = w->call->state->model->network->value[w->call->node->input[1]].onnx_dtype;
-  pare__slot in;
-  PARE__TRY(input(w, 0, &in));
-  if (is_nibble(like)) return cast_to_nibble(w, &in, like == PARE__ONNX_INT4);
-  if (dtype == in.dtype) return pare__call_pass(w->call, 0, 0);
-  return apply(w, PARE__CAST, nothing, &in, dtype, 0, NULL);
+  bool is_signed;
+  const bool narrow = pare__narrow_bits(like, &is_signed) > 0;
+  return cast_to_type(w, narrow ? like : pare__onnx_dtype_from_pare(w->call->input[1]->dtype));
 }
 TWICE(cast_like)
 

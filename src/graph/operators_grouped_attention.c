@@ -3,11 +3,13 @@
  *
  * Queries are more heads than keys and values (Ainslie et al. 2023). The caches end with the new keys, or are as long
  * as they will ever be and the new keys are written behind those that count; how many count, each element of the batch
- * says. */
+ * says. Caches may hold integers of 8 or 4 bits, or floats of 8: the new keys are quantised like those before, and
+ * attention sees what the cache then holds. */
 #include <float.h>
 #include <pare/elementwise.h>
 #include <pare/index.h>
 #include <pare/move.h>
+#include <pare/normalise.h>
 #include <string.h>
 
 #include "graph/attention.h"
@@ -15,7 +17,8 @@
 #include "graph/operator_tables.h"
 
 /* Inputs */
-enum { QUERY, KEY, VALUE, PAST_KEY, PAST_VALUE, LAST_INDEX, TOTAL, COSINES, SINES, POSITIONS, BIAS, SINK, NINPUTS };
+enum { QUERY, KEY, VALUE, PAST_KEY, PAST_VALUE, LAST_INDEX, TOTAL, COSINES, SINES, POSITIONS, BIAS, SINK };
+enum { KEY_SCALE = SINK + 1, VALUE_SCALE, QUERY_NORM, KEY_NORM, NINPUTS };
 
 typedef struct grouped {
   pare__attention a;
@@ -23,10 +26,14 @@ typedef struct grouped {
   pare_tensor *first;             /* i64 [batch, 1]: the position of the first query */
 } grouped;
 
-/* What is asked for beyond that. */
 static pare_status check_plain(const pare__call *call) {
-  for (unsigned i = NINPUTS; i < call->ninputs; i++)
-    if (pare__call_has(call, i)) return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "input %u is given", i);
+  if (pare__call_get_int(call, "sliding_window_cache", 0) != 0)
+    return pare__call_fail(call, PARE_ERR_UNSUPPORTED,
+                           "its cache holds a window (sliding_window_cache); only caches of all keys are possible");
+  if (pare__call_wants(call, 3))
+    return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "its scores are wanted (output 3); they are not given");
+  if (pare__call_get_int(call, "causal", 1) == 0 && pare__call_get_int(call, "local_window_size", -1) > 0)
+    return pare__call_fail(call, PARE_ERR_ARGUMENT, "local_window_size without causal attention");
   return PARE_OK;
 }
 
@@ -70,6 +77,18 @@ static pare_status find_first(grouped *g) {
   return pare_binary(PARE_BINARY_max, g->first, zero, g->first); /* a prompt that is padded */
 }
 
+/* *heads = *heads / the root of the mean of their squares, if there are weights for it. */
+static pare_status normalise(const grouped *g, unsigned i, pare_tensor **heads) {
+  pare__call *call = g->a.call;
+  pare_tensor *weights, *out;
+  PARE__TRY(pare__call_tensor(call, i, &weights));
+  if (!weights) return PARE_OK;
+  PARE__TRY(pare__call_scratch(call, (*heads)->dtype, 4, (*heads)->shape.dim, &out));
+  PARE__TRY(pare_rms_norm(*heads, 3, weights, pare__call_get_float(call, "qk_norm_epsilon", 1e-6), out));
+  *heads = out;
+  return PARE_OK;
+}
+
 static pare_status turn(const grouped *g, pare_tensor **heads) {
   pare__call *call = g->a.call;
   pare_tensor *cosines, *sines, *range, *positions, *x, *turned, *out;
@@ -94,9 +113,110 @@ static pare_status turn(const grouped *g, pare_tensor **heads) {
   return PARE_OK;
 }
 
+/* ---- caches of small numbers ---- */
+
+/* How a cache holds its elements. */
+typedef struct storing {
+  pare_dtype dtype, floats; /* in the cache; of queries and new keys */
+  bool halves;              /* two elements a byte, the first in its low bits, 8 added to each */
+  double low, high;         /* of the integers */
+  pare_tensor *scale;       /* f32 [1, heads or 1, 1, size or 1]; NULL: elements are stored as they are */
+} storing;
+
+static pare_status read_storing(pare__call *call, unsigned past, unsigned scale, const char *attribute,
+                                const pare_tensor *now, storing *out) {
+  const int64_t bits = pare__call_get_int(call, "kv_cache_bit_width", 8), *dim = now->shape.dim;
+  pare_tensor *before;
+  *out = (storing){.dtype = now->dtype, .floats = now->dtype};
+  PARE__TRY(pare__call_tensor(call, past, &before));
+  if (pare__call_text_is(call, attribute, "NONE", "NONE")) return PARE_OK;
+  PARE__TRY(pare__call_tensor(call, scale, &out->scale));
+  if (!before || !out->scale || out->scale->dtype != PARE_F32)
+    return pare__call_fail(call, PARE_ERR_FORMAT,
+                           "%s is not NONE: inputs %u, a cache, and %u, its scale of f32, are "
+                           "needed",
+                           attribute, past, scale);
+  out->dtype = before->dtype;
+  out->halves = before->dtype == PARE_U8 && bits == 4;
+  if (!out->halves && before->dtype != PARE_I8 && before->dtype != PARE_F8E4M3FN)
+    return pare__call_fail(call, PARE_ERR_TYPE,
+                           "a cache of %s with %lld bits; i8, u8 with 4 bits and f8e4m3fn are "
+                           "possible",
+                           pare_dtype_name(before->dtype), (long long)bits);
+  out->low = out->halves ? -8 : -128;
+  out->high = out->halves ? 7 : 127;
+  const int64_t count = pare__shape_elements(&out->scale->shape), channels[4] = {1, dim[1], 1, dim[3]};
+  if (count != 1 && count != dim[1] * dim[3])
+    return pare__call_fail(call, PARE_ERR_SHAPE, "%lld scales for %lld heads of %lld elements", (long long)count,
+                           (long long)dim[1], (long long)dim[3]);
+  return pare__call_reshaped(call, out->scale, 4, count == 1 ? (const int64_t[]){1, 1, 1, 1} : channels, &out->scale);
+}
+
+/* Pairs of integers [..., size] as bytes [..., size / 2]. */
+static pare_status join_halves(pare__call *call, pare_tensor *numbers, pare_tensor **out) {
+  int64_t dim[4];
+  pare_tensor *low, *high, *sum;
+  memcpy(dim, numbers->shape.dim, sizeof dim);
+  if (dim[3] % 2 != 0)
+    return pare__call_fail(call, PARE_ERR_SHAPE, "heads of %lld elements, two a byte", (long long)dim[3]);
+  dim[3] /= 2;
+  PARE__TRY(pare__call_slice(call, numbers, 3, 0, dim[3], 2, &low));
+  PARE__TRY(pare__call_slice(call, numbers, 3, 1, dim[3], 2, &high));
+  PARE__TRY(pare__call_scratch(call, PARE_F32, 4, dim, &sum));
+  PARE__TRY(pare_unary_with(PARE_UNARY_affine, 16, 16 * 8 + 8, high, sum));
+  PARE__TRY(pare_binary(PARE_BINARY_add, low, sum, sum));
+  return pare__call_cast(call, sum, PARE_U8, out);
+}
+
+/* The reverse, as f32. */
+static pare_status split_halves(pare__call *call, pare_tensor *bytes, pare_tensor **out) {
+  static const pare_binary_operation operation[2] = {PARE_BINARY_bitwise_and, PARE_BINARY_shift_right};
+  static const double operand[2] = {15, 4};
+  int64_t dim[4];
+  pare_tensor *half, *number, *place, *constant;
+  memcpy(dim, bytes->shape.dim, sizeof dim);
+  PARE__TRY(pare__call_scratch(call, PARE_U8, 4, dim, &half));
+  dim[3] *= 2;
+  PARE__TRY(pare__call_scratch(call, PARE_F32, 4, dim, out));
+  for (int i = 0; i < 2; i++) {
+    PARE__TRY(pare__call_scalar(call, PARE_U8, operand[i], &constant));
+    PARE__TRY(pare_binary(operation[i], bytes, constant, half));
+    PARE__TRY(pare__call_cast(call, half, PARE_F32, &number));
+    PARE__TRY(pare__call_slice(call, *out, 3, i, bytes->shape.dim[3], 2, &place));
+    PARE__TRY(pare_unary_with(PARE_UNARY_affine, 1, -8, number, place));
+  }
+  return PARE_OK;
+}
+
+static pare_status store(pare__call *call, const storing *how, pare_tensor **now) {
+  if (!how->scale) return PARE_OK;
+  pare_tensor *wide, *numbers;
+  PARE__TRY(pare__call_cast(call, *now, PARE_F32, &wide));
+  PARE__TRY(pare__call_scratch(call, PARE_F32, 4, wide->shape.dim, &numbers));
+  PARE__TRY(pare_binary(PARE_BINARY_div, wide, how->scale, numbers));
+  if (how->dtype != PARE_F8E4M3FN) {
+    PARE__TRY(pare_unary(PARE_UNARY_round, numbers, numbers));
+    PARE__TRY(pare_unary_with(PARE_UNARY_clip, how->low, how->high, numbers, numbers));
+  }
+  return how->halves ? join_halves(call, numbers, now) : pare__call_cast(call, numbers, how->dtype, now);
+}
+
+static pare_status restore(pare__call *call, const storing *how, pare_tensor **all) {
+  if (!how->scale) return PARE_OK;
+  pare_tensor *numbers, *wide;
+  PARE__TRY(how->halves ? split_halves(call, *all, &numbers) : pare__call_cast(call, *all, PARE_F32, &numbers));
+  PARE__TRY(pare__call_scratch(call, PARE_F32, 4, numbers->shape.dim, &wide));
+  PARE__TRY(pare_binary(PARE_BINARY_mul, numbers, how->scale, wide));
+  return pare__call_cast(call, wide, how->floats, all);
+}
+
 /* Output i: the past with *now written where it belongs, which becomes the result. */
-static pare_status extend(const grouped *g, unsigned past, unsigned i, pare_tensor **now) {
+static pare_status extend(const grouped *g, unsigned past, unsigned i, unsigned scale, const char *attribute,
+                          pare_tensor **now) {
   pare__call *call = g->a.call;
+  storing how;
+  PARE__TRY(read_storing(call, past, scale, attribute, *now, &how));
+  PARE__TRY(store(call, &how, now));
   pare_tensor *before, *base, *zero, *range, *place, *index, *all;
   PARE__TRY(pare__call_tensor(call, past, &before));
   int64_t dim[4], after[4] = {0};
@@ -119,7 +239,19 @@ static pare_status extend(const grouped *g, unsigned past, unsigned i, pare_tens
   PARE__TRY(pare__call_broadcast(call, index, 4, fresh, &index));
   PARE__TRY(pare_scatter_elements(base, index, *now, 2, PARE_SCATTER_NONE, all));
   *now = all;
-  return PARE_OK;
+  return restore(call, &how, now);
+}
+
+/* Of the cache, what counts. */
+static pare_status hide_rest(grouped *g) {
+  pare__call *call = g->a.call;
+  pare_tensor *last, *one, *length;
+  PARE__TRY(pare__call_tensor(call, LAST_INDEX, &last));
+  PARE__TRY(pare__call_cast(call, last, PARE_I64, &last));
+  PARE__TRY(pare__call_scalar(call, PARE_I64, 1, &one));
+  PARE__TRY(pare__call_scratch(call, PARE_I64, last->shape.rank, last->shape.dim, &length));
+  PARE__TRY(pare_binary(PARE_BINARY_add, last, one, length));
+  return pare__attention_lengths(&g->a, length, -(double)FLT_MAX);
 }
 
 /* A window as wide as the last local_window_size keys, -1: all; what is added to the scores; softmax, with a sink or
@@ -132,14 +264,17 @@ static pare_status weigh(grouped *g) {
   PARE__TRY(pare__call_tensor(call, SINK, &sink));
   PARE__TRY(pare__call_reshaped(call, g->first, 4, (const int64_t[]){g->a.batch, 1, 1, 1}, &offset));
   if (bias) PARE__TRY(pare__attention_mask(&g->a, bias, 0));
-  PARE__TRY(pare__attention_window(&g->a, offset, window < 1 ? -1 : window - 1, 0, -(double)FLT_MAX));
+  if (pare__call_get_int(call, "causal", 1) != 0)
+    PARE__TRY(pare__attention_window(&g->a, offset, window < 1 ? -1 : window - 1, 0, -(double)FLT_MAX));
+  else
+    PARE__TRY(hide_rest(g));
   if (!sink && pare__call_get_int(call, "smooth_softmax", 0) > 0)
     PARE__TRY(pare__call_scalar(call, PARE_F32, 0, &sink));
   return sink ? pare__attention_softmax_with(&g->a, sink) : pare__attention_softmax(&g->a);
 }
 
 static pare_status group_query_attention(pare__call *call) {
-  PARE__TRY(pare__call_check(call, 1, 16));
+  PARE__TRY(pare__call_check(call, 1, NINPUTS));
   PARE__TRY(check_plain(call));
   if (!pare__call_has(call, LAST_INDEX) || !pare__call_has(call, TOTAL))
     return pare__call_fail(call, PARE_ERR_FORMAT, "seqlens_k or total_sequence_length is left out");
@@ -152,6 +287,8 @@ static pare_status group_query_attention(pare__call *call) {
   PARE__TRY(pare__call_int(call, TOTAL, &g.total));
   PARE__TRY(take_heads(&g));
   PARE__TRY(find_first(&g));
+  PARE__TRY(normalise(&g, QUERY_NORM, &g.a.query));
+  PARE__TRY(normalise(&g, KEY_NORM, &g.a.key));
   if (pare__call_get_int(call, "do_rotary", 0) != 0) {
     PARE__TRY(turn(&g, &g.a.query));
     PARE__TRY(turn(&g, &g.a.key));
@@ -159,8 +296,8 @@ static pare_status group_query_attention(pare__call *call) {
   if (g.total < g.a.key->shape.dim[2])
     return pare__call_fail(call, PARE_ERR_SHAPE, "total_sequence_length is %lld, and there are %lld new keys",
                            (long long)g.total, (long long)g.a.key->shape.dim[2]);
-  PARE__TRY(extend(&g, PAST_KEY, 1, &g.a.key));
-  PARE__TRY(extend(&g, PAST_VALUE, 2, &g.a.value));
+  PARE__TRY(extend(&g, PAST_KEY, 1, KEY_SCALE, "k_quant_type", &g.a.key));
+  PARE__TRY(extend(&g, PAST_VALUE, 2, VALUE_SCALE, "v_quant_type", &g.a.value));
   PARE__TRY(pare__attention_begin(&g.a));
   PARE__TRY(pare__attention_scores(&g.a));
   PARE__TRY(pare__attention_softcap(&g.a));
@@ -172,6 +309,7 @@ static pare_status group_query_attention(pare__call *call) {
 }
 
 const pare__operator pare__operators_grouped_attention[] = {
-    {"com.microsoft", "GroupQueryAttention", 1, 0, PARE__ON_DEVICE, group_query_attention, NULL, .types = "floats"},
+    {"com.microsoft", "GroupQueryAttention", 1, 0, PARE__ON_DEVICE, group_query_attention, NULL,
+     .types = "floats, caches also of 8 and 4 bits"},
     {0},
 };

@@ -5,6 +5,7 @@
 
 #include "graph/operator_tables.h"
 #include "graph/quantised.h"
+#include "graph/recurrent.h"
 
 /* ---- weights packed once ---- */
 
@@ -165,11 +166,28 @@ static pare_status gemm_prepare(pare__call *call, pare__node *node) {
   return pack(call, node, pare__call_get_int(call, "transB", 0) != 0);
 }
 
+/* com.microsoft FusedGemm: its activation follows. */
+static pare_status fused_gemm(pare__call *call) {
+  const pare__onnx_attribute *name = pare__node_attribute(call->node, "activation");
+  pare__gate_function function;
+  if (!name || name->s.nbytes == 0) return gemm(call);
+  if (!pare__gate_function_named(name->s.data, name->s.nbytes, &function) || function.scaled)
+    return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "pare does not have its activation '%.*s'", (int)name->s.nbytes,
+                           (const char *)name->s.data);
+  PARE__TRY(gemm(call));
+  pare_tensor *out = call->output[0]->tensor;
+  return pare_unary_with(function.operation, pare__call_get_float(call, "activation_alpha", (float)function.p),
+                         pare__call_get_float(call, "activation_beta", (float)function.q), out, out);
+}
+
 const pare__operator pare__operators_matrix[] = {
     {"", "MatMul", 1, 0, PARE__ON_DEVICE, matmul, NULL, matmul_prepare, .types = "floats, i32, i64"},
     {"", "Gemm", 7, 0, PARE__ON_DEVICE, gemm, NULL, gemm_prepare, .types = "floats, i32, i64"},
     {"com.microsoft", "FusedMatMul", 1, 0, PARE__ON_DEVICE, fused_matmul, NULL, fused_matmul_prepare,
      .types = "floats"},
+    {"com.microsoft", "TransposeMatMul", 1, 0, PARE__ON_DEVICE, fused_matmul, NULL, fused_matmul_prepare,
+     .types = "floats"},
+    {"com.microsoft", "FusedGemm", 1, 0, PARE__ON_DEVICE, fused_gemm, NULL, gemm_prepare, .types = "floats"},
     {"pare", "FusedMatMul", 1, 0, PARE__ON_DEVICE, fused_matmul, NULL, fused_matmul_prepare, .types = "floats"},
     {0},
 };

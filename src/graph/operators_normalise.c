@@ -31,21 +31,45 @@ static pare_status spelt_out(pare__call *call, const pare_tensor *x, int axis, p
                                                   : pare__call_fail(call, PARE_ERR_SHAPE, "%s", pare_message());
 }
 
+/* A last dimension of 1 that scale and bias make longer, as the formula of sums and products has it. */
+static bool is_spread(const pare_tensor *x, int axis, const pare_tensor *scale) {
+  return axis >= 0 && axis == x->shape.rank - 1 && x->shape.dim[axis] == 1 && scale && scale->shape.rank == 1 &&
+         scale->shape.dim[0] > 1;
+}
+
+/* Output 0 = x normalised * scale + bias, as long as they are. */
+static pare_status spread_norm(pare__call *call, pare_tensor *x, pare_tensor *scale, pare_tensor *bias, double epsilon,
+                               pare_tensor *mean, pare_tensor *deviation) {
+  const int rank = x->shape.rank;
+  pare_tensor *normal, *out;
+  int64_t dim[PARE_MAX_RANK];
+  memcpy(dim, x->shape.dim, sizeof dim);
+  dim[rank - 1] = scale->shape.dim[0];
+  PARE__TRY(pare__call_scratch(call, x->dtype, rank, x->shape.dim, &normal));
+  PARE__TRY(pare_layer_norm(x, rank - 1, NULL, NULL, epsilon, normal, mean, deviation));
+  PARE__TRY(pare__call_output(call, 0, x->dtype, rank, dim, &out));
+  PARE__TRY(pare_binary(PARE_BINARY_mul, normal, scale, out));
+  return bias ? pare_binary(PARE_BINARY_add, out, bias, out) : PARE_OK;
+}
+
 static pare_status layer_norm(pare__call *call) {
   PARE__TRY(pare__call_check(call, 2, 3));
   pare_tensor *x, *scale, *bias, *out, *mean = NULL, *deviation = NULL;
   int axis;
   PARE__TRY(scaled_inputs(call, &x, &scale, &bias));
   PARE__TRY(pare__call_axis(call, pare__call_get_int(call, "axis", -1), x->shape.rank, &axis));
-  PARE__TRY(spelt_out(call, x, axis, &scale));
-  PARE__TRY(spelt_out(call, x, axis, &bias));
+  const double epsilon = pare__call_get_float(call, "epsilon", 1e-5);
+  const bool is_wide = is_spread(x, axis, scale);
+  if (!is_wide) PARE__TRY(spelt_out(call, x, axis, &scale));
+  if (!is_wide) PARE__TRY(spelt_out(call, x, axis, &bias));
   int64_t dim[PARE_MAX_RANK];
   for (int d = 0; d < x->shape.rank; d++) dim[d] = d < axis ? x->shape.dim[d] : 1;
   const pare_dtype statistics = x->dtype == PARE_F64 ? PARE_F64 : PARE_F32;
   if (pare__call_wants(call, 1)) PARE__TRY(pare__call_output(call, 1, statistics, x->shape.rank, dim, &mean));
   if (pare__call_wants(call, 2)) PARE__TRY(pare__call_output(call, 2, statistics, x->shape.rank, dim, &deviation));
+  if (is_wide) return spread_norm(call, x, scale, bias, epsilon, mean, deviation);
   PARE__TRY(pare__call_output(call, 0, x->dtype, x->shape.rank, x->shape.dim, &out));
-  return pare_layer_norm(x, axis, scale, bias, pare__call_get_float(call, "epsilon", 1e-5), out, mean, deviation);
+  return pare_layer_norm(x, axis, scale, bias, epsilon, out, mean, deviation);
 }
 
 /* The dimension at that place from the end, 1 for the last; 1 where there is none. */
@@ -78,10 +102,15 @@ static pare_status skip_layer_norm(pare__call *call) {
     PARE__TRY(pare_binary(PARE_BINARY_add, x, bias, biased));
     x = biased;
   }
-  if (pare__call_wants(call, 3)) PARE__TRY(pare__call_output(call, 3, x->dtype, x->shape.rank, dim, &sum));
-  PARE__TRY(pare__call_output(call, 0, x->dtype, x->shape.rank, dim, &out));
   const double epsilon = pare__call_get_float(call, "epsilon", 1e-12);
   const int axis = x->shape.rank - 1;
+  if (pare__call_wants(call, 3)) PARE__TRY(pare__call_output(call, 3, x->dtype, x->shape.rank, dim, &sum));
+  if (!simplified && is_spread(x, axis, scale)) {
+    if (!sum) PARE__TRY(pare__call_scratch(call, x->dtype, x->shape.rank, dim, &sum));
+    PARE__TRY(pare_binary(PARE_BINARY_add, x, skip, sum));
+    return spread_norm(call, sum, scale, shift, epsilon, NULL, NULL);
+  }
+  PARE__TRY(pare__call_output(call, 0, x->dtype, x->shape.rank, dim, &out));
   return simplified ? pare_skip_rms_norm(x, skip, axis, scale, epsilon, out, sum)
                     : pare_skip_layer_norm(x, skip, axis, scale, shift, epsilon, out, sum);
 }

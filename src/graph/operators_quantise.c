@@ -1,4 +1,5 @@
 /* Quantising, dequantising, and arithmetic on quantised elements. SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
 #include <pare/elementwise.h>
 #include <pare/index.h>
 #include <pare/move.h>
@@ -13,11 +14,10 @@
 
 /* ---- parameters ---- */
 
-/* Do 4 bits count of the value that is this input? It is held a byte each. */
-static bool holds_nibbles(const pare__call *call, int32_t id, bool *is_signed) {
-  const int32_t dtype = id >= 0 ? call->state->model->network->value[id].onnx_dtype : 0;
-  *is_signed = dtype == PARE__ONNX_INT4;
-  return dtype == PARE__ONNX_INT4 || dtype == PARE__ONNX_UINT4;
+/* How many bits count of the elements of a value, if they are fewer than the byte that holds each; 0: all. */
+static unsigned narrow_bits(const pare__call *call, int32_t id) {
+  bool is_signed;
+  return id >= 0 ? pare__narrow_bits(call->state->model->network->value[id].onnx_dtype, &is_signed) : 0;
 }
 
 /* Repeats each index of an axis `block` times, up to `length`. */
@@ -76,7 +76,7 @@ static pare_status stretch_both(pare__call *call, const pare__quantisation *q, c
 /* Does the kernel of floor 5 take it? One scale, or one for each index of an axis, of bytes. */
 static bool is_plain(const pare__quantisation *q, const pare_tensor *integers, const pare_tensor *floats) {
   const bool bytes = integers->dtype == PARE_U8 || integers->dtype == PARE_I8;
-  if (q->block > 0 || q->broadcasts || q->nibbles || !bytes || floats->dtype == PARE_F64) return false;
+  if (q->block > 0 || q->broadcasts || q->narrow || !bytes || floats->dtype == PARE_F64) return false;
   if (q->zero && (q->zero->dtype != integers->dtype ||
                   pare__shape_elements(&q->zero->shape) != pare__shape_elements(&q->scale->shape)))
     return false;
@@ -96,11 +96,17 @@ pare_status pare__call_quantise(pare__call *call, pare_tensor *x, const pare__qu
   PARE__TRY(pare__call_cast(call, x, PARE_F32, &real));
   PARE__TRY(pare__call_scratch(call, PARE_F32, x->shape.rank, x->shape.dim, &steps));
   PARE__TRY(pare_binary(PARE_BINARY_div, real, scale, steps));
+  if (pare__dtype_is_tiny(out->dtype)) {
+    const double largest = pare__tiny_largest(out->dtype);
+    if (!q->overflows) PARE__TRY(pare_unary_with(PARE_UNARY_clip, -largest, largest, steps, steps));
+    return pare_cast(steps, out);
+  }
   PARE__TRY(pare_unary(PARE_UNARY_round, steps, steps));
   if (zero) PARE__TRY(pare_binary(PARE_BINARY_add, steps, zero, steps));
-  if (q->nibbles)
-    PARE__TRY(
-        pare_unary_with(PARE_UNARY_clip, out->dtype == PARE_I8 ? -8 : 0, out->dtype == PARE_I8 ? 7 : 15, steps, steps));
+  const double half = ldexp(1, (int)q->narrow - 1);
+  if (q->narrow)
+    PARE__TRY(pare_unary_with(PARE_UNARY_clip, out->dtype == PARE_I8 ? -half : 0,
+                              out->dtype == PARE_I8 ? half - 1 : 2 * half - 1, steps, steps));
   return pare_cast(steps, out); /* which saturates */
 }
 
@@ -144,11 +150,7 @@ static pare_status dtype_attribute(const pare__call *call, const char *name, par
   *out = otherwise;
   *number = pare__call_get_int(call, name, 0);
   if (*number == 0) return PARE_OK;
-  if (*number == PARE__ONNX_INT4 || *number == PARE__ONNX_UINT4) {
-    *out = *number == PARE__ONNX_INT4 ? PARE_I8 : PARE_U8;
-    return PARE_OK;
-  }
-  if (*number > 0 && *number < INT32_MAX && pare__onnx_dtype_to_pare((int32_t)*number, out)) return PARE_OK;
+  if (*number > 0 && *number < INT32_MAX && pare__held_dtype((int32_t)*number, out)) return PARE_OK;
   return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "to type %s, which pare does not compute with",
                          pare__onnx_dtype_name((int32_t)*number));
 }
@@ -162,11 +164,13 @@ static pare_status quantise_linear(pare__call *call) {
   pare_dtype dtype;
   bool is_signed;
   PARE__TRY(dtype_attribute(call, "output_dtype", q.zero ? q.zero->dtype : PARE_U8, &number, &dtype));
-  q.nibbles = number == PARE__ONNX_INT4 || number == PARE__ONNX_UINT4 ||
-              holds_nibbles(call, call->ninputs > 2 ? call->node->input[2] : PARE__NO_VALUE, &is_signed) ||
-              holds_nibbles(call, call->node->output[0], &is_signed);
-  if (pare__dtype_is_float(dtype))
-    return pare__call_fail(call, PARE_ERR_TYPE, "to %s; it quantises to integers", pare_dtype_name(dtype));
+  q.narrow = pare__narrow_bits((int32_t)number, &is_signed);
+  if (q.narrow == 0) q.narrow = narrow_bits(call, call->ninputs > 2 ? call->node->input[2] : PARE__NO_VALUE);
+  if (q.narrow == 0) q.narrow = narrow_bits(call, call->node->output[0]);
+  q.overflows = pare__call_get_int(call, "saturate", 1) == 0;
+  if (pare__dtype_is_float(dtype) && !pare__dtype_is_tiny(dtype))
+    return pare__call_fail(call, PARE_ERR_TYPE, "to %s; it quantises to integers and floats of a byte",
+                           pare_dtype_name(dtype));
   PARE__TRY(pare__call_output(call, 0, dtype, x->shape.rank, x->shape.dim, &out));
   return pare__call_quantise(call, x, &q, out);
 }
@@ -218,8 +222,7 @@ static pare_status gather_block_quantised(pare__call *call) {
   PARE__TRY(pare__call_tensor(call, 3, &q.zero));
   const int rank = data->shape.rank;
   const int64_t bits = pare__call_get_int(call, "bits", 4);
-  bool is_signed;
-  const bool packed = data->dtype == PARE_U8 && !holds_nibbles(call, call->node->input[0], &is_signed);
+  const bool packed = data->dtype == PARE_U8 && narrow_bits(call, call->node->input[0]) == 0;
   int gathered, quantised;
   PARE__TRY(pare__call_axis(call, pare__call_get_int(call, "gather_axis", 0), rank, &gathered));
   PARE__TRY(pare__call_axis(call, pare__call_get_int(call, "quantize_axis", 1), rank, &quantised));
@@ -250,11 +253,12 @@ static pare_status gather_block_quantised(pare__call *call) {
 /* ---- the table ---- */
 
 const pare__operator pare__operators_quantise[] = {
-    {"", "DequantizeLinear", 10, 0, PARE__ON_DEVICE, dequantise_linear, .types = "u8, i8, u16, i16, i32, 4 bits"},
+    {"", "DequantizeLinear", 10, 0, PARE__ON_DEVICE, dequantise_linear,
+     .types = "u8, i8, u16, i16, i32, 2 and 4 bits, f8"},
     {"", "DynamicQuantizeLinear", 11, 0, PARE__ON_DEVICE, dynamic_quantise, .types = "f32"},
     {"", "QuantizeLinear", 10, 0, PARE__ON_DEVICE, quantise_linear, .types = "f32, f16, bf16, i32"},
     {"com.microsoft", "DequantizeLinear", 1, 0, PARE__ON_DEVICE, dequantise_linear,
-     .types = "u8, i8, u16, i16, i32, 4 bits"},
+     .types = "u8, i8, u16, i16, i32, 2 and 4 bits, f8"},
     {"com.microsoft", "GatherBlockQuantized", 1, 0, PARE__ON_DEVICE, gather_block_quantised, .types = "u8, 4 bits"},
     {"com.microsoft", "QuantizeLinear", 1, 0, PARE__ON_DEVICE, quantise_linear, .types = "f32, f16, bf16, i32"},
     {0},

@@ -460,6 +460,7 @@ static pare_status prepare_blocks(pare__call *call, pare__node *node) {
   PARE__TRY(read_blocks(call, &w));
   const bool zeros = node->ninputs > 3 && node->input[3] >= 0;
   if (!pare__call_has(call, 1) || !pare__call_has(call, 2) || (zeros && !pare__call_has(call, 3))) return PARE_OK;
+  if (node->ninputs > 4 && node->input[4] >= 0) return PARE_OK;
   pare_weights *weights;
   PARE__TRY(pack_blocks(call, &w, &weights));
   node->prepared = weights;
@@ -467,11 +468,45 @@ static pare_status prepare_blocks(pare__call *call, pare__node *node) {
   return PARE_OK;
 }
 
+/* A scale or zero point [N, blocks] for each index of K: of the block that input 4 names for it. */
+static pare_status of_each_index(pare__call *call, const blocked_weights *w, pare_tensor *blocks, pare_tensor **out) {
+  PARE__TRY(pare__call_reshaped(call, blocks, 2, (const int64_t[]){w->n, w->blocks}, &blocks));
+  PARE__TRY(pare__call_gather(call, blocks, 4, 1, out));
+  if ((*out)->shape.rank != 2 || (*out)->shape.dim[1] < w->k)
+    return pare__call_fail(call, PARE_ERR_SHAPE, "g_idx needs a block's number for each of %lld indices",
+                           (long long)w->k);
+  PARE__TRY(pare_tensor_slice(*out, 1, 0, w->k, 1, out));
+  return pare__call_keep(call, *out);
+}
+
+/* The weights as floats [N, K], where g_idx says which block's scale and zero point each index of K has: GPTQ's order
+ * of activations. Kernels take blocks of neighbours only. */
+static pare_status expand_blocks(pare__call *call, const blocked_weights *w, pare_tensor **out) {
+  pare_tensor *b, *scale, *zero;
+  PARE__TRY(pare__call_tensor(call, 1, &b));
+  PARE__TRY(pare__call_tensor(call, 2, &scale));
+  PARE__TRY(check_blocks(call, w, b, scale));
+  PARE__TRY(pare__call_reshaped(call, b, 2, (const int64_t[]){w->n, w->blocks * w->size * w->bits / 8}, &b));
+  PARE__TRY(pare__call_unpack(call, b, w->bits, &b));
+  PARE__TRY(pare_tensor_slice(b, 1, 0, w->k, 1, &b));
+  PARE__TRY(pare__call_keep(call, b));
+  PARE__TRY(of_each_index(call, w, scale, &scale));
+  if (pare__call_has(call, 3)) {
+    PARE__TRY(zero_points(call, w->n, w->blocks, w->bits, &zero));
+    PARE__TRY(of_each_index(call, w, zero, &zero));
+  } else {
+    const uint8_t middle = (uint8_t)(1U << (w->bits - 1));
+    PARE__TRY(pare__call_constant(call, PARE_U8, 0, NULL, &middle, &zero));
+  }
+  const pare__quantisation q = {.scale = scale, .zero = zero, .broadcasts = true};
+  PARE__TRY(pare__call_scratch(call, PARE_F32, 2, (const int64_t[]){w->n, w->k}, out));
+  return pare__call_dequantise(call, b, &q, *out);
+}
+
 /* A, B, scales, zero_points, g_idx, bias. Of accuracy level 4 A is rounded to 8 bits, where the weights are of 4. */
 static pare_status matmul_blocks(pare__call *call) {
   const int64_t rounded_level = 4;
   PARE__TRY(pare__call_check(call, 3, 6));
-  if (pare__call_has(call, 4)) return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "blocks in another order (g_idx)");
   blocked_weights w;
   PARE__TRY(read_blocks(call, &w));
   pare_tensor *a, *bias, *out;
@@ -489,6 +524,12 @@ static pare_status matmul_blocks(pare__call *call) {
   pare_gemm_options options = PARE_GEMM_OPTIONS_INIT;
   options.alpha = pare__call_get_float(call, "alpha", 1);
   options.activation = (pare_activation)pare__call_get_int(call, "activation", PARE_ACTIVATION_NONE);
+  if (pare__call_has(call, 4)) {
+    pare_tensor *b;
+    PARE__TRY(expand_blocks(call, &w, &b));
+    options.transpose_b = true;
+    return pare_gemm(a, b, bias, &options, out);
+  }
   const bool rounded = pare__call_get_int(call, "accuracy_level", 0) == rounded_level;
   const pare_weights *weights = call->node->prepared;
   pare_weights *packed = NULL;

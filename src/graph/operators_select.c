@@ -1,28 +1,39 @@
-/* Operators whose result is as long as the data say: the host lists the indices, the device moves the elements.
+/* Operators whose result is as long as the data say: the device lists the indices, and the host learns how many.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
+#include <pare/elementwise.h>
 #include <pare/index.h>
+#include <pare/move.h>
+#include <pare/reduce.h>
+#include <pare/select.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "graph/compose.h"
 #include "graph/operator_tables.h"
+#include "op/prune.h"
 
-/* Gives `count` integers as output i; [count] unless `rank` says otherwise. */
-static pare_status give_integers(pare__call *call, unsigned i, int rank, const int64_t *dim, const int64_t *data) {
-  pare__content *content;
-  PARE__TRY(pare__content_create(PARE_I64, rank, dim, data, &content));
-  return pare__call_give_content(call, i, content);
+/* The indices of what is set in a mask, on the device; the host learns how many there are. They live as long as the
+ * call. */
+static pare_status list_set(pare__call *call, pare_tensor *mask, pare_tensor **out) {
+  pare_tensor *flat, *list;
+  const int64_t count = pare__shape_elements(&mask->shape);
+  *out = NULL;
+  PARE__TRY(pare__call_at_once(call));
+  PARE__TRY(pare__call_reshaped(call, mask, 1, &count, &flat));
+  PARE__TRY(pare__mask_list(flat, &list));
+  PARE__TRY(pare__call_keep(call, list));
+  *out = list;
+  return PARE_OK;
 }
 
-/* Output 0: the elements of x at these indices along the axis. */
-static pare_status give_gathered(pare__call *call, pare_tensor *x, int axis, int64_t count, const int64_t *index) {
-  pare_tensor *indices, *out;
+/* Output i: the elements of x at these indices along the axis. */
+static pare_status give_gathered(pare__call *call, unsigned i, pare_tensor *x, int axis, pare_tensor *indices) {
+  pare_tensor *out;
   int64_t dim[PARE_MAX_RANK];
   memcpy(dim, x->shape.dim, sizeof dim);
-  dim[axis] = count;
-  PARE__TRY(pare__call_output(call, 0, x->dtype, x->shape.rank, dim, &out));
-  PARE__TRY(pare__call_constant(call, PARE_I64, 1, &count, index, &indices));
+  dim[axis] = indices->shape.dim[0];
+  PARE__TRY(pare__call_output(call, i, x->dtype, x->shape.rank, dim, &out));
   return pare_gather(x, indices, axis, out);
 }
 
@@ -38,34 +49,46 @@ static pare_status along_axis(pare__call *call, pare_tensor **x, int *axis) {
 
 /* ---- Compress ---- */
 
-static pare_status compress(pare__call *call) {
-  PARE__TRY(pare__call_check(call, 2, 2));
-  pare_tensor *x;
-  const pare__content *condition;
-  int axis;
-  PARE__TRY(along_axis(call, &x, &axis));
-  PARE__TRY(pare__call_content(call, 1, &condition));
-  const int64_t length = x->shape.dim[axis];
-  if (condition->shape.rank != 1 || condition->dtype != PARE_BOOL || condition->shape.dim[0] > length)
-    return pare__call_fail(call, PARE_ERR_SHAPE, "its condition is %s with %zu elements for %lld along axis %d",
-                           pare_dtype_name(condition->dtype), condition->count, (long long)length, axis);
+/* The same, of a condition that the host knows. */
+static pare_status list_known(pare__call *call, const pare__content *condition, pare_tensor **out) {
   int64_t *index = malloc((condition->count + 1) * sizeof *index), count = 0;
   if (!index) return pare__fail_memory("indices", condition->count * sizeof *index);
   for (size_t i = 0; i < condition->count; i++)
     if (pare__content_int(condition, i) != 0) index[count++] = (int64_t)i;
-  const pare_status status = give_gathered(call, x, axis, count, index);
+  const pare_status status = pare__call_constant(call, PARE_I64, 1, &count, index, out);
   free(index);
   return status;
+}
+
+static pare_status compress(pare__call *call) {
+  PARE__TRY(pare__call_check(call, 2, 2));
+  pare_tensor *x, *mask, *indices;
+  const pare__slot *condition = call->input[1];
+  int axis;
+  PARE__TRY(along_axis(call, &x, &axis));
+  const int64_t length = x->shape.dim[axis];
+  if (condition->shape.rank != 1 || condition->dtype != PARE_BOOL || condition->shape.dim[0] > length) {
+    char have[PARE__SHAPE_TEXT];
+    return pare__call_fail(
+        call, PARE_ERR_SHAPE, "its condition is %s%s for %lld along axis %d", pare_dtype_name(condition->dtype),
+        pare__shape_text(condition->shape.rank, condition->shape.dim, have, sizeof have), (long long)length, axis);
+  }
+  if (condition->content) {
+    PARE__TRY(list_known(call, condition->content, &indices));
+  } else {
+    PARE__TRY(pare__call_tensor(call, 1, &mask));
+    PARE__TRY(list_set(call, mask, &indices));
+  }
+  return give_gathered(call, 0, x, axis, indices);
 }
 
 /* ---- NonZero ---- */
 
 /* One row a dimension, the indices of elements that are not 0 in row-major order; of a scalar [0, count], as ONNX has
  * it. */
-static pare_status non_zero(pare__call *call) {
+static pare_status non_zero_on_host(pare__call *call) {
   PARE__TRY(pare__call_check(call, 1, 1));
-  const pare__content *x;
-  PARE__TRY(pare__call_content(call, 0, &x));
+  const pare__content *x = call->input[0]->content;
   const int rank = x->shape.rank;
   int64_t count = 0, at = 0;
   for (size_t i = 0; i < x->count; i++) count += pare__content_number(x, i) != 0;
@@ -80,103 +103,186 @@ static pare_status non_zero(pare__call *call) {
   return pare__call_give_content(call, 0, out);
 }
 
+static pare_status non_zero(pare__call *call) {
+  PARE__TRY(pare__call_check(call, 1, 1));
+  if (call->input[0]->content) return non_zero_on_host(call); /* a constant, whose result has a known length */
+  pare_tensor *x, *mask, *indices, *step, *length, *passed, *out;
+  PARE__TRY(pare__call_tensor(call, 0, &x));
+  PARE__TRY(pare__call_cast(call, x, PARE_BOOL, &mask));
+  PARE__TRY(list_set(call, mask, &indices));
+  const pare__shape *shape = &mask->shape;
+  pare__shape compact;
+  const int64_t rank = shape->rank, dim[2] = {rank, indices->shape.dim[0]}, column[2] = {rank, 1};
+  PARE__TRY(pare__call_output(call, 0, PARE_I64, 2, dim, &out));
+  if (rank == 0 || dim[1] == 0) return PARE_OK;
+  (void)pare__shape_set(&compact, shape->rank, shape->dim); /* it exists: its size is in range */
+  PARE__TRY(pare__call_constant(call, PARE_I64, 2, column, compact.stride, &step));
+  PARE__TRY(pare__call_constant(call, PARE_I64, 2, column, compact.dim, &length));
+  PARE__TRY(pare__call_scratch(call, PARE_I64, 2, dim, &passed));
+  PARE__TRY(pare_binary(PARE_BINARY_div, indices, step, passed));
+  return pare_binary(PARE_BINARY_mod, passed, length, out);
+}
+
 /* ---- Unique ---- */
 
-/* Slices of x along an axis: outer runs of `inner` elements, `length` of them in each. */
-typedef struct slices {
-  const pare__content *x;
-  int64_t outer, length, inner;
-} slices;
-
-static int compare_elements(const pare__content *x, size_t a, size_t b) {
-  if (!pare__dtype_is_float(x->dtype)) {
-    const int64_t p = pare__content_int(x, a), q = pare__content_int(x, b);
-    if (x->dtype == PARE_U64) return ((uint64_t)p > (uint64_t)q) - ((uint64_t)p < (uint64_t)q);
-    return (p > q) - (p < q);
-  }
-  const double p = pare__content_number(x, a), q = pare__content_number(x, b);
-  if (p != p || q != q) return (p != p) - (q != q); /* NaN last */
-  return (p > q) - (p < q);
+/* *out = positions of keys [n] in ascending order, of equal ones in the order of positions. */
+static pare_status sorted_positions(pare__call *call, pare_tensor *keys, pare_tensor **out) {
+  pare_tensor *values;
+  PARE__TRY(pare__call_scratch(call, keys->dtype, 1, keys->shape.dim, &values));
+  PARE__TRY(pare__call_scratch(call, PARE_I64, 1, keys->shape.dim, out));
+  return pare_top_k(keys, keys->shape.dim[0], 0, true, values, *out);
 }
 
-static int compare_slices(const slices *s, int64_t a, int64_t b) {
-  for (int64_t o = 0; o < s->outer; o++)
-    for (int64_t i = 0; i < s->inner; i++) {
-      const int order = compare_elements(s->x, (size_t)((o * s->length + a) * s->inner + i),
-                                         (size_t)((o * s->length + b) * s->inner + i));
-      if (order != 0) return order;
-    }
-  return 0;
+/* *out = from at these indices, along axis 0. */
+static pare_status gathered(pare__call *call, pare_tensor *from, pare_tensor *indices, pare_tensor **out) {
+  int64_t dim[PARE_MAX_RANK];
+  memcpy(dim, from->shape.dim, sizeof dim);
+  dim[0] = indices->shape.dim[0];
+  PARE__TRY(pare__call_scratch(call, from->dtype, from->shape.rank, dim, out));
+  return pare_gather(from, indices, 0, *out);
 }
 
-/* Merge sort of indices: stable, so that the first of equal slices comes first. */
-static void sort_slices(const slices *s, int64_t *index, int64_t *spare) {
-  for (int64_t width = 1; width < s->length; width *= 2) {
-    for (int64_t begin = 0; begin < s->length; begin += 2 * width) {
-      const int64_t middle = PARE__MIN(begin + width, s->length), end = PARE__MIN(begin + 2 * width, s->length);
-      int64_t left = begin, right = middle;
-      for (int64_t k = begin; k < end; k++) {
-        const bool from_left = left < middle && (right == end || compare_slices(s, index[left], index[right]) <= 0);
-        spare[k] = from_left ? index[left++] : index[right++];
-      }
-    }
-    memcpy(index, spare, (size_t)s->length * sizeof *index);
+/* *order = the slices x [n][elements] in lexicographic order: sorted by their last elements first, as every sort keeps
+ * the order of what is equal. */
+static pare_status sorted_slices(pare__call *call, pare_tensor *x, pare_tensor **order) {
+  const int64_t elements = x->shape.dim[1];
+  pare_tensor *keys, *positions;
+  if (elements <= 0) return pare__call_range(call, PARE_I64, x->shape.dim[0], 1, 0, order);
+  PARE__TRY(pare__call_at(call, x, 1, elements - 1, &keys));
+  PARE__TRY(sorted_positions(call, keys, order));
+  for (int64_t e = elements - 2; e >= 0; e--) {
+    PARE__TRY(pare__call_at(call, x, 1, e, &keys));
+    PARE__TRY(gathered(call, keys, *order, &keys));
+    PARE__TRY(sorted_positions(call, keys, &positions));
+    PARE__TRY(gathered(call, *order, positions, order));
   }
+  return PARE_OK;
 }
 
-static int by_value(const void *a, const void *b) {
-  const int64_t p = *(const int64_t *)a, q = *(const int64_t *)b;
-  return (p > q) - (p < q);
+/* *out = which elements of a and b differ; two that are NaN do not. */
+static pare_status differing(pare__call *call, pare_tensor *a, pare_tensor *b, pare_tensor **out) {
+  const int64_t *dim = a->shape.dim;
+  pare_tensor *lost[2];
+  PARE__TRY(pare__call_scratch(call, PARE_BOOL, 2, dim, out));
+  PARE__TRY(pare_binary(PARE_BINARY_not_equal, a, b, *out));
+  if (!pare__dtype_is_float(a->dtype)) return PARE_OK;
+  for (int i = 0; i < 2; i++) {
+    PARE__TRY(pare__call_scratch(call, PARE_BOOL, 2, dim, &lost[i]));
+    PARE__TRY(pare_unary(PARE_UNARY_isnan, i ? b : a, lost[i]));
+  }
+  PARE__TRY(pare_binary(PARE_BINARY_and, lost[0], lost[1], lost[0]));
+  return pare_binary(PARE_BINARY_xor, *out, lost[0], *out);
 }
 
-/* What it finds: four arrays of `length`. */
-typedef struct unique_lists {
-  int64_t *sorted, *first, *inverse, *counts, *place;
-} unique_lists;
+/* *out = which of the slices, in order, is the first of its kind. */
+static pare_status first_of_kind(pare__call *call, pare_tensor *slices, pare_tensor *order, pare_tensor **out) {
+  const int64_t n = slices->shape.dim[0];
+  const int last_axis = 1;
+  pare_tensor *sorted, *before, *after, *differs, *yes, *begin, *rest;
+  PARE__TRY(gathered(call, slices, order, &sorted));
+  PARE__TRY(pare__call_scratch(call, PARE_BOOL, 1, &n, out));
+  PARE__TRY(pare__call_scalar(call, PARE_BOOL, 1, &yes));
+  PARE__TRY(pare__call_slice(call, *out, 0, 0, 1, 1, &begin));
+  PARE__TRY(pare_cast(yes, begin));
+  PARE__TRY(pare__call_slice(call, *out, 0, 1, n - 1, 1, &rest));
+  PARE__TRY(pare__call_slice(call, sorted, 0, 0, n - 1, 1, &before));
+  PARE__TRY(pare__call_slice(call, sorted, 0, 1, n - 1, 1, &after));
+  PARE__TRY(differing(call, before, after, &differs));
+  return pare_reduce(differs, PARE_REDUCTION_ANY, &last_axis, 1, false, rest);
+}
 
-/* first: the first slice of each kind; returns how many kinds there are. */
-static int64_t find_kinds(const slices *s, bool sorted, unique_lists *lists) {
-  int64_t kinds = 0;
-  for (int64_t i = 0; i < s->length; i++) lists->sorted[i] = i;
-  sort_slices(s, lists->sorted, lists->place);
-  for (int64_t i = 0; i < s->length; i++) {
-    if (i == 0 || compare_slices(s, lists->sorted[i - 1], lists->sorted[i]) != 0)
-      lists->first[kinds++] = lists->sorted[i];
-    lists->place[lists->sorted[i]] = lists->first[kinds - 1]; /* of each slice, the first that is equal */
+/* What it finds of n slices, all i64. */
+typedef struct kinds {
+  pare_tensor *order;  /* [n] slices, sorted */
+  pare_tensor *starts; /* [kinds] where each kind begins in the order */
+  pare_tensor *flags;  /* [n] bool: there it begins */
+  pare_tensor *rank;   /* [kinds] the kinds in the order of their first slices; NULL: they stay sorted */
+} kinds;
+
+/* *out = the kind of every slice. */
+static pare_status kinds_of_slices(pare__call *call, const kinds *found, pare_tensor **out) {
+  pare_tensor *begun, *kind, *one, *position;
+  PARE__TRY(pare__call_cast(call, found->flags, PARE_I64, &begun));
+  PARE__TRY(pare__call_scan(call, PARE_BINARY_add, 0, begun, &kind));
+  PARE__TRY(pare__call_scalar(call, PARE_I64, 1, &one));
+  PARE__TRY(pare__call_scratch(call, PARE_I64, 1, kind->shape.dim, out));
+  PARE__TRY(pare_binary(PARE_BINARY_sub, kind, one, *out));
+  PARE__TRY(sorted_positions(call, found->order, &position)); /* the inverse of a permutation */
+  PARE__TRY(gathered(call, *out, position, out));
+  if (!found->rank) return PARE_OK;
+  PARE__TRY(sorted_positions(call, found->rank, &position));
+  return gathered(call, position, *out, out);
+}
+
+/* *out = how many slices are of each kind. */
+static pare_status count_kinds(pare__call *call, const kinds *found, pare_tensor **out) {
+  const int64_t count = found->starts->shape.dim[0];
+  pare_tensor *n, *starts, *target;
+  PARE__TRY(pare__call_scratch(call, PARE_I64, 1, &count, out));
+  PARE__TRY(pare__call_slice(call, found->starts, 0, 1, count - 1, 1, &starts));
+  PARE__TRY(pare__call_slice(call, *out, 0, 0, count - 1, 1, &target));
+  PARE__TRY(pare_copy(starts, target));
+  PARE__TRY(pare__call_scalar(call, PARE_I64, (double)found->order->shape.dim[0], &n));
+  PARE__TRY(pare__call_slice(call, *out, 0, count - 1, 1, 1, &target));
+  PARE__TRY(pare_cast(n, target));
+  PARE__TRY(pare_binary(PARE_BINARY_sub, *out, found->starts, *out));
+  return found->rank ? gathered(call, *out, found->rank, out) : PARE_OK;
+}
+
+/* *out = x as [length along the axis][the rest]. */
+static pare_status slices_of(pare__call *call, pare_tensor *x, int axis, pare_tensor **out) {
+  int axes[PARE_MAX_RANK], naxes = 0;
+  int64_t dim[2] = {x->shape.dim[axis], 1};
+  axes[naxes++] = axis;
+  for (int d = 0; d < x->shape.rank; d++) {
+    if (d == axis) continue;
+    axes[naxes++] = d;
+    dim[1] *= x->shape.dim[d];
   }
-  if (!sorted) qsort(lists->first, (size_t)kinds, sizeof *lists->first, by_value);
-  for (int64_t k = 0; k < kinds; k++) lists->sorted[lists->first[k]] = k; /* the kind of each first slice */
-  for (int64_t k = 0; k < kinds; k++) lists->counts[k] = 0;
-  for (int64_t i = 0; i < s->length; i++) {
-    lists->inverse[i] = lists->sorted[lists->place[i]];
-    lists->counts[lists->inverse[i]]++;
-  }
-  return kinds;
+  PARE__TRY(pare__call_permuted(call, x, axes, out));
+  return pare__call_reshaped(call, *out, 2, dim, out);
+}
+
+static pare_status give_copy(pare__call *call, unsigned i, pare_tensor *tensor) {
+  pare_tensor *out;
+  PARE__TRY(pare__call_output(call, i, tensor->dtype, tensor->shape.rank, tensor->shape.dim, &out));
+  return pare_copy(tensor, out);
 }
 
 static pare_status unique(pare__call *call) {
   PARE__TRY(pare__call_check(call, 1, 1));
-  pare_tensor *x;
-  slices s = {.outer = 1, .inner = 1};
+  pare_tensor *x, *slices, *first, *wanted;
+  kinds found = {0};
   int axis;
   PARE__TRY(along_axis(call, &x, &axis));
-  PARE__TRY(pare__call_content(call, 0, &s.x));
-  s.length = x->shape.dim[axis];
-  for (int d = 0; d < axis; d++) s.outer *= x->shape.dim[d];
-  for (int d = axis + 1; d < x->shape.rank; d++) s.inner *= x->shape.dim[d];
-  int64_t *memory = calloc((size_t)s.length + 1, 5 * sizeof *memory);
-  if (!memory) return pare__fail_memory("indices", (size_t)s.length * 5 * sizeof *memory);
-  unique_lists lists = {memory, memory + s.length, memory + 2 * s.length, memory + 3 * s.length, memory + 4 * s.length};
-  const int64_t kinds = find_kinds(&s, pare__call_get_int(call, "sorted", 1) != 0, &lists);
-  pare_status status = give_gathered(call, x, axis, kinds, lists.first);
-  if (status == PARE_OK) status = give_integers(call, 1, 1, &kinds, lists.first);
-  if (status == PARE_OK) status = give_integers(call, 2, 1, &s.length, lists.inverse);
-  if (status == PARE_OK) status = give_integers(call, 3, 1, &kinds, lists.counts);
-  free(memory);
-  return status;
+  if (x->shape.dim[axis] == 0) {
+    const int64_t none = 0;
+    PARE__TRY(pare__call_output(call, 0, x->dtype, x->shape.rank, x->shape.dim, &wanted));
+    for (unsigned i = 1; i < 4; i++) PARE__TRY(pare__call_output(call, i, PARE_I64, 1, &none, &wanted));
+    return PARE_OK;
+  }
+  PARE__TRY(pare__call_at_once(call));
+  PARE__TRY(slices_of(call, x, axis, &slices));
+  PARE__TRY(sorted_slices(call, slices, &found.order));
+  PARE__TRY(first_of_kind(call, slices, found.order, &found.flags));
+  PARE__TRY(list_set(call, found.flags, &found.starts));
+  PARE__TRY(gathered(call, found.order, found.starts, &first));
+  if (pare__call_get_int(call, "sorted", 1) == 0) {
+    PARE__TRY(sorted_positions(call, first, &found.rank));
+    PARE__TRY(gathered(call, first, found.rank, &first));
+  }
+  PARE__TRY(give_gathered(call, 0, x, axis, first));
+  if (pare__call_wants(call, 1)) PARE__TRY(give_copy(call, 1, first));
+  if (pare__call_wants(call, 2)) {
+    PARE__TRY(kinds_of_slices(call, &found, &wanted));
+    PARE__TRY(give_copy(call, 2, wanted));
+  }
+  if (!pare__call_wants(call, 3)) return PARE_OK;
+  PARE__TRY(count_kinds(call, &found, &wanted));
+  return give_copy(call, 3, wanted);
 }
 
-/* ---- NonMaxSuppression ---- */
+/* ---- NonMaxSuppression, on the host: whether a box stays depends on all that stayed before it ---- */
 
 typedef struct candidate {
   double score, low[2], high[2]; /* the box's corners */
@@ -284,7 +390,9 @@ static pare_status non_max_suppression(pare__call *call) {
   pare_status status = PARE_OK;
   for (int64_t batch = 0; batch < s.boxes->shape.dim[0]; batch++)
     for (int64_t c = 0; c < s.scores->shape.dim[1] && status == PARE_OK; c++) status = suppress(&s, batch, c);
-  if (status == PARE_OK) status = give_integers(call, 0, 2, (const int64_t[]){s.nout, 3}, s.out);
+  pare__content *content = NULL;
+  if (status == PARE_OK) status = pare__content_create(PARE_I64, 2, (const int64_t[]){s.nout, 3}, s.out, &content);
+  if (status == PARE_OK) status = pare__call_give_content(call, 0, content);
   free(s.kept);
   free(s.out);
   return status;
@@ -292,7 +400,7 @@ static pare_status non_max_suppression(pare__call *call) {
 
 const pare__operator pare__operators_select[] = {
     {"", "Compress", 9, 0, PARE__ON_DEVICE, compress, NULL, .types = "any"},
-    {"", "NonZero", 9, 0, PARE__ON_HOST, non_zero, NULL, .types = "any"},
+    {"", "NonZero", 9, 0, PARE__ON_DEVICE, non_zero, non_zero_on_host, .types = "any"},
     {"", "Unique", 11, 0, PARE__ON_DEVICE, unique, NULL, .types = "any"},
     {"", "NonMaxSuppression", 10, 0, PARE__ON_HOST, non_max_suppression, NULL, .types = "f32"},
     {0},

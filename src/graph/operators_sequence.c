@@ -183,7 +183,9 @@ static pare_status run_direction(const pare__recurrent *r, int d, pare_tensor *y
   PARE__TRY(pare__call_reshaped(call, x, 3, (const int64_t[]){r->steps, r->batch, columns}, &x));
   PARE__TRY(begin_state(r, PARE__RECURRENT_INITIAL_H, d, &h));
   if (r->cell == PARE__CELL_LSTM) PARE__TRY(begin_state(r, PARE__RECURRENT_INITIAL_C, d, &c));
-  PARE__TRY(run_steps(r, &direction, x, y, &h, c));
+  bool done;
+  PARE__TRY(pare__recurrent_at_once(r, &direction, x, h, c, y, &done));
+  if (!done) PARE__TRY(run_steps(r, &direction, x, y, &h, c));
   PARE__TRY(pare_copy(h, last_h));
   return c ? pare_copy(c, last_c) : PARE_OK;
 }

@@ -9,6 +9,7 @@
 #include "graph/attention.h"
 #include "graph/compose.h"
 #include "graph/operator_tables.h"
+#include "graph/quantised.h"
 
 /* ---- RotaryEmbedding ---- */
 
@@ -114,49 +115,78 @@ static pare_status rotary_embedding(pare__call *call) {
   return pare__rotate(call, x, cosines, sines, at, pare__call_get_int(call, "interleaved", 0) != 0, rotated / 2, out);
 }
 
-/* ---- EmbedLayerNormalization ---- */
+/* ---- EmbedLayerNormalization, QEmbedLayerNormalization ---- */
 
-/* sum += table[index] */
-static pare_status add_embedding(pare__call *call, pare_tensor *table, pare_tensor *index, pare_tensor *sum) {
-  pare_tensor *rows;
-  if (table->shape.rank != 2 || table->shape.dim[1] != sum->shape.dim[2])
-    return pare__call_fail(call, PARE_ERR_SHAPE, "a table of rank %d does not have %lld columns", table->shape.rank,
-                           (long long)sum->shape.dim[2]);
-  const int64_t dim[3] = {index->shape.dim[0], index->shape.dim[1], sum->shape.dim[2]};
-  PARE__TRY(pare__call_scratch(call, sum->dtype, 3, dim, &rows));
-  PARE__TRY(pare_gather(table, index, 0, rows));
-  return pare_binary(PARE_BINARY_add, sum, rows, sum);
+/* The quantised one's tables, scale and bias, inputs 2 to 6, are integers, with a scale each, inputs 8 to 12, and a
+ * zero point, 13 to 17. *tensor = what its integers stand for. */
+static pare_status restore(pare__call *call, unsigned i, pare_tensor **tensor) {
+  pare__quantisation q = {.axis = 0};
+  pare_tensor *integers = *tensor;
+  if (!call->node->op->detail || !integers) return PARE_OK;
+  PARE__TRY(pare__call_tensor(call, i + 6, &q.scale));
+  PARE__TRY(pare__call_tensor(call, i + 11, &q.zero));
+  if (!q.scale || (integers->dtype != PARE_U8 && integers->dtype != PARE_I8))
+    return pare__call_fail(call, PARE_ERR_TYPE, "input %u is no u8 or i8 with a scale, input %u", i, i + 6);
+  PARE__TRY(pare__call_scratch(call, q.scale->dtype, integers->shape.rank, integers->shape.dim, tensor));
+  return pare__call_dequantise(call, integers, &q, *tensor);
+}
+
+/* *rows [batch, length, size] = table i at index */
+static pare_status embed(pare__call *call, unsigned i, pare_tensor *index, int64_t size, pare_tensor **rows) {
+  pare_tensor *table;
+  PARE__TRY(pare__call_tensor(call, i, &table));
+  if (!table || table->shape.rank != 2 || table->shape.dim[1] != size || index->shape.rank != 2)
+    return pare__call_fail(call, PARE_ERR_SHAPE,
+                           "table %u does not have %lld columns, or what it is read at is no matrix", i,
+                           (long long)size);
+  const int64_t dim[3] = {index->shape.dim[0], index->shape.dim[1], size};
+  PARE__TRY(pare__call_scratch(call, table->dtype, 3, dim, rows));
+  PARE__TRY(pare_gather(table, index, 0, *rows));
+  return restore(call, i, rows);
+}
+
+/* Output 1: how much of the mask counts, each batch. */
+static pare_status count_mask(pare__call *call, int64_t batch) {
+  pare_tensor *mask, *counts, *zero;
+  if (!pare__call_wants(call, 1)) return PARE_OK;
+  PARE__TRY(pare__call_tensor(call, 7, &mask));
+  PARE__TRY(pare__call_output(call, 1, PARE_I32, 1, &batch, &counts));
+  PARE__TRY(pare__call_scalar(call, PARE_I32, 0, &zero));
+  if (!mask) return pare_copy(zero, counts);
+  PARE__TRY(pare__call_cast(call, mask, PARE_I32, &mask));
+  return pare_reduce(mask, PARE_REDUCTION_SUM, (const int[]){1}, 1, false, counts);
 }
 
 /* Ids [batch, length], segments, tables of words, positions and segments, scale, bias, mask, positions. */
 static pare_status embed_layer_norm(pare__call *call) {
-  PARE__TRY(pare__call_check(call, 4, 9));
-  pare_tensor *in[9], *out, *sum, *counts;
-  for (unsigned i = 0; i < 9; i++) PARE__TRY(pare__call_tensor(call, i, &in[i]));
-  if (in[0]->shape.rank != 2 || in[2]->shape.rank != 2 || !in[5] || !in[6] || (in[1] && !in[4]))
-    return pare__call_fail(call, PARE_ERR_SHAPE,
-                           "its ids or words are no matrix, or scale, bias or segments are missing");
-  const int64_t batch = in[0]->shape.dim[0], length = in[0]->shape.dim[1];
-  const int64_t dim[3] = {batch, length, in[2]->shape.dim[1]};
-  if (!in[8]) {
-    PARE__TRY(pare__call_range(call, PARE_I64, length, 2, 1, &in[8]));
-  } else if (in[8]->shape.rank != 2 || in[8]->shape.dim[1] != length) {
+  const bool quantised = call->node->op->detail != 0;
+  pare_tensor *ids, *segments, *words, *scale, *bias, *positions = NULL, *rows[3] = {NULL}, *out, *sum;
+  PARE__TRY(pare__call_check(call, 4, quantised ? 18 : 9));
+  PARE__TRY(pare__call_tensor(call, 0, &ids));
+  PARE__TRY(pare__call_tensor(call, 1, &segments));
+  PARE__TRY(pare__call_tensor(call, 2, &words));
+  PARE__TRY(pare__call_tensor(call, 5, &scale));
+  PARE__TRY(pare__call_tensor(call, 6, &bias));
+  if (!quantised) PARE__TRY(pare__call_tensor(call, 8, &positions));
+  if (ids->shape.rank != 2 || words->shape.rank != 2 || !scale || !bias)
+    return pare__call_fail(call, PARE_ERR_SHAPE, "its ids or words are no matrix, or scale or bias are missing");
+  const int64_t batch = ids->shape.dim[0], length = ids->shape.dim[1], size = words->shape.dim[1];
+  if (!positions) {
+    PARE__TRY(pare__call_range(call, PARE_I64, length, 2, 1, &positions));
+  } else if (positions->shape.rank != 2 || positions->shape.dim[1] != length) {
     return pare__call_fail(call, PARE_ERR_SHAPE, "its positions do not fit %lld ids", (long long)length);
   }
-  PARE__TRY(pare__call_output(call, 2, in[2]->dtype, 3, dim, &sum));
-  PARE__TRY(pare_gather(in[2], in[0], 0, sum));
-  PARE__TRY(add_embedding(call, in[3], in[8], sum));
-  if (in[1]) PARE__TRY(add_embedding(call, in[4], in[1], sum));
-  if (pare__call_wants(call, 1)) {
-    PARE__TRY(pare__call_output(call, 1, PARE_I32, 1, &batch, &counts));
-    pare_tensor *zero;
-    PARE__TRY(pare__call_scalar(call, PARE_I32, 0, &zero));
-    if (in[7]) PARE__TRY(pare__call_cast(call, in[7], PARE_I32, &in[7]));
-    PARE__TRY(in[7] ? pare_reduce(in[7], PARE_REDUCTION_SUM, (const int[]){1}, 1, false, counts)
-                    : pare_copy(zero, counts));
-  }
-  PARE__TRY(pare__call_output(call, 0, sum->dtype, 3, dim, &out));
-  return pare_layer_norm(sum, 2, in[5], in[6], pare__call_get_float(call, "epsilon", 1e-12), out, NULL, NULL);
+  PARE__TRY(restore(call, 5, &scale));
+  PARE__TRY(restore(call, 6, &bias));
+  PARE__TRY(embed(call, 2, ids, size, &rows[0]));
+  PARE__TRY(embed(call, 3, positions, size, &rows[1]));
+  if (segments) PARE__TRY(embed(call, 4, segments, size, &rows[2]));
+  PARE__TRY(pare__call_output(call, 2, rows[0]->dtype, 3, (const int64_t[]){batch, length, size}, &sum));
+  PARE__TRY(pare_binary(PARE_BINARY_add, rows[0], rows[1], sum));
+  if (segments) PARE__TRY(pare_binary(PARE_BINARY_add, sum, rows[2], sum));
+  PARE__TRY(count_mask(call, batch));
+  PARE__TRY(pare__call_output(call, 0, sum->dtype, 3, (const int64_t[]){batch, length, size}, &out));
+  return pare_layer_norm(sum, 2, scale, bias, pare__call_get_float(call, "epsilon", 1e-12), out, NULL, NULL);
 }
 
 /* ---- BiasSplitGelu ---- */
@@ -230,6 +260,8 @@ const pare__operator pare__operators_transformer[] = {
     {"", "RotaryEmbedding", 23, 0, PARE__ON_DEVICE, rotary_embedding, NULL, .types = "floats"},
     {"com.microsoft", "RotaryEmbedding", 1, 0, PARE__ON_DEVICE, rotary_embedding, NULL, .detail = 1, .types = "floats"},
     {"com.microsoft", "EmbedLayerNormalization", 1, 0, PARE__ON_DEVICE, embed_layer_norm, NULL, .types = "floats"},
+    {"com.microsoft", "QEmbedLayerNormalization", 1, 0, PARE__ON_DEVICE, embed_layer_norm, NULL, .detail = 1,
+     .types = "u8, i8"},
     {"com.microsoft", "BiasSplitGelu", 1, 0, PARE__ON_DEVICE, bias_split_gelu, NULL, .types = "floats"},
     {"", "TensorScatter", 24, 0, PARE__ON_DEVICE, tensor_scatter, NULL, .types = "any"},
     {0},

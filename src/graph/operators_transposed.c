@@ -55,9 +55,8 @@ static int64_t phases_along(const pare__window_plan *plan, int d) {
 /* [C, O / g, k…] with the taps of the phases, turned around, as weights [O, C / g, k…] of a convolution. */
 static pare_status turn_weights(pare_tensor *w, int64_t groups, int rank, const phase *phases, pare_tensor **out) {
   const int64_t *dim = w->shape.dim;
-  int64_t split[PARE_MAX_RANK] = {groups, dim[0] / groups, dim[1]};
+  int64_t split[] = {groups, dim[0] / groups, dim[1], 1};
   int64_t joined[PARE_MAX_RANK] = {groups * dim[1], dim[0] / groups};
-  int axes[PARE_MAX_RANK] = {0, 2, 1, 3, 4, 5};
   pare_tensor *view = NULL, *next = NULL, *turned = NULL, *compact = NULL;
   pare_status status = pare__contiguous(w, &view);
   for (int d = 0; status == PARE_OK && d < rank; d++) {
@@ -66,11 +65,12 @@ static pare_status turn_weights(pare_tensor *w, int64_t groups, int rank, const 
     pare_tensor_close(view);
     view = next;
     next = NULL;
-    split[3 + d] = joined[2 + d] = p->count;
+    joined[2 + d] = p->count;
+    split[3] *= p->count;
   }
   if (status == PARE_OK) status = pare__contiguous(view, &compact);
-  if (status == PARE_OK) status = pare_tensor_reshape(compact, 3 + rank, split, &next);
-  if (status == PARE_OK) status = pare_tensor_permute(next, axes, &turned);
+  if (status == PARE_OK) status = pare_tensor_reshape(compact, 4, split, &next);
+  if (status == PARE_OK) status = pare_tensor_permute(next, (const int[]){0, 2, 1, 3}, &turned);
   pare_tensor_close(compact);
   compact = NULL;
   if (status == PARE_OK) status = pare__contiguous(turned, &compact);

@@ -39,36 +39,6 @@ static pare_status trilu(pare__call *call) {
 
 /* ---- CumSum, CumProd ---- */
 
-/* to[i] = from[i] op from[i - step], and from[i] before the step. */
-static pare_status scan_step(pare__call *call, pare_binary_operation operation, int axis, int64_t step,
-                             pare_tensor *from, pare_tensor *to) {
-  pare_tensor *left, *right, *target;
-  const int64_t length = from->shape.dim[axis];
-  PARE__TRY(pare__call_slice(call, from, axis, 0, step, 1, &left));
-  PARE__TRY(pare__call_slice(call, to, axis, 0, step, 1, &target));
-  PARE__TRY(pare_copy(left, target));
-  PARE__TRY(pare__call_slice(call, from, axis, 0, length - step, 1, &left));
-  PARE__TRY(pare__call_slice(call, from, axis, step, length - step, 1, &right));
-  PARE__TRY(pare__call_slice(call, to, axis, step, length - step, 1, &target));
-  return pare_binary(operation, left, right, target);
-}
-
-/* All prefixes along the axis, in a logarithm of steps (Hillis & Steele 1986); *out is x or scratch. An infinity or
- * NaN reaches the elements from its own on, no other. */
-static pare_status scan(pare__call *call, pare_binary_operation operation, int axis, pare_tensor *x,
-                        pare_tensor **out) {
-  pare_tensor *scratch[2] = {NULL, NULL};
-  const int64_t length = x->shape.dim[axis];
-  int turn = 0;
-  for (int64_t step = 1; step < length; step *= 2, turn = !turn) {
-    if (!scratch[turn]) PARE__TRY(pare__call_scratch(call, x->dtype, x->shape.rank, x->shape.dim, &scratch[turn]));
-    PARE__TRY(scan_step(call, operation, axis, step, x, scratch[turn]));
-    x = scratch[turn];
-  }
-  *out = x;
-  return PARE_OK;
-}
-
 static pare_status cumulative(pare__call *call) {
   PARE__TRY(pare__call_check(call, 2, 2));
   const pare_binary_operation operation = (pare_binary_operation)call->node->op->detail;
@@ -89,11 +59,11 @@ static pare_status cumulative(pare__call *call) {
     PARE__TRY(pare__call_slice(call, out, axis, length - 1, length, -1, &out));
   }
   if (!exclusive) {
-    PARE__TRY(scan(call, operation, axis, wide, &wide));
+    PARE__TRY(pare__call_scan(call, operation, axis, wide, &wide));
     return pare_cast(wide, out);
   }
   PARE__TRY(pare__call_slice(call, wide, axis, 0, length - 1, 1, &wide));
-  if (length > 1) PARE__TRY(scan(call, operation, axis, wide, &wide));
+  if (length > 1) PARE__TRY(pare__call_scan(call, operation, axis, wide, &wide));
   PARE__TRY(pare__call_scalar(call, x->dtype, operation == PARE_BINARY_mul, &identity));
   PARE__TRY(pare__call_slice(call, out, axis, 0, 1, 1, &first));
   PARE__TRY(pare__call_slice(call, out, axis, 1, length - 1, 1, &rest));

@@ -36,16 +36,41 @@ static const pare__pass *const last_pass = &pare__pass_layout;
 
 /* ---- rewriting ---- */
 
-pare_status pare__rewrite_begin(pare__network *network, pare__graph *graph, pare__rewrite *out) {
-  *out = (pare__rewrite){.network = network, .graph = graph, .nvalues = network->nvalues};
-  PARE__TRY(pare__network_uses(network, &out->uses));
-  out->producer = malloc((network->nvalues + 1) * sizeof *out->producer);
-  if (!out->producer) {
-    free(out->uses);
-    out->uses = NULL;
-    return pare__fail_memory("a pass", network->nvalues * sizeof *out->producer);
+/* What one value's entries are before anything is known. */
+static void reset(pare__network *network, int32_t value) {
+  if (value < 0) return;
+  network->rewriting.uses[value] = 0;
+  network->rewriting.producer[value] = -1;
+  network->rewriting.instead[value] = PARE__NO_VALUE;
+}
+
+static void reset_graph(pare__network *network, const pare__graph *graph) {
+  for (size_t i = 0; i < graph->nnodes; i++) {
+    const pare__node *node = &graph->node[i];
+    for (unsigned k = 0; k < node->ninputs; k++) reset(network, node->input[k]);
+    for (unsigned k = 0; k < node->noutputs; k++) reset(network, node->output[k]);
+    for (unsigned k = 0; k < node->nsubgraphs; k++) reset_graph(network, node->subgraph[k].graph);
   }
-  for (size_t i = 0; i < network->nvalues; i++) out->producer[i] = -1;
+  for (unsigned k = 0; k < graph->ninputs; k++) reset(network, graph->input[k]);
+  for (unsigned k = 0; k < graph->noutputs; k++) reset(network, graph->output[k]);
+}
+
+static void count_uses(const pare__graph *graph, uint32_t *uses) {
+  for (size_t i = 0; i < graph->nnodes; i++) {
+    const pare__node *node = &graph->node[i];
+    for (unsigned k = 0; k < node->ninputs; k++)
+      if (node->input[k] >= 0) uses[node->input[k]]++;
+    for (unsigned k = 0; k < node->nsubgraphs; k++) count_uses(node->subgraph[k].graph, uses);
+  }
+  for (unsigned k = 0; k < graph->noutputs; k++)
+    if (graph->output[k] >= 0) uses[graph->output[k]]++;
+}
+
+pare_status pare__rewrite_begin(pare__network *network, pare__graph *graph, pare__rewrite *out) {
+  *out = (pare__rewrite){.network = network, .graph = graph};
+  PARE__TRY(pare__rewrite_grow(out));
+  reset_graph(network, graph);
+  count_uses(graph, out->uses);
   for (size_t i = 0; i < graph->nnodes; i++)
     for (unsigned k = 0; k < graph->node[i].noutputs; k++)
       if (graph->node[i].output[k] >= 0) out->producer[graph->node[i].output[k]] = (int32_t)i;
@@ -53,30 +78,64 @@ pare_status pare__rewrite_begin(pare__network *network, pare__graph *graph, pare
 }
 
 pare_status pare__rewrite_grow(pare__rewrite *rewrite) {
-  const size_t count = rewrite->network->nvalues;
-  uint32_t *uses = realloc(rewrite->uses, (count + 1) * sizeof *uses);
-  if (uses) rewrite->uses = uses;
-  int32_t *producer = realloc(rewrite->producer, (count + 1) * sizeof *producer);
-  if (producer) rewrite->producer = producer;
-  if (!uses || !producer) return pare__fail_memory("a pass", count * sizeof *uses);
-  for (; rewrite->nvalues < count; rewrite->nvalues++) {
-    uses[rewrite->nvalues] = 0;
-    producer[rewrite->nvalues] = -1;
+  pare__network *network = rewrite->network;
+  const size_t had = network->rewriting.count, count = network->nvalues;
+  if (!network->rewriting.uses || had < count) {
+    const size_t room = PARE__MAX(count, had + had / 2) + 1;
+    uint32_t *uses = realloc(network->rewriting.uses, room * sizeof *uses);
+    if (uses) network->rewriting.uses = uses;
+    int32_t *producer = realloc(network->rewriting.producer, room * sizeof *producer);
+    if (producer) network->rewriting.producer = producer;
+    int32_t *instead = realloc(network->rewriting.instead, room * sizeof *instead);
+    if (instead) network->rewriting.instead = instead;
+    if (!uses || !producer || !instead) return pare__fail_memory("a pass", room * sizeof *uses);
+    network->rewriting.count = room;
+    for (size_t i = had; i < room; i++) reset(network, (int32_t)i);
   }
+  rewrite->uses = network->rewriting.uses;
+  rewrite->producer = network->rewriting.producer;
   return PARE_OK;
 }
 
 bool pare__rewrite_alive(const pare__rewrite *rewrite, size_t node) { return rewrite->graph->node[node].op != NULL; }
+
+/* ---- reading other values ---- */
+
+static void rename_ids(const int32_t *instead, int32_t *id, unsigned count) {
+  for (unsigned k = 0; k < count; k++)
+    while (id[k] >= 0 && instead[id[k]] >= 0) id[k] = instead[id[k]];
+}
+
+static void rename_graph(const int32_t *instead, pare__graph *graph) {
+  for (size_t i = 0; i < graph->nnodes; i++) {
+    pare__node *node = &graph->node[i];
+    rename_ids(instead, node->input, node->ninputs);
+    for (unsigned k = 0; k < node->nsubgraphs; k++) rename_graph(instead, node->subgraph[k].graph);
+  }
+  rename_ids(instead, graph->output, graph->noutputs);
+}
+
+void pare__rewrite_visit(pare__rewrite *rewrite, size_t node) {
+  pare__node *at = &rewrite->graph->node[node];
+  if (rewrite->renames) rename_ids(rewrite->network->rewriting.instead, at->input, at->ninputs);
+}
+
+void pare__rewrite_replace(pare__rewrite *rewrite, int32_t from, int32_t to) {
+  rewrite->uses[to] += rewrite->uses[from];
+  rewrite->changed = rewrite->changed || rewrite->uses[from] > 0;
+  rewrite->uses[from] = 0;
+  rewrite->network->rewriting.instead[from] = to;
+  rewrite->renames = true;
+}
+
+/* ---- nodes ---- */
 
 void pare__rewrite_end(pare__rewrite *rewrite) {
   size_t kept = 0;
   for (size_t i = 0; i < rewrite->graph->nnodes; i++)
     if (pare__rewrite_alive(rewrite, i)) rewrite->graph->node[kept++] = rewrite->graph->node[i];
   rewrite->graph->nnodes = kept;
-  free(rewrite->uses);
-  free(rewrite->producer);
-  rewrite->uses = NULL;
-  rewrite->producer = NULL;
+  if (rewrite->renames) rename_graph(rewrite->network->rewriting.instead, rewrite->graph);
 }
 
 void pare__rewrite_remove(pare__rewrite *rewrite, size_t node) {
@@ -99,33 +158,6 @@ pare__node *pare__rewrite_made_by(const pare__rewrite *rewrite, int32_t value, c
 pare__node *pare__rewrite_only(const pare__rewrite *rewrite, int32_t value, const char *op_type) {
   pare__node *node = pare__rewrite_made_by(rewrite, value, op_type);
   return node && rewrite->uses[value] == 1 ? node : NULL;
-}
-
-static uint32_t replace_in(pare__graph *graph, int32_t from, int32_t to) {
-  uint32_t count = 0;
-  for (size_t i = 0; i < graph->nnodes; i++) {
-    pare__node *node = &graph->node[i];
-    if (!node->op) continue;
-    for (unsigned k = 0; k < node->ninputs; k++)
-      if (node->input[k] == from) {
-        node->input[k] = to;
-        count++;
-      }
-    for (unsigned k = 0; k < node->nsubgraphs; k++) count += replace_in(node->subgraph[k].graph, from, to);
-  }
-  for (unsigned k = 0; k < graph->noutputs; k++)
-    if (graph->output[k] == from) {
-      graph->output[k] = to;
-      count++;
-    }
-  return count;
-}
-
-void pare__rewrite_replace(pare__rewrite *rewrite, int32_t from, int32_t to) {
-  const uint32_t count = replace_in(rewrite->graph, from, to);
-  rewrite->uses[from] -= count;
-  rewrite->uses[to] += count;
-  rewrite->changed = rewrite->changed || count > 0;
 }
 
 void pare__rewrite_move_input(pare__rewrite *rewrite, size_t node, unsigned k, int32_t value) {
@@ -248,9 +280,71 @@ static int rank_within(const pare__rewrite *rewrite, int32_t value, int steps) {
 
 int pare__value_rank(const pare__rewrite *rewrite, int32_t value) { return rank_within(rewrite, value, 6); }
 
+/* At least so much is the rank, whatever else is unknown. */
+static int least_rank(const pare__rewrite *rewrite, int32_t value, int steps) {
+  static const char *const as_first[] = {"Relu",
+                                         "LeakyRelu",
+                                         "Sigmoid",
+                                         "Tanh",
+                                         "Erf",
+                                         "Clip",
+                                         "Softmax",
+                                         "Cast",
+                                         "Sqrt",
+                                         "Neg",
+                                         "Dropout",
+                                         "Identity",
+                                         "MaxPool",
+                                         "AveragePool",
+                                         "BatchNormalization",
+                                         "Concat",
+                                         "Pad",
+                                         "Gelu",
+                                         "GlobalAveragePool",
+                                         "LayerNormalization"};
+  static const char *const broadcasting[] = {"Add", "Sub", "Mul", "Div", "Where", "Pow"};
+  const int rank = pare__value_rank(rewrite, value);
+  if (rank >= 0) return rank;
+  if (value < 0 || steps == 0 || rewrite->producer[value] < 0) return 0;
+  const pare__node *node = &rewrite->graph->node[rewrite->producer[value]];
+  int least = 0;
+  const bool is_convolution = pare__node_is(node, "Conv") || pare__node_is(node, "ConvTranspose");
+  if (pare__node_is(node, "Gemm")) return 2;
+  if (is_convolution && node->ninputs > 1) return least_rank(rewrite, node->input[1], steps - 1);
+  for (size_t i = 0; i < PARE__COUNT(as_first); i++)
+    if (pare__node_is(node, as_first[i]) && node->ninputs > 0) return least_rank(rewrite, node->input[0], steps - 1);
+  bool broadcasts = is_product(node);
+  for (size_t i = 0; i < PARE__COUNT(broadcasting); i++)
+    broadcasts = broadcasts || pare__node_is(node, broadcasting[i]);
+  for (unsigned k = 0; broadcasts && k < node->ninputs && k < 3; k++)
+    least = PARE__MAX(least, least_rank(rewrite, node->input[k], steps - 1));
+  return is_product(node) ? PARE__MAX(least - 1, 0) : least; /* of a vector and a matrix */
+}
+
+static bool constants_within(const pare__rewrite *rewrite, int32_t value, int32_t x, int rank, int steps) {
+  if (value < 0 || value == x) return true;
+  const pare__content *content = rewrite->network->value[value].constant;
+  if (content) return content->shape.rank <= rank;
+  const pare__node *node = rewrite->producer[value] >= 0 ? &rewrite->graph->node[rewrite->producer[value]] : NULL;
+  if (!node || steps == 0) return false;
+  const unsigned count = pare__node_is(node, "ReduceMean") ? 1 : node->ninputs; /* axes are no elements */
+  for (unsigned i = 0; i < count; i++)
+    if (!constants_within(rewrite, node->input[i], x, rank, steps - 1)) return false;
+  return true;
+}
+
+bool pare__keeps_rank(const pare__rewrite *rewrite, int32_t value, int32_t x, int known) {
+  return constants_within(rewrite, value, x, PARE__MAX(known, least_rank(rewrite, x, 6)), 12);
+}
+
 /* ---- products and sums ---- */
 
 bool pare__near(double a, double b) { return fabs(a - b) <= 1e-4 * fabs(b); }
+
+/* A quotient of integers is no product: it is rounded. */
+static bool is_float_number(const pare__network *network, int32_t value, double *out) {
+  return pare__value_number(network, value, out) && pare__dtype_is_float(network->value[value].constant->dtype);
+}
 
 static void open_factor(const pare__rewrite *rewrite, int32_t value, bool root, pare__factors *out) {
   double constant;
@@ -264,8 +358,8 @@ static void open_factor(const pare__rewrite *rewrite, int32_t value, bool root, 
   if (product && product->ninputs == 2) {
     open_factor(rewrite, product->input[0], false, out);
     open_factor(rewrite, product->input[1], false, out);
-  } else if (quotient && quotient->ninputs == 2 &&
-             pare__value_number(rewrite->network, quotient->input[1], &constant) && constant != 0) {
+  } else if (quotient && quotient->ninputs == 2 && is_float_number(rewrite->network, quotient->input[1], &constant) &&
+             constant != 0) {
     out->constant /= constant;
     open_factor(rewrite, quotient->input[0], false, out);
   } else if (out->count < PARE__COUNT(out->factor)) {
@@ -303,8 +397,17 @@ static bool listed(const char *list, const char *name, size_t length) {
   return false;
 }
 
+bool pare__pass_left_out(const char *without, const char *name) { return listed(without, name, strlen(name)); }
+
+bool pare__folding_left_out(const char *without) {
+  for (const char *at = without; at && *at; at += strcspn(at, ","), at += *at == ',')
+    if (strcspn(at, ",") == strlen(PARE__PASS_FOLD) && strncmp(at, PARE__PASS_FOLD, strlen(PARE__PASS_FOLD)) == 0)
+      return true;
+  return false;
+}
+
 static pare_status check_names(const char *without) {
-  char known[512] = "all";
+  char known[512] = "all, " PARE__PASS_FOLD;
   for (size_t i = 0; passes[i]; i++) {
     strncat(known, ", ", sizeof known - strlen(known) - 1);
     strncat(known, passes[i]->name, sizeof known - strlen(known) - 1);
@@ -313,7 +416,7 @@ static pare_status check_names(const char *without) {
   strncat(known, last_pass->name, sizeof known - strlen(known) - 1);
   for (const char *at = without; at && *at;) {
     const size_t length = strcspn(at, ",");
-    bool found = (length == 3 && strncmp(at, "all", 3) == 0) ||
+    bool found = (length == 3 && strncmp(at, "all", 3) == 0) || listed(PARE__PASS_FOLD, at, length) ||
                  (strlen(last_pass->name) == length && strncmp(at, last_pass->name, length) == 0);
     for (size_t i = 0; passes[i] && !found; i++)
       found = strlen(passes[i]->name) == length && strncmp(at, passes[i]->name, length) == 0;
@@ -338,10 +441,10 @@ pare_status pare__passes_run(pare__network *network, const char *without) {
   for (int round = 0; changed && round < MOST_ROUNDS; round++) {
     changed = false;
     for (size_t i = 0; passes[i]; i++) {
-      if (listed(without, passes[i]->name, strlen(passes[i]->name))) continue;
+      if (pare__pass_left_out(without, passes[i]->name)) continue;
       PARE__TRY(run_on(passes[i], network, &network->graph, &changed));
     }
   }
-  if (listed(without, last_pass->name, strlen(last_pass->name))) return PARE_OK;
+  if (pare__pass_left_out(without, last_pass->name)) return PARE_OK;
   return run_on(last_pass, network, &network->graph, &changed);
 }

@@ -16,19 +16,26 @@ typedef struct pare__pass {
  * PARE_ERR_ARGUMENT for a name that is no pass, with the list. */
 pare_status pare__passes_run(pare__network *network, const char *without);
 
+/* Is the pass of this name left out? */
+bool pare__pass_left_out(const char *without, const char *name);
+/* Nodes whose inputs are constants are computed at load (fold.c): no pass, but before and after them, and left out by
+ * its name alone, not by "all", which keeps the nodes that depend on inputs as they are written. */
+#define PARE__PASS_FOLD "fold"
+bool pare__folding_left_out(const char *without);
+
 /* ---- for passes ---- */
 
-/* A graph under rewriting: who makes and who reads a value. */
+/* A graph under rewriting: who makes and who reads a value. Beginning costs what the graph is large, not the model. */
 typedef struct pare__rewrite {
   pare__network *network;
   pare__graph *graph;
-  uint32_t *uses;    /* of each value, everywhere */
+  uint32_t *uses;    /* of each value by this graph and its subgraphs; network->rewriting has the arrays */
   int32_t *producer; /* node of this graph that makes each value; -1: none does */
-  size_t nvalues;    /* that both have room for */
   bool changed;
+  bool renames; /* values are to be read in place of others */
 } pare__rewrite;
 pare_status pare__rewrite_begin(pare__network *network, pare__graph *graph, pare__rewrite *out);
-/* Takes out the nodes that pare__rewrite_remove marked. */
+/* Takes out the nodes that pare__rewrite_remove marked, and applies what pare__rewrite_replace said. */
 void pare__rewrite_end(pare__rewrite *rewrite);
 /* After values were added to the network: makes room for them here. */
 pare_status pare__rewrite_grow(pare__rewrite *rewrite);
@@ -52,7 +59,10 @@ void pare__factors_open(const pare__rewrite *rewrite, int32_t value, bool root, 
 /* value = other + constant (to 1e-4), made for one reader alone? */
 bool pare__sum_with(const pare__rewrite *rewrite, int32_t value, double constant, int32_t *other);
 bool pare__near(double a, double b); /* to 1e-4 of b */
-/* Every reader of `from` in this graph and its subgraphs, and the graph's outputs, read `to` instead. */
+/* Every reader of `from`, which the node that the pass is at makes, reads `to` instead, in subgraphs too. Costs the
+ * same however many there are: a pass that replaces goes from the first node to the last, and has each read what it is
+ * to read by pare__rewrite_visit before it looks at it. */
+void pare__rewrite_visit(pare__rewrite *rewrite, size_t node);
 void pare__rewrite_replace(pare__rewrite *rewrite, int32_t from, int32_t to);
 /* Input k of the node reads another value. */
 void pare__rewrite_move_input(pare__rewrite *rewrite, size_t node, unsigned k, int32_t value);
@@ -67,6 +77,9 @@ float pare__node_float(const pare__node *node, const char *name, float otherwise
 bool pare__reduces_axis(const pare__network *network, const pare__node *node, int64_t *axis);
 /* The rank of a value as it is declared or as the nodes that make it tell; -1: unknown. */
 int pare__value_rank(const pare__rewrite *rewrite, int32_t value);
+/* `value` is made of x and constants: has none of these a higher rank than x, so that the result has x's? The rank of x
+ * is `known` at least. */
+bool pare__keeps_rank(const pare__rewrite *rewrite, int32_t value, int32_t x, int known);
 /* Is it an output of the graph? Such a value keeps its name. */
 bool pare__is_output(const pare__graph *graph, int32_t value);
 /* MatMul or FusedMatMul with these attributes. */

@@ -103,6 +103,7 @@ static pare_status run(pare__network *network, pare__graph *graph, bool *changed
   pare__rewrite rewrite;
   const pare_status status = pare__rewrite_begin(network, graph, &rewrite);
   for (size_t i = 0; i < graph->nnodes && status == PARE_OK; i++) {
+    pare__rewrite_visit(&rewrite, i);
     const pare__node *node = &graph->node[i];
     if (!is_pure(node)) continue;
     size_t at = (size_t)node_hash(network, node) & (capacity - 1);

@@ -65,6 +65,7 @@ static pare_status run(pare__network *network, pare__graph *graph, bool *changed
     if (!pare__rewrite_alive(&rewrite, i) || node->noutputs < 1 || node->output[0] < 0) continue;
     if (!pare__node_is(node, "Mul") && !pare__node_is(node, "Div")) continue;
     if (!is_gelu(&rewrite, node->output[0], &x, &with_tanh)) continue;
+    if (!pare__keeps_rank(&rewrite, node->output[0], x, 0)) continue;
     pare__node gelu;
     status = pare__node_create(network, "", "Gelu", 20, 1, 1, &gelu);
     if (status == PARE_OK && with_tanh) status = pare__node_set_text(network, &gelu, "approximate", "tanh");

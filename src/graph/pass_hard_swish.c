@@ -33,9 +33,24 @@ static bool is_swish(const pare__rewrite *rewrite, const pare__node *node, int32
   return false;
 }
 
+/* x hardsigmoid(x) with the slope of hard swish, the gate for one reader alone? So it is where the quotient by 6 was
+ * found before the product. */
+static bool is_gated(const pare__rewrite *rewrite, const pare__node *node, int32_t *x) {
+  for (unsigned k = 0; pare__node_is(node, "Mul") && node->ninputs == 2 && k < 2; k++) {
+    const pare__node *gate = pare__rewrite_only(rewrite, node->input[k], "HardSigmoid");
+    *x = node->input[1 - k];
+    if (!gate || gate->input[0] != *x) continue;
+    const pare__onnx_attribute *alpha = pare__node_attribute(gate, "alpha"), *beta = pare__node_attribute(gate, "beta");
+    if (alpha && pare__near((double)alpha->f, 1.0 / 6) && (!beta || beta->f == 0.5F)) return true;
+  }
+  return false;
+}
+
 /* The operator that the product is; NULL: neither. */
-static const char *recognise(const pare__rewrite *rewrite, int32_t value, int32_t *x) {
+static const char *recognise(const pare__rewrite *rewrite, const pare__node *node, int32_t *x) {
   pare__factors p;
+  if (is_gated(rewrite, node, x)) return "HardSwish";
+  const int32_t value = node->output[0];
   pare__factors_open(rewrite, value, true, &p);
   if (!pare__near(p.constant, 1.0 / 6)) return NULL;
   if (p.count == 1) return is_gate(rewrite, p.factor[0], x) ? "HardSigmoid" : NULL;
@@ -54,8 +69,8 @@ static pare_status run(pare__network *network, pare__graph *graph, bool *changed
     if (!pare__node_is(node, "Mul") && !pare__node_is(node, "Div")) continue;
     int32_t x;
     double alpha = 1;
-    const char *op_type = is_swish(&rewrite, node, &x, &alpha) ? "Swish" : recognise(&rewrite, node->output[0], &x);
-    if (!op_type) continue;
+    const char *op_type = is_swish(&rewrite, node, &x, &alpha) ? "Swish" : recognise(&rewrite, node, &x);
+    if (!op_type || !pare__keeps_rank(&rewrite, node->output[0], x, 0)) continue;
     pare__node one;
     status = pare__node_create(network, "", op_type, 24, 1, 1, &one);
     if (status == PARE_OK && strcmp(op_type, "HardSigmoid") == 0)

@@ -14,6 +14,7 @@ static pare_status run(pare__network *network, pare__graph *graph, bool *changed
   pare__rewrite rewrite;
   PARE__TRY(pare__rewrite_begin(network, graph, &rewrite));
   for (size_t i = 0; i < graph->nnodes; i++) {
+    pare__rewrite_visit(&rewrite, i);
     const pare__node *node = &graph->node[i];
     /* an output keeps its own name */
     if (!passes_on(&rewrite, node) || pare__is_output(graph, node->output[0])) continue;

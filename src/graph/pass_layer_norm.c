@@ -79,7 +79,7 @@ static pare_status run(pare__network *network, pare__graph *graph, bool *changed
     double epsilon;
     if (!pare__rewrite_alive(&rewrite, i) || !pare__node_is(node, "Add") || node->ninputs != 2 || node->output[0] < 0)
       continue;
-    if (!match(&rewrite, node, input, &epsilon)) continue;
+    if (!match(&rewrite, node, input, &epsilon) || !pare__keeps_rank(&rewrite, node->output[0], input[0], 1)) continue;
     pare__node norm;
     status = pare__node_create(network, "", "LayerNormalization", 17, 3, 1, &norm);
     if (status == PARE_OK) status = pare__node_set_float(network, &norm, "epsilon", (float)epsilon);

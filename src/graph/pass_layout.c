@@ -24,6 +24,8 @@
 #define DENSE_WRITE_GAIN 1.4 /* whole vectors, no transposition in registers */
 #define CONVERSION_COST 2.0  /* read and written once */
 
+#define MOST_RANK 5 /* batch, channels and the dimensions that blocked kernels go over */
+
 /* What is known of a value. */
 typedef struct knowledge {
   int rank; /* 0: nothing */
@@ -51,7 +53,9 @@ typedef struct layout {
 } layout;
 
 static int32_t root_of(const layout *work, int32_t value) {
-  while (work->value[value].parent != value) value = work->value[value].parent;
+  knowledge *all = work->value;
+  for (; all[value].parent != value; value = all[value].parent) /* halving the way for whoever asks next */
+    all[value].parent = all[all[value].parent].parent;
   return value;
 }
 
@@ -96,7 +100,7 @@ static double product_of(const pare__node *node, const char *attribute) {
 /* A convolution of constant weights, dense or depthwise. */
 static bool handle_convolution(layout *work, const pare__node *node) {
   const pare__content *w = node->ninputs > 1 ? constant_of(work, node->input[1]) : NULL;
-  if (!w || w->shape.rank < 3 || w->shape.dim[0] < 1) return false;
+  if (!w || w->shape.rank < 3 || w->shape.rank > MOST_RANK || w->shape.dim[0] < 1) return false;
   if (w->dtype != PARE_F32 && w->dtype != PARE_F16 && w->dtype != PARE_BF16) return false;
   const pare__onnx_attribute *group = pare__node_attribute(node, "group");
   const int64_t groups = group ? group->i : 1, outputs = w->shape.dim[0];
@@ -160,7 +164,7 @@ static bool handle_elementwise(layout *work, const pare__node *node) {
 
 static bool handle_pool(layout *work, const pare__node *node) {
   const int32_t x = node->input[0], y = node->output[0];
-  if (!is_known(work, x) || node->noutputs > 1) return false;
+  if (!is_known(work, x) || node->noutputs > 1 || work->value[x].rank > MOST_RANK) return false;
   const double stride = product_of(node, "strides");
   learn(work, y, work->value[x].rank, work->value[x].channels, work->value[x].area / PARE__MAX(stride, 1));
   unite(work, x, y);
@@ -349,14 +353,16 @@ static pare_status rewrite_node(layout *work, const pare__node *old) {
   pare__network *network = work->rewrite.network;
   pare__node node = *old;
   const int32_t y = old->output[0];
-  const bool convolves = handler_of(old)->handle == handle_convolution;
+  const bool is_convolution = handler_of(old)->handle == handle_convolution;
   PARE__TRY(copy_ids(work, &node.input, node.ninputs));
   PARE__TRY(copy_ids(work, &node.output, node.noutputs));
   for (unsigned k = 0; k < old->ninputs; k++)
-    if (is_blocked(work, y) || k == 0) PARE__TRY(block_input(work, old, &node, k, convolves));
-  if (convolves && is_blocked(work, old->input[0])) PARE__TRY(pare__node_set_int(network, &node, "x_blocked", 1));
+    if (is_blocked(work, y) || k == 0) PARE__TRY(block_input(work, old, &node, k, is_convolution));
+  if (is_convolution && is_blocked(work, old->input[0])) PARE__TRY(pare__node_set_int(network, &node, "x_blocked", 1));
   if (is_blocked(work, y)) {
-    const char *const name = handler_of(old)->handle == handle_concat ? "axis" : convolves ? "y_blocked" : "blocked";
+    const char *const name = handler_of(old)->handle == handle_concat ? "axis"
+                             : is_convolution                         ? "y_blocked"
+                                                                      : "blocked";
     PARE__TRY(pare__node_set_int(network, &node, name, 1));
     PARE__TRY(make_twin(work, y));
     node.output[0] = work->value[y].twin;
@@ -400,9 +406,18 @@ static pare_status assign(layout *work) {
   return rewrite_graph(work);
 }
 
+/* Nothing else gains by blocks. */
+static bool convolves(const pare__graph *graph) {
+  for (size_t i = 0; i < graph->nnodes; i++) {
+    const struct handler *handler = handler_of(&graph->node[i]);
+    if (handler && handler->handle == handle_convolution) return true;
+  }
+  return false;
+}
+
 static pare_status run(pare__network *network, pare__graph *graph, bool *changed) {
   (void)changed; /* it runs once, after the others */
-  if (network->channel_block <= 1) return PARE_OK;
+  if (network->channel_block <= 1 || !convolves(graph)) return PARE_OK;
   layout work = {.block = network->channel_block};
   PARE__TRY(pare__rewrite_begin(network, graph, &work.rewrite));
   const pare_status status = assign(&work);

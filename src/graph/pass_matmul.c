@@ -68,6 +68,12 @@ static bool is_float(const pare__rewrite *rewrite, const pare__node *product, in
 
 /* ---- what is taken in ---- */
 
+/* Has the product a dimension, whatever the ranks of its factors are? That of two vectors has none. */
+static bool has_dimensions(const pare__rewrite *rewrite, const pare__node *product) {
+  return is_blocks(product) || is_quantised(product) || pare__value_rank(rewrite, product->input[0]) > 1 ||
+         pare__value_rank(rewrite, product->input[1]) > 1;
+}
+
 static pare_status take_scalar(pare__rewrite *rewrite, size_t i, bool *done) {
   const pare__node *node = &rewrite->graph->node[i];
   const bool divides = pare__node_is(node, "Div");
@@ -78,7 +84,8 @@ static pare_status take_scalar(pare__rewrite *rewrite, size_t i, bool *done) {
     if (!product || has_bias(product) || has_activation(product) || !is_float(rewrite, product, other)) continue;
     if (is_quantised(product) && (pare__node_has(product, 5) || pare__node_int(product, "dynamic", 0))) continue;
     if (!pare__value_number(rewrite->network, other, &scalar) || (divides && scalar == 0)) continue;
-    if (rewrite->network->value[other].rank > 1) continue; /* it could give the product one more dimension */
+    const int rank = rewrite->network->value[other].rank; /* it could give the product one more dimension */
+    if (rank > 1 || (rank == 1 && !has_dimensions(rewrite, product))) continue;
     pare__node fused;
     const double alpha = (double)pare__node_float(product, "alpha", 1) * (divides ? 1 / scalar : scalar);
     PARE__TRY(take_over(rewrite, i, product, &fused));

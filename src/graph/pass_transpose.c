@@ -73,14 +73,15 @@ static pare_status simplify(pare__rewrite *rewrite, size_t i) {
   const pare__node *node = &rewrite->graph->node[i];
   if (!permutation(node, second, &rank) || node->output[0] < 0) return PARE_OK;
   const int32_t read = node->input[0];
+  if (read < 0) return PARE_OK;
   if (is_identity(second, rank) && !pare__is_output(rewrite->graph, node->output[0]))
     return read_through(rewrite, i, read, second, rank);
-  if (read < 0 || rewrite->producer[read] < 0) return PARE_OK;
+  if (rewrite->producer[read] < 0) return PARE_OK;
   pare__node *between = &rewrite->graph->node[rewrite->producer[read]];
   const bool through = is_elementwise(between) && rewrite->uses[read] == 1;
   const int32_t value = through ? between->input[0] : read;
   const pare__node *before = pare__rewrite_made_by(rewrite, value, "Transpose");
-  if (!permutation(before, first, &other) || other != rank) return PARE_OK;
+  if (!permutation(before, first, &other) || other != rank || before->input[0] < 0) return PARE_OK;
   for (size_t d = 0; d < rank; d++) both[d] = first[second[d]];
   if (!through) {
     PARE__TRY(read_through(rewrite, i, before->input[0], both, rank));
@@ -101,8 +102,10 @@ static pare_status run(pare__network *network, pare__graph *graph, bool *changed
   pare__rewrite rewrite;
   PARE__TRY(pare__rewrite_begin(network, graph, &rewrite));
   pare_status status = PARE_OK;
-  for (size_t i = 0; i < graph->nnodes && status == PARE_OK; i++)
+  for (size_t i = 0; i < graph->nnodes && status == PARE_OK; i++) {
+    pare__rewrite_visit(&rewrite, i);
     if (pare__rewrite_alive(&rewrite, i) && pare__node_is(&graph->node[i], "Transpose")) status = simplify(&rewrite, i);
+  }
   *changed = *changed || rewrite.changed;
   pare__rewrite_end(&rewrite);
   return status;

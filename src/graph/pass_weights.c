@@ -101,7 +101,8 @@ static const pare__node *integer_factor(const pare__rewrite *rewrite, int32_t a,
   const pare__node *node = maker(rewrite, a);
   if (!node || !is_dequantise(node) || pare__node_int(node, "block_size", 0) || pare__node_int(node, "output_dtype", 0))
     return NULL;
-  if (type == PARE__ONNX_INT4 || type == PARE__ONNX_UINT4 || b->block > 0 || scale->dtype != PARE_F32 ||
+  bool is_signed;
+  if (pare__narrow_bits(type, &is_signed) > 0 || b->block > 0 || scale->dtype != PARE_F32 ||
       data->shape.dim[transposed] > most_k ||
       !pare__value_is_all(rewrite->network, b->zero, data->dtype == PARE_U8 ? 128 : 0))
     return NULL;

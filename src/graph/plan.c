@@ -3,42 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "graph/run.h"
-#include "sched/replay.h"
+#include "graph/plan.h"
 
 #define MOST_PLANS 8 /* kept; the one used longest ago goes first */
 
-typedef struct shape_key {
-  pare_dtype dtype;
-  int rank;
-  int64_t dim[PARE_MAX_RANK];
-} shape_key;
-
-/* An output: made by the recorded work, or known beforehand. */
-typedef struct planned_output {
-  pare_tensor *tensor; /* without memory; NULL: content */
-  pare__content *content;
-} planned_output;
-
-struct pare__plan {
-  pare__plan *next;
-  unsigned ninputs, noutputs;
-  shape_key *key;
-  bool at_once; /* nothing is recorded: these shapes cannot be planned */
-  pare__recording *recording;
-  pare__replay *replay; /* of it */
-  pare_tensor **input;  /* stand-ins without memory */
-  planned_output *output;
-  /* what lies between */
-  size_t nstorages;
-  pare__storage **storage;
-  pare__life *life;
-  size_t narenas, *arena_bytes;
-  uint64_t constant_bytes, output_bytes;
-};
-
 static void plan_close(pare__plan *plan) {
   if (!plan) return;
+  pare__places_close(plan->places);
   pare__replay_close(plan->replay);
   pare__recording_close(plan->recording);
   for (unsigned i = 0; i < plan->ninputs && plan->input; i++) pare_tensor_close(plan->input[i]);
@@ -62,7 +33,7 @@ void pare__plans_close(pare_model *model) {
     model->plans = next;
   }
   model->nplans = 0;
-  for (size_t i = 0; i < model->narenas; i++) pare__buffer_release(model->arena[i]);
+  for (size_t i = 0; i < model->narenas; i++) pare_tensor_close(model->arena[i]);
   free(model->arena);
   model->arena = NULL;
   model->narenas = 0;
@@ -132,7 +103,7 @@ static pare_status find_lives(pare__plan *plan) {
 static pare_status make_inputs(pare__plan *plan, pare_model *model, pare__run_state *state) {
   const pare__graph *graph = &model->network->graph;
   for (unsigned i = 0; i < plan->ninputs; i++) {
-    const shape_key *key = &plan->key[i];
+    const pare__shape_key *key = &plan->key[i];
     PARE__TRY(pare_tensor_create(model->context, key->dtype, key->rank, key->dim, &plan->input[i]));
     pare__slot *slot = &state->slot[graph->input[i]];
     PARE__TRY(pare__tensor_handle(plan->input[i], &slot->tensor));
@@ -203,7 +174,7 @@ static pare_status plan_new(pare_model *model, pare_tensor *const *inputs, pare_
 
 static bool matches(const pare__plan *plan, pare_tensor *const *inputs) {
   for (unsigned i = 0; i < plan->ninputs; i++) {
-    const shape_key *key = &plan->key[i];
+    const pare__shape_key *key = &plan->key[i];
     if (key->dtype != inputs[i]->dtype || key->rank != inputs[i]->shape.rank ||
         memcmp(key->dim, inputs[i]->shape.dim, (size_t)key->rank * sizeof(int64_t)) != 0)
       return false;
@@ -220,6 +191,8 @@ static pare_status plan_at_once(pare__plan **plan, pare_model *model, pare_tenso
   return PARE_OK;
 }
 
+static pare_status go_on(void *user) { return pare__model_go_on(user, "the next step of a plan"); }
+
 static pare_status plan_make(pare_model *model, pare_tensor *const *inputs, pare__plan **out) {
   pare__plan *plan;
   PARE__TRY(plan_new(model, inputs, &plan));
@@ -232,7 +205,8 @@ static pare_status plan_make(pare_model *model, pare_tensor *const *inputs, pare
     too_large = status == PARE_ERR_LIMIT; /* such tensors live on the host, and are staged */
   }
   if (status == PARE_OK && !model->options.no_plan)
-    status = pare__replay_open(model->context, plan->recording, model->options.executor, &plan->replay);
+    status = pare__replay_open(model->context, plan->recording, model->options.executor,
+                               (pare__replay_gate){go_on, model}, &plan->replay);
   if (values_needed || too_large || (status == PARE_OK && model->options.no_plan))
     status = plan_at_once(&plan, model, inputs);
   if (status != PARE_OK) {
@@ -261,6 +235,7 @@ pare_status pare__plan_find(pare_model *model, pare_tensor *const *inputs, pare_
   if (plan) {
     *link = plan->next;
   } else {
+    pare__prepared();
     PARE__TRY(plan_make(model, inputs, &plan));
     if (model->nplans >= MOST_PLANS) drop_last(model);
     model->nplans++;
@@ -274,22 +249,23 @@ pare_status pare__plan_find(pare_model *model, pare_tensor *const *inputs, pare_
 /* ---- running one ---- */
 
 static pare_status bind_between(const pare__plan *plan, pare_model *model) {
-  pare__device *device = pare__context_device(model->context);
   if (plan->narenas > model->narenas) {
-    pare__buffer **more = realloc(model->arena, plan->narenas * sizeof(pare__buffer *));
-    if (!more) return pare__fail_memory("a plan", plan->narenas * sizeof(pare__buffer *));
+    pare_tensor **more = realloc(model->arena, plan->narenas * sizeof(pare_tensor *));
+    if (!more) return pare__fail_memory("a plan", plan->narenas * sizeof(pare_tensor *));
     model->arena = more;
     while (model->narenas < plan->narenas) model->arena[model->narenas++] = NULL;
   }
   for (size_t i = 0; i < plan->narenas; i++) {
-    if (model->arena[i] && pare__buffer_bytes(model->arena[i]) >= plan->arena_bytes[i]) continue;
+    if (model->arena[i] && pare_tensor_elements(model->arena[i]) >= (int64_t)plan->arena_bytes[i]) continue;
     /* the smaller one goes first: both need not fit beside each other */
     for (size_t k = 0; k < plan->nstorages; k++)
       if (plan->life[k].arena == i) pare__storage_bind(plan->storage[k], NULL, 0);
-    pare__buffer_release(model->arena[i]);
+    pare_tensor_close(model->arena[i]);
     model->arena[i] = NULL;
-    PARE__TRY(pare__buffer_create(device, plan->arena_bytes[i], "activations", &model->arena[i]));
+    const int64_t nbytes = (int64_t)plan->arena_bytes[i];
+    PARE__TRY(pare__tensor_scratch(model->context, PARE_U8, 1, &nbytes, "activations", &model->arena[i]));
   }
+  for (size_t i = 0; i < plan->narenas; i++) pare__tensor_heal(model->arena[i]);
   for (size_t k = 0; k < plan->nstorages; k++)
     pare__storage_bind(plan->storage[k], model->arena[plan->life[k].arena], plan->life[k].offset);
   return PARE_OK;
@@ -306,7 +282,7 @@ static pare_status bind_inputs(const pare__plan *plan, pare_tensor *const *input
     PARE__TRY(pare__tensor_poisoned(inputs[i]));
     PARE__TRY(pare__contiguous(inputs[i], &compact[i]));
     const size_t base = (size_t)pare__tensor_start(compact[i]) * pare_dtype_bytes(compact[i]->dtype);
-    pare__storage_bind(plan->input[i]->storage, pare__tensor_buffer(compact[i]), base);
+    pare__storage_bind(plan->input[i]->storage, compact[i], base);
   }
   return PARE_OK;
 }
@@ -321,35 +297,45 @@ static pare_status make_fresh_outputs(const pare__plan *plan, pare_model *model,
     }
     const pare_tensor *planned = plan->output[i].tensor;
     PARE__TRY(pare_tensor_create(model->context, planned->dtype, planned->shape.rank, planned->shape.dim, &outputs[i]));
-    pare__storage_bind(planned->storage, pare__tensor_buffer(outputs[i]), 0);
+    pare__storage_bind(planned->storage, outputs[i], 0);
   }
   return PARE_OK;
+}
+
+pare_status pare__plan_bind(const pare__plan *plan, pare_model *model, pare_tensor *const *inputs,
+                            pare_tensor **compact, pare_tensor **outputs) {
+  unbind_others(plan, model);
+  PARE__TRY(bind_between(plan, model));
+  PARE__TRY(bind_inputs(plan, inputs, compact));
+  return make_fresh_outputs(plan, model, outputs);
+}
+
+void pare__plan_unbind(const pare__plan *plan, pare_tensor **compact) {
+  for (unsigned i = 0; i < plan->noutputs; i++)
+    if (plan->output[i].tensor) pare__storage_bind(plan->output[i].tensor->storage, NULL, 0);
+  for (unsigned i = 0; i < plan->ninputs; i++) {
+    pare__storage_bind(plan->input[i]->storage, NULL, 0);
+    pare_tensor_close(compact[i]);
+    compact[i] = NULL;
+  }
 }
 
 pare_status pare__plan_run(pare__plan *plan, pare_model *model, pare_tensor *const *inputs, pare_tensor **outputs) {
   pare_tensor **compact = calloc(plan->ninputs + 1U, sizeof(pare_tensor *));
   if (!compact) return pare__fail_memory("a run", plan->ninputs * sizeof(pare_tensor *));
-  unbind_others(plan, model);
-  pare_status status = bind_between(plan, model);
-  if (status == PARE_OK) status = bind_inputs(plan, inputs, compact);
-  if (status == PARE_OK) status = make_fresh_outputs(plan, model, outputs);
+  pare_status status = pare__plan_bind(plan, model, inputs, compact, outputs);
   if (status == PARE_OK) status = pare__replay_submit(plan->replay);
-  for (unsigned i = 0; i < plan->noutputs; i++) {
+  for (unsigned i = 0; i < plan->noutputs && status == PARE_OK; i++) {
     if (!plan->output[i].tensor) continue;
-    const pare_status failed = status == PARE_OK ? pare__tensor_poisoned(plan->output[i].tensor) : PARE_OK;
+    const pare_status failed = pare__tensor_poisoned(plan->output[i].tensor);
     if (failed != PARE_OK) pare__tensor_poison(outputs[i], failed);
-    pare__storage_bind(plan->output[i].tensor->storage, NULL, 0);
   }
-  for (unsigned i = 0; i < plan->ninputs; i++) {
-    pare__storage_bind(plan->input[i]->storage, NULL, 0);
-    pare_tensor_close(compact[i]);
-  }
+  pare__plan_unbind(plan, compact);
   free(compact);
   return status;
 }
 
-void pare__plan_memory(const pare__plan *plan, const pare_model *model, pare_model_memory *out) {
-  (void)model;
+void pare__plan_memory(const pare__plan *plan, pare_model_memory *out) {
   *out = (pare_model_memory){.weight_bytes = plan->constant_bytes, .output_bytes = plan->output_bytes, .exact = true};
   for (size_t i = 0; i < plan->narenas; i++) out->activation_bytes += plan->arena_bytes[i];
   out->peak_bytes = out->weight_bytes + out->activation_bytes + out->output_bytes;

@@ -9,12 +9,14 @@
 typedef struct pare__quantisation {
   pare_tensor *scale, *zero; /* zero NULL: 0 */
   int64_t axis, block;       /* block 0: none */
-  bool nibbles;              /* quantised to 4 bits, a byte each */
+  unsigned narrow;           /* quantised to 2 or 4 bits, a byte each; 0: no */
+  bool overflows;            /* what is too large for a float of a byte becomes infinity or NaN */
   bool broadcasts;           /* scale and zero broadcast to x as they are */
 } pare__quantisation;
 /* Is input i known to hold nothing but this number? One that is left out counts as 0. */
 bool pare__call_known_to_be(const pare__call *call, unsigned i, double number);
-/* out = saturate(round(x / scale) + zero); out has x's shape and an integer dtype. */
+/* out = saturate(round(x / scale) + zero); out has x's shape, and an integer dtype or that of a
+ * float of a byte, which neither rounds to integers nor has a zero point. */
 pare_status pare__call_quantise(pare__call *call, pare_tensor *x, const pare__quantisation *q, pare_tensor *out);
 /* out = (integers - zero) scale, computed in f32. */
 pare_status pare__call_dequantise(pare__call *call, pare_tensor *integers, const pare__quantisation *q,

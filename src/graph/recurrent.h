@@ -58,6 +58,7 @@ typedef struct pare__recurrent_direction {
   bool reverse;
   pare__gate_function function[3];
   pare__gate_weights input, recurrent, candidate; /* candidate: the rows of a GRU's last gate, apart */
+  pare_tensor *panels;                            /* the recurrent ones for op/recurrent.h; or NULL */
   pare_tensor *input_bias;                        /* what the product of all steps gets; [gates * hidden] or NULL */
   pare_tensor *recurrent_bias;                    /* what a GRU with linear_before_reset adds inside; or NULL */
   pare_tensor *peephole;                          /* [3 * hidden] or NULL */
@@ -67,6 +68,8 @@ typedef struct pare__recurrent_direction {
 /* The weights of a node that are constants, packed into it. */
 pare_status pare__recurrent_prepare(pare__call *call, pare__node *node);
 pare_status pare__recurrent_take_weights(const pare__recurrent *recurrent, pare__recurrent_direction *direction);
+/* A function of this name, with its usual parameters. */
+bool pare__gate_function_named(const char *name, size_t length, pare__gate_function *out);
 /* The functions of a direction from the attributes activations, activation_alpha and activation_beta. */
 pare_status pare__recurrent_functions(const pare__recurrent *recurrent, pare__recurrent_direction *direction);
 /* new_h (and an LSTM's new_c) from h and c, and `x` [batch, gates * hidden], the input's part of the gates. new_c may
@@ -74,6 +77,10 @@ pare_status pare__recurrent_functions(const pare__recurrent *recurrent, pare__re
 pare_status pare__recurrent_step(const pare__recurrent *recurrent, const pare__recurrent_direction *direction,
                                  pare_tensor *x, pare_tensor *h, pare_tensor *c, pare_tensor *new_h,
                                  pare_tensor *new_c);
+/* All steps in one operation; y [steps, batch, hidden], h and c as they are before and after. *done false: this is none
+ * that can be. */
+pare_status pare__recurrent_at_once(const pare__recurrent *recurrent, const pare__recurrent_direction *direction,
+                                    pare_tensor *x, pare_tensor *h, pare_tensor *c, pare_tensor *y, bool *done);
 pare_status pare__gate_product(const pare__gate_weights *weights, pare_tensor *a, pare_tensor *bias, pare_tensor *out);
 
 #endif

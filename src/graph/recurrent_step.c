@@ -5,6 +5,8 @@
 
 #include "graph/compose.h"
 #include "graph/recurrent.h"
+#include "kernel/family_recurrent.h"
+#include "op/recurrent.h"
 
 /* alpha and beta: do they take it, and what is it otherwise? */
 typedef struct function_row {
@@ -32,6 +34,12 @@ static const function_row *find_function(const char *name, size_t length) {
     if (strlen(function_table[i].name) == length && strncasecmp(function_table[i].name, name, length) == 0)
       return &function_table[i];
   return NULL;
+}
+
+bool pare__gate_function_named(const char *name, size_t length, pare__gate_function *out) {
+  const function_row *row = find_function(name, length);
+  if (row) *out = (pare__gate_function){row->operation, row->alpha, row->beta, row->scaled};
+  return row != NULL;
 }
 
 pare_status pare__recurrent_functions(const pare__recurrent *recurrent, pare__recurrent_direction *direction) {
@@ -157,4 +165,47 @@ pare_status pare__recurrent_step(const pare__recurrent *recurrent, const pare__r
   if (recurrent->cell == PARE__CELL_GRU) return gru_step(recurrent, direction, x, h, new_h);
   PARE__TRY(pare__gate_product(&direction->recurrent, h, x, direction->gate));
   return apply(recurrent, &direction->function[0], direction->gate, new_h);
+}
+
+/* ---- all steps at once ---- */
+
+static int mode_of(const pare__recurrent *recurrent, bool reverse) {
+  static const int cells[] = {RECURRENT_RNN, RECURRENT_GRU, RECURRENT_LSTM};
+  return cells[recurrent->cell] | (reverse ? RECURRENT_REVERSE : 0);
+}
+
+/* Are the functions those that sequences know? *mode gets what else it says. */
+static bool has_usual_functions(const pare__recurrent *recurrent, const pare__recurrent_direction *direction,
+                                int *mode) {
+  static const pare_unary_operation usual[][3] = {
+      {PARE_UNARY_tanh}, {PARE_UNARY_sigmoid, PARE_UNARY_tanh}, {PARE_UNARY_sigmoid, PARE_UNARY_tanh, PARE_UNARY_tanh}};
+  static const int count[] = {1, 2, 3};
+  for (int i = 0; i < count[recurrent->cell]; i++) {
+    const pare__gate_function *function = &direction->function[i];
+    const bool relu = recurrent->cell == PARE__CELL_RNN && function->operation == PARE_UNARY_relu;
+    if (function->scaled || (!relu && function->operation != usual[recurrent->cell][i])) return false;
+    if (relu) *mode |= RECURRENT_RELU;
+  }
+  return true;
+}
+
+pare_status pare__recurrent_at_once(const pare__recurrent *recurrent, const pare__recurrent_direction *direction,
+                                    pare_tensor *x, pare_tensor *h, pare_tensor *c, pare_tensor *y, bool *done) {
+  pare__sequence sequence = {.mode = mode_of(recurrent, direction->reverse),
+                             .clip = recurrent->clip,
+                             .x = x,
+                             .weights = direction->panels,
+                             .mask = recurrent->mask,
+                             .h = h,
+                             .c = c,
+                             .y = y};
+  *done = false;
+  if (!direction->panels || !has_usual_functions(recurrent, direction, &sequence.mode)) return PARE_OK;
+  if (recurrent->cell == PARE__CELL_LSTM) sequence.extra = direction->peephole;
+  if (recurrent->cell == PARE__CELL_LSTM && recurrent->input_forget) sequence.mode |= RECURRENT_INPUT_FORGET;
+  if (recurrent->cell == PARE__CELL_GRU && recurrent->linear_before_reset) {
+    sequence.mode |= RECURRENT_RESET_AFTER;
+    sequence.extra = direction->recurrent_bias;
+  }
+  return pare__sequence_run(&sequence, done);
 }

@@ -5,12 +5,14 @@
 #include "graph/compose.h"
 #include "graph/quantised.h"
 #include "graph/recurrent.h"
+#include "op/recurrent.h"
 
 enum { MOST_INT8_DEPTH = 65000 }; /* of pare_weights_pack_int8 */
 
 typedef struct packed {
   pare_weights *input[2], *recurrent[2], *candidate[2];
-  bool rounds[2]; /* the input's and the recurrent ones: see pare__gate_weights */
+  pare_tensor *panels[2]; /* the recurrent ones again, for op/recurrent.h */
+  bool rounds[2];         /* the input's and the recurrent ones: see pare__gate_weights */
 } packed;
 
 static void packed_close(void *prepared) {
@@ -19,6 +21,7 @@ static void packed_close(void *prepared) {
     pare_weights_close(weights->input[d]);
     pare_weights_close(weights->recurrent[d]);
     pare_weights_close(weights->candidate[d]);
+    pare_tensor_close(weights->panels[d]);
   }
   free(weights);
 }
@@ -43,6 +46,12 @@ static pare_status pack_rows(pare__call *call, pare_tensor *all, int d, int64_t 
   return pare_weights_pack(rows, true, out);
 }
 
+static pare_status pack_panels(pare__call *call, pare_tensor *r, int d, pare_tensor **out) {
+  pare_tensor *rows;
+  PARE__TRY(pare__call_at(call, r, 0, d, &rows));
+  return pare__sequence_pack(rows, r->shape.dim[1] / PARE__MAX(r->shape.dim[2], 1), out);
+}
+
 static pare_status pack_floats(pare__call *call, packed *weights) {
   pare_tensor *w, *r;
   PARE__TRY(pare__call_tensor(call, PARE__RECURRENT_W, &w));
@@ -53,6 +62,7 @@ static pare_status pack_floats(pare__call *call, packed *weights) {
     const int64_t rows = r->shape.dim[1], first = is_apart(call) ? rows / 3 * 2 : rows;
     PARE__TRY(pack_rows(call, r, d, 0, first, &weights->recurrent[d]));
     if (first < rows) PARE__TRY(pack_rows(call, r, d, first, rows - first, &weights->candidate[d]));
+    PARE__TRY(pack_panels(call, r, d, &weights->panels[d]));
   }
   return PARE_OK;
 }
@@ -144,6 +154,7 @@ pare_status pare__recurrent_take_weights(const pare__recurrent *r, pare__recurre
     direction->input = (pare__gate_weights){.packed = weights->input[d], .rounds = weights->rounds[0]};
     direction->recurrent = (pare__gate_weights){.packed = weights->recurrent[d], .rounds = weights->rounds[1]};
     direction->candidate.packed = weights->candidate[d];
+    direction->panels = weights->panels[d];
   } else if (is_quantised(call)) {
     return pare__call_fail(
         call, PARE_ERR_UNSUPPORTED,

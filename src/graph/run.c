@@ -3,13 +3,26 @@
 
 #include "graph/run.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* Contents of more elements than this are not computed with on the host. */
 #define MOST_HOST_ELEMENTS 1024
-#define MOST_DEPTH 64 /* subgraphs in subgraphs */
-#define FEW 16        /* inputs and outputs that need no allocation */
+#define FEW 16 /* inputs and outputs that need no allocation */
+
+pare_status pare__model_go_on(const pare_model *model, const char *format, ...) {
+  const volatile int *stop = model->options.stop;
+  const bool stopped = stop && __atomic_load_n(stop, __ATOMIC_RELAXED) != 0;
+  if (!stopped && !atomic_load_explicit(&model->interrupted, memory_order_relaxed)) return PARE_OK;
+  char before[256];
+  va_list arguments;
+  va_start(arguments, format);
+  vsnprintf(before, sizeof before, format, arguments);
+  va_end(arguments);
+  return pare__fail(PARE_ERR_ARGUMENT, "interrupted before %s", before);
+}
 
 pare_status pare__run_begin(pare_model *model, bool planning, pare__run_state *state) {
   const size_t nvalues = model->network->nvalues;
@@ -104,17 +117,48 @@ pare_status pare__run_node(pare__run_state *state, const pare__node *node) {
 }
 
 pare_status pare__run_graph(pare__run_state *state, const pare__graph *graph) {
-  if (state->depth > MOST_DEPTH)
-    return pare__fail(PARE_ERR_LIMIT, "graphs lie more than %d deep in each other", MOST_DEPTH);
+  if (state->depth > PARE__MOST_DEPTH)
+    return pare__fail(PARE_ERR_LIMIT, "graphs lie more than %d deep in each other", PARE__MOST_DEPTH);
   for (size_t i = 0; i < graph->nnodes; i++) {
-    if (atomic_load_explicit(&state->model->interrupted, memory_order_relaxed))
-      return pare__fail(PARE_ERR_ARGUMENT, "interrupted before node '%s' (%s)", graph->node[i].name,
-                        graph->node[i].op_type);
+    PARE__TRY(pare__model_go_on(state->model, "node '%s' (%s)", graph->node[i].name, graph->node[i].op_type));
     PARE__TRY(pare__run_node(state, &graph->node[i]));
     for (uint32_t k = graph->dead_from[i]; k < graph->dead_from[i + 1]; k++)
       pare__slot_clear(&state->slot[graph->dead[k]]);
   }
   return PARE_OK;
+}
+
+/* An input without memory. */
+static pare_status set_input(pare__run_state *state, int32_t id, const pare__shape *shape) {
+  const pare__value *input = &state->model->network->value[id];
+  pare__slot *slot = &state->slot[id];
+  if (!pare__held_dtype(input->onnx_dtype, &slot->dtype))
+    return pare__fail(PARE_ERR_UNSUPPORTED, "input '%s' has no type that pare has", input->name);
+  PARE__TRY(pare_tensor_create(state->model->context, slot->dtype, shape->rank, shape->dim, &slot->tensor));
+  slot->shape = slot->tensor->shape;
+  return PARE_OK;
+}
+
+pare_status pare__model_shapes(pare_model *bare, const pare__shape *inputs, pare__observe observe, void *user,
+                               bool *values_needed) {
+  const pare__graph *graph = &bare->network->graph;
+  pare__recording *recording;
+  pare__run_state state = {0};
+  *values_needed = false;
+  PARE__TRY(pare__recording_begin(&recording));
+  pare_status status = pare__run_begin(bare, true, &state);
+  state.shapes_only = true;
+  state.observe = observe;
+  state.user = user;
+  for (unsigned i = 0; i < graph->ninputs && status == PARE_OK; i++)
+    status = set_input(&state, graph->input[i], &inputs[i]);
+  if (status == PARE_OK) status = pare__run_graph(&state, graph);
+  *values_needed = state.values_needed;
+  if (state.values_needed) status = PARE_OK;
+  if (state.slot) pare__run_end(&state);
+  pare__recording_end(recording);
+  pare__recording_close(recording);
+  return status;
 }
 
 pare_status pare__run_output(pare__run_state *state, int32_t id, pare_tensor *const *avoid, size_t navoid,

@@ -10,9 +10,11 @@ typedef struct pare__plan pare__plan;
 
 struct pare_model {
   pare_context *context;
-  pare__network *network;
+  struct pare__team *team; /* replicas on the context's devices; NULL: there is one, and this is the model itself */
+  pare__network *network;  /* with a team: as the file has it, for what goes in and out */
   pare_model_options options;
-  char *without; /* a copy of options.without */
+  char *without;     /* a copy of options.without */
+  char **overridden; /* a copy of options.overridden, up to a NULL */
   atomic_bool interrupted;
   pthread_mutex_t lock;   /* guards what follows, and is held through each run */
   pare_tensor **constant; /* on the device; one for each value, NULL: not there */
@@ -22,14 +24,16 @@ struct pare_model {
   /* The memory that all plans share: work of one queue runs in order, so one run's values may lie where another's do.
    */
   size_t narenas;
-  pare__buffer **arena;
+  pare_tensor **arena; /* bytes */
 };
 
 /* As pare_model_open, of the model that the edits make of the file; they are used only meanwhile. */
 pare_status pare__model_open_edited(pare_context *context, const char *path, const pare_model_options *options,
                                     const pare__edits *edits, pare_model **out);
 
-/* Sees every node after it has run. */
+#define PARE__MOST_DEPTH 64 /* subgraphs in subgraphs */
+
+/* Sees every node after it has run, those of its subgraphs before it. */
 typedef pare_status (*pare__observe)(void *user, pare__run_state *state, const pare__node *node, unsigned depth,
                                      double begun);
 
@@ -46,6 +50,8 @@ struct pare__run_state {
   void *user;
 };
 
+/* PARE_ERR_ARGUMENT once the model is interrupted: "interrupted before " and what the format says. */
+pare_status pare__model_go_on(const pare_model *model, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Slots of constants are filled. Close it in any case. */
 pare_status pare__run_begin(pare_model *model, bool planning, pare__run_state *state);
 void pare__run_end(pare__run_state *state);
@@ -67,6 +73,11 @@ pare_status pare__model_observe(const char *function, pare_model *model, pare_te
 /* A model as its file has it, without folding, passes and packed weights: for the shapes of its values. */
 pare_status pare__model_open_bare(pare_context *context, const char *path, pare_model **out);
 
+/* Plans a bare model for inputs of these shapes, one each, and observes every node: up to the first that must see
+ * values to know its shapes, and then values_needed is true. Nothing runs, and no memory is taken. */
+pare_status pare__model_shapes(pare_model *bare, const pare__shape *inputs, pare__observe observe, void *user,
+                               bool *values_needed);
+
 /* ---- at load ---- */
 
 /* Computes the nodes whose inputs are all constants, once, and takes them out of the graphs. keep_weights: but not
@@ -82,7 +93,7 @@ pare_status pare__model_prepare(pare_model *model);
 pare_status pare__plan_find(pare_model *model, pare_tensor *const *inputs, pare__plan **out);
 /* Fresh output tensors are made. */
 pare_status pare__plan_run(pare__plan *plan, pare_model *model, pare_tensor *const *inputs, pare_tensor **outputs);
-void pare__plan_memory(const pare__plan *plan, const pare_model *model, pare_model_memory *out);
+void pare__plan_memory(const pare__plan *plan, pare_model_memory *out);
 void pare__plan_launches(const pare__plan *plan, pare_model_launches *out);
 void pare__plans_close(pare_model *model);
 

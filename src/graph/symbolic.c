@@ -57,7 +57,7 @@ static pare_status find_symbols(inference *all) {
   for (unsigned i = 0; i < graph->ninputs; i++) {
     pare__value *input = &all->model->network->value[graph->input[i]];
     pare_dtype dtype;
-    if (input->rank < 0 || !pare__onnx_dtype_to_pare(input->onnx_dtype, &dtype))
+    if (input->rank < 0 || !pare__held_dtype(input->onnx_dtype, &dtype))
       return pare__fail(PARE_ERR_UNSUPPORTED, "input '%s' has no shape, or no type, to begin with", input->name);
     for (int d = 0; d < input->rank; d++) {
       PARE__TRY(name_of(all, input, d));
@@ -79,19 +79,13 @@ static void choose_values(inference *all, const struct scheme *scheme) {
 
 /* ---- plans ---- */
 
-static pare_status set_input(const inference *all, pare__run_state *state, int32_t id) {
-  const pare__value *input = &all->model->network->value[id];
-  int64_t dim[PARE_MAX_RANK];
+static void set_input(const inference *all, const pare__value *input, pare__shape *out) {
+  out->rank = input->rank;
   for (int d = 0; d < input->rank; d++) {
-    dim[d] = input->dim[d];
+    out->dim[d] = input->dim[d];
     for (size_t i = 0; input->dim[d] < 0 && i < all->nsymbols; i++)
-      if (strcmp(all->symbol[i], input->symbol[d]) == 0) dim[d] = all->value[all->plan][i];
+      if (strcmp(all->symbol[i], input->symbol[d]) == 0) out->dim[d] = all->value[all->plan][i];
   }
-  pare__slot *slot = &state->slot[id];
-  if (!pare__onnx_dtype_to_pare(input->onnx_dtype, &slot->dtype)) return PARE_ERR_TYPE;
-  PARE__TRY(pare_tensor_create(all->model->context, slot->dtype, input->rank, dim, &slot->tensor));
-  slot->shape = slot->tensor->shape;
-  return PARE_OK;
 }
 
 static pare_status observe_shapes(void *user, pare__run_state *state, const pare__node *node, unsigned depth,
@@ -111,22 +105,16 @@ static pare_status observe_shapes(void *user, pare__run_state *state, const pare
   return PARE_OK;
 }
 
-/* Up to the first node that needs to see values; what comes behind it stays unseen. */
+/* What comes behind a node that must see values stays unseen. */
 static pare_status make_plan(inference *all) {
-  const pare__graph *graph = &all->model->network->graph;
-  pare__recording *recording;
-  pare__run_state state = {0};
-  PARE__TRY(pare__recording_begin(&recording));
-  pare_status status = pare__run_begin(all->model, true, &state);
-  state.shapes_only = true;
-  state.observe = observe_shapes;
-  state.user = all;
-  for (unsigned i = 0; i < graph->ninputs && status == PARE_OK; i++) status = set_input(all, &state, graph->input[i]);
-  if (status == PARE_OK) status = pare__run_graph(&state, graph);
-  if (state.values_needed) status = PARE_OK;
-  if (state.slot) pare__run_end(&state);
-  pare__recording_end(recording);
-  pare__recording_close(recording);
+  const pare__network *network = all->model->network;
+  bool values_needed;
+  pare__shape *inputs = calloc(network->graph.ninputs + 1, sizeof *inputs);
+  if (!inputs) return pare__fail_memory("shapes", network->graph.ninputs * sizeof *inputs);
+  for (unsigned i = 0; i < network->graph.ninputs; i++)
+    set_input(all, &network->value[network->graph.input[i]], &inputs[i]);
+  const pare_status status = pare__model_shapes(all->model, inputs, observe_shapes, all, &values_needed);
+  free(inputs);
   return status;
 }
 
@@ -270,7 +258,8 @@ pare_status pare_inspect_infer(pare_inspection *inspection, pare_context *contex
   PARE__TRY(pare__context_check("pare_inspect_infer", context));
   if (!inspection->onnx || inspection->inferred) return PARE_OK;
   pare_model *model;
-  PARE__TRY(pare__model_open_bare(context, pare__onnx_source_path(inspection->onnx->source), &model));
+  PARE__TRY(pare__model_open_bare(pare__context_member(context, 0), pare__onnx_source_path(inspection->onnx->source),
+                                  &model));
   const pare_status status = infer(model);
   if (status == PARE_OK)
     inspection->inferred = model;
@@ -288,7 +277,7 @@ bool pare__inspect_inferred(const pare_inspection *inspection, const char *name,
                               .dtype = PARE_NDTYPES,
                               .dtype_name = pare__onnx_dtype_name(value->onnx_dtype),
                               .rank = value->rank};
-    if (!pare__onnx_dtype_to_pare(value->onnx_dtype, &out->dtype)) out->dtype = PARE_NDTYPES;
+    if (!pare__held_dtype(value->onnx_dtype, &out->dtype)) out->dtype = PARE_NDTYPES;
     memcpy(out->dim, value->dim, sizeof out->dim);
     memcpy(out->symbol, value->symbol, sizeof out->symbol);
     return true;

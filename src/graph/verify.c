@@ -74,8 +74,8 @@ static bool equal_element(const pare__content *found, const pare__content *expec
   if (expected->dtype == PARE_BOOL) return a == r;
   if (!pare__dtype_is_float(expected->dtype)) /* bits: 64-bit integers are more than a double holds */
     return memcmp((const char *)found->data + i * nbytes, (const char *)expected->data + i * nbytes, nbytes) == 0;
-  /* neighbours of a short float are further apart than the tolerance */
-  const double spacing = 2 * pare__dtype_epsilon(expected->dtype);
+  /* neighbours of a short float are further apart than the tolerance; those of a byte must be the same */
+  const double spacing = pare__dtype_is_tiny(expected->dtype) ? 0 : 2 * pare__dtype_epsilon(expected->dtype);
   return equal_number(a, r, options->absolute, PARE__MAX(options->relative, spacing));
 }
 

@@ -15,17 +15,12 @@ static const struct {
 } needs[] = {
 #define NEED(bit, field) \
   { PARE__NEEDS_##bit, #field, offsetof(pare_device_capabilities, field) }
-    NEED(F16, f16),
-    NEED(F64, f64),
-    NEED(SUBGROUPS, subgroups),
     NEED(INTEGER_DOT, integer_dot),
     NEED(VECTOR_EXTENSIONS, vector_extensions),
-    NEED(NONTEMPORAL, nontemporal_store),
     NEED(INLINE_ASSEMBLY, inline_assembly),
     NEED(AVX2, avx2),
     NEED(AVX512, avx512),
     NEED(AVX512_VNNI, avx512_vnni),
-    NEED(AVX512_BF16, avx512_bf16),
 #undef NEED
 };
 
@@ -36,8 +31,7 @@ bool pare__variant_possible(const pare_device_info *info, const pare__family *fa
       snprintf(reason, capacity, "the device lacks %s", needs[i].name);
       return false;
     }
-  if (((variant->needs & PARE__NEEDS_CPU) && info->type != PARE_DEVICE_CPU) ||
-      ((variant->needs & PARE__NEEDS_GPU) && info->type == PARE_DEVICE_CPU)) {
+  if ((variant->needs & PARE__NEEDS_CPU) && info->type != PARE_DEVICE_CPU) {
     snprintf(reason, capacity, "not for this type of device");
     return false;
   }
@@ -60,6 +54,15 @@ bool pare__variant_possible(const pare_device_info *info, const pare__family *fa
     return false;
   }
   return true;
+}
+
+/* x86 has 32 with AVX-512 only; elsewhere (ARM) vectors of 128 bits have 32 registers. */
+bool pare__few_registers(const pare_device_info *info) {
+#if defined(__x86_64__) || defined(__i386__)
+  return info->can.vector_bits < 512;
+#else
+  return info->can.vector_bits == 256;
+#endif
 }
 
 void pare__variant_defaults(const pare_device_info *info, const pare__variant *variant, const pare__problem *problem,
@@ -114,9 +117,16 @@ static pare_status choose_in_order(pare__device *device, const pare__family *fam
                     family->name, text, info->name, reasons);
 }
 
-static pare_status choose_anew(pare__device *device, pare__state *state, const pare__family *family,
-                               const pare__problem *whole, pare__choice *out) {
-  if (pare__database_find(device, state, family, whole, out)) {
+bool pare__choices_agree(const pare__choice *a, const pare__choice *b) {
+  if (a->variant != b->variant) return false;
+  for (unsigned p = 0; p < PARE__MAX_PARAMS; p++)
+    if (!(a->variant->neutral >> p & 1U) && a->tuning.value[p] != b->tuning.value[p]) return false;
+  return true;
+}
+
+static pare_status choose_tuned(pare__device *device, pare__state *state, const pare__family *family,
+                                const pare__problem *whole, bool deciding, pare__choice *out) {
+  if (pare__database_find(device, state, family, whole, deciding, out)) {
     bool usable;
     char reason[320];
     PARE__TRY(try_variant(device, family, out, whole, &usable, reason, sizeof reason));
@@ -124,6 +134,38 @@ static pare_status choose_anew(pare__device *device, pare__state *state, const p
     pare__log(PARE_LOG_INFO, "tuned variant %s/%s is not used: %s", family->name, out->variant->name, reason);
   }
   return choose_in_order(device, family, whole, out);
+}
+
+pare_status pare__choose_deciding(pare__device *device, pare__state *state, const pare__family *family,
+                                  const pare__problem *problem, pare__choice *out) {
+  return choose_tuned(device, state, family, problem, true, out);
+}
+
+/* Of a class that another decides for, only what no bit depends on is its own. */
+static pare_status choose_anew(pare__device *device, pare__state *state, const pare__family *family,
+                               const pare__problem *whole, pare__choice *out) {
+  if (!pare__class_is_led(family, whole)) return choose_tuned(device, state, family, whole, false, out);
+  pare__choice own;
+  PARE__TRY(pare__choose_deciding(device, state, family, whole, out));
+  if (!pare__database_find(device, state, family, whole, false, &own) || !pare__choices_agree(&own, out))
+    return PARE_OK;
+  const pare__choice decided = *out;
+  bool usable;
+  char reason[320];
+  *out = own;
+  PARE__TRY(try_variant(device, family, out, whole, &usable, reason, sizeof reason));
+  if (!usable) *out = decided;
+  return PARE_OK;
+}
+
+/* What the leader chose, if it is shaped for this device, too, and trusted on it: so the bits are the same on both. */
+static pare_status choose_as_leader(pare__device *device, const pare__family *family, const pare__problem *whole,
+                                    pare__choice *out, bool *led) {
+  char reason[320];
+  if (pare__choose(pare__device_leader(device), family, whole, out) != PARE_OK ||
+      !shaped_for(out->variant, pare__device_info(device)))
+    return PARE_OK;
+  return try_variant(device, family, out, whole, led, reason, sizeof reason);
 }
 
 static pare_status choose_locked(pare__device *device, const pare__family *family, const pare__problem *whole,
@@ -141,7 +183,10 @@ static pare_status choose_locked(pare__device *device, const pare__family *famil
     *out = kept->choice;
     return PARE_OK;
   }
-  PARE__TRY(choose_anew(device, state, family, whole, out));
+  pare__prepared(); /* it may build, test, and wait for those who do */
+  bool led = false;
+  if (pare__device_leader(device)) PARE__TRY(choose_as_leader(device, family, whole, out, &led));
+  if (!led) PARE__TRY(choose_anew(device, state, family, whole, out));
   if (!state->choices) return PARE_OK; /* a self-test along the way may have dropped the table */
   kept = &state->choices[slot];
   kept->family = family;

@@ -37,12 +37,13 @@ static bool allowed(const pare__param *param, json_int_t value) {
 }
 
 bool pare__database_find(pare__device *device, pare__state *state, const pare__family *family,
-                         const pare__problem *problem, pare__choice *out) {
+                         const pare__problem *problem, bool deciding, pare__choice *out) {
   if (!state->tuning) load(device, state);
   const json_t *classes = json_object_get(state->tuning, family->name);
   if (!classes || !family->shape_class) return false;
   char shape_class[CLASS_TEXT] = "";
-  family->shape_class(problem, shape_class, sizeof shape_class);
+  (deciding && family->deciding_class ? family->deciding_class : family->shape_class)(problem, shape_class,
+                                                                                      sizeof shape_class);
   const json_t *entry = json_object_get(classes, shape_class);
   const char *name = json_string_value(json_object_get(entry, "variant"));
   out->variant = name ? find_variant(family, name) : NULL;
@@ -57,9 +58,16 @@ bool pare__database_find(pare__device *device, pare__state *state, const pare__f
   return true;
 }
 
-pare_status pare__database_store(pare__device *device, pare__state *state, const pare__family *family,
-                                 const char *shape_class, const pare__choice *choice) {
-  if (!state->tuning) load(device, state);
+bool pare__class_is_led(const pare__family *family, const pare__problem *problem) {
+  char own[CLASS_TEXT] = "", deciding[CLASS_TEXT] = "";
+  if (!family->deciding_class) return false;
+  family->shape_class(problem, own, sizeof own);
+  family->deciding_class(problem, deciding, sizeof deciding);
+  return strcmp(own, deciding) != 0;
+}
+
+static pare_status store(pare__device *device, pare__state *state, const pare__family *family, const char *shape_class,
+                         const pare__choice *choice) {
   json_t *tuning = json_object(), *entry = json_object(), *classes = json_object_get(state->tuning, family->name);
   if (!classes) {
     json_object_set_new(state->tuning, family->name, json_object());
@@ -77,5 +85,16 @@ pare_status pare__database_store(pare__device *device, pare__state *state, const
   pare_status status = pare__note_write(device, NOTE_KEY, text);
   free(text);
   pare__state_forget_choices(state);
+  return status;
+}
+
+pare_status pare__database_store(pare__device *device, pare__state *state, const pare__family *family,
+                                 const char *shape_class, const pare__choice *choice) {
+  const int lock = pare__notes_lock();
+  json_decref(state->tuning);
+  state->tuning = NULL;
+  load(device, state); /* another process may have tuned something meanwhile */
+  pare_status status = store(device, state, family, shape_class, choice);
+  pare__notes_unlock(lock);
   return status;
 }

@@ -3,7 +3,7 @@
 #ifndef PARE_KERNEL_ELEMENTWISE_H
 #define PARE_KERNEL_ELEMENTWISE_H
 
-#include <pare/elementwise.h>
+#include <pare/operation.h>
 
 #include "kernel/kernel.h"
 

@@ -187,7 +187,8 @@ enum {
              1u << PARE_U32 | 1u << PARE_U64,
   FLOATS = 1u << PARE_F32 | 1u << PARE_F16 | 1u << PARE_BF16 | 1u << PARE_F64,
   NUMBERS = FLOATS | INTEGERS,
-  ANY = NUMBERS | BOOLS
+  ANY = NUMBERS | BOOLS,
+  STORED = (1 << PARE_NDTYPES) - 1
 };
 enum { OF_INPUT = 1, HEAVY = 2 };
 
@@ -286,7 +287,7 @@ static const pare__elementwise table[PARE__NELEMENTWISE] = {
     TERNARY(where, ANY, 0),
     TERNARY(fma, NUMBERS, 1),
     TERNARY(clamp, NUMBERS, 0),
-    [PARE__CAST] = ROW(cast, 1, ANY, PARE__OTHER, 0, 0, NULL, NULL),
+    [PARE__CAST] = ROW(cast, 1, STORED, PARE__OTHER, 0, 0, NULL, NULL),
 };
 
 pare__elementwise_natural pare__elementwise_natural_get(int mode) {

@@ -139,7 +139,7 @@ static const pare__param direct_params[] = {
 /* The tile that wastes least: rows are cut into whole tiles, channels into whole blocks. */
 static void direct_defaults(const pare_device_info *info, const pare__problem *whole, pare__tuning *tuning) {
   static const int few[][2] = {{2, 6}, {3, 4}}, many[][2] = {{4, 6}, {4, 7}, {3, 7}}; /* 16 registers, 32 */
-  const bool wide = info->can.vector_bits != 256;
+  const bool wide = !pare__few_registers(info);
   const double crowded = 1.4; /* three blocks leave no register for the addresses of pixels: measured */
   const int64_t lanes = PARE__MAX(whole->dim[CONV_W_LANES], 1), blocks = pare__div_up(whole->dim[CONV_O], lanes);
   double best = 0;
@@ -200,13 +200,72 @@ static pare_status direct_launch(const pare__run *run) {
   return pare__run_kernel(run, "convolve_direct", options, 3, global, one, &args);
 }
 
+/* ---- pointwise, channels in blocks ---- */
+
+static const pare__param packed_params[] = {{"NO", (const int[]){2, 3, 4, 0}},
+                                            {"NP", (const int[]){6, 4, 7, 0}},
+                                            {"KC", (const int[]){256, 128, 512, 0}},
+                                            {NULL, NULL}};
+
+static void packed_defaults(const pare_device_info *info, const pare__problem *whole, pare__tuning *tuning) {
+  direct_defaults(info, whole, tuning);
+  tuning->value[2] = 256;
+}
+
+/* Local memory of a tile: what it sees of x, and its sums. */
+static int64_t packed_tile_bytes(const pare__problem *whole, int64_t no, int64_t np) {
+  return np * (whole->dim[CONV_C] + no * whole->dim[CONV_W_LANES]) * (is_f64(whole) ? 8 : 4);
+}
+
+static int64_t packed_room(const pare_device_info *info) {
+  return (int64_t)PARE__MIN(info->local_bytes, (uint64_t)262144); /* half a second level cache, or less */
+}
+
+static bool is_pointwise(const int64_t *dim) {
+  for (int d = 0; d < 3; d++)
+    if (dim[CONV_K + d] != 1 || dim[CONV_STRIDE + d] != 1 || dim[CONV_PAD + d] != 0 ||
+        dim[CONV_X + d] != dim[CONV_Y + d])
+      return false;
+  return dim[CONV_X] * dim[CONV_X + 1] == 1;
+}
+
+static bool packed_accepts(const pare_device_info *info, const pare__problem *whole) {
+  const int64_t *dim = whole->dim, lanes = dim[CONV_W_LANES], most_pixels = 7, most_blocks = 4;
+  return pare__convolve_packs(info) && fits(whole) && is_pointwise(dim) && dim[CONV_G] == 1 && lanes > 1 &&
+         lanes == pare__convolve_lanes(info, whole->dtype[CONV_BUFFER_Y]) && dim[CONV_X_LENGTH] == lanes &&
+         dim[CONV_Y_LENGTH] == lanes && dim[CONV_C] % lanes == 0 && dim[CONV_Y + 2] >= most_pixels &&
+         dim[CONV_X_STRIDE + 2] == lanes && dim[CONV_Y_STRIDE + 2] == lanes &&
+         packed_tile_bytes(whole, most_blocks, most_pixels) <= packed_room(info);
+}
+
+static pare_status packed_launch(const pare__run *run) {
+  const int64_t *dim = run->piece->dim, lanes = dim[CONV_W_LANES];
+  const int64_t no = pare__tuned(run, "NO"), np = pare__tuned(run, "NP");
+  if (is_empty(run->piece)) return PARE_OK;
+  const int64_t sets = pare__div_up(pare__div_up(dim[CONV_O], lanes), no), tiles = pare__div_up(dim[CONV_Y + 2], np);
+  const int64_t tile_bytes = packed_tile_bytes(run->whole, no, np);
+  int64_t chunk, span;
+  direct_groups(run, sets, tiles, &chunk, &span);
+  chunk = PARE__MIN(chunk, packed_room(pare__device_info(run->device)) / tile_bytes);
+  char options[160];
+  options_of(run->whole, lanes, options, sizeof options);
+  pare__args args = {0};
+  push_arguments(&args, run);
+  pare__arg_int(&args, (int32_t)chunk);
+  pare__arg_int(&args, (int32_t)span);
+  pare__arg_local(&args, (size_t)(chunk * tile_bytes));
+  const size_t global[] = {(size_t)pare__div_up(tiles, chunk), (size_t)pare__div_up(sets, span), (size_t)dim[CONV_N]};
+  const size_t one[] = {1, 1, 1};
+  return pare__run_kernel(run, "convolve_packed", options, 3, global, one, &args);
+}
+
 /* ---- pointwise, channels not in blocks ---- */
 
 static const pare__param point_params[] = {
     {"MO", (const int[]){4, 2, 8, 0}}, {"NV", (const int[]){3, 2, 0}}, {NULL, NULL}};
 
 static void point_defaults(const pare_device_info *info, const pare__problem *whole, pare__tuning *tuning) {
-  const bool few = info->can.vector_bits == 256; /* 16 registers, or 32 */
+  const bool few = pare__few_registers(info);
   const bool narrow = whole->dim[CONV_W_LANES] < 8;
   tuning->value[0] = narrow ? 2 : few ? 4 : 8;
   tuning->value[1] = 3;
@@ -217,14 +276,10 @@ static bool point_accepts(const pare_device_info *info, const pare__problem *who
    * again */
   const int64_t most_channels = 512;
   const int64_t *dim = whole->dim, lanes = dim[CONV_W_LANES], most_vectors = 3;
-  bool fit = dim[CONV_C] <= most_channels && pare__convolve_packs(info) && fits(whole) && lanes >= 4 &&
-             lanes == pare__convolve_lanes(info, whole->dtype[CONV_BUFFER_Y]) && dim[CONV_X_LENGTH] == 1 &&
-             dim[CONV_Y_LENGTH] == 1 && dim[CONV_X_STRIDE + 2] == 1 && dim[CONV_Y_STRIDE + 2] == 1 &&
-             dim[CONV_X] * dim[CONV_X + 1] == 1 && dim[CONV_Y + 2] >= most_vectors * lanes;
-  for (int d = 0; d < 3; d++)
-    fit = fit && dim[CONV_K + d] == 1 && dim[CONV_STRIDE + d] == 1 && dim[CONV_PAD + d] == 0 &&
-          dim[CONV_X + d] == dim[CONV_Y + d];
-  return fit;
+  return dim[CONV_C] <= most_channels && pare__convolve_packs(info) && fits(whole) && lanes >= 4 &&
+         lanes == pare__convolve_lanes(info, whole->dtype[CONV_BUFFER_Y]) && dim[CONV_X_LENGTH] == 1 &&
+         dim[CONV_Y_LENGTH] == 1 && dim[CONV_X_STRIDE + 2] == 1 && dim[CONV_Y_STRIDE + 2] == 1 && is_pointwise(dim) &&
+         dim[CONV_Y + 2] >= most_vectors * lanes;
 }
 
 static pare_status point_launch(const pare__run *run) {
@@ -321,6 +376,13 @@ static const pare__variant variants[] = {
      .defaults = point_defaults,
      .accepts = point_accepts,
      .launch = point_launch},
+    {.name = "packed",
+     .file = "convolve_packed.cl",
+     .shaped = PARE__FOR_CPU,
+     .params = packed_params,
+     .defaults = packed_defaults,
+     .accepts = packed_accepts,
+     .launch = packed_launch},
     {.name = "direct",
      .file = "convolve_direct.cl",
      .shaped = PARE__FOR_CPU,

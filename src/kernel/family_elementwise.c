@@ -11,7 +11,7 @@
 #include "kernel/reference.h"
 #include "kernel/walk.h"
 
-enum { OUT = PARE__ELEMENTWISE_OUT };
+enum { OUT = PARE__ELEMENTWISE_OUT, NCOMPUTED = PARE__FIRST_TINY };
 
 /* ---- launching ---- */
 
@@ -115,7 +115,7 @@ static void chunks_defaults(const pare_device_info *info, const pare__problem *w
   bool wide_values = false;
   for (int i = 0; i <= OUT; i++) wide_values = wide_values || pare_dtype_bytes(whole->dtype[i]) == 8;
   int width = info->can.vector_bits >= 256 ? 16 : info->can.vector_bits >= 128 ? 8 : 4;
-  if (info->can.max_loop_steps) width = 4; /* a driver that compiles wide vectors lane by lane */
+  if (info->can.lane_vectors) width = 4;
   tuning->value[0] = wide_values ? PARE__MAX(width / 2, 2) : width;
   /* Rows of fewer elements, such as blocks of channels times a number for each: a vector is a row. */
   pare__walk walk;
@@ -132,21 +132,25 @@ static void grid_defaults(const pare_device_info *info, const pare__problem *who
 }
 
 /* STREAM and WIDE_INDEX: 1 no, 2 yes. */
-static const int widths[] = {16, 8, 4, 0}, one[] = {1, 0}, two[] = {1, 2, 0};
+static const int widths[] = {16, 8, 4, 2, 0}, one[] = {1, 0}, two[] = {1, 2, 0};
 static const pare__param chunks_params[] = {{"VW", widths}, {"STREAM", two}, {NULL, NULL}};
 static const pare__param grid_params[] = {{"VW", one}, {"SHAPED_FOR_GPU", one}, {"WIDE_INDEX", two}, {NULL, NULL}};
+
+enum { CHUNKS_NEUTRAL = 2, GRID_NEUTRAL = 6 }; /* all but the width of vectors */
 
 static const pare__variant variants[] = {
     {.name = "chunks",
      .file = "elementwise.cl",
      .shaped = PARE__FOR_CPU,
      .params = chunks_params,
+     .neutral = CHUNKS_NEUTRAL,
      .defaults = chunks_defaults,
      .launch = launch_chunks},
     {.name = "grid",
      .file = "elementwise.cl",
      .shaped = PARE__FOR_GPU,
      .params = grid_params,
+     .neutral = GRID_NEUTRAL,
      .defaults = grid_defaults,
      .launch = launch_grid},
     {.name = NULL},
@@ -204,8 +208,8 @@ static void set_operation(pare__problem *problem, int mode, pare_dtype dtype, pa
  * through half of all casts (every dtype meets half of the others), then through all layouts with a few operations. The
  * layout changes from problem to problem. */
 static pare_dtype other_dtype(int mode, uint32_t allowed) {
-  int dtype = (mode * 3 + 1) % PARE_NDTYPES;
-  while (!(allowed >> dtype & 1u)) dtype = (dtype + 1) % PARE_NDTYPES;
+  int dtype = (mode * 3 + 1) % NCOMPUTED;
+  while (!(allowed >> dtype & 1u)) dtype = (dtype + 1) % NCOMPUTED;
   return (pare_dtype)dtype;
 }
 
@@ -226,21 +230,32 @@ static bool test_problem(unsigned index, pare__problem *out) {
                                    PARE__TERNARY + PARE_TERNARY_where};
   if (operation_problem(index, out)) return true;
   index -= PARE__CAST * 2;
-  const unsigned half = (PARE_NDTYPES + 1) / 2;
-  if (index < PARE_NDTYPES * half) {
-    unsigned from = index / half, to = (index % half * 2 + from % 2) % PARE_NDTYPES;
+  const unsigned half = (NCOMPUTED + 1) / 2;
+  if (index < NCOMPUTED * half) {
+    unsigned from = index / half, to = (index % half * 2 + from % 2) % NCOMPUTED;
     set_operation(out, PARE__CAST, (pare_dtype)from, (pare_dtype)to);
     set_layout(out, &layouts[index % 3]);
     return true;
   }
-  index -= PARE_NDTYPES * half;
+  index -= NCOMPUTED * half;
+  /* Floats of a byte: one way each; the formats share their code, and the host's tests hold all of their numbers. */
+  if (index < PARE_NDTYPES - NCOMPUTED) {
+    const pare_dtype tiny = (pare_dtype)(NCOMPUTED + index);
+    const bool to = tiny == PARE_F8E4M3FN || tiny == PARE_F8E5M2FNUZ || tiny == PARE_F4E2M1;
+    set_operation(out, PARE__CAST, to ? PARE_F32 : tiny, to ? tiny : PARE_F32);
+    set_layout(out, &layouts[index % 3]);
+    return true;
+  }
+  index -= PARE_NDTYPES - NCOMPUTED;
   if (index >= PARE__COUNT(everywhere) * TEST_LAYOUTS) return false;
   set_operation(out, everywhere[index / TEST_LAYOUTS], PARE_F32, PARE_F32);
   set_layout(out, &layouts[index % TEST_LAYOUTS]);
   return true;
 }
 
+/* A few operations in each of the first layouts; floats of a byte, which code of their own converts, in one. */
 static bool selftest_problem(unsigned index, pare__problem *out) {
+  static const pare_dtype tiny[][2] = {{PARE_F32, PARE_F8E4M3FN}, {PARE_F8E8M0, PARE_F32}};
   static const struct {
     int mode;
     pare_dtype dtype, to;
@@ -250,7 +265,13 @@ static bool selftest_problem(unsigned index, pare__problem *out) {
               {PARE__CAST, PARE_BF16, PARE_F32},
               {PARE__BINARY + PARE_BINARY_mul, PARE_I64, PARE_I64},
               {PARE__TERNARY + PARE_TERNARY_where, PARE_F32, PARE_F32}};
-  if (index >= PARE__COUNT(rows) * SELFTEST_LAYOUTS) return false;
+  if (index >= PARE__COUNT(rows) * SELFTEST_LAYOUTS) {
+    index -= PARE__COUNT(rows) * SELFTEST_LAYOUTS;
+    if (index >= PARE__COUNT(tiny)) return false;
+    set_operation(out, PARE__CAST, tiny[index][0], tiny[index][1]);
+    set_layout(out, &layouts[1]);
+    return true;
+  }
   set_operation(out, rows[index / SELFTEST_LAYOUTS].mode, rows[index / SELFTEST_LAYOUTS].dtype,
                 rows[index / SELFTEST_LAYOUTS].to);
   set_layout(out, &layouts[index % SELFTEST_LAYOUTS]);
@@ -356,7 +377,7 @@ static double rounded(pare_dtype dtype, double value) {
  * become 16-bit floats through double without a second rounding; they are far beyond f16, and bf16 allows for it. */
 static double cast_reference(const pare__problem *problem, const void *data, int64_t at, double *tolerance) {
   pare_dtype from = problem->dtype[0], to = problem->dtype[OUT];
-  *tolerance = 0;
+  *tolerance = from == PARE_F8E8M0 ? 0x1p-126 : 0; /* its smallest number is a denormal float */
   if (pare__dtype_is_float(from)) return rounded(to, pare__load(from, data, (size_t)at));
   int64_t value = pare__load_integer(from, data, (size_t)at);
   double real = from == PARE_U64 ? (double)(uint64_t)value : (double)value;
@@ -438,14 +459,21 @@ static void describe(const pare__problem *problem, char *text, size_t capacity) 
   }
 }
 
-static void shape_class(const pare__problem *problem, char *text, size_t capacity) {
+static void class_of(const pare__problem *problem, int64_t count, char *text, size_t capacity) {
   const pare__elementwise *operation = pare__elementwise_get(problem->mode);
-  int64_t count = elements(problem);
   snprintf(text, capacity, "%s %s to %s %s", operation->name, pare_dtype_name(problem->dtype[operation->arity - 1]),
            pare_dtype_name(problem->dtype[OUT]),
            count < 1 << 16   ? "small"
            : count < 1 << 22 ? "medium"
                              : "large");
+}
+
+static void shape_class(const pare__problem *problem, char *text, size_t capacity) {
+  class_of(problem, elements(problem), text, capacity);
+}
+
+static void deciding_class(const pare__problem *problem, char *text, size_t capacity) {
+  class_of(problem, INT64_MAX, text, capacity);
 }
 
 const pare__family pare__family_elementwise = {
@@ -460,4 +488,5 @@ const pare__family pare__family_elementwise = {
     .work = work,
     .describe = describe,
     .shape_class = shape_class,
+    .deciding_class = deciding_class,
 };

@@ -69,6 +69,12 @@ int pare__gemm_mode(const pare__problem *problem);
 enum { GEMV_COLUMNS, GEMV_DOTS, GEMV_PANELS };
 #define GEMV_MOST_ROWS 4
 int pare__gemv_mode(const pare__problem *problem);
+/* Rows of the class that decides what bits depend on: many, but for the few that have kernels of their own. */
+static inline int64_t pare__gemm_deciding_rows(const pare__problem *problem) {
+  return problem->dim[GEMM_M] > GEMV_MOST_ROWS ? INT64_MAX : problem->dim[GEMM_M];
+}
+/* Parameters of gemm_wide.cl and gemm_tile.cl that no bit depends on: all but KC; all. */
+enum { GEMM_WIDE_NEUTRAL = 3, GEMM_TILE_NEUTRAL = 31 };
 
 /* Columns of a panel of packed B that the device's best kernels want. */
 int64_t pare__gemm_panel(const pare_device_info *info);
@@ -82,6 +88,7 @@ bool pare__gemm_reference(const pare__problem *problem, void *const *data, doubl
 void pare__gemm_work(const pare__problem *problem, double *flops, double *bytes);
 void pare__gemm_describe(const pare__problem *problem, char *text, size_t capacity);
 void pare__gemm_shape_class(const pare__problem *problem, char *text, size_t capacity);
+void pare__gemm_deciding_class(const pare__problem *problem, char *text, size_t capacity);
 
 /* One line of a set of problems. Strides follow from it: row-major, `padding` elements after each row. */
 typedef struct pare__gemm_case {

@@ -95,6 +95,12 @@ static void rows_defaults(const pare_device_info *info, const pare__problem *who
   tuning->value[0] = whole->dim[GEMM_M] == 1 ? 1 : whole->dim[GEMM_M] == 2 && most == 4 ? 2 : most;
 }
 
+/* Without the vectors of a device: four rows anywhere. */
+static void integers_defaults(const pare_device_info *info, const pare__problem *whole, pare__tuning *tuning) {
+  (void)info;
+  tuning->value[0] = whole->dim[GEMM_M] == 1 || whole->dim[GEMM_M] == 2 ? (int)whole->dim[GEMM_M] : 4;
+}
+
 /* ---- float activations, for CPUs ---- */
 
 static const pare__param stream_params[] = {{"NC", (const int[]){512, 256, 1024, 128, 0}}, {NULL, NULL}};
@@ -188,6 +194,7 @@ static const pare__variant variants[] = {
      .shaped = PARE__FOR_CPU,
      .risky = true,
      .params = rows512_params,
+     .neutral = 1, /* MR */
      .defaults = rows_defaults,
      .accepts = wide512_accepts,
      .launch = vnni_launch},
@@ -197,6 +204,7 @@ static const pare__variant variants[] = {
      .shaped = PARE__FOR_CPU,
      .risky = true,
      .params = rows512_params,
+     .neutral = 1, /* MR */
      .defaults = rows_defaults,
      .accepts = wide512_accepts,
      .launch = bytes_launch},
@@ -206,6 +214,7 @@ static const pare__variant variants[] = {
      .shaped = PARE__FOR_CPU,
      .risky = true,
      .params = rows_params,
+     .neutral = 1, /* MR */
      .defaults = rows_defaults,
      .accepts = bytes256_accepts,
      .launch = bytes_launch},
@@ -213,7 +222,8 @@ static const pare__variant variants[] = {
      .file = "gemm_blocks_int8.cl",
      .shaped = PARE__FOR_CPU,
      .params = rows_params,
-     .defaults = rows_defaults,
+     .neutral = 1, /* MR */
+     .defaults = integers_defaults,
      .accepts = rounded_accepts,
      .launch = plain_launch},
     {.name = "stream",
@@ -226,6 +236,7 @@ static const pare__variant variants[] = {
      .file = "gemm_wide.cl",
      .shaped = PARE__FOR_CPU,
      .params = pare__gemm_wide_params,
+     .neutral = GEMM_WIDE_NEUTRAL,
      .defaults = pare__gemm_wide_defaults,
      .accepts = wide_accepts,
      .launch = pare__gemm_wide_launch},
@@ -251,6 +262,7 @@ static const pare__variant variants[] = {
      .file = "gemm_tile.cl",
      .shaped = PARE__FOR_GPU,
      .params = pare__gemm_tile_params,
+     .neutral = GEMM_TILE_NEUTRAL,
      .defaults = pare__gemm_tile_defaults,
      .accepts = tile_accepts,
      .launch = pare__gemm_tile_launch},
@@ -274,4 +286,5 @@ const pare__family pare__family_gemm_blocks = {
     .work = pare__blocks_work,
     .describe = pare__blocks_describe,
     .shape_class = pare__blocks_shape_class,
+    .deciding_class = pare__blocks_deciding_class,
 };

@@ -37,5 +37,6 @@ bool pare__blocks_reference(const pare__problem *problem, void *const *data, dou
 void pare__blocks_work(const pare__problem *problem, double *flops, double *bytes);
 void pare__blocks_describe(const pare__problem *problem, char *text, size_t capacity);
 void pare__blocks_shape_class(const pare__problem *problem, char *text, size_t capacity);
+void pare__blocks_deciding_class(const pare__problem *problem, char *text, size_t capacity);
 
 #endif

@@ -282,13 +282,20 @@ void pare__gemm_describe(const pare__problem *problem, char *text, size_t capaci
            dim[GEMM_A_COL] != 1 ? " A transposed" : "", dim[GEMM_B_COL] != 1 ? " B transposed" : "");
 }
 
-void pare__gemm_shape_class(const pare__problem *problem, char *text, size_t capacity) {
-  const int64_t *dim = problem->dim;
+static void class_of(const pare__problem *problem, int64_t rows, char *text, size_t capacity) {
   char dtypes[40];
   describe_dtypes(problem, dtypes, sizeof dtypes);
   snprintf(text, capacity, "%s %s%s", dtypes,
-           dim[GEMM_M] <= 64    ? "few rows"
-           : dim[GEMM_M] <= 512 ? "rows"
-                                : "many rows",
-           dim[GEMM_PANEL] > 0 ? " packed" : "");
+           rows <= 64    ? "few rows"
+           : rows <= 512 ? "rows"
+                         : "many rows",
+           problem->dim[GEMM_PANEL] > 0 ? " packed" : "");
+}
+
+void pare__gemm_shape_class(const pare__problem *problem, char *text, size_t capacity) {
+  class_of(problem, problem->dim[GEMM_M], text, capacity);
+}
+
+void pare__gemm_deciding_class(const pare__problem *problem, char *text, size_t capacity) {
+  class_of(problem, pare__gemm_deciding_rows(problem), text, capacity);
 }

@@ -34,6 +34,7 @@ static void push_operands(pare__args *args, const pare__run *run) {
   pare__arg_int(args, (int32_t)dim[INT8_ACTIVATION]);
   pare__arg_float(args, (float)run->piece->real[INT8_LOW]);
   pare__arg_float(args, (float)run->piece->real[INT8_HIGH]);
+  pare__arg_long(args, dim[INT8_RANGE]);
 }
 
 static void common_options(const pare__run *run, const char *more, char *text, size_t capacity) {
@@ -43,6 +44,7 @@ static void common_options(const pare__run *run, const char *more, char *text, s
 
 static bool accepts_common(const pare__problem *whole) {
   if (is_raw(whole) && a_is_float(whole)) return false;
+  if (whole->dtype[INT8_BUFFER_A_SCALE] != PARE_F32 && whole->dim[INT8_RANGE] == 0) return false;
   return whole->dim[INT8_K] <= MOST_K && whole->dim[INT8_M] <= INT32_MAX && whole->dim[INT8_N] <= INT32_MAX;
 }
 
@@ -106,7 +108,8 @@ static bool wide512_accepts(const pare_device_info *info, const pare__problem *w
 static bool tile_accepts(const pare_device_info *info, const pare__problem *whole) {
   const int64_t steps_per_quad = 12;
   const uint32_t most = info->can.max_loop_steps;
-  return accepts_common(whole) && (most == 0 || quads(whole) * steps_per_quad < most);
+  const int64_t steps = quads(whole) * steps_per_quad + whole->dim[INT8_RANGE] / 64 + 64;
+  return accepts_common(whole) && (most == 0 || steps < most);
 }
 
 static pare_status tile_run(const pare__run *run, const char *more) {
@@ -137,6 +140,7 @@ static const pare__variant variants[] = {
      .shaped = PARE__FOR_CPU,
      .risky = true,
      .params = rows512_params,
+     .neutral = 1, /* MR */
      .accepts = wide512_accepts,
      .launch = vnni_launch},
     {.name = "madd512",
@@ -145,6 +149,7 @@ static const pare__variant variants[] = {
      .shaped = PARE__FOR_CPU,
      .risky = true,
      .params = rows512_params,
+     .neutral = 1, /* MR */
      .accepts = wide512_accepts,
      .launch = madd_launch},
     {.name = "madd",
@@ -153,12 +158,14 @@ static const pare__variant variants[] = {
      .shaped = PARE__FOR_CPU,
      .risky = true,
      .params = rows_params,
+     .neutral = 1, /* MR */
      .accepts = madd256_accepts,
      .launch = madd_launch},
     {.name = "wide",
      .file = "gemm_int8.cl",
      .shaped = PARE__FOR_CPU,
      .params = rows_params,
+     .neutral = 1, /* MR */
      .accepts = cpu_accepts,
      .launch = wide_launch},
     {.name = "tile-dot",
@@ -183,27 +190,32 @@ typedef struct int8_case {
   pare_dtype a, zero, c;
   bool has_zero, has_bias;
   int activation;
-  int64_t padding;
+  int64_t padding, range;
 } int8_case;
 
 static const int8_case selftest_cases[] = {
-    {13, 37, 75, PARE_F32, PARE_U8, PARE_F32, true, true, 2, 0},
-    {5, 16, 8, PARE_F32, PARE_U8, PARE_F32, true, false, 0, 3},
-    {9, 50, 33, PARE_U8, PARE_U8, PARE_I32, true, false, 0, 1},
-    {6, 33, 16, PARE_I8, PARE_I8, PARE_I32, false, false, 0, 0},
-    {7, 35, 21, PARE_U8, PARE_U8, PARE_F32, true, true, 1, 0},
+    {13, 37, 75, PARE_F32, PARE_U8, PARE_F32, true, true, 2, 0, 0},
+    {5, 16, 8, PARE_F32, PARE_U8, PARE_F32, true, false, 0, 3, 0},
+    {6, 19, 30, PARE_F32, PARE_U8, PARE_F32, false, false, 0, 0, 301},
+    {9, 50, 33, PARE_U8, PARE_U8, PARE_I32, true, false, 0, 1, 0},
+    {6, 33, 16, PARE_I8, PARE_I8, PARE_I32, false, false, 0, 0, 0},
+    {7, 35, 21, PARE_U8, PARE_U8, PARE_F32, true, true, 1, 0, 0},
 };
 static const int8_case test_cases[] = {
-    {1, 1, 1, PARE_F32, PARE_U8, PARE_F32, true, false, 0, 0},
-    {0, 5, 7, PARE_F32, PARE_U8, PARE_F32, true, false, 0, 0},
-    {3, 5, 0, PARE_F32, PARE_U8, PARE_F32, true, true, 1, 0},
-    {67, 131, 257, PARE_F32, PARE_U8, PARE_F32, true, true, 3, 2},
-    {67, 131, 257, PARE_F16, PARE_U8, PARE_F16, true, true, 7, 0},
-    {67, 131, 130, PARE_BF16, PARE_U8, PARE_BF16, true, false, 0, 0},
-    {65, 257, 1031, PARE_U8, PARE_U8, PARE_I32, true, false, 0, 0},
-    {65, 257, 1031, PARE_I8, PARE_I8, PARE_I32, true, false, 0, 5},
-    {33, 64, 64, PARE_I8, PARE_I8, PARE_F32, true, true, 0, 0},
-    {128, 384, 384, PARE_F32, PARE_U8, PARE_F32, true, true, 2, 0},
+    {1, 1, 1, PARE_F32, PARE_U8, PARE_F32, true, false, 0, 0, 0},
+    {0, 5, 7, PARE_F32, PARE_U8, PARE_F32, true, false, 0, 0, 0},
+    {3, 5, 0, PARE_F32, PARE_U8, PARE_F32, true, true, 1, 0, 0},
+    {67, 131, 257, PARE_F32, PARE_U8, PARE_F32, true, true, 3, 2, 0},
+    {67, 131, 257, PARE_F16, PARE_U8, PARE_F16, true, true, 7, 0, 0},
+    {67, 131, 130, PARE_BF16, PARE_U8, PARE_BF16, true, false, 0, 0, 0},
+    {65, 257, 1031, PARE_U8, PARE_U8, PARE_I32, true, false, 0, 0, 0},
+    {65, 257, 1031, PARE_I8, PARE_I8, PARE_I32, true, false, 0, 5, 0},
+    {33, 64, 64, PARE_I8, PARE_I8, PARE_F32, true, true, 0, 0, 0},
+    {128, 384, 384, PARE_F32, PARE_U8, PARE_F32, true, true, 2, 0, 0},
+    {67, 131, 130, PARE_F32, PARE_U8, PARE_F32, false, true, 0, 0, 8710},
+    {33, 64, 64, PARE_F32, PARE_U8, PARE_F32, false, false, 1, 0, 2},
+    {33, 64, 64, PARE_F16, PARE_U8, PARE_F16, false, false, 0, 0, 2113},
+    {33, 64, 64, PARE_BF16, PARE_U8, PARE_BF16, false, false, 0, 0, 6},
 };
 static const int64_t bench_rows[] = {32, 64, 128, 256, 512, 1024};
 static const int64_t bench_sizes[][2] = {{384, 384}, {384, 1536}, {1536, 384}, {1536, 1536}}; /* K, N */
@@ -232,9 +244,11 @@ static bool int8_problem(pare__case_set set, const pare_device_info *info, unsig
   dim[INT8_ACTIVATION] = from->activation;
   dim[INT8_HAS_ZERO] = from->has_zero;
   dim[INT8_HAS_BIAS] = from->has_bias;
+  dim[INT8_RANGE] = from->range;
   out->real[INT8_LOW] = -0.5;
   out->real[INT8_HIGH] = 0.75;
-  const pare_dtype dtype[] = {from->a, PARE_I32, PARE_I32, PARE_F32, PARE_F32, from->zero, PARE_F32, from->c};
+  const pare_dtype scale = from->range > 6 ? from->a : PARE_F32; /* of ranges of parts, or of A */
+  const pare_dtype dtype[] = {from->a, PARE_I32, PARE_I32, PARE_F32, scale, from->zero, PARE_F32, from->c};
   memcpy(out->dtype, dtype, sizeof dtype);
   out->mode = 0;
   return true;
@@ -249,7 +263,9 @@ static void int8_buffer(const pare__problem *problem, unsigned i, pare__buffer_s
   case INT8_BUFFER_B: *out = (pare__buffer_spec){PARE__IN, padded * quads(problem)}; break;
   case INT8_BUFFER_SUMS: *out = (pare__buffer_spec){PARE__IN, padded}; break;
   case INT8_BUFFER_B_SCALE: *out = (pare__buffer_spec){raw ? PARE__ABSENT : PARE__IN, n}; break;
-  case INT8_BUFFER_A_SCALE: *out = (pare__buffer_spec){raw ? PARE__ABSENT : PARE__IN, 1}; break;
+  case INT8_BUFFER_A_SCALE:
+    *out = (pare__buffer_spec){raw ? PARE__ABSENT : PARE__IN, PARE__MAX(dim[INT8_RANGE], 1)};
+    break;
   case INT8_BUFFER_A_ZERO: *out = (pare__buffer_spec){dim[INT8_HAS_ZERO] ? PARE__IN : PARE__ABSENT, 1}; break;
   case INT8_BUFFER_BIAS: *out = (pare__buffer_spec){dim[INT8_HAS_BIAS] ? PARE__IN : PARE__ABSENT, n}; break;
   default: *out = (pare__buffer_spec){PARE__INOUT, m == 0 || n == 0 ? 0 : (m - 1) * dim[INT8_C_ROW] + n};
@@ -281,7 +297,7 @@ static void int8_generate(const pare__problem *problem, unsigned i, uint64_t see
         ((int32_t *)data)[t] = (int32_t)bits;
       else
         for (int byte = 0; byte < 4; byte++) ((int32_t *)data)[column] += (int8_t)(bits >> (8 * byte));
-    } else if (i == INT8_BUFFER_A_SCALE) {
+    } else if (i == INT8_BUFFER_A_SCALE && problem->dim[INT8_RANGE] == 0) {
       pare__store(PARE_F32, data, (size_t)t, 0.0078f);
     } else if (pare__dtype_is_float(problem->dtype[i])) {
       pare__store(problem->dtype[i], data, (size_t)t, (double)bits / 2147483648.0 - 1);
@@ -305,28 +321,42 @@ static double reference_activation(int64_t activation, double x, const double *c
   }
 }
 
+/* The scale and zero point of A, given or of a range. */
+static void reference_affine(const pare__problem *problem, void *const *data, float *scale, double *zero) {
+  const int64_t *dim = problem->dim;
+  *zero = dim[INT8_HAS_ZERO] ? pare__load(problem->dtype[INT8_BUFFER_A_ZERO], data[INT8_BUFFER_A_ZERO], 0) : 0;
+  *scale = is_raw(problem) ? 1 : (float)pare__load(problem->dtype[INT8_BUFFER_A_SCALE], data[INT8_BUFFER_A_SCALE], 0);
+  if (dim[INT8_RANGE] == 0) return;
+  float least = 0, greatest = 0;
+  for (int64_t i = 0; i < dim[INT8_RANGE]; i++) {
+    const float v = (float)pare__load(problem->dtype[INT8_BUFFER_A_SCALE], data[INT8_BUFFER_A_SCALE], (size_t)i);
+    least = fminf(least, v);
+    greatest = fmaxf(greatest, v);
+  }
+  *scale = greatest > least ? (greatest - least) / 255 : 1;
+  *zero = fmin(fmax(rint((double)(-least / *scale)), 0), 255);
+}
+
 /* The integer that A[at] is multiplied as, less the zero point. *doubt: a tie that another division may round to the
  * other side. */
-static double activation_integer(const pare__problem *problem, void *const *data, int64_t at, double zero,
+static double activation_integer(const pare__problem *problem, void *const *data, int64_t at, float scale, double zero,
                                  bool *doubt) {
   const double a = pare__load(problem->dtype[INT8_BUFFER_A], data[INT8_BUFFER_A], (size_t)at);
   *doubt = false;
   if (!a_is_float(problem)) return a - zero;
-  const float scale = ((const float *)data[INT8_BUFFER_A_SCALE])[0], quotient = (float)a / scale;
+  const float quotient = (float)a / scale;
   *doubt = fabs(fabs((double)quotient - floor((double)quotient)) - 0.5) < 1e-4;
   const double q = rint((double)quotient) + zero;
   return (q < 0 ? 0 : q > 255 ? 255 : q) - zero;
 }
 
-static void reference_element(const pare__problem *problem, void *const *data, int64_t i, int64_t j, double *value,
-                              double *tolerance) {
+static void reference_element(const pare__problem *problem, void *const *data, int64_t i, int64_t j, float a_scale,
+                              double zero, double *value, double *tolerance) {
   const int64_t *dim = problem->dim;
-  const double zero =
-      dim[INT8_HAS_ZERO] ? pare__load(problem->dtype[INT8_BUFFER_A_ZERO], data[INT8_BUFFER_A_ZERO], 0) : 0;
   double sum = 0, doubtful = 0;
   for (int64_t k = 0; k < dim[INT8_K]; k++) {
     bool doubt;
-    const double a = activation_integer(problem, data, i * dim[INT8_A_ROW] + k, zero, &doubt);
+    const double a = activation_integer(problem, data, i * dim[INT8_A_ROW] + k, a_scale, zero, &doubt);
     const double b = packed_element(problem, data[INT8_BUFFER_B], k, j);
     sum += a * b;
     if (doubt) doubtful += fabs(b);
@@ -334,16 +364,15 @@ static void reference_element(const pare__problem *problem, void *const *data, i
   *value = sum;
   *tolerance = 0;
   if (is_raw(problem)) return;
-  const double scale = ((const float *)data[INT8_BUFFER_A_SCALE])[0],
-               b_scale = ((const float *)data[INT8_BUFFER_B_SCALE])[j];
+  const double scale = (double)a_scale, b_scale = ((const float *)data[INT8_BUFFER_B_SCALE])[j];
   const double bias = dim[INT8_HAS_BIAS] ? ((const float *)data[INT8_BUFFER_BIAS])[j] : 0,
                x = sum * scale * b_scale + bias;
   *value = reference_activation(dim[INT8_ACTIVATION], x, problem->real);
   const pare_dtype dtype = problem->dtype[INT8_BUFFER_C];
-  *tolerance =
-      1.2 * (doubtful * fabs(scale * b_scale) + 4 * pare__dtype_epsilon(PARE_F32) * (fabs(x) + 2 * fabs(bias))) +
-      pare__dtype_epsilon(dtype) * fabs(*value) + (dim[INT8_ACTIVATION] ? 1e-6 * (1 + fabs(x)) : 0) +
-      (dtype == PARE_F16 ? 0x1p-25 : 0);
+  *tolerance = 1.2 * (doubtful * fabs(scale * b_scale) +
+                      (dim[INT8_RANGE] ? 8 : 4) * pare__dtype_epsilon(PARE_F32) * (fabs(x) + 2 * fabs(bias))) +
+               pare__dtype_epsilon(dtype) * fabs(*value) + (dim[INT8_ACTIVATION] ? 1e-6 * (1 + fabs(x)) : 0) +
+               (dtype == PARE_F16 ? 0x1p-25 : 0);
 }
 
 static bool int8_reference(const pare__problem *problem, void *const *data, double *const *expected,
@@ -353,9 +382,12 @@ static bool int8_reference(const pare__problem *problem, void *const *data, doub
   int8_buffer(problem, INT8_BUFFER_C, &spec);
   for (int64_t t = 0; t < spec.elements; t++)
     expected[INT8_BUFFER_C][t] = pare__load(problem->dtype[INT8_BUFFER_C], data[INT8_BUFFER_C], (size_t)t);
+  float scale;
+  double zero;
+  reference_affine(problem, data, &scale, &zero);
   for (int64_t t = 0; t < dim[INT8_M] * dim[INT8_N]; t++) {
     const int64_t i = t / dim[INT8_N], j = t % dim[INT8_N], at = i * dim[INT8_C_ROW] + j;
-    reference_element(problem, data, i, j, &expected[INT8_BUFFER_C][at], &tolerance[INT8_BUFFER_C][at]);
+    reference_element(problem, data, i, j, scale, zero, &expected[INT8_BUFFER_C][at], &tolerance[INT8_BUFFER_C][at]);
   }
   return true;
 }
@@ -378,9 +410,16 @@ static void int8_describe(const pare__problem *problem, char *text, size_t capac
            pare_dtype_name(problem->dtype[INT8_BUFFER_C]));
 }
 
+static void int8_class_of(const pare__problem *problem, bool few, char *text, size_t capacity) {
+  snprintf(text, capacity, "%s %s", pare_dtype_name(problem->dtype[INT8_BUFFER_A]), few ? "few rows" : "rows");
+}
+
 static void int8_shape_class(const pare__problem *problem, char *text, size_t capacity) {
-  snprintf(text, capacity, "%s %s", pare_dtype_name(problem->dtype[INT8_BUFFER_A]),
-           problem->dim[INT8_M] <= 64 ? "few rows" : "rows");
+  int8_class_of(problem, problem->dim[INT8_M] <= 64, text, capacity);
+}
+
+static void int8_deciding_class(const pare__problem *problem, char *text, size_t capacity) {
+  int8_class_of(problem, false, text, capacity);
 }
 
 const pare__family pare__family_gemm_int8 = {
@@ -395,4 +434,5 @@ const pare__family pare__family_gemm_int8 = {
     .work = int8_work,
     .describe = int8_describe,
     .shape_class = int8_shape_class,
+    .deciding_class = int8_deciding_class,
 };

@@ -3,7 +3,9 @@
  * C[i][j] = activation((sum over k of (A[i][k] - zero) * B[k][j]) * a_scale * b_scale[j] + bias[j])
  *
  * A is u8, i8, or floats that are quantised on the way to u8: q = saturate(round(x / a_scale) + zero). Where C is i32
- * it is the sum alone, and the scales are absent. B is packed by the family gemm_int8_pack: ints of four steps of k,
+ * it is the sum alone, and the scales are absent. RANGE > 0: instead of the scale its buffer holds so many values (A
+ * itself, or what the family `range` makes of it) whose range gives scale and zero point, as the family `affine` has
+ * it; no zero point is given then. B is packed by the family gemm_int8_pack: ints of four steps of k,
  * panels[panel][k / 4][column], and the sums of its columns, both padded to whole panels. The sum is exact in 32 bits
  * (K up to 65,000). mode: of A's and C's kinds. */
 #ifndef PARE_KERNEL_FAMILY_GEMM_INT8_H
@@ -11,7 +13,18 @@
 
 #include "kernel/kernel.h"
 
-enum { INT8_M, INT8_N, INT8_K, INT8_A_ROW, INT8_C_ROW, INT8_PANEL, INT8_ACTIVATION, INT8_HAS_ZERO, INT8_HAS_BIAS };
+enum {
+  INT8_M,
+  INT8_N,
+  INT8_K,
+  INT8_A_ROW,
+  INT8_C_ROW,
+  INT8_PANEL,
+  INT8_ACTIVATION,
+  INT8_HAS_ZERO,
+  INT8_HAS_BIAS,
+  INT8_RANGE
+};
 enum { INT8_LOW, INT8_HIGH };
 enum {
   INT8_BUFFER_A,

@@ -28,5 +28,6 @@ bool pare__nm_reference(const pare__problem *problem, void *const *data, double 
 void pare__nm_work(const pare__problem *problem, double *flops, double *bytes);
 void pare__nm_describe(const pare__problem *problem, char *text, size_t capacity);
 void pare__nm_shape_class(const pare__problem *problem, char *text, size_t capacity);
+void pare__nm_deciding_class(const pare__problem *problem, char *text, size_t capacity);
 
 #endif

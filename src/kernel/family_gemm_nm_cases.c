@@ -222,11 +222,19 @@ void pare__nm_describe(const pare__problem *problem, char *text, size_t capacity
            (long long)dim[GEMM_OF], pare_dtype_name(problem->dtype[GEMM_BUFFER_B]));
 }
 
-void pare__nm_shape_class(const pare__problem *problem, char *text, size_t capacity) {
-  const int64_t *dim = problem->dim, m = dim[GEMM_M];
+static void class_of(const pare__problem *problem, int64_t m, char *text, size_t capacity) {
+  const int64_t *dim = problem->dim;
   snprintf(text, capacity, "%s x %lld:%lld %s %s", pare_dtype_name(problem->dtype[GEMM_BUFFER_A]),
            (long long)dim[GEMM_KEEP], (long long)dim[GEMM_OF], pare_dtype_name(problem->dtype[GEMM_BUFFER_B]),
            m <= GEMV_MOST_ROWS ? "one row"
            : m <= 64           ? "few rows"
                                : "rows");
+}
+
+void pare__nm_shape_class(const pare__problem *problem, char *text, size_t capacity) {
+  class_of(problem, problem->dim[GEMM_M], text, capacity);
+}
+
+void pare__nm_deciding_class(const pare__problem *problem, char *text, size_t capacity) {
+  class_of(problem, pare__gemm_deciding_rows(problem), text, capacity);
 }

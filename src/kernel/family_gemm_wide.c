@@ -11,7 +11,7 @@ const pare__param pare__gemm_wide_params[] = {{"MR", (const int[]){6, 8, 4, 0}},
 
 void pare__gemm_wide_defaults(const pare_device_info *info, const pare__problem *whole, pare__tuning *tuning) {
   (void)whole;
-  tuning->value[0] = info->can.vector_bits == 256 ? 6 : 8; /* 16 registers of 256 bits; 32 of 512, or of 128 on ARM */
+  tuning->value[0] = pare__few_registers(info) ? 6 : 8;
   tuning->value[1] = 4;
   tuning->value[2] = 512;
 }
@@ -41,21 +41,22 @@ static bool sums_wait_in_c(const pare__run *run, const blocking *b) {
   return run->whole->dtype[GEMM_BUFFER_C] == PARE_F32 || run->whole->dim[GEMM_K] <= b->kc;
 }
 
-/* Enough groups to keep all units busy to the end, each large enough to be worth its start and, where it packs B, the
- * packing. */
+/* Enough groups to keep all units busy to the end, each large enough to be worth its start. Where groups pack B, each
+ * band of rows does so anew: narrow strips come first, and a few groups have to do. */
 static void choose_groups(const pare__run *run, blocking *b) {
   const double least_flops = 4e6;
   const int64_t *dim = run->piece->dim, m = dim[GEMM_M], n = dim[GEMM_N], z = dim[GEMM_BATCH1] * dim[GEMM_BATCH2];
   const int64_t units = pare__device_info(run->device)->compute_units;
-  const int64_t least_rows = b->b_in_place ? 48 : 192;
+  const int64_t least_rows = b->b_in_place ? 48 : 192, narrow = b->b_in_place ? 0 : n / (4 * b->panel);
   const int64_t most_bands = PARE__MAX(m / least_rows, 1), most_strips = PARE__MAX(n / (2 * b->panel), 1);
   const double flops = 2.0 * (double)m * (double)n * (double)dim[GEMM_K] * (double)z;
-  const int64_t wanted = flops > 8.0 * (double)units * least_flops ? 8 * units : (int64_t)(flops / least_flops) + 1;
+  const int64_t most = (b->b_in_place ? 8 : 4) * units;
+  const int64_t wanted = PARE__MIN(most, (int64_t)PARE__MIN(flops / least_flops, 1e9) + 1);
   while (b->strips * b->bands * z < wanted) {
-    if (b->bands < most_bands)
-      b->bands++;
-    else if (b->strips < most_strips)
+    if (b->strips < narrow || (b->bands >= most_bands && b->strips < most_strips))
       b->strips++;
+    else if (b->bands < most_bands)
+      b->bands++;
     else
       break;
   }
@@ -104,9 +105,10 @@ static pare_status launch_batch(const pare__run *run, int64_t batch0) {
   pare__arg_local(&args, b.b_bytes);
   pare__arg_local(&args, b.partial_bytes);
   pare__gemm_args_blocks(&args, run);
-  char packed[40], options[140];
-  snprintf(options, sizeof options, "-DVW=%d -DNV=2 -DA_IN_PLACE=%d -DB_IN_PLACE=%d -DC_IS_F32=%d %s",
-           (int)(b.panel / 2), b.a_in_place, b.b_in_place, run->whole->dtype[GEMM_BUFFER_C] == PARE_F32,
+  char packed[40], options[160];
+  const bool prefetch = pare__device_info(run->device)->can.inline_assembly; /* SPIR-V has no such thing */
+  snprintf(options, sizeof options, "-DVW=%d -DNV=2 -DA_IN_PLACE=%d -DB_IN_PLACE=%d -DC_IS_F32=%d -DPREFETCH=%d %s",
+           (int)(b.panel / 2), b.a_in_place, b.b_in_place, run->whole->dtype[GEMM_BUFFER_C] == PARE_F32, prefetch,
            pare__gemm_packed_options(run->whole, packed, sizeof packed));
   const size_t global[] = {(size_t)b.strips, (size_t)b.bands, (size_t)(dim[GEMM_BATCH1] * dim[GEMM_BATCH2])};
   return pare__run_kernel(run, "gemm_wide", options, 3, global, NULL, &args);

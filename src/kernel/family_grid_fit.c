@@ -7,14 +7,16 @@
 #include "kernel/family_grid.h"
 #include "kernel/reference.h"
 
+#define MOST_HELD 128 /* floats of an item */
+
 static pare_status launch(const pare__run *run, int group, const char *group_option) {
   const int64_t *dim = run->piece->dim, parts = pare__grid_parts(run->piece), groups = dim[CODING_ROWS] * parts;
   if (groups == 0) return PARE_OK;
   const int mode = run->whole->mode;
   char options[160];
-  snprintf(options, sizeof options, "-DBITS=%d -DSYMMETRIC=%d -DFULL_RANGE=%d -DSIGNED=%d -DEXACT=%d %s",
+  snprintf(options, sizeof options, "-DBITS=%d -DSYMMETRIC=%d -DFULL_RANGE=%d -DSIGNED=%d -DEXACT=%d -DWEIGHTED=%d %s",
            (int)dim[CODING_BITS], mode & CODING_SYMMETRIC ? 1 : 0, mode & CODING_FULL_RANGE ? 1 : 0,
-           mode & CODING_SIGNED ? 1 : 0, mode & CODING_EXACT ? 1 : 0, group_option);
+           mode & CODING_SIGNED ? 1 : 0, mode & CODING_EXACT ? 1 : 0, dim[CODING_IMPORTANCE] ? 1 : 0, group_option);
   pare__args args = {0};
   pare__arg_long(&args, dim[CODING_LENGTH]);
   pare__arg_int(&args, (int32_t)parts);
@@ -28,7 +30,16 @@ static pare_status launch(const pare__run *run, int group, const char *group_opt
   return pare__run_kernel(run, "grid_fit", options, 1, &global, &local, &args);
 }
 
-static pare_status launch_items(const pare__run *run) { return launch(run, 1, "-DGROUP=1"); }
+/* A small group is held by its item: programs are few, as the size is a power of two. */
+static pare_status launch_items(const pare__run *run) {
+  const int64_t n = PARE__MIN(run->whole->dim[CODING_PART], run->whole->dim[CODING_LENGTH]);
+  int held = 32;
+  char option[32];
+  while (held < n && held <= MOST_HELD) held *= 2;
+  snprintf(option, sizeof option, held <= MOST_HELD ? "-DGROUP=1 -DHELD=%d" : "-DGROUP=1", held);
+  return launch(run, 1, option);
+}
+
 static pare_status launch_groups(const pare__run *run) { return launch(run, pare__tuned(run, "GROUP"), ""); }
 
 static bool accepts_items(const pare_device_info *info, const pare__problem *whole) {

@@ -1,6 +1,6 @@
 /* The family of sampling at the places that a grid names. SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
-#include <pare/resample.h>
+#include <pare/operation.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -233,9 +233,9 @@ static bool mask_accepts_group(const pare_device_info *info, const pare__problem
 
 static bool mask_problem(pare__case_set set, const pare_device_info *info, unsigned index, pare__problem *out) {
   (void)info;
-  static const int modes[] = {MASK_TIES | PRUNE_MAGNITUDE,     MASK_SHARE, MASK_KEEP,
-                              MASK_KEEP | PRUNE_MAGNITUDE,     MASK_COUNT, MASK_TIES,
-                              MASK_NONFINITE | PRUNE_MAGNITUDE};
+  static const int modes[] = {MASK_TIES | PRUNE_MAGNITUDE,      MASK_SHARE, MASK_KEEP,
+                              MASK_KEEP | PRUNE_MAGNITUDE,      MASK_COUNT, MASK_TIES,
+                              MASK_NONFINITE | PRUNE_MAGNITUDE, MASK_LIST};
   static const int64_t lengths[][2] = {{1000, 300}, {0, 300}, {70001, 65536}, {1, 64}};
   if (set == PARE__CASES_BENCH) {
     if (index > 0) return false;
@@ -254,11 +254,21 @@ static bool mask_problem(pare__case_set set, const pare_device_info *info, unsig
   const int step = step_of(out);
   out->dim[MASK_SHARED] = step == MASK_KEEP && index % 2;
   const pare_dtype dtype = float_dtypes[index / 2];
-  out->dtype[MASK_BUFFER_X] = step == MASK_COUNT ? PARE_BOOL : step == MASK_SHARE ? PARE_I32 : dtype;
-  out->dtype[MASK_BUFFER_THRESHOLD] = step == MASK_SHARE ? PARE_I64 : step == MASK_KEEP ? dtype : PARE_F32;
+  const bool of_mask = step == MASK_COUNT || step == MASK_LIST, integers = step == MASK_SHARE || step == MASK_LIST;
+  out->dtype[MASK_BUFFER_X] = of_mask ? PARE_BOOL : step == MASK_SHARE ? PARE_I32 : dtype;
+  out->dtype[MASK_BUFFER_THRESHOLD] = integers ? PARE_I64 : step == MASK_KEEP ? dtype : PARE_F32;
   out->dtype[MASK_BUFFER_FIGURES] = PARE_I32;
-  out->dtype[MASK_BUFFER_OUT] = step == MASK_SHARE ? PARE_I64 : PARE_BOOL;
+  out->dtype[MASK_BUFFER_OUT] = integers ? PARE_I64 : PARE_BOOL;
   return true;
+}
+
+/* Is element e of the mask set that is listed? As it is known without the data, so is the list's length. */
+static bool is_listed(int64_t e) { return (uint64_t)e * 0x9e3779b97f4a7c15U >> 61 < 3; }
+
+static int64_t listed_before(int64_t end) {
+  int64_t count = 0;
+  for (int64_t e = 0; e < end; e++) count += is_listed(e);
+  return count;
 }
 
 static void mask_buffer(const pare__problem *problem, unsigned i, pare__buffer_spec *out) {
@@ -268,10 +278,14 @@ static void mask_buffer(const pare__problem *problem, unsigned i, pare__buffer_s
       [MASK_KEEP] = {PARE__IN, PARE__IN, PARE__IN, PARE__OUT},
       [MASK_COUNT] = {PARE__IN, PARE__ABSENT, PARE__OUT, PARE__ABSENT},
       [MASK_NONFINITE] = {PARE__IN, PARE__ABSENT, PARE__OUT, PARE__ABSENT},
+      [MASK_LIST] = {PARE__IN, PARE__IN, PARE__ABSENT, PARE__OUT},
   };
   const int step = step_of(problem);
   const int64_t length = problem->dim[MASK_LENGTH], blocks = pare__div_up(length, problem->dim[MASK_BLOCK]);
-  const int64_t elements[] = {length, 1, step == MASK_SHARE ? length : blocks, step == MASK_SHARE ? 1 : length};
+  const int64_t elements[] = {length, step == MASK_LIST ? blocks : 1, step == MASK_SHARE ? length : blocks,
+                              step == MASK_SHARE  ? 1
+                              : step == MASK_LIST ? listed_before(length)
+                                                  : length};
   *out = (pare__buffer_spec){roles[step][i], elements[i]};
   if (i == MASK_BUFFER_FIGURES && step == MASK_KEEP && !problem->dim[MASK_SHARED]) out->role = PARE__ABSENT;
 }
@@ -281,6 +295,12 @@ static void mask_generate(const pare__problem *problem, unsigned i, uint64_t see
   mask_buffer(problem, i, &spec);
   const pare_dtype dtype = problem->dtype[i];
   uint64_t state = seed + i;
+  if (step_of(problem) == MASK_LIST) {
+    for (int64_t e = 0; e < spec.elements; e++)
+      pare__store_integer(dtype, data, (size_t)e,
+                          i == MASK_BUFFER_X ? is_listed(e) : listed_before(e * problem->dim[MASK_BLOCK]));
+    return;
+  }
   if (i == MASK_BUFFER_X && step_of(problem) == MASK_NONFINITE && seed % 2) { /* none, or one at the end */
     for (int64_t e = 0; e < spec.elements; e++)
       pare__store(dtype, data, (size_t)e, e > 0 && e == spec.elements - 1 ? NAN : 1);
@@ -341,6 +361,9 @@ static bool mask_reference(const pare__problem *problem, void *const *data, doub
       left -= share;
     }
     expected[MASK_BUFFER_OUT][0] = (double)left;
+  } else if (step_of(problem) == MASK_LIST) {
+    for (int64_t e = 0, k = 0; e < problem->dim[MASK_LENGTH]; e++)
+      if (is_listed(e)) expected[MASK_BUFFER_OUT][k++] = (double)e;
   } else {
     reference_figures(problem, data, expected[MASK_BUFFER_FIGURES]);
   }
@@ -353,7 +376,7 @@ static void mask_work(const pare__problem *problem, double *flops, double *bytes
 }
 
 static void mask_describe(const pare__problem *problem, char *text, size_t capacity) {
-  static const char *const names[] = {"ties", "share", "keep", "count", "not finite"};
+  static const char *const names[] = {"ties", "share", "keep", "count", "not finite", "list"};
   snprintf(text, capacity, "%s %lld/%lld%s %s", names[step_of(problem)], (long long)problem->dim[MASK_LENGTH],
            (long long)problem->dim[MASK_BLOCK], problem->dim[MASK_SHARED] ? " with shares" : "",
            pare_dtype_name(problem->dtype[0]));

@@ -322,7 +322,7 @@ static bool is_test(int mode, pare_dtype dtype, const shape *s) {
 
 static bool test_problem(const pare_device_info *info, unsigned index, pare__problem *out) {
   for (int operation = 0; operation < PARE__NREDUCTIONS; operation++)
-    for (int dtype = 0; dtype < PARE_NDTYPES; dtype++)
+    for (int dtype = 0; dtype < PARE__FIRST_TINY; dtype++)
       for (unsigned phase = 0; phase < PARE__COUNT(phases); phase++)
         for (unsigned i = 0; i < PARE__COUNT(test_shapes); i++) {
           int mode = operation | phases[phase];

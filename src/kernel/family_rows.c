@@ -9,7 +9,7 @@ const pare__param pare__row_group_params[] = {{"GROUP", groups}, {NULL, NULL}};
 
 void pare__row_item_defaults(const pare_device_info *info, const pare__problem *whole, pare__tuning *tuning) {
   int lanes = (int)(info->can.vector_bits / 8 / pare_dtype_bytes(pare__row_dtype(whole)));
-  if (info->can.max_loop_steps != 0) lanes = 2; /* llvmpipe takes vectors apart: long ones compile for minutes */
+  if (info->can.lane_vectors) lanes = 2;
   tuning->value[0] = PARE__MAX(4, PARE__MIN(2 * lanes, 16)); /* two registers: their chains overlap */
 }
 

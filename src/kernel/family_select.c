@@ -371,7 +371,7 @@ static bool problem(pare__case_set set, const pare_device_info *info, unsigned i
       make_problem(steps_timed[index], PARE_F32, 100000000, 262144, index == 0, out);
     return index < PARE__COUNT(steps_timed);
   }
-  unsigned nlengths = set == PARE__CASES_TEST ? 3 : 1, ndtypes = set == PARE__CASES_TEST ? PARE_NDTYPES : 1;
+  unsigned nlengths = set == PARE__CASES_TEST ? 3 : 1, ndtypes = set == PARE__CASES_TEST ? PARE__FIRST_TINY : 1;
   unsigned mode = index % PARE__COUNT(modes), length = index / PARE__COUNT(modes) % nlengths;
   unsigned first = index / PARE__COUNT(modes) / nlengths % 2, dtype = index / PARE__COUNT(modes) / nlengths / 2;
   if (dtype >= ndtypes) return false;

@@ -49,8 +49,9 @@ static void push_arguments(pare__args *args, const pare__run *run) {
 static pare_status launch_items(const pare__run *run) {
   const int64_t *dim = run->piece->dim, *whole = run->whole->dim;
   int64_t outer = dim[PARE__SOFTMAX_OUTER], length = dim[PARE__SOFTMAX_LENGTH], inner = dim[PARE__SOFTMAX_INNER];
+  const pare_device_info *info = pare__device_info(run->device);
   const size_t one[3] = {1, 1, 1};
-  char options[80];
+  char options[100];
   options_of(run->whole, "", options, sizeof options);
   pare__args args = {0};
   push_arguments(&args, run);
@@ -63,9 +64,10 @@ static pare_status launch_items(const pare__run *run) {
   if (whole[PARE__SOFTMAX_INNER] == 1) {
     int64_t rows = pare__row_count(run, outer, length, ITEM_ELEMENTS);
     int64_t local_bytes = KEPT_ELEMENTS * (int64_t)pare_dtype_bytes(pare__row_dtype(run->whole));
-    bool keep = !(run->whole->mode & PARE__SOFTMAX_LOG) && length <= KEPT_ELEMENTS &&
-                (int64_t)pare__device_info(run->device)->local_bytes >= local_bytes;
-    options_of(run->whole, keep ? "-DKEEP=1" : "", options, sizeof options);
+    bool keep =
+        !(run->whole->mode & PARE__SOFTMAX_LOG) && length <= KEPT_ELEMENTS && (int64_t)info->local_bytes >= local_bytes;
+    const char *more = !keep ? "" : info->can.inline_assembly ? "-DKEEP=1 -DPREFETCH=1" : "-DKEEP=1"; /* no SPIR-V */
+    options_of(run->whole, more, options, sizeof options);
     pare__arg_int(&args, (int32_t)rows);
     pare__arg_int(&args, pare__row_streams(run, whole[PARE__SOFTMAX_OUTER] * length));
     pare__arg_local(&args,
@@ -86,7 +88,7 @@ static int power_of_two(int64_t at_least, int at_most) {
 static pare_status launch_groups(const pare__run *run) {
   const int64_t *dim = run->piece->dim, *whole = run->whole->dim;
   int group = pare__tuned(run, "GROUP");
-  char options[80];
+  char options[100];
   options_of(run->whole, "-DWIDTH=1", options, sizeof options);
   pare__args args = {0};
   push_arguments(&args, run);

@@ -85,6 +85,7 @@ static const pare__variant variants[] = {
      .file = "ticketed_step.cl",
      .needs = PARE__NEEDS_CPU,
      .shaped = PARE__FOR_ANY, /* a way of launching, not a shape; GPUs have no need of it */
+     .risky = true,           /* waits in loops, and makes system calls in inline assembly where it can */
      .whole_only = true,
      .accepts = accepts},
     {.name = NULL},

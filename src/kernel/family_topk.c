@@ -280,7 +280,7 @@ static bool problem(pare__case_set set, const pare_device_info *info, unsigned i
     return index < PARE__COUNT(bench);
   }
   unsigned nshapes = set == PARE__CASES_TEST ? PARE__COUNT(shapes) : 2, nmodes = PARE__COUNT(modes);
-  unsigned ndtypes = set == PARE__CASES_TEST ? PARE_NDTYPES : 1;
+  unsigned ndtypes = set == PARE__CASES_TEST ? PARE__FIRST_TINY : 1;
   if (index >= nshapes * nmodes * ndtypes) return false;
   pare_dtype dtype = (pare_dtype)(index / nshapes / nmodes);
   make_problem(modes[index / nshapes % nmodes], dtype == PARE_F64 && !info->can.f64 ? PARE_F32 : dtype,

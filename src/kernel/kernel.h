@@ -7,7 +7,7 @@
 #ifndef PARE_KERNEL_KERNEL_H
 #define PARE_KERNEL_KERNEL_H
 
-#include <pare/tensor.h>
+#include <pare/dtype.h>
 
 #include "ocl/ocl.h"
 
@@ -58,19 +58,13 @@ typedef struct pare__param {
 
 /* What a variant needs of the device: bits for `needs`. */
 enum {
-  PARE__NEEDS_F16 = 1,
-  PARE__NEEDS_F64 = 2,
-  PARE__NEEDS_SUBGROUPS = 4,
-  PARE__NEEDS_INTEGER_DOT = 8,
-  PARE__NEEDS_VECTOR_EXTENSIONS = 16,
-  PARE__NEEDS_NONTEMPORAL = 32,
-  PARE__NEEDS_INLINE_ASSEMBLY = 64,
-  PARE__NEEDS_AVX2 = 128,
-  PARE__NEEDS_AVX512 = 256,
-  PARE__NEEDS_AVX512_VNNI = 512,
-  PARE__NEEDS_AVX512_BF16 = 1024,
-  PARE__NEEDS_CPU = 2048,
-  PARE__NEEDS_GPU = 4096 /* device type, where a shape cannot even run elsewhere */
+  PARE__NEEDS_INTEGER_DOT = 1,
+  PARE__NEEDS_VECTOR_EXTENSIONS = 2,
+  PARE__NEEDS_INLINE_ASSEMBLY = 4,
+  PARE__NEEDS_AVX2 = 8,
+  PARE__NEEDS_AVX512 = 16,
+  PARE__NEEDS_AVX512_VNNI = 32,
+  PARE__NEEDS_CPU = 64 /* device type, where a shape cannot even run elsewhere */
 };
 /* Which devices it is shaped for: those try it first, others only when nothing better is left. */
 typedef enum pare__shaped { PARE__FOR_CPU, PARE__FOR_GPU, PARE__FOR_ANY } pare__shaped;
@@ -85,6 +79,7 @@ struct pare__variant {
   bool whole_only;           /* its bits depend on the shape of a piece: the choice of it forbids to split */
   uint32_t dtypes;           /* bit (1u << dtype[0]) set: takes it; 0: all of the family's */
   const pare__param *params; /* ends with {NULL, NULL}; NULL: none */
+  unsigned neutral;          /* bit p: no bit of a result depends on params[p] */
   /* Built-in tuning for this device and problem; NULL: the first value of each parameter. */
   void (*defaults)(const pare_device_info *info, const pare__problem *whole, pare__tuning *tuning);
   /* Can it compute this problem here? NULL: yes. Must not depend on anything but its arguments. */
@@ -125,6 +120,9 @@ struct pare__family {
   void (*describe)(const pare__problem *problem, char *text, size_t capacity);
   /* Shape class that tuning is kept by, e.g. "f32 small-m". */
   void (*shape_class)(const pare__problem *problem, char *text, size_t capacity);
+  /* The class that decides the variant, and the parameters that are not neutral, for all problems that differ in the
+   * number of samples only: a batch in pieces has the bits of the whole. NULL: classes don't tell samples apart. */
+  void (*deciding_class)(const pare__problem *problem, char *text, size_t capacity);
   pare_status (*launch)(const pare__run *run); /* the common launch; a variant may have its own */
 };
 
@@ -138,10 +136,10 @@ typedef struct pare__choice {
   pare__tuning tuning;
 } pare__choice;
 
-/* The variant for this problem: the tuner's database, else the built-in order (rows as listed; those shaped for the
- * device first), skipping what the device cannot do, what does not accept the problem, and what failed its self-test
- * (run at first use). PARE_ERR_TYPE / PARE_ERR_UNSUPPORTED / PARE_ERR_KERNEL if none is left, with the reason of each.
- * Deterministic. */
+/* The variant for this problem: the tuner's database (what bits depend on is the deciding class's there), else the
+ * built-in order (rows as listed; those shaped for the device first), skipping what the device cannot do, what does not
+ * accept the problem, and what failed its self-test (run at first use). PARE_ERR_TYPE / PARE_ERR_UNSUPPORTED /
+ * PARE_ERR_KERNEL if none is left, with the reason of each. Deterministic. */
 pare_status pare__choose(pare__device *device, const pare__family *family, const pare__problem *whole,
                          pare__choice *out);
 
@@ -170,7 +168,9 @@ typedef enum pare__verdict {
   PARE__CRASHED,
   PARE__HUNG,
   PARE__NOT_BUILT,
-  PARE__CANNOT
+  PARE__SLOW_BUILD, /* no end of building was in sight: another time it may be built */
+  PARE__REFUSED,    /* the driver failed, twice: another time it may not */
+  PARE__CANNOT      /* the device lacks something: the one verdict, beside trusted, that is no failure */
 } pare__verdict;
 const char *pare__verdict_name(pare__verdict verdict);
 /* Runs the self-test problems of one variant (all dtypes it takes) on the device; reason gets the first difference.
@@ -189,6 +189,8 @@ pare_status pare__time(pare__device *device, const pare__family *family, const p
                        const pare__problem *problem, unsigned rounds, double *seconds);
 bool pare__variant_possible(const pare_device_info *info, const pare__family *family, const pare__variant *variant,
                             const pare__problem *problem, char *reason, size_t capacity);
+/* Has the CPU 16 vector registers, not 32? For sizes of tiles. */
+bool pare__few_registers(const pare_device_info *info);
 void pare__variant_defaults(const pare_device_info *info, const pare__variant *variant, const pare__problem *problem,
                             pare__tuning *tuning);
 

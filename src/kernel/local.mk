@@ -30,6 +30,7 @@ libpare_internal_la_SOURCES += src/kernel/family_gemv.c
 if HAVE_CLBLAST
 libpare_internal_la_SOURCES += src/kernel/provider_clblast.c src/kernel/provider_clblast.h
 endif
+libpare_internal_la_SOURCES += src/kernel/family_recurrent.c src/kernel/family_recurrent.h
 libpare_internal_la_SOURCES += src/kernel/family_reduce.h
 libpare_internal_la_SOURCES += src/kernel/family_reduce.c
 libpare_internal_la_SOURCES += src/kernel/reduce_reference.h

@@ -16,6 +16,7 @@
 #include "kernel/family_prune.h"
 #include "kernel/family_quantise.h"
 #include "kernel/family_random.h"
+#include "kernel/family_recurrent.h"
 #include "kernel/family_reduce.h"
 #include "kernel/family_resample.h"
 #include "kernel/family_select.h"
@@ -26,18 +27,43 @@
 #include "kernel/kernel.h"
 
 const pare__family *const pare__families[] = {
-    &pare__family_gemm,        &pare__family_gemm_pack,   &pare__family_reduce,
-    &pare__family_gemv,        &pare__family_gemm_int8,   &pare__family_gemm_int8_pack,
-    &pare__family_range,       &pare__family_affine,      &pare__family_quantise,
-    &pare__family_elementwise, &pare__family_transpose,   &pare__family_random,
-    &pare__family_normalise,   &pare__family_softmax,     &pare__family_select,
-    &pare__family_topk,        &pare__family_gather,      &pare__family_scatter,
-    &pare__family_pad,         &pare__family_convolve,    &pare__family_winograd,
-    &pare__family_pool,        &pare__family_interpolate, &pare__family_grid_sample,
-    &pare__family_roi_align,   &pare__family_gemm_blocks, &pare__family_gemm_blocks_pack,
-    &pare__family_gemm_nm,     &pare__family_n_of_m,      &pare__family_mask,
-    &pare__family_row_select,  &pare__family_grid,        &pare__family_grid_fit,
-    &pare__family_codes_pack,  &pare__family_ticketed,    NULL,
+    &pare__family_gemm,
+    &pare__family_gemm_pack,
+    &pare__family_reduce,
+    &pare__family_gemv,
+    &pare__family_gemm_int8,
+    &pare__family_gemm_int8_pack,
+    &pare__family_range,
+    &pare__family_affine,
+    &pare__family_quantise,
+    &pare__family_elementwise,
+    &pare__family_transpose,
+    &pare__family_random,
+    &pare__family_normalise,
+    &pare__family_softmax,
+    &pare__family_select,
+    &pare__family_topk,
+    &pare__family_gather,
+    &pare__family_scatter,
+    &pare__family_pad,
+    &pare__family_convolve,
+    &pare__family_winograd,
+    &pare__family_pool,
+    &pare__family_interpolate,
+    &pare__family_grid_sample,
+    &pare__family_roi_align,
+    &pare__family_gemm_blocks,
+    &pare__family_gemm_blocks_pack,
+    &pare__family_gemm_nm,
+    &pare__family_n_of_m,
+    &pare__family_mask,
+    &pare__family_row_select,
+    &pare__family_grid,
+    &pare__family_grid_fit,
+    &pare__family_codes_pack,
+    &pare__family_recurrent,
+    &pare__family_ticketed,
+    NULL,
 };
 
 const pare__family *pare__family_find(const char *name) {

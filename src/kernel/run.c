@@ -33,19 +33,14 @@ static pare_status build_options(const pare__run *run, const char *extra, char *
   const struct {
     bool have;
     const char *name;
-  } flags[] = {{can->f16, "PARE_F16"},
-               {can->f64, "PARE_F64"},
-               {can->nontemporal_store, "PARE_NONTEMPORAL"},
-               {can->vector_extensions, "PARE_VECTOR_EXTENSIONS"},
-               {can->subgroups, "PARE_SUBGROUPS"},
-               {can->integer_dot, "PARE_INTEGER_DOT"}};
+  } flags[] = {{can->nontemporal_store, "PARE_NONTEMPORAL"}, {can->vector_extensions, "PARE_VECTOR_EXTENSIONS"}};
   size_t used = 0;
   bool fits = true;
   /* Their functions are there from OpenCL C 3.0 on, or by asking for it. */
-  if (run->variant->needs & (PARE__NEEDS_SUBGROUPS | PARE__NEEDS_INTEGER_DOT))
-    fits = append(text, capacity, &used, "-cl-std=CL3.0 ");
+  if (run->variant->needs & PARE__NEEDS_INTEGER_DOT) fits = append(text, capacity, &used, "-cl-std=CL3.0 ");
   for (unsigned i = 0; i < PARE__COUNT(flags); i++)
     if (flags[i].have) fits = fits && append(text, capacity, &used, "-D%s=1 ", flags[i].name);
+  if (pare__device_soft_fma(run->device)) fits = fits && append(text, capacity, &used, "-Dfma=mad ");
   for (unsigned i = 0; i < PARE__MAX_BUFFERS; i++)
     fits = fits && append(text, capacity, &used, "-DT%u=%s ", i, pare_dtype_name(run->whole->dtype[i]));
   const pare__param *params = run->variant->params;
@@ -136,9 +131,9 @@ pare_status pare__run_kernel(const pare__run *run, const char *entry, const char
   pare__kernel *kernel;
   pare__device_lock(run->device);
   pare_status status = find_kernel(run, entry, extra_options ? extra_options : "", &kernel);
-  if (status == PARE_OK) status = pare__launch(run->device, kernel, dims, global, local, args);
   pare__device_unlock(run->device);
-  return status;
+  /* a driver that hangs in it shall not keep those who ask what this device chose */
+  return status == PARE_OK ? pare__launch(run->device, kernel, dims, global, local, args) : status;
 }
 
 pare_status pare__run_choice(pare__device *device, const pare__family *family, const pare__choice *choice,

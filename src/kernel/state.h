@@ -62,9 +62,17 @@ pare_status pare__trust_here(pare__device *device, const pare__instance *instanc
 /* Reads "NAME" or "NAME: REASON", as it is kept and as the child prints it; *reason points into the text. */
 bool pare__verdict_parse(const char *text, pare__verdict *verdict, const char **reason);
 
-/* The tuner's database: what it says of this problem, if that can still be used. */
+/* The tuner's database: what it says of this problem's class, or of the one that decides for it, if that can still be
+ * used. */
 bool pare__database_find(pare__device *device, pare__state *state, const pare__family *family,
-                         const pare__problem *problem, pare__choice *out);
+                         const pare__problem *problem, bool deciding, pare__choice *out);
+/* Does another class decide what bits depend on? */
+bool pare__class_is_led(const pare__family *family, const pare__problem *problem);
+/* What that class decided: by the database, else the first variant of the table that can be used. */
+pare_status pare__choose_deciding(pare__device *device, pare__state *state, const pare__family *family,
+                                  const pare__problem *problem, pare__choice *out);
+/* The same variant, and parameters, but for neutral ones. */
+bool pare__choices_agree(const pare__choice *a, const pare__choice *b);
 pare_status pare__database_store(pare__device *device, pare__state *state, const pare__family *family,
                                  const char *shape_class, const pare__choice *choice);
 

@@ -9,13 +9,14 @@
 #include "ocl/child.h"
 
 #define DEFAULT_SECONDS 30
+#define BUILD_SHARE 4 /* times that to build */
 #define REASON 320
 
 /* The positions of the child's arguments; the numbers of modes, dtypes and tuning are lists "1,2,3". */
 enum { ARG_DEVICE = 1, ARG_FAMILY, ARG_VARIANT, ARG_MODE, ARG_DTYPES, ARG_TUNING, ARG_COUNT };
 
 bool pare__trial_needed(pare__device *device, const pare__instance *instance) {
-  return instance->variant->risky || strcmp(pare__device_info(device)->driver, "unknown") == 0;
+  return instance->variant->risky || !pare__device_known(device);
 }
 
 static void print_list(char *text, size_t capacity, const int *value, unsigned count) {
@@ -67,11 +68,15 @@ pare_status pare__trial_run(pare__device *device, const pare__instance *instance
 
   char *output = NULL;
   pare__child_end end;
-  unsigned limit_ms = time_limit_ms();
-  PARE__TRY(pare__child_run(arguments, limit_ms, &output, &end));
+  const unsigned limit_ms = time_limit_ms();
+  const pare__child_limits limits = {BUILD_SHARE * limit_ms, limit_ms};
+  PARE__TRY(pare__child_run(arguments, &limits, &output, &end));
   if (!end.started) {
-    *verdict = PARE__CANNOT;
+    *verdict = PARE__UNTESTED;
     snprintf(reason, capacity, "its self-test needs a child process, and the program for that could not be started");
+  } else if (end.building) {
+    *verdict = PARE__SLOW_BUILD;
+    snprintf(reason, capacity, "not built after %u s", limits.build_ms / 1000);
   } else if (end.timed_out) {
     *verdict = PARE__HUNG;
     snprintf(reason, capacity, "no result after %u s", limit_ms / 1000);
@@ -79,7 +84,7 @@ pare_status pare__trial_run(pare__device *device, const pare__instance *instance
     *verdict = PARE__CRASHED;
     snprintf(reason, capacity, "signal %d (%s)", end.signal, strsignal(end.signal));
   } else if (!output || !read_verdict(output, verdict, reason, capacity)) {
-    *verdict = PARE__CANNOT;
+    *verdict = PARE__CRASHED; /* some compilers end their process */
     snprintf(reason, capacity, "the child process ended with status %d and no verdict", end.code);
   }
   free(output);
@@ -114,6 +119,7 @@ static pare_status run_here(char **argv, const pare__family *const *families, pa
   pare__device *device = NULL;
   pare_status status = pare_device_list_select(list, argv[ARG_DEVICE], 1, &choice, &count);
   if (status == PARE_OK) status = pare__device_open(list, &choice, 0, &device);
+  if (status == PARE_OK) pare__device_watch_builds(device, pare__child_tell);
   if (status == PARE_OK) status = pare__trust_here(device, &instance, verdict, reason, capacity);
   pare__device_close(device);
   pare_device_list_close(list);
@@ -121,11 +127,12 @@ static pare_status run_here(char **argv, const pare__family *const *families, pa
 }
 
 int pare__trial_main(int argc, char **argv, const pare__family *const *families) {
-  pare__verdict verdict = PARE__CANNOT;
+  pare__verdict verdict;
   char reason[REASON] = "";
   if (argc != ARG_COUNT) return 2;
+  pare__child_end_with_parent();
   if (run_here(argv, families, &verdict, reason, sizeof reason) != PARE_OK) {
-    verdict = PARE__CANNOT;
+    verdict = PARE__REFUSED;
     snprintf(reason, sizeof reason, "%s", pare_message());
   }
   for (char *c = reason; *c; c++)

@@ -12,7 +12,8 @@
 #define REASON 320
 
 const char *pare__verdict_name(pare__verdict verdict) {
-  static const char *const names[] = {"untested", "trusted", "wrong", "crashed", "hung", "not built", "cannot"};
+  static const char *const names[] = {"untested",  "trusted",    "wrong",   "crashed", "hung",
+                                      "not built", "slow build", "refused", "cannot"};
   return (unsigned)verdict < PARE__COUNT(names) ? names[verdict] : "?";
 }
 
@@ -61,8 +62,8 @@ static pare_status judge(pare__device *device, const pare__instance *instance, c
   char difference[REASON], text[100] = "";
   pare_status status = check_twice(device, instance, problem, &worst, difference, sizeof difference);
   instance->family->describe(problem, text, sizeof text);
-  if (status == PARE_ERR_KERNEL || status == PARE_ERR_DEVICE) {
-    *verdict = status == PARE_ERR_KERNEL ? PARE__NOT_BUILT : PARE__CANNOT;
+  if (status == PARE_ERR_KERNEL || status == PARE_ERR_DEVICE || status == PARE_ERR_UNSUPPORTED) {
+    *verdict = status == PARE_ERR_KERNEL ? PARE__NOT_BUILT : status == PARE_ERR_DEVICE ? PARE__REFUSED : PARE__CANNOT;
     snprintf(reason, capacity, "%s", pare_message());
     return PARE_OK;
   }
@@ -72,17 +73,43 @@ static pare_status judge(pare__device *device, const pare__instance *instance, c
   return PARE_OK;
 }
 
+/* Self-test problem `index` as the instance meets it; *fits: it does. False past the last. */
+static bool problem_for(const pare__instance *instance, const pare_device_info *info, closeness how, unsigned index,
+                        pare__problem *problem, bool *fits) {
+  memset(problem, 0, sizeof *problem);
+  if (!instance->family->problem(PARE__CASES_SELFTEST, info, index, problem)) return false;
+  *fits = matches(instance, problem, how);
+  problem->mode = instance->mode;
+  memcpy(problem->dtype, instance->dtype, sizeof problem->dtype);
+  return true;
+}
+
+/* Of one instance. */
+static bool same_problem(const pare__problem *a, const pare__problem *b) {
+  bool same = a->flags == b->flags && memcmp(a->dim, b->dim, sizeof a->dim) == 0;
+  for (unsigned i = 0; i < PARE__COUNT(a->real); i++) same = same && a->real[i] == b->real[i];
+  return same;
+}
+
+/* Problems of different dtypes may be the same once the instance's dtypes are put in. */
+static bool met_before(const pare__instance *instance, const pare_device_info *info, closeness how, unsigned index,
+                       const pare__problem *problem) {
+  pare__problem earlier;
+  bool fits;
+  for (unsigned i = 0; i < index && problem_for(instance, info, how, i, &earlier, &fits); i++)
+    if (fits && same_problem(&earlier, problem)) return true;
+  return false;
+}
+
 pare_status pare__trust_here(pare__device *device, const pare__instance *instance, pare__verdict *verdict, char *reason,
                              size_t capacity) {
   const pare_device_info *info = pare__device_info(device);
   *verdict = PARE__UNTESTED;
   for (closeness how = SAME_TUPLE; *verdict == PARE__UNTESTED && how <= ANY_PROBLEM; how++) {
     pare__problem problem;
-    for (unsigned i = 0;
-         memset(&problem, 0, sizeof problem), instance->family->problem(PARE__CASES_SELFTEST, info, i, &problem); i++) {
-      if (!matches(instance, &problem, how)) continue;
-      problem.mode = instance->mode;
-      memcpy(problem.dtype, instance->dtype, sizeof problem.dtype);
+    bool fits;
+    for (unsigned i = 0; problem_for(instance, info, how, i, &problem, &fits); i++) {
+      if (!fits || met_before(instance, info, how, i, &problem)) continue;
       char ignored[REASON];
       if (!pare__variant_possible(info, instance->family, instance->variant, &problem, ignored, sizeof ignored))
         continue;
@@ -128,8 +155,8 @@ static bool recall(pare__device *device, const char *key, pare__verdict *verdict
 
 static void keep(pare__device *device, const char *key, pare__verdict verdict, const char *reason) {
   char text[REASON + 40];
-  /* what the driver refused may work tomorrow: another process may hold the device */
-  if (verdict == PARE__CANNOT) return;
+  /* what the driver refused may work tomorrow: another process may hold the device, or the machine be busy */
+  if (verdict < PARE__TRUSTED || verdict > PARE__NOT_BUILT) return;
   snprintf(text, sizeof text, "%s: %s", pare__verdict_name(verdict), reason);
   (void)pare__note_write(device, key, text); /* without a cache it is tested again: slower, not wrong */
 }
@@ -152,10 +179,13 @@ static pare_status test(pare__device *device, const pare__instance *instance, bo
   }
   PARE__TRY(status);
   if (!again && recall(device, key, verdict, reason, capacity)) return PARE_OK;
-  if (pare__trial_needed(device, instance))
-    PARE__TRY(pare__trial_run(device, instance, verdict, reason, capacity));
-  else
-    PARE__TRY(pare__trust_here(device, instance, verdict, reason, capacity));
+  const bool apart = pare__trial_needed(device, instance);
+  const double begin = pare__seconds();
+  PARE__TRY((apart ? pare__trial_run : pare__trust_here)(device, instance, verdict, reason, capacity));
+  pare__log(PARE_LOG_DEBUG, "self-test of %s/%s, mode %d, %s, on %s: %s in %.1f ms%s", instance->family->name,
+            instance->variant->name, instance->mode, pare_dtype_name(instance->dtype[0]),
+            pare__device_info(device)->name, pare__verdict_name(*verdict), 1e3 * (pare__seconds() - begin),
+            apart ? ", in a process of its own" : "");
   keep(device, key, *verdict, reason);
   return PARE_OK;
 }
@@ -201,10 +231,13 @@ static bool seen_before(const pare__family *family, const pare_device_info *info
   pare__problem problem;
   for (unsigned i = 0; i < index; i++) {
     char ignored[REASON];
+    pare__tuning tuning;
     memset(&problem, 0, sizeof problem);
-    if (family->problem(PARE__CASES_SELFTEST, info, i, &problem) && same_tuple(instance, &problem) &&
-        pare__variant_possible(info, family, instance->variant, &problem, ignored, sizeof ignored))
-      return true;
+    if (!family->problem(PARE__CASES_SELFTEST, info, i, &problem) || !same_tuple(instance, &problem) ||
+        !pare__variant_possible(info, family, instance->variant, &problem, ignored, sizeof ignored))
+      continue;
+    pare__variant_defaults(info, instance->variant, &problem, &tuning);
+    if (memcmp(&tuning, &instance->tuning, sizeof tuning) == 0) return true;
   }
   return false;
 }

@@ -16,6 +16,8 @@
 typedef struct search {
   pare__device *device;
   const pare__family *family;
+  bool is_led; /* another class decides for this one */
+  pare__choice decided;
   char shape_class[CLASS_TEXT];
   pare__choice best;
   double best_seconds;
@@ -69,7 +71,8 @@ static pare_status consider(search *s, const pare__choice *candidate, bool *bett
   *better = false;
   tell(s, candidate->variant->name);
   pare_status status = measure(s, candidate, &seconds, &possible);
-  if (status == PARE_ERR_KERNEL || status == PARE_ERR_DEVICE) return PARE_OK; /* this candidate only */
+  if (status == PARE_ERR_KERNEL || status == PARE_ERR_DEVICE || status == PARE_ERR_UNSUPPORTED)
+    return PARE_OK; /* this candidate only */
   PARE__TRY(status);
   *better = possible && (!s->best.variant || seconds < s->best_seconds * 0.999);
   if (*better) {
@@ -84,7 +87,8 @@ static pare_status walk_parameters(search *s) {
   while (improved && pare__seconds() < s->deadline) {
     improved = false;
     const pare__param *params = s->best.variant->params;
-    for (unsigned p = 0; params && params[p].name; p++)
+    for (unsigned p = 0; params && params[p].name; p++) {
+      if (s->is_led && !(s->best.variant->neutral >> p & 1U)) continue;
       for (const int *value = params[p].values; *value && pare__seconds() < s->deadline; value++) {
         pare__choice candidate = s->best;
         if (candidate.tuning.value[p] == *value) continue;
@@ -93,24 +97,37 @@ static pare_status walk_parameters(search *s) {
         PARE__TRY(consider(s, &candidate, &better));
         improved = improved || better;
       }
+    }
   }
   return PARE_OK;
 }
 
+/* What a class may begin with that another decides for. */
+static bool may_begin(const search *s, const pare__choice *candidate) {
+  return !s->is_led || pare__choices_agree(candidate, &s->decided);
+}
+
 static pare_status search_class(search *s, const pare__problem *example) {
   const pare_device_info *info = pare__device_info(s->device);
+  pare__state *state;
+  bool better;
+  PARE__TRY(pare__state_get(s->device, &state));
   s->best.variant = NULL;
+  s->is_led = pare__class_is_led(s->family, example);
+  if (s->is_led) {
+    PARE__TRY(pare__choose_deciding(s->device, state, s->family, example, &s->decided));
+    PARE__TRY(consider(s, &s->decided, &better));
+  }
   for (const pare__variant *variant = s->family->variants; variant->name && pare__seconds() < s->deadline; variant++) {
     pare__choice candidate = {variant, {{0}}};
     pare__variant_defaults(info, variant, example, &candidate.tuning);
-    bool better;
-    PARE__TRY(consider(s, &candidate, &better));
+    if (may_begin(s, &candidate)) PARE__TRY(consider(s, &candidate, &better));
   }
-  if (!s->best.variant) return PARE_OK;
-  PARE__TRY(walk_parameters(s));
-  pare__state *state;
-  PARE__TRY(pare__state_get(s->device, &state));
-  return pare__database_store(s->device, state, s->family, s->shape_class, &s->best);
+  pare_status status = PARE_OK;
+  if (s->best.variant) status = walk_parameters(s);
+  if (s->best.variant && status == PARE_OK)
+    status = pare__database_store(s->device, state, s->family, s->shape_class, &s->best);
+  return status;
 }
 
 /* Copies the first problem of each class; returns how many there are. */
@@ -138,11 +155,15 @@ static pare_status tune_family(search *s, double seconds) {
   unsigned count = classes_of(s->family, pare__device_info(s->device), example);
   double end = pare__seconds() + seconds;
   pare_status status = PARE_OK;
-  for (unsigned k = 0; status == PARE_OK && k < count; k++) {
-    s->family->shape_class(&example[k], s->shape_class, sizeof s->shape_class);
+  /* First the classes that decide for others. */
+  unsigned left = count;
+  for (unsigned i = 0; status == PARE_OK && i < 2 * count; i++) {
+    const pare__problem *at = &example[i % count];
+    if (pare__class_is_led(s->family, at) != (i >= count)) continue;
+    s->family->shape_class(at, s->shape_class, sizeof s->shape_class);
     double now = pare__seconds();
-    s->deadline = now + (end - now) / (count - k);
-    status = search_class(s, &example[k]);
+    s->deadline = now + (end - now) / left--;
+    status = search_class(s, at);
   }
   free(example);
   return status;

@@ -70,14 +70,16 @@ static pare_status account(pare__device *device, size_t nbytes, const char *what
   return pare__fail(
       PARE_ERR_LIMIT,
       "%s asks for %s of device memory (%zu bytes), but %s of the limit of %s are in use (%s); raise PARE_MEMORY "
-      "or the context's limit, or close tensors",
+      "or the context's limit%s, or close tensors",
       what, pare__bytes_text(nbytes, asked, sizeof asked), nbytes, held,
-      pare__bytes_text(device->limit_bytes, limit, sizeof limit), holders);
+      pare__bytes_text(device->limit_bytes, limit, sizeof limit), holders,
+      device->part ? ", which the parts of a device share" : "");
 }
 
 static void unaccount(pare__device *device, size_t nbytes) {
   pthread_mutex_lock(&device->memory_lock);
   device->in_use_bytes -= nbytes;
+  device->pace.released_bytes += nbytes;
   pthread_mutex_unlock(&device->memory_lock);
 }
 
@@ -116,11 +118,12 @@ static void CL_CALLBACK free_pages(cl_mem mem, void *pages) {
 
 /* On huge pages a walk with long strides finds its addresses: small ones cost a transposition a fifth of its speed.
  * NULL where that is not possible or not worth it; the driver's own memory then does. */
-static cl_mem create_on_huge_pages(const pare__device *device, size_t nbytes) {
+static cl_mem create_on_huge_pages(const pare__device *device, const void *data, size_t nbytes) {
   if (!device->quirks->in_place || !device->info.can.unified_memory || nbytes < 4 * HUGE_PAGE_BYTES) return NULL;
   void *pages = NULL;
   if (posix_memalign(&pages, HUGE_PAGE_BYTES, nbytes) != 0) return NULL;
   (void)madvise(pages, nbytes, MADV_HUGEPAGE); /* advice: without it, plain pages */
+  if (data) memcpy(pages, data, nbytes);
   cl_mem mem = clCreateBuffer(device->context, CL_MEM_READ_WRITE | CL_MEM_USE_HOST_PTR, nbytes, pages, NULL);
   if (mem && clSetMemObjectDestructorCallback(mem, free_pages, pages) == CL_SUCCESS) return mem;
   if (mem) clReleaseMemObject(mem);
@@ -128,14 +131,17 @@ static cl_mem create_on_huge_pages(const pare__device *device, size_t nbytes) {
   return NULL;
 }
 #else
-static cl_mem create_on_huge_pages(const pare__device *device, size_t nbytes) {
+static cl_mem create_on_huge_pages(const pare__device *device, const void *data, size_t nbytes) {
   (void)device;
+  (void)data;
   (void)nbytes;
   return NULL;
 }
 #endif
 
-static pare_status buffer_open(pare__device *device, void *host, size_t nbytes, const char *what, pare__buffer **out) {
+/* host: the memory that it is; data: what is copied into its own; or both NULL. */
+static pare_status buffer_open(pare__device *device, void *host, const void *data, size_t nbytes, const char *what,
+                               pare__buffer **out) {
   *out = NULL;
   nbytes = PARE__MAX(nbytes, (size_t)1);
   PARE__TRY(check_largest(device, nbytes, what));
@@ -148,10 +154,11 @@ static pare_status buffer_open(pare__device *device, void *host, size_t nbytes, 
     status = pare__fail_memory("a buffer's record", sizeof *buffer);
     goto fail;
   }
-  cl_mem_flags flags = CL_MEM_READ_WRITE | (host ? CL_MEM_USE_HOST_PTR : 0);
+  const cl_mem_flags from = host ? CL_MEM_USE_HOST_PTR : data ? CL_MEM_COPY_HOST_PTR : 0;
   *buffer = (pare__buffer){.device = device, .nbytes = nbytes, .host = host, .what = name, .references = 1};
-  if (!host) buffer->mem = create_on_huge_pages(device, nbytes);
-  if (!buffer->mem) buffer->mem = clCreateBuffer(device->context, flags, nbytes, host, &code);
+  if (!host) buffer->mem = create_on_huge_pages(device, data, nbytes);
+  if (!buffer->mem)
+    buffer->mem = clCreateBuffer(device->context, CL_MEM_READ_WRITE | from, nbytes, host ? host : (void *)data, &code);
   if (!buffer->mem) {
     status = pare__fail_cl(code, "clCreateBuffer(%zu bytes) on %s for %s", nbytes, device->info.name, what);
     goto fail;
@@ -167,26 +174,34 @@ fail:
 }
 
 pare_status pare__buffer_create(pare__device *device, size_t nbytes, const char *what, pare__buffer **out) {
-  return buffer_open(device, NULL, nbytes, what, out);
+  return buffer_open(device, NULL, NULL, nbytes, what, out);
+}
+
+pare_status pare__buffer_create_from(pare__device *device, const void *data, size_t nbytes, const char *what,
+                                     pare__buffer **out) {
+  pare__capture_other(device); /* what is recorded would be run again without the bytes */
+  return buffer_open(device, NULL, nbytes > 0 ? data : NULL, nbytes, what, out);
 }
 
 pare_status pare__buffer_wrap(pare__device *device, void *host, size_t nbytes, const char *what, pare__buffer **out) {
   *out = NULL;
   if (!host) return pare__fail_null("pare__buffer_wrap", "host");
-  return buffer_open(device, host, nbytes, what, out);
+  return buffer_open(device, host, NULL, nbytes, what, out);
 }
 
 void pare__buffer_retain(pare__buffer *buffer) { __atomic_add_fetch(&buffer->references, 1, __ATOMIC_RELAXED); }
 
 void pare__buffer_release(pare__buffer *buffer) {
   if (!buffer || __atomic_sub_fetch(&buffer->references, 1, __ATOMIC_ACQ_REL) > 0) return;
-  pare__device *device = buffer->device;
-  clReleaseMemObject(buffer->mem);
-  buffer_unlink(buffer);
-  unaccount(device, buffer->nbytes);
+  pare__device *device = pare__forked() ? NULL : buffer->device;
+  if (device) {
+    clReleaseMemObject(buffer->mem);
+    buffer_unlink(buffer);
+    unaccount(device, buffer->nbytes);
+  }
   free((char *)buffer->what);
   free(buffer);
-  pare__device_unreference(device);
+  if (device) pare__device_unreference(device);
 }
 
 cl_mem pare__buffer_mem(const pare__buffer *buffer) { return buffer->mem; }
@@ -201,22 +216,38 @@ static pare_status check_range(const pare__buffer *buffer, const char *call, siz
                     buffer->nbytes);
 }
 
-pare_status pare__buffer_read(pare__buffer *buffer, size_t offset, size_t nbytes, void *data) {
+static pare_status read_range(pare__buffer *buffer, size_t offset, size_t nbytes, void *data, cl_bool wait) {
   PARE__TRY(check_range(buffer, "pare__buffer_read", offset, nbytes));
   if (nbytes == 0) return PARE_OK;
-  cl_int code = clEnqueueReadBuffer(buffer->device->queue, buffer->mem, CL_TRUE, offset, nbytes, data, 0, NULL, NULL);
+  cl_int code = clEnqueueReadBuffer(buffer->device->queue, buffer->mem, wait, offset, nbytes, data, 0, NULL, NULL);
   if (code == CL_SUCCESS) return PARE_OK;
   return pare__fail_cl(code, "clEnqueueReadBuffer(%zu bytes of %s) on %s", nbytes, buffer->what,
                        buffer->device->info.name);
 }
 
-pare_status pare__buffer_write(pare__buffer *buffer, size_t offset, size_t nbytes, const void *data) {
+static pare_status write_range(pare__buffer *buffer, size_t offset, size_t nbytes, const void *data, cl_bool wait) {
   PARE__TRY(check_range(buffer, "pare__buffer_write", offset, nbytes));
   if (nbytes == 0) return PARE_OK;
-  cl_int code = clEnqueueWriteBuffer(buffer->device->queue, buffer->mem, CL_TRUE, offset, nbytes, data, 0, NULL, NULL);
+  cl_int code = clEnqueueWriteBuffer(buffer->device->queue, buffer->mem, wait, offset, nbytes, data, 0, NULL, NULL);
   if (code == CL_SUCCESS) return PARE_OK;
   return pare__fail_cl(code, "clEnqueueWriteBuffer(%zu bytes of %s) on %s", nbytes, buffer->what,
                        buffer->device->info.name);
+}
+
+pare_status pare__buffer_read(pare__buffer *buffer, size_t offset, size_t nbytes, void *data) {
+  return read_range(buffer, offset, nbytes, data, CL_TRUE);
+}
+
+pare_status pare__buffer_write(pare__buffer *buffer, size_t offset, size_t nbytes, const void *data) {
+  return write_range(buffer, offset, nbytes, data, CL_TRUE);
+}
+
+pare_status pare__buffer_read_later(pare__buffer *buffer, size_t offset, size_t nbytes, void *data) {
+  return read_range(buffer, offset, nbytes, data, CL_FALSE);
+}
+
+pare_status pare__buffer_write_later(pare__buffer *buffer, size_t offset, size_t nbytes, const void *data) {
+  return write_range(buffer, offset, nbytes, data, CL_FALSE);
 }
 
 pare_status pare__buffer_sync(pare__buffer *buffer) {
@@ -228,6 +259,8 @@ pare_status pare__buffer_sync(pare__buffer *buffer) {
     return pare__fail_cl(code, "clEnqueueMapBuffer(%zu bytes of %s) on %s", buffer->nbytes, buffer->what,
                          buffer->device->info.name);
   code = clEnqueueUnmapMemObject(queue, buffer->mem, mapped, 0, NULL, NULL);
+  /* what stays mapped holds the buffer and its queue for ever: a driver that cannot now is asked once more */
+  if (code != CL_SUCCESS) code = clEnqueueUnmapMemObject(queue, buffer->mem, mapped, 0, NULL, NULL);
   if (code == CL_SUCCESS) code = clFinish(queue);
   if (code == CL_SUCCESS) return PARE_OK;
   return pare__fail_cl(code, "clEnqueueUnmapMemObject(%s) on %s", buffer->what, buffer->device->info.name);

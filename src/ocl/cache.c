@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -112,17 +113,25 @@ static void table_close(file_table *table) {
   free(table->row);
 }
 
-/* Is it a name that this file gives? The folder may be the user's own, with other things in it. */
+/* Does it end here, or as files do that are written beside their place? */
+static bool is_end(const char *tail, bool *temporary) {
+  const size_t rest = strlen(tail);
+  *temporary = rest > 0;
+  return rest == 0 || (rest == strlen(".XXXXXX.tmp") && strcmp(tail + rest - 4, ".tmp") == 0);
+}
+
+/* Is it a name that pare gives? The folder may be the user's own, with other things in it. */
 static bool is_ours(const char *name, bool *note, bool *temporary) {
+  const size_t learned = strlen(PARE__CACHE_PERFORMANCE);
+  *note = true;
+  if (strncmp(name, PARE__CACHE_PERFORMANCE, learned) == 0) return is_end(name + learned, temporary);
   if (strspn(name, "0123456789abcdef") != KEY_DIGITS) return false;
   const char *tail = name + KEY_DIGITS;
   for (size_t kind = 0; kind < PARE__COUNT(suffixes); kind++) {
     size_t length = strlen(suffixes[kind]);
     if (strncmp(tail, suffixes[kind], length) != 0) continue;
     *note = kind == PARE__CACHE_NOTE;
-    *temporary = tail[length] != '\0';
-    size_t rest = strlen(tail + length);
-    return rest == 0 || (rest == strlen(".XXXXXX.tmp") && strcmp(tail + length + rest - 4, ".tmp") == 0);
+    return is_end(tail + length, temporary);
   }
   return false;
 }
@@ -266,6 +275,22 @@ pare_status pare__note_read(pare__device *device, const char *key, char **out) {
   if (!note_name(device, key, name)) return pare__fail_memory("a hash", 0);
   pare__cache_read(PARE__CACHE_NOTE, name, out, &nbytes);
   return PARE_OK;
+}
+
+int pare__notes_lock(void) {
+  char *folder = pare__cache_folder();
+  int lock = folder && pare__folder_make(folder) == PARE_OK ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+  free(folder);
+  while (lock >= 0 && flock(lock, LOCK_EX) != 0)
+    if (errno != EINTR) {
+      close(lock); /* some network file systems have no locks */
+      lock = -1;
+    }
+  return lock;
+}
+
+void pare__notes_unlock(int lock) {
+  if (lock >= 0) close(lock);
 }
 
 /* ---- for people ---- */

@@ -4,6 +4,9 @@
 
 #include "ocl/device.h"
 
+/* What the scheduler has learned of the devices' speed lies in the same folder, written and read by it. */
+#define PARE__CACHE_PERFORMANCE "performance.json"
+
 typedef enum pare__cache_kind { PARE__CACHE_PROGRAM, PARE__CACHE_NOTE } pare__cache_kind;
 
 /* The entry `key` (32 hex digits); *out is malloc'ed with a terminator after its bytes. false: there is none. A corrupt

@@ -17,13 +17,16 @@ typedef struct findings {
 
 /* ---- the note on disk ---- */
 
-/* Of another driver version or another pare, nothing is believed. */
+/* Of another driver version, another pare or other probes, nothing is believed. */
 static bool note_name(const pare__device_entry *entry, char hex[33]) {
+  char source[33];
+  if (pare__source_hash_unopened(PARE__PROBE_FILE, source) != PARE_OK) source[0] = '\0'; /* probing will say so */
   pare__hash *hash = pare__hash_open();
   if (!hash) return false;
   pare__hash_text(hash, "capabilities 1");
   pare__hash_text(hash, pare_version());
   pare__hash_text(hash, entry->key);
+  pare__hash_text(hash, source);
   pare__hash_close(hash, hex);
   return true;
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -17,6 +18,9 @@
 #include "base/path.h"
 
 #define OUTPUT_LIMIT ((size_t)64 << 10)
+
+/* Lines by which a child tells what it does. */
+static const char *const tells[] = {"(runs)\n", "(builds)\n"};
 
 static const char *helper_path(void) {
   const char *named = getenv("PARE_TRIAL");
@@ -29,20 +33,52 @@ static int remaining_ms(double deadline) {
   return left > 0 ? (int)left + 1 : 0;
 }
 
+/* A child that is watched. */
+typedef struct watched {
+  const pare__child_limits *limits;
+  double deadline;
+  bool building;
+} watched;
+
+static void set_deadline(watched *child, bool building) {
+  child->building = building;
+  child->deadline = pare__seconds() + (building ? child->limits->build_ms : child->limits->run_ms) / 1000.0;
+}
+
+/* Takes the lines of pare__child_tell out of the text; the last one holds. */
+static void take_tells(watched *child, char *text, size_t *count) {
+  for (size_t at = 0; at < *count;) {
+    size_t length = 0;
+    for (int building = 0; building < 2; building++)
+      if (strncmp(text + at, tells[building], strlen(tells[building])) == 0) {
+        length = strlen(tells[building]);
+        set_deadline(child, building);
+      }
+    memmove(text + at, text + at + length, *count - at - length + 1);
+    *count -= length;
+    const char *end = length ? text + at - 1 : memchr(text + at, '\n', *count - at);
+    if (!end) return;
+    at = (size_t)(end + 1 - text);
+  }
+}
+
 /* Reads until the end of file; false at the deadline. What is over the limit is read and dropped, so that the child
  * does not block. */
-static bool collect(int from, double deadline, char *output, size_t *count) {
+static bool collect(int from, watched *child, char *output, size_t *count) {
   char overflow[4096] = {0};
   for (;;) {
     struct pollfd wait = {from, POLLIN, 0};
-    int ready = poll(&wait, 1, remaining_ms(deadline));
+    int ready = poll(&wait, 1, remaining_ms(child->deadline));
     if (ready < 0 && errno == EINTR) continue;
     if (ready <= 0) return false;
     bool full = *count == OUTPUT_LIMIT;
     ssize_t got = read(from, full ? overflow : output + *count, full ? sizeof overflow : OUTPUT_LIMIT - *count);
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) return true;
-    if (!full) *count += (size_t)got;
+    if (full) continue;
+    *count += (size_t)got;
+    output[*count] = '\0';
+    take_tells(child, output, count);
   }
 }
 
@@ -63,8 +99,8 @@ static void reap(pid_t child, double deadline, pare__child_end *end) {
   if (WIFEXITED(status)) end->code = WEXITSTATUS(status);
 }
 
-/* to: where its standard output goes; -1: nowhere. */
-static pare_status spawn(const char *const *arguments, int to, pid_t *child, bool *started) {
+/* from, to: its standard input and output; -1: none. */
+static pare_status spawn(const char *const *arguments, int from, int to, pid_t *child, bool *started) {
   size_t count = 0;
   while (arguments[count]) count++;
   posix_spawn_file_actions_t actions;
@@ -75,7 +111,8 @@ static pare_status spawn(const char *const *arguments, int to, pid_t *child, boo
   }
   argv[0] = (char *)helper_path();
   memcpy(argv + 1, arguments, count * sizeof *argv);
-  int error = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  int error = from >= 0 ? posix_spawn_file_actions_adddup2(&actions, from, STDIN_FILENO)
+                        : posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   if (error == 0)
     error = to >= 0 ? posix_spawn_file_actions_adddup2(&actions, to, STDOUT_FILENO)
                     : posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
@@ -90,10 +127,14 @@ static pare_status spawn(const char *const *arguments, int to, pid_t *child, boo
 }
 
 pare_status pare__child_start(const char *const *arguments, int64_t *child) {
+  return pare__child_start_reading(arguments, -1, child);
+}
+
+pare_status pare__child_start_reading(const char *const *arguments, int from, int64_t *child) {
   pid_t process = 0;
   bool started = false;
   *child = 0;
-  PARE__TRY(spawn(arguments, -1, &process, &started));
+  PARE__TRY(spawn(arguments, from, -1, &process, &started));
   if (started) *child = process;
   return PARE_OK;
 }
@@ -106,21 +147,24 @@ void pare__child_stop(int64_t child) {
   while (waitpid((pid_t)child, NULL, 0) < 0 && errno == EINTR) {}
 }
 
-pare_status pare__child_run(const char *const *arguments, unsigned timeout_ms, char **output, pare__child_end *end) {
+pare_status pare__child_run(const char *const *arguments, const pare__child_limits *limits, char **output,
+                            pare__child_end *end) {
   *output = NULL;
   *end = (pare__child_end){0};
   int pipe_end[2];
   if (pipe2(pipe_end, O_CLOEXEC) != 0) return pare__fail(PARE_ERR_IO, "a pipe to a child process: %s", strerror(errno));
   char *text = malloc(OUTPUT_LIMIT + 1);
   pid_t child = 0;
-  pare_status status = text ? spawn(arguments, pipe_end[1], &child, &end->started)
+  pare_status status = text ? spawn(arguments, -1, pipe_end[1], &child, &end->started)
                             : pare__fail_memory("the output of a child process", OUTPUT_LIMIT);
   close(pipe_end[1]);
   if (text && status == PARE_OK && end->started) {
-    double deadline = pare__seconds() + timeout_ms / 1000.0;
+    watched watch = {.limits = limits};
     size_t count = 0;
-    end->timed_out = !collect(pipe_end[0], deadline, text, &count);
-    reap(child, deadline, end);
+    set_deadline(&watch, true);
+    end->timed_out = !collect(pipe_end[0], &watch, text, &count);
+    reap(child, watch.deadline, end);
+    end->building = end->timed_out && watch.building;
     text[count] = '\0';
     *output = text;
     text = NULL;
@@ -128,4 +172,21 @@ pare_status pare__child_run(const char *const *arguments, unsigned timeout_ms, c
   free(text);
   close(pipe_end[0]);
   return status;
+}
+
+void pare__child_tell(bool builds) {
+  /* a parent that is gone needs no word */
+  if (write(STDOUT_FILENO, tells[builds], strlen(tells[builds])) < 0) return;
+}
+
+static void *wait_for_reader(void *nothing) {
+  struct pollfd reader = {STDOUT_FILENO, 0, 0};
+  while (poll(&reader, 1, -1) <= 0) {}
+  _exit(EXIT_FAILURE);
+  return nothing;
+}
+
+void pare__child_end_with_parent(void) {
+  pthread_t thread;
+  if (pthread_create(&thread, NULL, wait_for_reader, NULL) == 0) pthread_detach(thread);
 }

@@ -7,18 +7,35 @@
 typedef struct pare__child_end {
   bool started;   /* false: the helper program is not there */
   bool timed_out; /* killed after the time limit */
+  bool building;  /* that of building: the kernel has not had its turn */
   int signal;     /* that ended it, or 0 */
   int code;       /* its exit status, if it exited */
 } pare__child_end;
 
+/* How long it may take to build a program, its start included, and how long to do all else in between. A machine that
+ * is busy or slow takes long to compile: that says nothing about a kernel. */
+typedef struct pare__child_limits {
+  unsigned build_ms, run_ms;
+} pare__child_limits;
+
 /* Runs the helper program pare-trial ($PARE_TRIAL, else that of the build tree if pare runs from one, else the
  * installed one) with `arguments` (ending with NULL, without the program's name), standard input empty, and collects
- * the first 64 KiB of its standard output in *output (malloc'ed, with a terminator; NULL if it could not be started).
+ * the first 64 KiB of its standard output in *output (malloc'ed, with a terminator; NULL if it could not be started),
+ * without the lines of pare__child_tell.
  * Drivers need exec: they do not survive fork. */
-pare_status pare__child_run(const char *const *arguments, unsigned timeout_ms, char **output, pare__child_end *end);
+pare_status pare__child_run(const char *const *arguments, const pare__child_limits *limits, char **output,
+                            pare__child_end *end);
+
+/* In the child: tells the parent that a build begins or has ended; for pare__device_watch_builds. It builds until it
+ * says otherwise. */
+void pare__child_tell(bool builds);
+/* In the child: ends it as soon as its parent reads no more, so that a kernel that hangs is never left alone. */
+void pare__child_end_with_parent(void);
 
 /* Starts it for what it leaves on disk; nobody waits. *child 0: it could not be started. */
 pare_status pare__child_start(const char *const *arguments, int64_t *child);
+/* The same, with `from` as its standard input. */
+pare_status pare__child_start_reading(const char *const *arguments, int from, int64_t *child);
 /* true, once: it has ended, and is to be forgotten. */
 bool pare__child_ended(int64_t child);
 /* Ends one that has not. 0 is allowed. */

@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "ocl/capture.h"
 
@@ -64,6 +65,7 @@ static void locks_init(pare__device *device) {
   pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
   pthread_mutex_init(&device->lock, &recursive);
   pthread_mutexattr_destroy(&recursive);
+  pthread_mutex_init(&device->launch_lock, NULL);
   pthread_mutex_init(&device->memory_lock, NULL);
 }
 
@@ -130,12 +132,31 @@ pare_status pare__device_open_bare(const pare_device_list *list, size_t index, p
   return open_device(list, &whole, 0, out);
 }
 
+/* Has a driver that is late_release let go of every event? Each holds the queue. 20 ms are long, but buffers that a
+ * caller still holds may hold the event of their last command. */
+static bool is_released(const pare__device *device) {
+  const struct timespec pause = {.tv_nsec = 50000};
+  if (!device->quirks->late_release || !device->queue) return true;
+  for (int turn = 0; turn < 400; turn++) {
+    cl_uint references = 0;
+    const cl_int code =
+        clGetCommandQueueInfo(device->queue, CL_QUEUE_REFERENCE_COUNT, sizeof references, &references, NULL);
+    if (code == CL_SUCCESS && references <= 1) return true;
+    nanosleep(&pause, NULL);
+  }
+  return false;
+}
+
 void pare__device_close(pare__device *device) {
   if (!device) return;
   if (device->attached) device->attached_close(device->attached);
   device->attached = NULL;
   if (device->queue) clFinish(device->queue);
+  if (device->pace.marker) clReleaseEvent(device->pace.marker);
+  device->pace.marker = NULL;
   pare__programs_close(device);
+  /* A part that an event still looks into stays: a few bytes lost are better than a crash. */
+  if (device->part) device->part = is_released(device);
   if (device->queue) clReleaseCommandQueue(device->queue);
   device->queue = NULL;
   if (device->context) clReleaseContext(device->context);
@@ -151,6 +172,7 @@ void pare__device_unreference(pare__device *device) {
   pthread_mutex_unlock(&device->memory_lock);
   if (!last) return;
   pthread_mutex_destroy(&device->memory_lock);
+  pthread_mutex_destroy(&device->launch_lock);
   pthread_mutex_destroy(&device->lock);
   free(device);
 }
@@ -180,9 +202,48 @@ pare_status pare__device_flush(pare__device *device) {
   return code == CL_SUCCESS ? PARE_OK : pare__fail_cl(code, "clFlush on %s", device->info.name);
 }
 
+bool pare__device_known(const pare__device *device) { return device->quirks->known; }
+
+bool pare__device_soft_fma(const pare__device *device) { return device->quirks->soft_fma; }
+
+void pare__device_watch_builds(pare__device *device, void (*watch)(bool begins)) { device->watch_builds = watch; }
+
+bool pare__device_in_place(const pare__device *device) {
+  return device->quirks->in_place && device->info.can.unified_memory;
+}
+
+void pare__device_lead(pare__device *device, pare__device *leader) { device->leader = leader; }
+pare__device *pare__device_leader(const pare__device *device) { return device->leader; }
+
 pare_status pare__device_finish(pare__device *device) {
   cl_int code = clFinish(device->queue);
   return code == CL_SUCCESS ? PARE_OK : pare__fail_cl(code, "clFinish on %s", device->info.name);
+}
+
+/* The marker that was before the new one, to wait for; NULL: there is none yet, or nothing to wait for. */
+static pare_status next_marker(pare__device *device, cl_event *before) {
+  pare__pace *pace = &device->pace;
+  cl_event marker = NULL;
+  *before = NULL;
+  const cl_int code = clEnqueueMarkerWithWaitList(device->queue, 0, NULL, &marker);
+  if (code != CL_SUCCESS) return pare__fail_cl(code, "clEnqueueMarkerWithWaitList on %s", device->info.name);
+  *before = pace->marker;
+  *pace = (pare__pace){.marker = marker};
+  return PARE_OK;
+}
+
+pare_status pare__device_pace(pare__device *device) {
+  cl_event before = NULL;
+  pare_status status = PARE_OK;
+  pthread_mutex_lock(&device->memory_lock);
+  device->pace.tasks++;
+  if (device->pace.tasks >= PARE__PACE_TASKS / 2 || device->pace.released_bytes >= PARE__PACE_BYTES / 2)
+    status = next_marker(device, &before);
+  pthread_mutex_unlock(&device->memory_lock);
+  if (!before) return status;
+  const cl_int code = clWaitForEvents(1, &before);
+  clReleaseEvent(before);
+  return code == CL_SUCCESS ? PARE_OK : pare__fail_cl(code, "clWaitForEvents on %s", device->info.name);
 }
 
 void pare__device_attach(pare__device *device, void *state, void (*close)(void *state)) {

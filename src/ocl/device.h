@@ -14,6 +14,13 @@ typedef struct pare__source {
   struct pare__source *next;
 } pare__source;
 
+/* The child process that compiles ahead (ocl/prebuild.h). */
+typedef struct pare__prebuild {
+  bool refused;  /* it is not wanted, or could not be started */
+  int to;        /* the socket that it reads */
+  int64_t child; /* 0: not started */
+} pare__prebuild;
+
 struct pare__buffer {
   pare__device *device;
   cl_mem mem;
@@ -23,6 +30,14 @@ struct pare__buffer {
   unsigned references;
   pare__buffer *previous, *next; /* all buffers of the device */
 };
+
+/* Work that was submitted and may not be done. Guarded by the device's memory lock. */
+typedef struct pare__pace {
+  unsigned tasks; /* since the marker */
+  uint64_t
+      released_bytes; /* since the marker: the driver holds such buffers as long as work that uses them is queued */
+  cl_event marker;    /* behind all that was submitted before; NULL: none yet */
+} pare__pace;
 
 struct pare__device {
   pare_device_info info;
@@ -34,10 +49,15 @@ struct pare__device {
   cl_command_queue queue;
   char key[33];
   pthread_mutex_t lock;
+  pthread_mutex_t
+      launch_lock; /* around set-arguments + enqueue; a driver may hang there, so nothing else waits for it */
   pare__program *programs;
   pare__source *sources;
+  pare__prebuild prebuild;
   void *attached;
   void (*attached_close)(void *state);
+  pare__device *leader;
+  void (*watch_builds)(bool begins);
   bool uncached;      /* being probed: what is built is not worth keeping */
   bool cache_refused; /* said once in the log that the cache folder does not work */
 
@@ -45,6 +65,7 @@ struct pare__device {
   pthread_mutex_t memory_lock;
   unsigned references;
   uint64_t in_use_bytes, peak_bytes, limit_bytes;
+  pare__pace pace;
   pare__buffer *buffers;
 };
 
@@ -52,6 +73,9 @@ struct pare__device {
 pare_status pare__device_open_bare(const pare_device_list *list, size_t index, pare__device **out);
 void pare__device_unreference(pare__device *device);
 void pare__programs_close(pare__device *device);
+void pare__source_close(pare__source *source);
+/* As pare__source_hash, where no device is open. */
+pare_status pare__source_hash_unopened(const char *file, char hex[33]);
 pare_status pare__source_get(pare__device *device, const char *file, pare__source **out);
 
 #endif

@@ -61,7 +61,7 @@ static pare_status check_group(const pare__device *device, const pare__kernel *k
   bool required = kernel->required_group[0] > 0;
   for (unsigned d = 0; d < dims; d++) required = required && local[d] == kernel->required_group[d];
   if (required || items <= kernel->max_group) return PARE_OK;
-  return pare__fail(PARE_ERR_DEVICE, "launching %s of %s in groups of %zu: %s takes up to %zu", kernel->entry,
+  return pare__fail(PARE_ERR_UNSUPPORTED, "launching %s of %s in groups of %zu: %s takes up to %zu", kernel->entry,
                     kernel->program->file, items, device->info.name, kernel->max_group);
 }
 
@@ -71,7 +71,7 @@ pare_status pare__launch(pare__device *device, pare__kernel *kernel, unsigned di
     if (global[d] == 0) return PARE_OK;
   if (!local && kernel->required_group[0] > 0) local = kernel->required_group;
   if (local) PARE__TRY(check_group(device, kernel, dims, global, local));
-  pare__device_lock(device);
+  pthread_mutex_lock(&device->launch_lock);
   pare_status status = set_arguments(kernel, args);
   if (status == PARE_OK) {
     cl_int code = clEnqueueNDRangeKernel(device->queue, kernel->cl, dims, NULL, global, local, 0, NULL, NULL);
@@ -82,6 +82,6 @@ pare_status pare__launch(pare__device *device, pare__kernel *kernel, unsigned di
                              kernel->program->file, global[0], dims > 1 ? global[1] : 1, dims > 2 ? global[2] : 1,
                              device->info.name);
   }
-  pare__device_unlock(device);
+  pthread_mutex_unlock(&device->launch_lock);
   return status;
 }

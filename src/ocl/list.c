@@ -1,6 +1,7 @@
 /* Platforms and devices. SPDX-License-Identifier: Apache-2.0 */
 #include "ocl/list.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,6 +135,7 @@ static pare_status entry_numbers(const pare__device_entry *entry, pare_device_in
   info->max_buffer_bytes = largest;
   info->local_bytes = local;
   info->can.unified_memory = unified;
+  info->can.lane_vectors = entry->quirks->lane_vectors;
   info->usable = compiler && available;
   if (!info->usable) info->remark = compiler ? "not available" : "no compiler";
   return PARE_OK;
@@ -146,7 +148,7 @@ static pare_status entry_open(cl_platform_id platform, cl_device_id id, pare__de
   entry->platform = platform;
   entry->id = id;
   PARE__TRY(entry_texts(entry));
-  entry->quirks = pare__quirks_find(entry->platform_name, entry->vendor);
+  entry->quirks = pare__quirks_find(entry->platform_name, entry->name);
   info->name = entry->name;
   info->vendor = entry->vendor;
   info->platform = entry->platform_name;
@@ -175,7 +177,15 @@ static pare_status list_add(pare_device_list *list, cl_platform_id platform, uns
   return PARE_OK;
 }
 
-/* A platform without devices (Mesa's Clover) is harmless, and one that fails must not hide the others. */
+/* What fails must not hide the others. Memory that runs out says nothing about it. */
+static pare_status leave_out(pare_device_list *list, const char *what, pare_status status) {
+  if (status == PARE_OK || status == PARE_ERR_MEMORY) return status;
+  pare__log(PARE_LOG_WARN, "%s is left out: %s", what, pare_message());
+  if (!list->left_out) list->left_out = pare__strdup(pare_message());
+  return list->left_out ? PARE_OK : pare__fail_memory("what is left out of the list", 0);
+}
+
+/* A platform without devices (Mesa's Clover) is harmless. */
 static pare_status list_platform(pare_device_list *list, cl_platform_id platform, unsigned platform_index,
                                  uint64_t loader_bytes) {
   cl_uint count = 0;
@@ -190,14 +200,33 @@ static pare_status list_platform(pare_device_list *list, cl_platform_id platform
   if (code != CL_SUCCESS) status = pare__fail_cl(code, "clGetDeviceIDs of platform %u", platform_index);
   uint64_t after = pare__resident_bytes(), driver_bytes = loader_bytes + (after > before ? after - before : 0);
   for (cl_uint i = 0; i < count && status == PARE_OK; i++) {
-    status = list_add(list, platform, platform_index, ids[i], i);
-    if (status == PARE_OK) list->entry[list->count - 1].driver_bytes = driver_bytes / count;
+    const size_t before_it = list->count;
+    status = leave_out(list, "a device", list_add(list, platform, platform_index, ids[i], i));
+    if (list->count > before_it) list->entry[before_it].driver_bytes = driver_bytes / count;
   }
   free(ids);
   return status;
 }
 
+/* The process that loaded the drivers; 0: none has. */
+static atomic_long loaded_by;
+
+bool pare__forked(void) {
+  const long process = atomic_load_explicit(&loaded_by, memory_order_relaxed);
+  return process != 0 && process != (long)getpid();
+}
+
+static pare_status claim_drivers(void) {
+  long none = 0;
+  if (atomic_compare_exchange_strong(&loaded_by, &none, (long)getpid()) || none == (long)getpid()) return PARE_OK;
+  return pare__fail(PARE_ERR_ARGUMENT,
+                    "pare_device_list_open: process %ld used OpenCL and this one, %ld, is its fork: drivers do not "
+                    "survive that; start the process with exec, or fork before the first use of pare",
+                    none, (long)getpid());
+}
+
 static pare_status list_fill(pare_device_list *list) {
+  PARE__TRY(claim_drivers());
   cl_uint count = 0;
   uint64_t before = pare__resident_bytes();
   cl_int code = clGetPlatformIDs(0, NULL, &count); /* loads all drivers at once */
@@ -209,14 +238,9 @@ static pare_status list_fill(pare_device_list *list) {
   pare_status status = PARE_OK;
   code = clGetPlatformIDs(count, platforms, NULL);
   if (code != CL_SUCCESS) status = pare__fail_cl(code, "clGetPlatformIDs");
-  for (cl_uint i = 0; i < count && status == PARE_OK; i++) {
-    pare_status listed = list_platform(list, platforms[i], i, after > before ? (after - before) / count : 0);
-    if (listed == PARE_ERR_MEMORY) status = listed; /* says nothing about the platform */
-    if (listed == PARE_OK || listed == PARE_ERR_MEMORY) continue;
-    pare__log(PARE_LOG_WARN, "a platform is left out: %s", pare_message());
-    if (!list->left_out) list->left_out = pare__strdup(pare_message());
-    if (!list->left_out) status = pare__fail_memory("why a platform is left out", 0);
-  }
+  for (cl_uint i = 0; i < count && status == PARE_OK; i++)
+    status = leave_out(list, "a platform",
+                       list_platform(list, platforms[i], i, after > before ? (after - before) / count : 0));
   free(platforms);
   return status;
 }

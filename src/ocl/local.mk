@@ -10,6 +10,7 @@ libpare_internal_la_SOURCES += src/ocl/error.c
 libpare_internal_la_SOURCES += src/ocl/launch.c
 libpare_internal_la_SOURCES += src/ocl/list.c
 libpare_internal_la_SOURCES += src/ocl/list.h
+libpare_internal_la_SOURCES += src/ocl/prebuild.c src/ocl/prebuild.h
 libpare_internal_la_SOURCES += src/ocl/program.c
 libpare_internal_la_SOURCES += src/ocl/program.h
 libpare_internal_la_SOURCES += src/ocl/quirks.c

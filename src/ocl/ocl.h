@@ -6,8 +6,8 @@
 #define CL_TARGET_OPENCL_VERSION 300
 #endif
 #include <CL/cl.h>
+#include <pare/cache.h>
 #include <pare/device.h>
-#include <pare/kernel.h>
 
 #include "base/base.h"
 
@@ -18,6 +18,10 @@ const char *pare__cl_name(
 /* PARE_ERR_LIMIT for allocation failures, else PARE_ERR_DEVICE: "clCreateBuffer(4096 bytes): CL_OUT_OF_RESOURCES (-5)".
  * `format` names the call with what matters of its arguments. */
 pare_status pare__fail_cl(cl_int code, const char *format, ...) PARE__PRINTF(2, 3);
+
+/* Has another process, of which this one is a fork, used OpenCL? Drivers do not survive that: their threads are not
+ * here and their locks may be held. Nothing of theirs may be called any more, not even to release it. */
+bool pare__forked(void);
 
 /* ---- an open device: one context, one in-order queue, programs, accounted memory ---- */
 
@@ -40,10 +44,28 @@ cl_platform_id pare__device_platform(const pare__device *device);
  * version only. */
 const char *pare__device_key(const pare__device *device);
 
-void pare__device_lock(pare__device *device); /* recursive; held around set-arguments + enqueue */
+void pare__device_lock(pare__device *device); /* recursive; of programs, kernels, and what is known of the device */
 void pare__device_unlock(pare__device *device);
 pare_status pare__device_flush(pare__device *device);
 pare_status pare__device_finish(pare__device *device); /* clFinish, checked */
+/* Called after each task that was submitted: no more than PARE__PACE_TASKS are left unfinished, and no more than
+ * PARE__PACE_BYTES of buffers that only they still use, by waiting for the oldest half. The queue does not run empty
+ * meanwhile. */
+#define PARE__PACE_TASKS 128
+#define PARE__PACE_BYTES ((uint64_t)64 << 20)
+pare_status pare__device_pace(pare__device *device);
+/* Is its driver one that pare is tested on? What an unknown one may not survive is first done in a child process. */
+bool pare__device_known(const pare__device *device);
+/* Is its mad what others call fma, and its fma slow? */
+bool pare__device_soft_fma(const pare__device *device);
+/* Calls `watch` before and after each build of a program; NULL: no more. */
+void pare__device_watch_builds(pare__device *device, void (*watch)(bool begins));
+/* Does it compute in host memory that it is given, without any copy, also when others do so beside it? */
+bool pare__device_in_place(const pare__device *device);
+/* A device that chooses kernels for both, where they suit this one as well: then both give the same bits. Before it is
+ * used. */
+void pare__device_lead(pare__device *device, pare__device *leader);
+pare__device *pare__device_leader(const pare__device *device); /* NULL if it has none */
 
 /* One object of a higher floor that lives and dies with the device; `close` runs in pare__device_close, while the queue
  * still works. */
@@ -65,7 +87,13 @@ cl_mem pare__buffer_mem(const pare__buffer *buffer);
 size_t pare__buffer_bytes(const pare__buffer *buffer);
 /* Blocking; in queue order after everything enqueued so far. */
 pare_status pare__buffer_read(pare__buffer *buffer, size_t offset, size_t nbytes, void *data);
+/* A buffer that has these bytes from the start: unlike a write, nothing on the queue is waited for. */
+pare_status pare__buffer_create_from(pare__device *device, const void *data, size_t nbytes, const char *what,
+                                     pare__buffer **out);
 pare_status pare__buffer_write(pare__buffer *buffer, size_t offset, size_t nbytes, const void *data);
+/* The same, not waiting: `data` must stay as it is until the queue has come there. */
+pare_status pare__buffer_read_later(pare__buffer *buffer, size_t offset, size_t nbytes, void *data);
+pare_status pare__buffer_write_later(pare__buffer *buffer, size_t offset, size_t nbytes, const void *data);
 /* Map for reading and unmap: makes a wrapped host pointer current. Blocking. */
 pare_status pare__buffer_sync(pare__buffer *buffer);
 void pare__device_memory(const pare__device *device, uint64_t *in_use, uint64_t *peak, uint64_t *limit);
@@ -76,7 +104,8 @@ void pare__device_memory(const pare__device *device, uint64_t *in_use, uint64_t 
  * "-DMR=6 -DVW=8"; kept in memory per device and on disk. Fast-math only if `options` asks for it.
  * PARE_ERR_KERNEL: missing file, or file:line and the head of the build log. */
 pare_status pare__program_get(pare__device *device, const char *file, const char *options, pare__program **out);
-/* A kernel by entry name; owned by the program; PARE_ERR_KERNEL if there is none. Use only between lock and unlock. */
+/* A kernel by entry name; owned by the program; PARE_ERR_KERNEL if there is none. It stays until the device is closed.
+ */
 pare_status pare__kernel_get(pare__program *program, const char *entry, pare__kernel **out);
 size_t pare__kernel_max_group(const pare__kernel *kernel);
 /* 32 hex digits naming the content of a .cl file with everything it includes; kept in memory. PARE_ERR_KERNEL,
@@ -86,6 +115,18 @@ pare_status pare__source_hash(pare__device *device, const char *file, char hex[3
 pare_status pare__note_write(pare__device *device, const char *key, const char *text);
 /* *out malloc'ed, NULL if there is none. */
 pare_status pare__note_read(pare__device *device, const char *key, char **out);
+/* Around a note that is read, changed and written: other processes that do the same wait. -1: there is no cache folder
+ * to lock; nothing is lost then, for nothing is kept. */
+int pare__notes_lock(void);
+void pare__notes_unlock(int lock); /* -1 is allowed */
+
+/* ---- what is made once ---- */
+
+/* How often this thread made what stays: a program, a kernel, a choice of one, a plan. A time in which it did tells
+ * nothing about the speed of the work itself. */
+uint64_t pare__preparations(void);
+/* One more. */
+void pare__prepared(void);
 
 /* ---- launches ---- */
 
@@ -130,8 +171,8 @@ void pare__arg_mem(pare__args *args, cl_mem value); /* NULL allowed: a null glob
 void pare__arg_local(pare__args *args, size_t nbytes);
 void pare__arg_long8(pare__args *args, const int64_t value[8]); /* a long8: dimensions, strides */
 
-/* Sets the arguments and enqueues; locks the device itself. dims 1..3. local NULL: the kernel's reqd_work_group_size or
- * the driver's choice. A global size of 0 in any dimension enqueues nothing. Asynchronous. */
+/* Sets the arguments and enqueues; one thread after the other. dims 1..3. local NULL: the kernel's reqd_work_group_size
+ * or the driver's choice. A global size of 0 in any dimension enqueues nothing. Asynchronous. */
 pare_status pare__launch(pare__device *device, pare__kernel *kernel, unsigned dims, const size_t *global,
                          const size_t *local, const pare__args *args);
 

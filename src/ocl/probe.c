@@ -8,10 +8,10 @@
 #include "ocl/child.h"
 #include "ocl/host_cpu.h"
 
-#define FILE_NAME "probe.cl"
 #define INTS_A_PROBE 4
 #define SUBGROUP_ITEMS 32
 #define CHILD_LIMIT_MS 30000
+#define CHILD_BUILD_LIMIT_MS 120000
 /* Compilers may keep the whole of this in one kernel: OpenCL C 1.2, one work-item. */
 #define TOGETHER                                                                                                  \
   (1u << PARE__PROBE_LOOP | 1u << PARE__PROBE_F16 | 1u << PARE__PROBE_F64 | 1u << PARE__PROBE_VECTOR_EXTENSIONS | \
@@ -94,7 +94,7 @@ static pare_status try_here(pare__device *device, unsigned probes, pare__probe_r
   snprintf(options + used, sizeof options - (size_t)used, "-DGROUP=%d", group);
   pare__program *program = NULL;
   pare__kernel *kernel = NULL;
-  PARE__TRY(pare__program_get(device, FILE_NAME, options, &program));
+  PARE__TRY(pare__program_get(device, PARE__PROBE_FILE, options, &program));
   PARE__TRY(pare__kernel_get(program, "probe", &kernel));
   return run_kernel(device, probes, kernel, (size_t)group, out);
 }
@@ -107,7 +107,8 @@ static pare_status try_in_child(pare__device *device, unsigned probes, pare__pro
   char *output = NULL;
   pare__child_end end;
   pare__probe_result result = {.complete = true};
-  PARE__TRY(pare__child_run(arguments, CHILD_LIMIT_MS, &output, &end));
+  const pare__child_limits limits = {CHILD_BUILD_LIMIT_MS, CHILD_LIMIT_MS};
+  PARE__TRY(pare__child_run(arguments, &limits, &output, &end));
   char *steps = NULL;
   unsigned long passed = output ? strtoul(output, &steps, 10) : 0;
   bool answered = output && *steps == ' ';
@@ -117,6 +118,9 @@ static pare_status try_in_child(pare__device *device, unsigned probes, pare__pro
     return pare__fail(PARE_ERR_IO,
                       "trying out %s needs the program pare-trial, which could not be started; install pare whole",
                       device->info.name);
+  if (end.building)
+    return pare__fail(PARE_ERR_DEVICE, "a probe of %s was not built after %d s", device->info.name,
+                      CHILD_BUILD_LIMIT_MS / 1000);
   if (!answered)
     return pare__fail(PARE_ERR_KERNEL, "a probe of %s %s", device->info.name,
                       end.timed_out ? "hung"
@@ -163,7 +167,7 @@ static unsigned offered_probes(const pare__device *device, const char *extension
 pare_status pare__probe_device(pare__device *device, const char *extensions, bool in_child, pare__probe_result *out) {
   *out = (pare__probe_result){.complete = true};
   char source[33];
-  PARE__TRY(pare__source_hash(device, FILE_NAME, source)); /* without the file every probe would seem to fail */
+  PARE__TRY(pare__source_hash(device, PARE__PROBE_FILE, source)); /* without the file every probe would seem to fail */
   try_function try_probes = in_child ? try_in_child : try_here;
   unsigned offered = offered_probes(device, extensions), together = offered & TOGETHER;
   if (attempt(device, together, try_probes, out) == PARE_OK)
@@ -183,6 +187,7 @@ int pare__probe_main(int argc, char **argv) {
   char *end = NULL;
   unsigned long probes = argc == 4 ? strtoul(argv[3], &end, 10) : 0;
   if (argc != 4 || *end || probes == 0 || probes >> PARE__NPROBES) return 2;
+  pare__child_end_with_parent();
   pare_device_list *list = NULL;
   pare_device_choice choice;
   size_t count = 0;
@@ -191,6 +196,7 @@ int pare__probe_main(int argc, char **argv) {
   pare_status status = pare_device_list_open(false, &list);
   if (status == PARE_OK) status = pare_device_list_select(list, argv[2], 1, &choice, &count);
   if (status == PARE_OK) status = pare__device_open_bare(list, choice.index, &device);
+  if (status == PARE_OK) pare__device_watch_builds(device, pare__child_tell);
   if (status == PARE_OK) status = try_here(device, (unsigned)probes, &result);
   pare__device_close(device);
   pare_device_list_close(list);

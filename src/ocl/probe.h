@@ -22,6 +22,7 @@ typedef struct pare__probe_result {
   long loop_steps; /* that a loop of PARE__PROBE_STEPS made; 0 if it did not run */
   bool complete;   /* false: a driver call failed, and trying again may find more */
 } pare__probe_result;
+#define PARE__PROBE_FILE "probe.cl"
 #define PARE__PROBE_STEPS 70000L
 
 /* Tries everything that the device offers; what fails is not possible. `in_child`: every try in a process of its own,

@@ -10,10 +10,16 @@
 
 #include "base/hash.h"
 #include "ocl/cache.h"
+#include "ocl/prebuild.h"
 
 /* Lines and bytes of a build log that an error shows. */
 #define LOG_LINES 12
 #define LOG_BYTES 2000
+
+static _Thread_local uint64_t preparations;
+
+uint64_t pare__preparations(void) { return preparations; }
+void pare__prepared(void) { preparations++; }
 
 static void kernel_close(pare__kernel *kernel) {
   if (kernel->cl) clReleaseKernel(kernel->cl);
@@ -103,13 +109,18 @@ static pare_status program_key(pare__program *program, const pare__source *sourc
   return PARE_OK;
 }
 
-void pare__program_save(pare__program *program) {
+size_t pare__program_binary_bytes(const pare__program *program) {
   size_t nbytes = 0;
   cl_int code = clGetProgramInfo(program->cl, CL_PROGRAM_BINARY_SIZES, sizeof nbytes, &nbytes, NULL);
-  if (code != CL_SUCCESS || nbytes == 0) return;
+  return code == CL_SUCCESS ? nbytes : 0;
+}
+
+void pare__program_save(pare__program *program) {
+  const size_t nbytes = pare__program_binary_bytes(program);
+  if (nbytes == 0) return;
   unsigned char *binary = malloc(nbytes);
   if (!binary) return;
-  code = clGetProgramInfo(program->cl, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL);
+  cl_int code = clGetProgramInfo(program->cl, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL);
   if (code == CL_SUCCESS) pare__cache_write(program->device, PARE__CACHE_PROGRAM, program->key, binary, nbytes);
   free(binary);
 }
@@ -134,19 +145,39 @@ bool pare__program_load(pare__program *program) {
   return false;
 }
 
-static pare_status program_build(pare__program *program, const pare__source *source) {
-  PARE__TRY(program_key(program, source));
+/* Not if there is no use for it; nor, if whoever builds many programs once wants no time spent on it, what the driver
+ * has in a cache of its own. */
+bool pare__program_worth_keeping(const pare__device *device) {
+  const char *text = getenv("PARE_BINARIES");
+  return !device->uncached && !(device->quirks->late_binary && text && strcmp(text, "0") == 0);
+}
+
+void pare__program_tell(const pare__device *device, bool begins) {
+  if (device->watch_builds) device->watch_builds(begins);
+}
+
+static pare_status program_make(pare__program *program, const pare__source *source) {
   if (!program->device->uncached && pare__program_load(program)) return PARE_OK;
   double begin = pare__seconds();
   PARE__TRY(build_from_source(program, source));
   pare__log(PARE_LOG_INFO, "built %s with \"%s\" on %s in %.0f ms", program->file, program->options,
             program->device->info.name, 1e3 * (pare__seconds() - begin));
-  if (program->device->uncached) return PARE_OK;
-  if (program->device->quirks->late_binary)
+  if (!pare__program_worth_keeping(program->device)) return PARE_OK;
+  if (program->device->quirks->late_binary) {
     program->unsaved = true;
-  else
+    pare__prebuild_ask(program->device, program);
+  } else {
     pare__program_save(program);
+  }
   return PARE_OK;
+}
+
+static pare_status program_build(pare__program *program, const pare__source *source) {
+  PARE__TRY(program_key(program, source));
+  pare__program_tell(program->device, true);
+  pare_status status = program_make(program, source);
+  pare__program_tell(program->device, false);
+  return status;
 }
 
 pare_status pare__program_new(pare__device *device, const char *file, const char *options, pare__program **out) {
@@ -186,6 +217,7 @@ pare__program *pare__program_find(const pare__device *device, const char *file, 
 }
 
 void pare__program_add(pare__program *program) {
+  pare__prepared();
   program->next = program->device->programs;
   program->device->programs = program;
 }
@@ -205,6 +237,7 @@ pare_status pare__program_get(pare__device *device, const char *file, const char
   return status;
 }
 
+/* The newest first: the prebuilding child began with the oldest. */
 void pare__programs_close(pare__device *device) {
   while (device->programs) {
     pare__program *program = device->programs;
@@ -212,12 +245,11 @@ void pare__programs_close(pare__device *device) {
     if (program->unsaved) pare__program_save(program);
     pare__program_close(program);
   }
+  pare__prebuild_close(device);
   while (device->sources) {
     pare__source *source = device->sources;
     device->sources = source->next;
-    free(source->file);
-    free(source->text);
-    free(source);
+    pare__source_close(source);
   }
 }
 
@@ -262,6 +294,7 @@ pare_status pare__kernel_get(pare__program *program, const char *entry, pare__ke
   pare__kernel *kernel = program->kernels;
   while (kernel && strcmp(kernel->entry, entry) != 0) kernel = kernel->next;
   if (!kernel) {
+    pare__prepared();
     status = kernel_open(program, entry, &kernel);
     if (kernel) {
       kernel->next = program->kernels;

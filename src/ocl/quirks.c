@@ -9,7 +9,18 @@
 
 /* Rows are tried in order. "Known" are the drivers that the tests run on and the big vendors' own. */
 static const pare__quirks table[] = {
-    {.driver = "pocl", .platform = "Portable Computing Language", .known = true, .late_binary = true, .in_place = true},
+    {.driver = "pocl",
+     .platform = "Portable Computing Language",
+     .known = true,
+     .late_binary = true,
+     .in_place = true,
+     .late_release = true},
+    {.driver = "rusticl",
+     .platform = "rusticl",
+     .device = "llvmpipe",
+     .known = true,
+     .soft_fma = true,
+     .lane_vectors = true},
     {.driver = "rusticl", .platform = "rusticl", .known = true},
     {.driver = "oclgrind", .platform = "Oclgrind", .known = true, .every_type = true, .simulator = true},
     {.driver = "clover", .platform = "Clover"},
@@ -23,8 +34,8 @@ static const pare__quirks table[] = {
     {.driver = "unknown", .platform = ""},
 };
 
-const pare__quirks *pare__quirks_find(const char *platform, const char *vendor) {
+const pare__quirks *pare__quirks_find(const char *platform, const char *device) {
   const pare__quirks *row = table;
-  while (!strcasestr(platform, row->platform) || (row->vendor && !strcasestr(vendor, row->vendor))) row++;
+  while (!strcasestr(platform, row->platform) || (row->device && !strcasestr(device, row->device))) row++;
   return row;
 }

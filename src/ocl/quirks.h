@@ -7,15 +7,19 @@
 typedef struct pare__quirks {
   const char *driver;   /* short name, for selectors and tables */
   const char *platform; /* part of the platform's name */
-  const char *vendor;   /* part of the device's vendor; NULL: any */
+  const char *device;   /* part of the device's name; NULL: any */
   bool known;           /* false: nothing was ever tested on it; first runs go to a child process */
   bool every_type;      /* claims to be every type of device: taken as a CPU */
-  bool late_binary; /* compiles at the first launch: a program's binary is worth saving again after its kernels ran */
-  bool in_place;    /* computes in host memory that it is given: large buffers then lie on huge pages */
-  bool simulator;   /* interprets kernels: takes no machine instructions */
+  bool late_binary;  /* compiles at the first launch: a program's binary is worth saving again after its kernels ran */
+  bool in_place;     /* computes in host memory that it is given: large buffers then lie on huge pages */
+  bool late_release; /* lets go of a command's event after clFinish returned, and looks into its device then */
+  bool simulator;    /* interprets kernels: takes no machine instructions */
+  bool soft_fma;     /* emulates fma by a hundred operations on integers, which compile for minutes; its mad is the
+                        processor's fma, and where it is not, self-tests tell */
+  bool lane_vectors; /* takes vectors apart, lane by lane: long ones compile for minutes and gain nothing */
 } pare__quirks;
 
 /* The row of a driver; the last row ("unknown") if there is no other. Never NULL. */
-const pare__quirks *pare__quirks_find(const char *platform, const char *vendor);
+const pare__quirks *pare__quirks_find(const char *platform, const char *device);
 
 #endif

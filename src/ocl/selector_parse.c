@@ -80,17 +80,11 @@ static pare_status take_count(parser *p, const char *expected, unsigned *out) {
   return PARE_OK;
 }
 
-/* Decimal digits with a point: strtod would follow the locale and take "inf" and hexadecimal. */
 static pare_status take_weight(parser *p, double *out) {
   skip_spaces(p);
-  const char *begin = p->at;
-  double value = 0, unit = 1;
-  unsigned ndigits = 0;
-  for (; is_digit(*p->at); p->at++, ndigits++) value = value * 10 + (*p->at - '0');
-  if (*p->at == '.')
-    for (p->at++; is_digit(*p->at); p->at++, ndigits++) value += (*p->at - '0') * (unit /= 10);
-  if (ndigits == 0 || !(value > 0) || !isfinite(value)) return fail_at(p, begin, "a weight above 0, such as 3 or 0.5");
-  *out = value;
+  const size_t length = pare__decimal(p->at, out);
+  if (length == 0 || !(*out > 0) || !isfinite(*out)) return fail_at(p, p->at, "a weight above 0, such as 3 or 0.5");
+  p->at += length;
   return PARE_OK;
 }
 

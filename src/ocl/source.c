@@ -95,6 +95,12 @@ static pare_status expand(text *to, const char *file, const char *path, unsigned
   return status;
 }
 
+void pare__source_close(pare__source *source) {
+  free(source->file);
+  free(source->text);
+  free(source);
+}
+
 static pare_status source_open(const char *file, pare__source **out) {
   char *path = NULL;
   text expanded = {NULL, 0, 0};
@@ -115,9 +121,7 @@ static pare_status source_open(const char *file, pare__source **out) {
     *out = source;
     return PARE_OK;
   }
-  free(source->file);
-  free(source->text);
-  free(source);
+  pare__source_close(source);
   return status;
 }
 
@@ -132,6 +136,14 @@ pare_status pare__source_get(pare__device *device, const char *file, pare__sourc
     device->sources = source;
   }
   *out = source;
+  return PARE_OK;
+}
+
+pare_status pare__source_hash_unopened(const char *file, char hex[33]) {
+  pare__source *source = NULL;
+  PARE__TRY(source_open(file, &source));
+  memcpy(hex, source->hash, sizeof source->hash);
+  pare__source_close(source);
   return PARE_OK;
 }
 

@@ -12,23 +12,13 @@
 #include "ocl/ticketed_parts.h"
 
 /* As in cl/ticketed.cl. */
-enum {
-  FIRST_TICKET,
-  GROUPS_A_TICKET,
-  GROUPS,
-  GROUPS_X,
-  GROUPS_Y,
-  GROUPS_Z,
-  PART,
-  ARGUMENTS,
-  AFTER,
-  AFTER_END,
-  STEP_LONGS
-};
+enum { FIRST_TICKET, STARTS, GROUPS_X, GROUPS_Y, GROUPS_Z, PART, ARGUMENTS, AFTER, AFTER_END, STEP_LONGS };
 #define LINE 16
 
-/* Enough for each unit to find work at the end of a step, few enough for claims to cost nothing. */
-#define TICKETS_A_UNIT 8
+/* A ticket takes this part of what is left of its step, a worker: neighbouring groups share what they read, so the
+ * first tickets are large, and the last small, so that nobody waits long for them. Down to this part of the step. */
+#define PART_OF_REST 4
+#define PART_OF_STEP 64
 #define LOCAL_ALIGNMENT 128
 
 struct pare__ticketed {
@@ -124,28 +114,34 @@ static pare_status put_arguments(table *to, const pare__args *args) {
   return PARE_OK;
 }
 
+static pare_status put_starts(table *to, const pare__captured *launch, int64_t workers) {
+  const int64_t groups = (int64_t)(launch->groups[0] * launch->groups[1] * launch->groups[2]);
+  const int64_t least = PARE__MAX(groups / (workers * PART_OF_STEP), 1);
+  for (int64_t at = 0; at < groups; at += PARE__MAX((groups - at) / (workers * PART_OF_REST), least))
+    PARE__TRY(put(to, at));
+  return put(to, groups);
+}
+
 static pare_status fill_table(pare__ticketed *t, const pare__ticketed_parts *parts, const pare__ticket_step *steps,
                               table *to) {
   int64_t ticket = 0;
   for (size_t i = 0; i < (t->nsteps + 1) * STEP_LONGS; i++) PARE__TRY(put(to, 0));
   for (size_t i = 0; i < t->nsteps; i++) {
     const pare__captured *launch = steps[i].launch;
-    const int64_t groups = (int64_t)(launch->groups[0] * launch->groups[1] * launch->groups[2]);
-    const int64_t most = (int64_t)t->workers * TICKETS_A_UNIT, each = pare__div_up(groups, most);
     int64_t row[STEP_LONGS] = {[FIRST_TICKET] = ticket,
-                               [GROUPS_A_TICKET] = each,
-                               [GROUPS] = groups,
+                               [STARTS] = (int64_t)to->count,
                                [GROUPS_X] = (int64_t)launch->groups[0],
                                [GROUPS_Y] = (int64_t)launch->groups[1],
                                [GROUPS_Z] = (int64_t)launch->groups[2],
-                               [PART] = (int64_t)pare__ticketed_part_index(parts, launch),
-                               [ARGUMENTS] = (int64_t)to->count};
+                               [PART] = (int64_t)pare__ticketed_part_index(parts, launch)};
+    PARE__TRY(put_starts(to, launch, (int64_t)t->workers));
+    t->tickets[i] = to->count - 1 - (size_t)row[STARTS];
+    row[ARGUMENTS] = (int64_t)to->count;
     PARE__TRY(put_arguments(to, &launch->args));
     row[AFTER] = (int64_t)to->count;
     for (size_t k = 0; k < steps[i].nafter; k++) PARE__TRY(put(to, steps[i].after[k]));
     row[AFTER_END] = (int64_t)to->count;
     memcpy(to->data + i * STEP_LONGS, row, sizeof row);
-    t->tickets[i] = (size_t)pare__div_up(groups, each);
     t->local_bytes[i] = local_of(&launch->args);
     ticket += (int64_t)t->tickets[i];
   }

@@ -36,9 +36,10 @@ void pare__ticketed_parts_close(pare__ticketed_parts *parts); /* NULL is allowed
 const char *pare__ticketed_parts_key(const pare__ticketed_parts *parts);
 /* The program in memory, or from disk; *out NULL if there is none. */
 pare_status pare__ticketed_find(const pare__ticketed_parts *parts, pare__program **out);
-/* Builds it and keeps it on disk; takes seconds. PARE_ERR_KERNEL. */
+/* Builds it and keeps it on disk, if PARE_BINARIES does not say otherwise; takes seconds. PARE_ERR_KERNEL. */
 pare_status pare__ticketed_build(const pare__ticketed_parts *parts, pare__program **out);
-/* The same in a child process (ocl/child.h), which is not waited for; afterwards it can be found. */
+/* The same in a child process (ocl/child.h), which is not waited for; afterwards it can be found.
+ * *child 0: nobody does; no binaries are kept, or it is a part of a device. */
 pare_status pare__ticketed_build_start(const pare__ticketed_parts *parts, int64_t *child);
 /* What that child does with the arguments after the device. */
 pare_status pare__ticketed_build_named(pare__device *device, size_t nnames, char **names);

@@ -265,6 +265,17 @@ static pare_status compile_and_link(pare__program *program, const pare__ticketed
 /* Its options name what it is made of: they are its name in memory and harmless to the driver. */
 static char *program_options(const pare__ticketed_parts *parts) { return pare__format("-DPARTS_KEY=%s", parts->key); }
 
+/* Loads it or, if asked, builds it; program->cl stays NULL if neither could be done. */
+static pare_status load_or_build(pare__program *program, const pare__ticketed_parts *parts, bool build) {
+  if (pare__program_load(program) || !build) return PARE_OK;
+  const double begin = pare__seconds();
+  PARE__TRY(compile_and_link(program, parts));
+  pare__log(PARE_LOG_INFO, "built %s of %zu kernels on %s in %.0f ms", FILE_NAME, parts->count,
+            parts->device->info.name, 1e3 * (pare__seconds() - begin));
+  program->unsaved = pare__program_worth_keeping(program->device);
+  return PARE_OK;
+}
+
 static pare_status get(const pare__ticketed_parts *parts, bool build, pare__program **out) {
   pare__device *device = parts->device;
   *out = NULL;
@@ -275,14 +286,9 @@ static pare_status get(const pare__ticketed_parts *parts, bool build, pare__prog
   pare__program *program = pare__program_find(device, FILE_NAME, options);
   if (!program && (status = pare__program_new(device, FILE_NAME, options, &program)) == PARE_OK) {
     memcpy(program->key, parts->key, sizeof program->key);
-    if (!pare__program_load(program)) {
-      const double begin = pare__seconds();
-      if (build) status = compile_and_link(program, parts);
-      if (build && status == PARE_OK)
-        pare__log(PARE_LOG_INFO, "built %s of %zu kernels on %s in %.0f ms", FILE_NAME, parts->count, device->info.name,
-                  1e3 * (pare__seconds() - begin));
-      if (build) program->unsaved = status == PARE_OK;
-    }
+    pare__program_tell(device, true);
+    status = load_or_build(program, parts, build);
+    pare__program_tell(device, false);
     if (!program->cl || status != PARE_OK) {
       pare__program_close(program);
       program = NULL;
@@ -311,7 +317,8 @@ enum { ARGS_BEFORE = 2, ARGS_A_PART = 4 };
 
 pare_status pare__ticketed_build_start(const pare__ticketed_parts *parts, int64_t *child) {
   *child = 0;
-  if (parts->device->part) return PARE_OK; /* the child would open the whole device */
+  if (parts->device->part) return PARE_OK;                         /* the child would open the whole device */
+  if (!pare__program_worth_keeping(parts->device)) return PARE_OK; /* it would keep nothing that could be found */
   const size_t count = parts->count * ARGS_A_PART + ARGS_BEFORE + 1;
   const char **arguments = calloc(count, sizeof *arguments);
   if (!arguments) return pare__fail_memory("a child process", count * sizeof *arguments);

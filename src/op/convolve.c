@@ -274,6 +274,7 @@ pare_status pare_convolve(pare_tensor *x, const pare_convolution_weights *weight
   PARE__TRY(pare__check_call(function, y, PARE__NAMED(x), PARE__OPTIONAL(bias), PARE__OPTIONAL(residual)));
   if (weights->context != y->context)
     return pare__fail(PARE_ERR_ARGUMENT, "%s: the weights belong to another context", function);
+  if (weights->nouter > 0) return pare__convolve_folded(x, weights, bias, residual, options ? options : &plain, y);
   pare__window window;
   pare__convolution c = {.window = &window,
 

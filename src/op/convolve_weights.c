@@ -12,8 +12,8 @@ pare_status pare__window_set(const char *function, int rank, const pare_convolut
                              pare__window *out) {
   const int64_t most = INT32_MAX / 4;
   *out = (pare__window){{1, 1, 1}, {1, 1, 1}, {0, 0, 0}, or_one(options->groups)};
-  for (int to = PARE_CONVOLUTION_RANK - rank; to < PARE_CONVOLUTION_RANK; to++) {
-    const int d = to - (PARE_CONVOLUTION_RANK - rank);
+  for (int to = PARE__KERNEL_RANK - rank; to < PARE__KERNEL_RANK; to++) {
+    const int d = to - (PARE__KERNEL_RANK - rank);
     out->stride[to] = or_one(options->stride[d]);
     out->dilation[to] = or_one(options->dilation[d]);
     out->pad[to] = options->pad[d];
@@ -110,8 +110,8 @@ static pare_status describe_weights(const pare_tensor *w, const pare__window *wi
                       pare__shape_text(w->shape.rank, w->shape.dim, text, sizeof text), (long long)window->groups);
   weights->outputs = w->shape.dim[0] / window->groups;
   weights->channels = w->shape.dim[1];
-  for (int d = 0; d < PARE_CONVOLUTION_RANK; d++) weights->kernel[d] = 1;
-  for (int d = 0; d < rank; d++) weights->kernel[PARE_CONVOLUTION_RANK - rank + d] = w->shape.dim[2 + d];
+  for (int d = 0; d < PARE__KERNEL_RANK; d++) weights->kernel[d] = 1;
+  for (int d = 0; d < rank; d++) weights->kernel[PARE__KERNEL_RANK - rank + d] = w->shape.dim[2 + d];
   return PARE_OK;
 }
 
@@ -138,6 +138,28 @@ static pare_status pack(pare_tensor *w, const pare__window *window, pare_convolu
   return pack_lanes(w, dim, weights->lanes, &weights->packed);
 }
 
+/* [O, C / g, K…]: outer dimensions of K are channels, too, the channels' own index first. */
+static pare_status pack_folded(pare_tensor *w, const pare_convolution_options *options,
+                               pare_convolution_weights **out) {
+  const int nouter = w->shape.rank - 2 - PARE__KERNEL_RANK;
+  const int64_t *dim = w->shape.dim;
+  const pare_convolution_options inner = pare__convolve_inner(options, nouter);
+  int64_t folded[2 + PARE__KERNEL_RANK] = {dim[0], dim[1]};
+  for (int d = 0; d < nouter; d++) folded[1] *= dim[2 + d];
+  for (int d = 0; d < PARE__KERNEL_RANK; d++) folded[2 + d] = dim[2 + nouter + d];
+  pare_tensor *compact = NULL, *view = NULL;
+  pare_status status = pare__contiguous(w, &compact);
+  if (status == PARE_OK) status = pare_tensor_reshape(compact, 2 + PARE__KERNEL_RANK, folded, &view);
+  if (status == PARE_OK) status = pare_convolution_weights_pack(view, &inner, out);
+  if (status == PARE_OK) {
+    (*out)->nouter = nouter;
+    memcpy((*out)->outer, dim + 2, (size_t)nouter * sizeof *dim);
+  }
+  pare_tensor_close(view);
+  pare_tensor_close(compact);
+  return status;
+}
+
 pare_status pare_convolution_weights_pack(pare_tensor *w, const pare_convolution_options *options,
                                           pare_convolution_weights **out) {
   static const char function[] = "pare_convolution_weights_pack";
@@ -149,6 +171,7 @@ pare_status pare_convolution_weights_pack(pare_tensor *w, const pare_convolution
   PARE__TRY(pare__context_check(function, w->context));
   PARE__TRY(pare__check_dtype(function, "w", w, PARE__FLOATS | PARE__DTYPE(PARE_I16)));
   PARE__TRY(pare__check_rank(function, "w", w, 3, 2 + PARE_CONVOLUTION_RANK));
+  if (w->shape.rank - 2 > PARE__KERNEL_RANK) return pack_folded(w, options ? options : &plain, out);
   PARE__TRY(pare__window_set(function, w->shape.rank - 2, options ? options : &plain, &window));
   pare_convolution_weights *weights = calloc(1, sizeof *weights);
   if (!weights) return pare__fail_memory("packed weights", sizeof *weights);

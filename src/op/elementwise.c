@@ -2,6 +2,7 @@
 #include "op/elementwise.h"
 
 #include <math.h>
+#include <pare/elementwise.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -169,8 +170,8 @@ pare_status pare_ternary(pare_ternary_operation operation, pare_tensor *a, pare_
 
 pare_status pare_cast(pare_tensor *a, pare_tensor *out) {
   PARE__TRY(pare__check_call("pare_cast", out, PARE__NAMED(a)));
-  PARE__TRY(pare__check_dtype("pare_cast", "a", a, PARE__ANY_DTYPE));
-  PARE__TRY(pare__check_dtype("pare_cast", "out", out, PARE__ANY_DTYPE));
+  PARE__TRY(pare__check_dtype("pare_cast", "a", a, PARE__ANY_DTYPE | PARE__TINY_FLOATS));
+  PARE__TRY(pare__check_dtype("pare_cast", "out", out, PARE__ANY_DTYPE | PARE__TINY_FLOATS));
   PARE__TRY(check_broadcast("pare_cast", "a", a, out));
   return pare__elementwise_submit(PARE__CAST, (double[]){0, 0}, &a, out);
 }

@@ -107,7 +107,8 @@ static const pare__codelet product_codelet = {"gemm_int8", run_product};
 
 typedef struct int8_product {
   pare_tensor *a, *a_scale, *a_zero, *bias,
-      *c; /* a and c contiguous [… K] and [… N]; scale and zero of one element, or NULL */
+      *c;       /* a and c contiguous [… K] and [… N]; scale and zero of one element, or NULL */
+  bool dynamic; /* a_scale holds values whose range gives scale and zero; NULL: there are none */
   const pare_weights *weights;
   pare_gemm_options options;
 } int8_product;
@@ -127,10 +128,12 @@ static pare_status submit_product(const int8_product *p) {
   dim[INT8_ACTIVATION] = p->options.activation;
   dim[INT8_HAS_ZERO] = p->a_zero != NULL;
   dim[INT8_HAS_BIAS] = p->bias != NULL;
+  if (p->dynamic && p->a_scale) dim[INT8_RANGE] = pare__shape_elements(&p->a_scale->shape);
   params.whole.real[INT8_LOW] = p->options.clip_low;
   params.whole.real[INT8_HIGH] = p->options.clip_high;
   const pare_dtype zero = p->a->dtype == PARE_I8 ? PARE_I8 : PARE_U8;
-  const pare_dtype dtype[] = {p->a->dtype, PARE_I32, PARE_I32, PARE_F32, PARE_F32, zero, PARE_F32, p->c->dtype};
+  const pare_dtype scale = p->a_scale ? p->a_scale->dtype : PARE_F32;
+  const pare_dtype dtype[] = {p->a->dtype, PARE_I32, PARE_I32, PARE_F32, scale, zero, PARE_F32, p->c->dtype};
   memcpy(params.whole.dtype, dtype, sizeof dtype);
   pare_tensor *a = NULL, *c = NULL;
   pare_status status = pare_tensor_reshape(p->a, 2, (const int64_t[]){m, k}, &a);
@@ -178,28 +181,28 @@ static pare_status check_product(const char *function, const pare_tensor *a, con
   return pare__check_shape(function, "c", c, rank, want);
 }
 
+/* What a's scale and zero point are found from: the ranges of its parts or, where another launch would take longer than
+ * each group's finding their range, its values themselves. */
+static pare_status range_source(pare_tensor *a, pare_tensor **out) {
+  const int64_t few = 65536, count = pare__shape_elements(&a->shape);
+  if (count == 0) return PARE_OK;
+  return count <= few && pare__tensor_on_device(a) ? pare__contiguous(a, out) : pare__range_submit(a, out);
+}
+
 /* From operands of any strides to contiguous ones and back. */
 static pare_status run_contiguous(int8_product *p, pare_tensor *a, pare_tensor *bias, pare_tensor *c) {
-  pare_tensor *scale = NULL, *zero = NULL;
-  const bool dynamic = pare__dtype_is_float(a->dtype);
+  pare_tensor *range = NULL;
+  p->dynamic = pare__dtype_is_float(a->dtype);
   pare_status status = pare__contiguous(a, &p->a);
   if (status == PARE_OK && bias) status = pare__contiguous(bias, &p->bias);
-  if (status == PARE_OK && dynamic)
-    status = pare__tensor_scratch(c->context, PARE_F32, 0, NULL, "scale of activations", &scale);
-  if (status == PARE_OK && dynamic)
-    status = pare__tensor_scratch(c->context, PARE_U8, 0, NULL, "zero point of activations", &zero);
-  if (status == PARE_OK && dynamic) status = pare__affine_submit(p->a, scale, zero);
-  if (dynamic) {
-    p->a_scale = scale;
-    p->a_zero = zero;
-  }
+  if (status == PARE_OK && p->dynamic) status = range_source(p->a, &range);
+  if (p->dynamic) p->a_scale = range;
   if (status == PARE_OK) status = pare__result_begin(c, &p->c);
   if (status == PARE_OK) status = submit_product(p);
   status = pare__result_end(status, c, p->c);
   pare_tensor_close(p->a);
   pare_tensor_close(p->bias);
-  pare_tensor_close(scale);
-  pare_tensor_close(zero);
+  pare_tensor_close(range);
   return status;
 }
 

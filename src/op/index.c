@@ -73,7 +73,7 @@ typedef struct index_params {
   pare__problem whole;
   bool scatter, shared, each;
   int axis;
-  pare__operand flag;
+  const char *function; /* a literal, which names its flag */
 } index_params;
 
 static pare_status run_index(const pare__piece *piece) {
@@ -91,7 +91,8 @@ static pare_status run_index(const pare__piece *piece) {
   dim[PARE__INDEX_INDEX + 2] = params->each ? index->stride[2] : 0;
   dim[PARE__INDEX_LENGTH] = data->dim[1];
   dim[PARE__INDEX_POSITION] = params->scatter && params->axis == 1 ? piece->begin : 0;
-  pare__operand operand[4] = {[3] = params->flag};
+  pare__operand operand[4];
+  PARE__TRY(pare__context_flag(piece->context, params->function, &operand[3].mem, &operand[3].offset));
   for (int i = DATA; i <= VALUES; i++) operand[i] = (pare__operand){piece->binding[i].mem, piece->binding[i].offset};
   pare__choice choice;
   PARE__TRY(pare__choose(piece->device, family, &params->whole, &choice));
@@ -145,7 +146,7 @@ pare_status pare__index_submit(const pare__index_call *call, pare_tensor *data, 
   params.each = call->each;
   params.axis = axis;
   whole_problem(call, seen, &params.whole);
-  PARE__TRY(pare__context_flag(data->context, call->function, &params.flag.mem, &params.flag.offset));
+  params.function = call->function;
   bool along_rows = axis == 1;
   int data_axis = along_rows && !call->scatter ? PARE__WHOLE : axis;
   int values_axis = along_rows && call->scatter ? PARE__WHOLE : axis;
@@ -157,6 +158,7 @@ pare_status pare__index_submit(const pare__index_call *call, pare_tensor *data, 
                      .params_bytes = sizeof params,
                      .n = length[axis],
                      .naccesses = 3,
+                     .flags = true,
                      .access = {{&seen[DATA], call->scatter ? PARE__READ_WRITE : PARE__READ, data_axis, 1},
                                 {&seen[INDEX], PARE__READ, index_axis, 1},
                                 {&seen[VALUES], call->scatter ? PARE__READ : PARE__WRITE, values_axis, 1}}};

@@ -31,9 +31,9 @@ pare_status pare__check_tensors(const char *function, pare_tensor *out, const pa
 
 pare_status pare__check_dtype(const char *function, const char *name, const pare_tensor *tensor, uint32_t allowed) {
   if (!(allowed >> tensor->dtype & 1U)) {
-    char list[80];
+    char list[PARE_NDTYPES * 16] = "";
     size_t used = 0;
-    for (int dtype = 0; dtype < PARE_NDTYPES; dtype++)
+    for (int dtype = 0; dtype < PARE_NDTYPES && used < sizeof list; dtype++)
       if (allowed >> dtype & 1U)
         used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "",
                                  pare_dtype_name((pare_dtype)dtype));

@@ -46,6 +46,8 @@ pare_status pare__check_output(const char *function, const char *name, pare_tens
   (PARE__DTYPE(PARE_I8) | PARE__DTYPE(PARE_I16) | PARE__DTYPE(PARE_I32) | PARE__DTYPE(PARE_I64) | PARE__UNSIGNED)
 #define PARE__NUMBERS (PARE__FLOATS | PARE__INTEGERS)
 #define PARE__ANY_DTYPE (PARE__NUMBERS | PARE__DTYPE(PARE_BOOL))
+#define PARE__TINY_FLOATS \
+  (PARE__DTYPE(PARE_NDTYPES) - PARE__DTYPE(PARE_F8E4M3FN)) /* stored, moved and cast, not computed with */
 
 /* PARE_ERR_TYPE unless the tensor's dtype is in `allowed`; the message lists those. PARE_ERR_UNSUPPORTED for f64 where
  * the device has none. */

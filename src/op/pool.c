@@ -1,8 +1,9 @@
 /* Pooling on tensors. SPDX-License-Identifier: Apache-2.0 */
-#include <pare/pool.h>
+#include "op/pool.h"
 
 #include "kernel/family_pool.h"
-#include "op/op.h"
+
+#define KERNEL_RANK 3 /* spatial dimensions that kernels go over */
 
 enum { ACCESS_X, ACCESS_Y, ACCESS_INDICES, NACCESSES };
 
@@ -25,10 +26,10 @@ static int64_t or_one(int64_t value) { return value == 0 ? 1 : value; }
 
 static pare_status fill_window(int rank, const pare_pool_options *options, int64_t *dim) {
   const int64_t most = INT32_MAX / 8;
-  for (int d = 0; d < 3; d++)
+  for (int d = 0; d < KERNEL_RANK; d++)
     dim[POOL_X + d] = dim[POOL_Y + d] = dim[POOL_K + d] = dim[POOL_STRIDE + d] = dim[POOL_DILATION + d] = 1;
   for (int d = 0; d < rank; d++) {
-    const int to = 3 - rank + d;
+    const int to = KERNEL_RANK - rank + d;
     const int64_t value[] = {options->kernel[d], or_one(options->stride[d]), or_one(options->dilation[d]),
                              options->pad[d], options->pad_after[d]};
     for (int i = 0; i < 5; i++) {
@@ -39,7 +40,7 @@ static pare_status fill_window(int rank, const pare_pool_options *options, int64
                           "first three are 1 to %lld",
                           (long long)value[0], (long long)value[1], (long long)value[2], (long long)value[3],
                           (long long)value[4], d, (long long)most);
-      dim[POOL_K + 3 * i + to] = value[i];
+      dim[POOL_K + KERNEL_RANK * i + to] = value[i];
     }
   }
   return PARE_OK;
@@ -53,8 +54,8 @@ static pare_status describe_whole(const pare_tensor *x, pare_pooling pooling, co
   dim[POOL_PLANES] = x->shape.dim[0] * x->shape.dim[1];
   dim[POOL_LANES] = options->blocked ? x->shape.dim[x->shape.rank - 1] : 1;
   for (int d = 0; d < rank; d++) {
-    dim[POOL_X + 3 - rank + d] = x->shape.dim[2 + d];
-    dim[POOL_Y + 3 - rank + d] = y->shape.dim[2 + d];
+    dim[POOL_X + KERNEL_RANK - rank + d] = x->shape.dim[2 + d];
+    dim[POOL_Y + KERNEL_RANK - rank + d] = y->shape.dim[2 + d];
   }
   whole->mode = (int)pooling;
   whole->flags = (options->count_padding ? POOL_COUNT_PADDING : 0) | (options->column_major ? POOL_COLUMN_MAJOR : 0) |
@@ -98,7 +99,8 @@ static pare_status check(pare_tensor *x, pare_pooling pooling, const pare_pool_o
     return pare__fail(PARE_ERR_ARGUMENT, "%s: there is no pooling %d", function, (int)pooling);
   PARE__TRY(pare__check_dtype(function, "x", x, allowed));
   PARE__TRY(pare__check_same_dtype(function, "x", x, "y", y));
-  PARE__TRY(pare__check_rank(function, "x", x, 3 + options->blocked, 2 + PARE_CONVOLUTION_RANK + options->blocked));
+  PARE__TRY(pare__check_rank(function, "x", x, 3 + options->blocked,
+                             2 + (options->blocked ? KERNEL_RANK + 1 : PARE_CONVOLUTION_RANK)));
   int64_t dim[PARE_MAX_RANK] = {0};
   for (int d = 0; d < x->shape.rank; d++) {
     const bool kept = d < 2 || (options->blocked && d == x->shape.rank - 1);
@@ -117,6 +119,7 @@ pare_status pare_pool(pare_tensor *x, pare_pooling pooling, const pare_pool_opti
                       pare_tensor *indices) {
   if (!options) return pare__fail_null("pare_pool", "options");
   PARE__TRY(check(x, pooling, options, y, indices));
+  if (x->shape.rank > 2 + KERNEL_RANK + options->blocked) return pare__pool_in_turns(x, pooling, options, y, indices);
   pare__problem whole = {0};
   PARE__TRY(describe_whole(x, pooling, options, y, indices, &whole));
   pare_tensor *input = NULL, *result = NULL, *places = NULL;

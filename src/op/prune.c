@@ -52,6 +52,7 @@ static int64_t block_of(int64_t elements) {
 static pare_status submit_mask(int mode, pare_tensor *const tensor[MASK_NBUFFERS]) {
   const int64_t length = tensor[0]->shape.dim[0], block = block_of(length);
   const int step = mode & PRUNE_STEP;
+  const bool undivided = step == MASK_SHARE || step == MASK_LIST;
   pare__problem whole = {.mode = mode};
   whole.dim[MASK_LENGTH] = length;
   whole.dim[MASK_BLOCK] = block;
@@ -60,10 +61,10 @@ static pare_status submit_mask(int mode, pare_tensor *const tensor[MASK_NBUFFERS
                      .context = tensor[0]->context,
                      .params = &whole,
                      .params_bytes = sizeof whole,
-                     .n = step == MASK_SHARE ? 1 : pare__div_up(length, block),
+                     .n = undivided ? 1 : pare__div_up(length, block),
                      .naccesses = MASK_NBUFFERS};
   for (int i = 0; i < MASK_NBUFFERS; i++) {
-    const bool whole_of_it = step == MASK_SHARE || i == MASK_BUFFER_THRESHOLD;
+    const bool whole_of_it = undivided || i == MASK_BUFFER_THRESHOLD;
     const bool written = i == MASK_BUFFER_OUT || (i == MASK_BUFFER_FIGURES && step != MASK_KEEP);
     task.access[i] = (pare__access){tensor[i], written ? PARE__WRITE : PARE__READ, whole_of_it ? PARE__WHOLE : 0,
                                     i == MASK_BUFFER_FIGURES ? 1 : block};
@@ -90,6 +91,43 @@ pare_status pare__mask_keep(pare_tensor *scores, bool by_magnitude, pare_tensor 
   if (status == PARE_OK) status = submit_mask(MASK_KEEP | order, (pare_tensor *[]){&x, threshold, share, &y});
   pare_tensor_close(ties);
   pare_tensor_close(share);
+  return status;
+}
+
+/* starts (i64, to close) = how many elements are set before each block; *count: in all. */
+static pare_status count_before_blocks(pare_tensor *x, int64_t *count, pare_tensor **starts) {
+  pare_tensor *figures = NULL;
+  PARE__TRY(new_figures(x, &figures));
+  const int64_t blocks = figures->shape.dim[0];
+  const size_t nbytes = (size_t)blocks * sizeof(int64_t);
+  int64_t *before = malloc(nbytes + 1);
+  int32_t *set = malloc(nbytes + 1);
+  pare_status status = before && set ? PARE_OK : pare__fail_memory("figures of blocks", nbytes);
+  if (status == PARE_OK) status = submit_mask(MASK_COUNT, (pare_tensor *[]){x, NULL, figures, NULL});
+  if (status == PARE_OK) status = pare_tensor_read(figures, set, (size_t)blocks * sizeof *set);
+  *count = 0;
+  for (int64_t b = 0; b < blocks && status == PARE_OK; b++) {
+    before[b] = *count;
+    *count += set[b];
+  }
+  if (status == PARE_OK) status = pare_tensor_from(x->context, PARE_I64, 1, &blocks, before, nbytes, starts);
+  free(before);
+  free(set);
+  pare_tensor_close(figures);
+  return status;
+}
+
+pare_status pare__mask_list(pare_tensor *mask, pare_tensor **out) {
+  pare_tensor x = pare__flat(mask), *starts = NULL;
+  int64_t count = 0;
+  *out = NULL;
+  pare_status status = x.shape.dim[0] > 0 ? count_before_blocks(&x, &count, &starts) : PARE_OK;
+  if (status == PARE_OK) status = pare_tensor_create(mask->context, PARE_I64, 1, &count, out);
+  if (status == PARE_OK && count > 0) status = submit_mask(MASK_LIST, (pare_tensor *[]){&x, starts, NULL, *out});
+  pare_tensor_close(starts);
+  if (status == PARE_OK) return PARE_OK;
+  pare_tensor_close(*out);
+  *out = NULL;
   return status;
 }
 

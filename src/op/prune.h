@@ -12,6 +12,10 @@
 pare_status pare__mask_keep(pare_tensor *scores, bool by_magnitude, pare_tensor *threshold, pare_tensor *quota,
                             pare_tensor *left, pare_tensor *mask);
 
+/* *out (i64, one dimension) = the indices of what is set in a contiguous mask, in row-major order. Blocking: how many
+ * there are is known only then. */
+pare_status pare__mask_list(pare_tensor *mask, pare_tensor **out);
+
 /* Row selection: x is contiguous, its rows along the last axis, in parts. PRUNE_VALUES in mode: out f32 [rows][parts],
  * else a mask. */
 pare_status pare__row_select(pare_tensor *x, int mode, int64_t part, int64_t k, int64_t k_last, pare_tensor *out);

@@ -66,7 +66,7 @@ static pare_status submit_affine(pare_tensor *x, pare_tensor *scale, pare_tensor
 }
 
 pare_status pare__range_submit(pare_tensor *x, pare_tensor **range) {
-  const int64_t least_chunk = 32768, most_chunks = 256;
+  const int64_t least_chunk = 16384, most_chunks = 256;
   const int64_t count = pare__shape_elements(&x->shape);
   const range_params params = {count, PARE__MAX(least_chunk, pare__div_up(count, most_chunks))};
   const int64_t chunks = pare__div_up(count, params.chunk);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sched/sched.h"
+#include "sched/multi.h"
 
 /* Staging buffers of one task are kept to this, whatever the device offers: larger ones gain nothing. */
 #define STAGING_BYTES ((int64_t)256 << 20)
@@ -27,15 +27,19 @@ static bool is_staged(const pare__access *access) { return access->tensor && !pa
 
 static bool is_written(const pare__access *access) { return access->mode != PARE__READ; }
 
+int64_t pare__slice(pare__shape *shape, int axis, int64_t per_step, int64_t begin, int64_t end) {
+  if (axis == PARE__WHOLE) return 0;
+  if (per_step == 0) per_step = 1;
+  const int64_t length = shape->dim[axis];
+  const int64_t first = PARE__MIN(begin * per_step, length), last = PARE__MIN(end * per_step, length);
+  shape->dim[axis] = last - first;
+  return first * shape->stride[axis];
+}
+
 /* The shape and first element of what the piece [begin, end) sees of an access. */
 static void slice_of(const pare__access *access, int64_t begin, int64_t end, pare__shape *shape, int64_t *offset) {
   *shape = access->tensor->shape;
-  *offset = pare__tensor_start(access->tensor);
-  if (access->axis == PARE__WHOLE) return;
-  int64_t per_step = access->per_step ? access->per_step : 1, length = shape->dim[access->axis];
-  int64_t first = PARE__MIN(begin * per_step, length), last = PARE__MIN(end * per_step, length);
-  shape->dim[access->axis] = last - first;
-  *offset += first * shape->stride[access->axis];
+  *offset = pare__tensor_start(access->tensor) + pare__slice(shape, access->axis, access->per_step, begin, end);
 }
 
 static size_t shape_bytes(const pare__shape *shape, pare_dtype dtype) {
@@ -128,7 +132,7 @@ static pare_status bind(execution *run, unsigned i, int64_t begin, int64_t end) 
 static pare_status run_piece(execution *run, int64_t begin, int64_t end) {
   const pare__task *task = run->task;
   for (unsigned i = 0; i < task->naccesses; i++) PARE__TRY(bind(run, i, begin, end));
-  pare__piece piece = {run->worker->device, begin, end, task->n, task->params, run->binding};
+  pare__piece piece = {task->context, run->worker->device, begin, end, task->n, task->params, run->binding};
   PARE__TRY(run->worker->isa->submit(run->worker, task->codelet, &piece));
   for (unsigned i = 0; i < task->naccesses; i++)
     if (is_staged(&task->access[i]) && is_written(&task->access[i])) PARE__TRY(stage_out(run, i, begin, end));
@@ -183,12 +187,14 @@ pare_status pare__submit(const pare__task *task) {
   PARE__TRY(check_task(task));
   if (task->n <= 0) return PARE_OK;
   if (pare__recording_active()) return pare__recording_add(task);
+  if (pare__context_members(task->context) > 1) return pare__multi_submit(task);
   pare_status status = inputs_status(task);
   if (status == PARE_OK) {
     for (unsigned i = 0; i < task->naccesses; i++)
       if (task->access[i].tensor && task->access[i].mode == PARE__WRITE) pare__tensor_heal(task->access[i].tensor);
     pare__worker worker = pare__opencl_worker(pare__context_device(task->context));
     status = execute(task, &worker);
+    if (status == PARE_OK) status = pare__device_pace(worker.device);
     if (status != PARE_OK) pare__context_record(task->context, status);
   }
   if (status == PARE_OK) return PARE_OK;

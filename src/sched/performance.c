@@ -163,7 +163,7 @@ static bool is_off(const pare__samples *samples, double factor) {
 pare_status pare__performance_observe(pare__performance *performance, size_t kernel, size_t device, double n,
                                       double seconds, pare__learned *out) {
   *out = PARE__LEARNED_NOTHING;
-  if (!(n > 0) || !(seconds >= 0) || !isfinite(n) || !isfinite(seconds)) return PARE_OK;
+  if (!(n > 0) || !(seconds > 0) || !isfinite(n) || !isfinite(seconds)) return PARE_OK;
   const size_t at = pare__performance_at(performance, kernel, device);
   pare__samples *samples = samples_at(performance, at);
   if (!samples) return pare__fail_memory("samples of a performance model", sizeof *samples);

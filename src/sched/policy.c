@@ -53,8 +53,9 @@ pare_status pare__policy_open(const pare__policy_class *isa, const pare__policy_
   made->there = calloc(ndevices + 1, sizeof *made->there);
   made->free_at = calloc(ndevices + 1, sizeof *made->free_at);
   made->backlog = calloc(ndevices + 1, sizeof *made->backlog);
+  made->npieces = calloc(ndevices + 1, sizeof *made->npieces);
   made->queue = calloc(ndevices + 1, sizeof *made->queue);
-  if (!made->device || !made->there || !made->free_at || !made->backlog || !made->queue) {
+  if (!made->device || !made->there || !made->free_at || !made->backlog || !made->npieces || !made->queue) {
     pare__policy_close(made);
     return pare__fail_memory("a policy", ndevices * sizeof *made->queue);
   }
@@ -70,9 +71,10 @@ pare_status pare__policy_open(const pare__policy_class *isa, const pare__policy_
 void pare__policy_close(pare__policy *policy) {
   if (!policy) return;
   if (policy->isa->close) policy->isa->close(policy);
-  for (size_t i = 0; policy->queue && i < policy->ndevices; i++) free(policy->queue[i].entry);
-  for (size_t i = 0; i < PARE__COUNT(policy->pool); i++) free(policy->pool[i].entry);
+  for (size_t i = 0; policy->queue && i < policy->ndevices; i++) pare__policy_queue_close(&policy->queue[i]);
+  for (size_t i = 0; i < PARE__COUNT(policy->pool); i++) pare__policy_queue_close(&policy->pool[i]);
   free(policy->queue);
+  free(policy->npieces);
   free(policy->backlog);
   free(policy->free_at);
   free(policy->there);
@@ -98,7 +100,7 @@ int64_t pare__policy_most_steps(const pare__policy *policy, size_t device, const
 
 bool pare__policy_may(const pare__policy *policy, size_t device, const pare__policy_task *task) {
   const pare__policy_device *at = &policy->device[device];
-  if (at->lost || !(at->resource & task->resources)) return false;
+  if (at->lost || !(at->resource & task->resources) || pare__policy_barred(task, device)) return false;
   const double least = task->nbytes / (double)task->n * (double)PARE__MIN(PARE__MAX(task->grain, 1), task->n);
   const double memory = (double)at->memory_bytes;
   return at->memory_bytes == 0 || (least <= memory && task->nbytes <= MOST_PIECES * memory);
@@ -120,8 +122,8 @@ pare__policy_entry *pare__policy_pool_head(pare__policy *policy, size_t device, 
   if (policy->pooled == 0) return NULL;
   for (unsigned set = 1; set < PARE__RESOURCE_SETS; set++) {
     pare__policy_queue *pool = &policy->pool[set];
-    if (!(set & policy->device[device].resource) || pool->count == 0) continue;
-    pare__policy_entry *head = &pool->entry[0];
+    pare__policy_entry *head = pare__policy_head(pool);
+    if (!(set & policy->device[device].resource) || !head) continue;
     if (best && (best->key < head->key || (!(head->key < best->key) && best->order < head->order))) continue;
     best = head;
     *queue = pool;
@@ -134,8 +136,16 @@ pare__policy_entry *pare__policy_pool_head(pare__policy *policy, size_t device, 
 void pare__policy_count(pare__policy *policy, size_t device, pare__policy_piece *piece, double now) {
   piece->seconds = pare__policy_seconds(policy, device, piece);
   policy->backlog[device] += piece->seconds;
+  policy->npieces[device]++;
   policy->free_at[device] = fmax(policy->free_at[device], now) + piece->seconds;
   policy->horizon = fmax(policy->horizon, policy->free_at[device]);
+}
+
+void pare__policy_uncount(pare__policy *policy, size_t device, double seconds) {
+  /* Sums of rounded numbers leave a rest: a device without pieces has nothing to do, exactly. */
+  const bool last = policy->npieces[device] <= 1;
+  policy->npieces[device] = last ? 0 : policy->npieces[device] - 1;
+  policy->backlog[device] = last ? 0 : fmax(policy->backlog[device] - seconds, 0);
 }
 
 pare_status pare__policy_give(pare__policy *policy, size_t device, const pare__policy_piece *piece, double now) {
@@ -182,7 +192,7 @@ bool pare__policy_chunk(pare__policy *policy, size_t device, double now, pare__p
 static void predict_again(pare__policy *policy, size_t device) {
   pare__policy_queue *queue = &policy->queue[device];
   for (size_t i = 0; i < queue->count; i++) {
-    pare__policy_piece *piece = &queue->entry[i].piece;
+    pare__policy_piece *piece = &queue->entry[queue->first + i].piece;
     const double seconds = pare__policy_seconds(policy, device, piece);
     policy->backlog[device] += seconds - piece->seconds;
     piece->seconds = seconds;
@@ -196,7 +206,7 @@ pare_status pare__policy_complete(pare__policy *policy, size_t device, const par
   *wake = PARE__NO_DEVICE;
   PARE__TRY(pare__performance_observe(policy->performance, task->kernel, device,
                                       (double)(piece->end - piece->begin) * task->per_step, seconds, &learned));
-  policy->backlog[device] = fmax(policy->backlog[device] - piece->seconds, 0);
+  pare__policy_uncount(policy, device, piece->seconds);
   if (learned == PARE__LEARNED_WRONG) {
     predict_again(policy, device);
     *wake = PARE__EVERY_DEVICE;
@@ -209,31 +219,51 @@ pare_status pare__policy_complete(pare__policy *policy, size_t device, const par
   return PARE_OK;
 }
 
+/* For the device that is gone. The first failure is kept in *status. */
+static void place_again(pare__policy *policy, const pare__policy_piece *piece, double now, pare_status *status) {
+  size_t wake;
+  const pare_status placed = pare__policy_place(policy, piece->task, piece->begin, piece->end, now, &wake);
+  if (placed == PARE_OK) return;
+  if (*status == PARE_OK) *status = placed;
+  (void)pare__policy_push(&policy->pool[0], now, policy->order++, piece);
+}
+
 /* Where a pooled piece may run, and whether in one piece, was decided with the device that is gone. */
-static pare_status place_pool_again(pare__policy *policy, double now) {
-  pare_status status = PARE_OK;
-  for (size_t set = 0; set < PARE__RESOURCE_SETS && status == PARE_OK; set++) {
+static void place_pool_again(pare__policy *policy, double now, pare_status *status) {
+  for (size_t set = 1; set < PARE__RESOURCE_SETS; set++) {
     pare__policy_queue old = policy->pool[set];
     pare__policy_entry entry;
-    size_t wake;
     policy->pool[set] = (pare__policy_queue){0};
     policy->pooled -= old.count;
-    while (status == PARE_OK && pare__policy_pop(&old, &entry))
-      status = pare__policy_place(policy, entry.piece.task, entry.piece.begin, entry.piece.end, now, &wake);
-    free(old.entry);
+    while (pare__policy_pop(&old, &entry)) place_again(policy, &entry.piece, now, status);
+    pare__policy_queue_close(&old);
   }
-  return status;
 }
 
 pare_status pare__policy_lost(pare__policy *policy, size_t device, double now) {
   pare__policy_piece piece;
-  size_t wake;
+  pare_status status = PARE_OK;
   policy->device[device].lost = true;
   policy->there[device] = 0;
   policy->idle_watts -= policy->device[device].idle_watts;
   policy->backlog[device] = 0;
-  if (policy->isa->lost) PARE__TRY(policy->isa->lost(policy, device));
-  while (pare__policy_take(policy, device, &piece))
-    PARE__TRY(pare__policy_place(policy, piece.task, piece.begin, piece.end, now, &wake));
-  return place_pool_again(policy, now);
+  policy->npieces[device] = 0;
+  if (policy->isa->lost) status = policy->isa->lost(policy, device);
+  while (pare__policy_take(policy, device, &piece)) place_again(policy, &piece, now, &status);
+  place_pool_again(policy, now, &status);
+  return status;
+}
+
+void pare__policy_cancel(pare__policy *policy, uint32_t task) {
+  if (policy->isa->cancel) policy->isa->cancel(policy, task);
+}
+
+void pare__policy_drop(pare__policy *policy, uint32_t task, int64_t begin, int64_t end) {
+  for (size_t i = 0; i < policy->ndevices; i++) {
+    size_t removed = pare__policy_remove(&policy->queue[i], task, begin, end);
+    policy->queued -= removed;
+    for (; removed > 0; removed--) pare__policy_uncount(policy, i, 0);
+  }
+  for (size_t set = 1; set < PARE__RESOURCE_SETS; set++)
+    policy->pooled -= pare__policy_remove(&policy->pool[set], task, begin, end);
 }

@@ -18,6 +18,7 @@
 #define PARE__IN_FLIGHT 2
 #define PARE__NO_DEVICE SIZE_MAX
 #define PARE__EVERY_DEVICE (SIZE_MAX - 1)
+#define PARE__MOST_BARRED 64 /* devices that a task can be barred from: the first ones */
 
 typedef enum pare__objective {
   PARE__MAKESPAN,    /* be done early */
@@ -51,6 +52,7 @@ typedef struct pare__policy_task {
   double per_step;   /* work in one of n steps, in the units of the performance model */
   double nbytes;     /* of all tensors that it reads and writes */
   double read_bytes; /* of those that it reads */
+  uint64_t barred;   /* bit i: not on device i, which has tried and could not */
 } pare__policy_task;
 
 /* [begin, end) of a task's split axis. */
@@ -61,15 +63,18 @@ typedef struct pare__policy_piece {
   double seconds; /* as predicted for the device that has it; set by the policy */
 } pare__policy_piece;
 
-/* A queue by key, the least first, then in the order of arrival. All zero is an empty one. */
+/* A queue by key, the least first, then in the order of arrival. All zero is an empty one. Most entries arrive in their
+ * order: as long as all have, it is a sorted array, whose first goes without moving any; then a binary heap, until it
+ * is empty again. */
 typedef struct pare__policy_entry {
   double key;
   uint64_t order;
   pare__policy_piece piece;
 } pare__policy_entry;
 typedef struct pare__policy_queue {
-  pare__policy_entry *entry; /* a binary heap */
-  size_t count, capacity;
+  pare__policy_entry *entry; /* those from `first` on */
+  size_t first, count, capacity;
+  bool heap;
 } pare__policy_queue;
 
 /* Edges of a graph that is known beforehand: task i needs what `from` makes, for need[begin[i]] … need[begin[i+1]-1].
@@ -120,6 +125,7 @@ typedef struct pare__policy {
   uint8_t *there;                               /* its resource class; 0 when it is lost */
   double *free_at;                              /* when a device is through with all that it has, as predicted */
   double *backlog;                              /* seconds of that, in its queue and in flight */
+  size_t *npieces;                              /* how many these are */
   pare__policy_queue *queue;                    /* of each device */
   pare__policy_queue pool[PARE__RESOURCE_SETS]; /* what is not given to a device yet, by where it may run */
   size_t pooled, queued, moves;                 /* pieces in the pool, in queues; taken from another device's queue */
@@ -137,6 +143,7 @@ struct pare__policy_class {
   pare_status (*place)(pare__policy *policy, const pare__policy_piece *piece, double now, size_t *wake);
   bool (*chunk)(pare__policy *policy, size_t device, double now, pare__policy_piece *out, size_t *wake);
   pare_status (*lost)(pare__policy *policy, size_t device); /* NULL: nothing of its own */
+  void (*cancel)(pare__policy *policy, uint32_t task);      /* NULL: nothing of its own */
   void (*close)(pare__policy *policy);                      /* NULL: nothing of its own */
 };
 
@@ -152,7 +159,8 @@ void pare__policy_close(pare__policy *policy); /* NULL is allowed */
 
 pare_status pare__policy_plan(pare__policy *policy, const pare__policy_graph *graph);
 /* The whole range of a ready task, or what is left of one. PARE_ERR_DEVICE: no device that may run it, or that has the
- * memory for its smallest piece, is left. */
+ * memory for its smallest piece, is left. To bar a device, set its bit and place what it gave back; a piece of the task
+ * that it gets all the same, from its own queue, is placed again, too. */
 pare_status pare__policy_place(pare__policy *policy, uint32_t task, int64_t begin, int64_t end, double now,
                                size_t *wake);
 /* false: nothing for it now. If *wake names a device then, that one has got what this one should not take: ask it, and
@@ -161,20 +169,28 @@ bool pare__policy_chunk(pare__policy *policy, size_t device, double now, pare__p
 /* The piece ran for `seconds`, copies not counted. *wake: whom to ask besides `device`. */
 pare_status pare__policy_complete(pare__policy *policy, size_t device, const pare__policy_piece *piece, double now,
                                   double seconds, size_t *wake);
-/* Places what waits in the device's queue elsewhere. Ask every device afterwards. */
+/* Places what waits in the device's queue elsewhere. Ask every device afterwards. What can be placed nowhere any more
+ * is in pool[0] then, for the caller to take, and the first failure comes back. */
 pare_status pare__policy_lost(pare__policy *policy, size_t device, double now);
+/* A task of the plan will not be placed: what it needs failed. Ask every device afterwards. */
+void pare__policy_cancel(pare__policy *policy, uint32_t task);
+/* Takes the task's pieces within [begin, end) out of all queues. */
+void pare__policy_drop(pare__policy *policy, uint32_t task, int64_t begin, int64_t end);
 
 /* ---- for policies ---- */
 
 static inline const pare__policy_task *pare__policy_task_of(const pare__policy *policy, uint32_t task) {
   return *policy->options.tasks + task;
 }
+static inline bool pare__policy_barred(const pare__policy_task *task, size_t device) {
+  return device < PARE__MOST_BARRED && (task->barred >> device & 1);
+}
 static inline bool pare__policy_splits(const pare__policy_task *task, int64_t begin, int64_t end) {
   return end - begin > PARE__MAX(task->grain, 1);
 }
 /* As predicted, copies not counted. */
 double pare__policy_seconds(const pare__policy *policy, size_t device, const pare__policy_piece *piece);
-/* May the device run it, is it there, and does it have the memory for a smallest piece? */
+/* May the device run it, is it there and not barred, and does it have the memory for a smallest piece? */
 bool pare__policy_may(const pare__policy *policy, size_t device, const pare__policy_task *task);
 /* The most steps that the device's memory holds; at least 1. */
 int64_t pare__policy_most_steps(const pare__policy *policy, size_t device, const pare__policy_task *task);
@@ -192,6 +208,8 @@ pare__policy_entry *pare__policy_pool_head(pare__policy *policy, size_t device, 
 bool pare__policy_pull(pare__policy *policy, size_t device, double now, pare__policy_piece *out, size_t *wake);
 /* Counts a piece that goes to the device right now, without its queue. */
 void pare__policy_count(pare__policy *policy, size_t device, pare__policy_piece *piece, double now);
+/* One that it had is done, or another's. */
+void pare__policy_uncount(pare__policy *policy, size_t device, double seconds);
 /* The first in the device's queue. */
 bool pare__policy_take(pare__policy *policy, size_t device, pare__policy_piece *out);
 /* A piece of the device that will be through last, if it would be through earlier here, by a tenth of it at least. */
@@ -204,6 +222,15 @@ pare_status pare__policy_place_best(pare__policy *policy, const pare__policy_pie
 
 pare_status pare__policy_push(pare__policy_queue *queue, double key, uint64_t order, const pare__policy_piece *piece);
 bool pare__policy_pop(pare__policy_queue *queue, pare__policy_entry *out);
+/* The first; NULL if it is empty. */
+static inline pare__policy_entry *pare__policy_head(const pare__policy_queue *queue) {
+  return queue->count > 0 ? queue->entry + queue->first : NULL;
+}
+/* Takes out one of the last. There must be one. */
+pare__policy_piece pare__policy_pop_last(pare__policy_queue *queue);
+/* Takes out all pieces of a task within [begin, end); returns how many. */
+size_t pare__policy_remove(pare__policy_queue *queue, uint32_t task, int64_t begin, int64_t end);
+void pare__policy_queue_close(pare__policy_queue *queue);
 
 extern const pare__policy_class pare__policy_dmda, pare__policy_hguided, pare__policy_heft, pare__policy_static,
     pare__policy_priority, pare__policy_round_robin;

@@ -44,7 +44,7 @@ size_t pare__policy_best(const pare__policy *policy, const pare__policy_piece *p
   for (size_t i = 0; i < policy->ndevices; i++) {
     const pare__policy_device *device = &policy->device[i];
     const double seconds = a[i] + b[i] * n, wait = PARE__MAX(policy->free_at[i] - now, 0);
-    if (!(policy->there[i] & task->resources)) continue;
+    if (!(policy->there[i] & task->resources) || pare__policy_barred(task, i)) continue;
     /* Copies and energy only add: most devices are out before they are looked up. */
     if (weights->finish * (wait + seconds) + weights->start * wait >= least) continue;
     if (device->memory_bytes > 0 && needed > (double)device->memory_bytes) continue;
@@ -116,7 +116,7 @@ bool pare__policy_steal(pare__policy *policy, size_t device, double now, pare__p
       victim = i;
   if (victim == PARE__NO_DEVICE) return false;
   pare__policy_queue *queue = &policy->queue[victim];
-  pare__policy_piece piece = queue->entry[queue->count - 1].piece;
+  pare__policy_piece piece = queue->entry[queue->first + queue->count - 1].piece;
   const pare__policy_task *task = pare__policy_task_of(policy, piece.task);
   struct copies copies;
   find_copies(policy, &piece, &copies);
@@ -127,9 +127,9 @@ bool pare__policy_steal(pare__policy *policy, size_t device, double now, pare__p
                finish = start + pare__policy_seconds(policy, device, &piece),
                until = fmax(policy->free_at[victim], now + policy->backlog[victim]) - now;
   if (finish - now > until - fmax(WORTH_MOVING * until, 2 * WORTH_MOVING * piece.seconds)) return false;
-  queue->count--;
+  (void)pare__policy_pop_last(queue);
   policy->queued--;
-  policy->backlog[victim] = fmax(policy->backlog[victim] - piece.seconds, 0);
+  pare__policy_uncount(policy, victim, piece.seconds);
   policy->free_at[victim] -= piece.seconds;
   piece.moved = true;
   pare__policy_count(policy, device, &piece, now);

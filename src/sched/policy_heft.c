@@ -24,6 +24,7 @@ typedef struct assignment {
   double start, end;
   size_t device;
   bool divided; /* no device holds it whole: it is placed when it is ready */
+  bool placed;  /* once; whatever has its number later is not planned */
 } assignment;
 
 /* All zero but for `strict`: no plan. */
@@ -188,7 +189,7 @@ static pare_status assign(struct planner *planner, uint32_t task, bool insert) {
   memmove(line->slots + place + 1, line->slots + place, (line->count - place) * sizeof slot);
   line->slots[place] = slot;
   line->count++;
-  planner->assigned[task] = (assignment){slot.start, slot.end, best, divided};
+  planner->assigned[task] = (assignment){.start = slot.start, .end = slot.end, .device = best, .divided = divided};
   return PARE_OK;
 }
 
@@ -272,13 +273,15 @@ static pare_status make_plan(pare__policy *policy, const pare__policy_graph *gra
 static pare_status place(pare__policy *policy, const pare__policy_piece *piece, double now, size_t *wake) {
   struct plan *plan = policy->own;
   if (!plan || piece->task >= plan->ntasks || plan->assigned[piece->task].divided ||
-      policy->device[plan->assigned[piece->task].device].lost) {
+      plan->assigned[piece->task].placed ||
+      !pare__policy_may(policy, plan->assigned[piece->task].device, pare__policy_task_of(policy, piece->task))) {
     if (plan) plan->strict = false;
     PARE__TRY(pare__policy_place_best(policy, piece, now, wake));
     *wake = PARE__EVERY_DEVICE; /* those that waited for the plan, too */
     return PARE_OK;
   }
-  const assignment *assigned = &plan->assigned[piece->task];
+  assignment *assigned = &plan->assigned[piece->task];
+  assigned->placed = true;
   pare__policy_piece given = *piece;
   pare__policy_count(policy, assigned->device, &given, now);
   *wake = assigned->device;
@@ -294,7 +297,7 @@ static bool chunk(pare__policy *policy, size_t device, double now, pare__policy_
   (void)now;
   (void)wake;
   if (plan && plan->strict && queue->count > 0) {
-    if (plan->position[queue->entry[0].piece.task] != plan->next[device]) return false;
+    if (plan->position[pare__policy_head(queue)->piece.task] != plan->next[device]) return false;
     plan->next[device]++;
   }
   return pare__policy_take(policy, device, out);
@@ -308,10 +311,17 @@ static pare_status lost(pare__policy *policy, size_t device) {
   return PARE_OK;
 }
 
+/* Its place in the order stays empty. */
+static void cancel(pare__policy *policy, uint32_t task) {
+  struct plan *plan = policy->own;
+  if (plan && task < plan->ntasks) plan->strict = false;
+}
+
 const pare__policy_class pare__policy_heft = {.name = "heft",
                                               .what = "the whole graph is planned ahead, with insertion",
                                               .plan = make_plan,
                                               .place = place,
                                               .chunk = chunk,
                                               .lost = lost,
+                                              .cancel = cancel,
                                               .close = close_plan};

@@ -14,8 +14,8 @@
 #define TICKET_SECONDS 1.3e-6
 /* After so many runs the seconds of a build are well spent. */
 #define RUNS_BEFORE_BUILD 16
-/* Of results that are compared. */
-#define PROOF_BYTES ((size_t)64 << 20)
+/* Of results, read at a time to be compared. */
+#define PIECE_BYTES ((size_t)4 << 20)
 #define REASON 320
 
 typedef enum stage {
@@ -40,6 +40,7 @@ struct pare__replay {
   pare_context *context;
   pare__device *device;
   pare_executor executor;
+  pare__replay_gate gate;
   stage stage;
   size_t runs, launches;
   pare__stretches stretches;
@@ -52,19 +53,23 @@ struct pare__replay {
 };
 
 pare_status pare__replay_open(pare_context *context, const pare__recording *recording, pare_executor executor,
-                              pare__replay **out) {
+                              pare__replay_gate gate, pare__replay **out) {
   *out = calloc(1, sizeof **out);
   if (!*out) return pare__fail_memory("a plan", sizeof **out);
   pare__device *device = pare__context_device(context);
-  const bool cpu = pare__device_info(device)->type == PARE_DEVICE_CPU;
+  const bool several = pare__context_members(context) > 1;
+  const bool cpu = pare__device_info(device)->type == PARE_DEVICE_CPU && !several;
   **out = (pare__replay){.recording = recording,
                          .context = context,
                          .device = device,
                          .executor = executor,
+                         .gate = gate,
                          .stage = executor == PARE_EXECUTOR_LAUNCHES || !cpu ? PLAIN : FRESH};
   if (cpu || executor != PARE_EXECUTOR_TICKETED) return PARE_OK;
   free(*out);
   *out = NULL;
+  if (several)
+    return pare__fail(PARE_ERR_UNSUPPORTED, "the ticketed executor is for one device; this context has more");
   return pare__fail(PARE_ERR_UNSUPPORTED, "the ticketed executor is for CPU devices; %s is none",
                     pare__device_info(device)->name);
 }
@@ -102,8 +107,13 @@ void pare__replay_count(const pare__replay *replay, pare_model_launches *out) {
 
 /* ---- submitting ---- */
 
+static pare_status go_on(const pare__replay *replay) { return replay->gate.go_on(replay->gate.user); }
+
 static pare_status submit_tasks(const pare__replay *replay, size_t begin, size_t end) {
-  for (size_t i = begin; i < end; i++) PARE__TRY(pare__submit(pare__recording_task(replay->recording, i)));
+  for (size_t i = begin; i < end; i++) {
+    PARE__TRY(go_on(replay));
+    PARE__TRY(pare__submit(pare__recording_task(replay->recording, i)));
+  }
   return PARE_OK;
 }
 
@@ -131,6 +141,7 @@ static bool any_poisoned(const pare__stretch *stretch) {
 
 static pare_status submit_stretch(pare__replay *replay, const pare__stretch *stretch) {
   if (any_poisoned(stretch)) return submit_tasks(replay, stretch->begin, stretch->end);
+  PARE__TRY(go_on(replay));
   const pare_status status =
       pare__ticketed_run(replay->ticketed, stretch->first_step, stretch->end_step, replay->moving);
   if (status == PARE_OK) return PARE_OK;
@@ -219,7 +230,8 @@ static pare_status submit_watched(pare__replay *replay) {
   pare__capture_begin(&capture, replay->device);
   for (size_t i = 0; i < task_count(replay) && status == PARE_OK; i++) {
     capture.mark = i;
-    status = pare__submit(pare__recording_task(replay->recording, i));
+    status = go_on(replay);
+    if (status == PARE_OK) status = pare__submit(pare__recording_task(replay->recording, i));
   }
   pare__capture_end(&capture);
   replay->launches = capture.count;
@@ -266,45 +278,49 @@ static pare_status look_for_program(pare__replay *replay) {
 
 /* ---- the proof ---- */
 
-/* What the plan wrote, as far as it is compared: the first buffers up to PROOF_BYTES; *data malloc'ed. */
-static pare_status read_results(const pare__replay *replay, char **data, size_t *nbytes) {
-  bool taken[PARE__MOST_MOVING] = {false};
-  *data = NULL;
-  *nbytes = 0;
-  for (size_t i = 0; i < replay->nbound; i++) {
-    const bound *b = &replay->bound[i];
-    pare__buffer *buffer = pare__tensor_buffer(b->tensor);
-    const size_t more = pare__buffer_bytes(buffer);
-    if (!b->written || taken[b->moving] || *nbytes + more > PROOF_BYTES) continue;
-    taken[b->moving] = true;
-    char *grown = realloc(*data, *nbytes + more);
-    if (!grown) return pare__fail_memory("a comparison", *nbytes + more);
-    *data = grown;
-    PARE__TRY(pare__buffer_read(buffer, 0, more, *data + *nbytes));
-    *nbytes += more;
+/* The hash of all that the plan wrote, read in pieces. */
+static pare_status hash_buffer(pare__buffer *buffer, char *piece, pare__hash *hash) {
+  const size_t nbytes = pare__buffer_bytes(buffer);
+  for (size_t at = 0; at < nbytes; at += PIECE_BYTES) {
+    const size_t here = PARE__MIN(PIECE_BYTES, nbytes - at);
+    PARE__TRY(pare__buffer_read(buffer, at, here, piece));
+    pare__hash_bytes(hash, piece, here);
   }
   return PARE_OK;
 }
 
-/* Runs both ways and compares; *same false: the results are those of neither. */
-static pare_status compare(pare__replay *replay, bool *same) {
-  char *plain = NULL, *ticketed = NULL;
-  size_t nbytes = 0, again = 0;
-  *same = false;
-  pare_status status = submit_tasks(replay, 0, task_count(replay));
-  if (status == PARE_OK) status = read_results(replay, &plain, &nbytes);
-  if (status == PARE_OK) status = submit_ticketed(replay);
-  if (status == PARE_OK) status = read_results(replay, &ticketed, &again);
-  *same = status == PARE_OK && nbytes == again && (nbytes == 0 || memcmp(plain, ticketed, nbytes) == 0);
-  free(plain);
-  free(ticketed);
+static pare_status hash_results(const pare__replay *replay, char key[33]) {
+  bool taken[PARE__MOST_MOVING] = {false};
+  char *piece = malloc(PIECE_BYTES);
+  pare__hash *hash = pare__hash_open();
+  pare_status status = piece && hash ? PARE_OK : pare__fail_memory("a comparison", PIECE_BYTES);
+  for (size_t i = 0; i < replay->nbound && status == PARE_OK; i++) {
+    const bound *b = &replay->bound[i];
+    if (!b->written || taken[b->moving]) continue;
+    taken[b->moving] = true;
+    status = hash_buffer(pare__tensor_buffer(b->tensor), piece, hash);
+  }
+  if (hash) pare__hash_close(hash, key);
+  free(piece);
   return status;
+}
+
+/* Runs both ways and compares; the results are those of neither unless that succeeds and they are the same. */
+static pare_status compare(pare__replay *replay, bool *same) {
+  char plain[33], ticketed[33];
+  *same = false;
+  PARE__TRY(submit_tasks(replay, 0, task_count(replay)));
+  PARE__TRY(hash_results(replay, plain));
+  PARE__TRY(submit_ticketed(replay));
+  PARE__TRY(hash_results(replay, ticketed));
+  *same = strcmp(plain, ticketed) == 0;
+  return PARE_OK;
 }
 
 static bool note_key(const pare__replay *replay, char key[33]) {
   pare__hash *hash = pare__hash_open();
   if (!hash) return false;
-  pare__hash_text(hash, "proof of a ticketed program");
+  pare__hash_text(hash, "proof of a ticketed program, all of its results");
   pare__hash_text(hash, pare__ticketed_parts_key(replay->parts));
   pare__hash_close(hash, key);
   return true;
@@ -320,12 +336,19 @@ static bool proof_known(const pare__replay *replay, bool *same) {
 }
 
 static pare_status prove(pare__replay *replay) {
-  bool same, known = proof_known(replay, &same);
+  bool same, compared = true;
+  const bool known = proof_known(replay, &same);
   char key[33];
   if (!known) {
     const pare_status status = compare(replay, &same);
+    if (status != PARE_OK) PARE__TRY(go_on(replay)); /* what was stopped says nothing about the program */
+    if (status != PARE_OK)
+      pare__log(PARE_LOG_WARN, "a ticketed program is not used on %s: its results could not be compared: %s",
+                pare__device_info(replay->device)->name, pare_message());
+    else if (note_key(replay, key))
+      (void)pare__note_write(replay->device, key, same ? "same" : "not");
+    compared = status == PARE_OK;
     if (!same) PARE__TRY(submit_tasks(replay, 0, task_count(replay)));
-    if (status == PARE_OK && note_key(replay, key)) (void)pare__note_write(replay->device, key, same ? "same" : "not");
   }
   if (same) {
     replay->stage = READY;
@@ -336,8 +359,9 @@ static pare_status prove(pare__replay *replay) {
               counts.launches, counts.ticketed);
     return known ? submit_ticketed(replay) : PARE_OK;
   }
-  pare__log(PARE_LOG_WARN, "a ticketed program is not used on %s: its results differ from those of plain launches",
-            pare__device_info(replay->device)->name);
+  if (compared)
+    pare__log(PARE_LOG_WARN, "a ticketed program is not used on %s: its results differ from those of plain launches",
+              pare__device_info(replay->device)->name);
   go_plain(replay);
   return known ? submit_tasks(replay, 0, task_count(replay)) : PARE_OK;
 }
@@ -356,7 +380,7 @@ static pare_status advance(pare__replay *replay) {
 
 pare_status pare__replay_submit(pare__replay *replay) {
   replay->runs++;
-  if (replay->stage == FRESH && replay->runs == 2) {
+  if (replay->stage == FRESH && replay->runs >= 2) {
     PARE__TRY(submit_watched(replay));
     return advance(replay);
   }

@@ -7,15 +7,20 @@
 #ifndef PARE_SCHED_REPLAY_H
 #define PARE_SCHED_REPLAY_H
 
-#include <pare/model.h>
+#include <pare/schedule.h>
 
 #include "ocl/ticketed.h"
 #include "sched/sched.h"
 
 typedef struct pare__replay pare__replay;
+/* Asked before each task, or ticketed launch of many: anything but PARE_OK ends the submission there. */
+typedef struct pare__replay_gate {
+  pare_status (*go_on)(void *user);
+  void *user;
+} pare__replay_gate;
 /* The recording stays open as long as the replay. */
 pare_status pare__replay_open(pare_context *context, const pare__recording *recording, pare_executor executor,
-                              pare__replay **out);
+                              pare__replay_gate gate, pare__replay **out);
 /* Submits all tasks. Every deferred storage must be bound. PARE_ERR_UNSUPPORTED: executor ticketed on a device that
  * cannot, with the reason. */
 pare_status pare__replay_submit(pare__replay *replay);

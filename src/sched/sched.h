@@ -34,6 +34,7 @@ typedef struct pare__binding {
 } pare__binding;
 
 typedef struct pare__piece {
+  pare_context *context; /* of this device alone */
   pare__device *device;
   int64_t begin, end, n;        /* of the split axis; n is the whole */
   const void *params;           /* the task's */
@@ -56,11 +57,21 @@ typedef struct pare__task {
   unsigned naccesses;
   unsigned in_place; /* bit i: access i may be the memory of the tensor written, if it has its shape and strides */
   pare__access access[PARE__MAX_ACCESSES];
+  bool flags;            /* it may raise its flag (pare__context_flag) */
+  int16_t priority;      /* with several devices: higher first */
+  uint8_t resources;     /* the classes of devices that may run it (sched/policy.h); 0: any */
+  const char *name;      /* NULL: the codelet's */
+  const uint64_t *after; /* with several devices: jobs of their crew that must be done before */
+  size_t nafter;
+  uint64_t *id; /* gets its own; NULL: not wanted */
 } pare__task;
 
 /* Submits and returns. Errors of arguments (closed context, another process, another context's tensor) come back here;
  * errors of the work poison the tensors written and come back at read or wait. */
 pare_status pare__submit(const pare__task *task);
+
+/* Makes the shape of the whole that of the piece [begin, end), and returns where that begins in it, in elements. */
+int64_t pare__slice(pare__shape *shape, int axis, int64_t per_step, int64_t begin, int64_t end);
 
 /* ---- recording: work that is submitted later, and often ---- */
 

@@ -301,7 +301,7 @@ static pare_status begin_all(struct simulator *simulator) {
 static pare_status run(struct simulator *simulator) {
   PARE__TRY(begin_all(simulator));
   while (simulator->ndone < simulator->workload->ntasks) {
-    const double ends = simulator->events.count > 0 ? simulator->events.entry[0].key : INFINITY,
+    const double ends = simulator->events.count > 0 ? pare__policy_head(&simulator->events)->key : INFINITY,
                  comes = simulator->arrived < simulator->narrivals
                              ? simulator->workload->at[simulator->arrivals[simulator->arrived]]
                              : INFINITY,
@@ -519,7 +519,7 @@ pare_status pare_simulate(const pare_machine *machine, const pare_workload *work
   free(simulator.first);
   free(simulator.after);
   free(simulator.arrivals);
-  free(simulator.events.entry);
+  pare__policy_queue_close(&simulator.events);
   free(simulator.ask);
   if (status == PARE_OK)
     *out = simulator.out;

@@ -1,9 +1,8 @@
-/* The context: opens the first selected device and keeps what went wrong until somebody waits.
+/* The context: opens the selected devices and keeps what went wrong until somebody waits.
  * SPDX-License-Identifier: Apache-2.0 */
 #include "tensor/context.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,14 +12,25 @@
 
 struct pare_context {
   atomic_int references;
-  atomic_bool closed;
-  pid_t process; /* OpenCL does not survive fork: the child must not touch the driver */
-  pare_device_list *list;
-  pare__device *device;
+  atomic_bool closed, left_open;
+  pare_context *left_before; /* in the list of those left open */
+  pid_t process;             /* OpenCL does not survive fork: the child must not touch the driver */
+  pare_device_list *list;    /* NULL in a member of another context, which has it */
+  pare__device *device;      /* of several members: the first one's */
+  pare_context **member;     /* NULL if there is one device only */
+  double *weight;
+  size_t nmembers;
+  pare_schedule_options schedule;
+  void *attached;
+  void (*close_attached)(void *state);
   atomic_int pieces;
+  pare__residency residency;
+  _Atomic(const pare__waiting *) waiting;
   pthread_mutex_t lock; /* guards what follows */
   pare_status failed;
   char *failure;
+  pare_status flagged; /* of members */
+  char *flagging;
   pare__buffer *flags;
   unsigned flags_used;
   const char *flag_operation[FLAG_COUNT];
@@ -33,53 +43,176 @@ static pare_status memory_limit(const pare_context_options *options, uint64_t *o
   return PARE_OK;
 }
 
+static pare_status make(pare_context **out) {
+  pare_context *context = calloc(1, sizeof *context);
+  *out = context;
+  if (!context) return pare__fail_memory("a context", sizeof *context);
+  atomic_init(&context->references, 1);
+  context->process = getpid();
+  pthread_mutex_init(&context->lock, NULL);
+  pthread_mutex_init(&context->residency.lock, NULL);
+  return PARE_OK;
+}
+
+static pare_status copy_text(const char **text) {
+  if (!*text) return PARE_OK;
+  *text = pare__strdup(*text);
+  return *text ? PARE_OK : pare__fail_memory("options of a context", 0);
+}
+
+static pare_status keep_schedule(pare_context *context, const pare_schedule_options *given) {
+  static const pare_schedule_options defaults = PARE_SCHEDULE_OPTIONS_INIT;
+  context->schedule = given ? *given : defaults;
+  const char **text[] = {&context->schedule.policy, &context->schedule.objective, &context->schedule.trace,
+                         &context->schedule.watts, &context->schedule.prices};
+  const char *source[PARE__COUNT(text)];
+  for (size_t i = 0; i < PARE__COUNT(text); i++) {
+    source[i] = *text[i];
+    *text[i] = NULL;
+  }
+  for (size_t i = 0; i < PARE__COUNT(text); i++) {
+    *text[i] = source[i];
+    PARE__TRY(copy_text(text[i]));
+  }
+  return PARE_OK;
+}
+
+/* The limit is for a device as a whole: parts of it that are selected have shares of it, by their compute units. An
+ * account that they draw from together would let two of them that have begun with half a piece each refuse each other
+ * the rest, now and then. */
+static uint64_t share_of_limit(const pare_device_choice *choice, size_t count, size_t member, uint64_t limit) {
+  uint64_t units = 0;
+  for (size_t i = 0; i < count; i++)
+    if (choice[i].index == choice[member].index) units += choice[i].compute_units;
+  const uint64_t own = choice[member].compute_units;
+  if (limit == 0 || units <= own) return limit;
+  return PARE__MAX(limit / units * own + limit % units * own / units, UINT64_C(1));
+}
+
+/* A context for each device, under this one. */
+static pare_status open_members(pare_context *context, const pare_device_choice *choice, size_t count, uint64_t limit) {
+  context->member = calloc(count, sizeof *context->member);
+  context->weight = calloc(count, sizeof *context->weight);
+  if (!context->member || !context->weight) return pare__fail_memory("a context", count * sizeof *context->member);
+  for (; context->nmembers < count; context->nmembers++) {
+    pare_context *member;
+    PARE__TRY(make(&member));
+    context->member[context->nmembers] = member;
+    context->weight[context->nmembers] = choice[context->nmembers].weight;
+    pare_status status = keep_schedule(member, NULL);
+    if (status == PARE_OK)
+      status = pare__device_open(context->list, &choice[context->nmembers],
+                                 share_of_limit(choice, count, context->nmembers, limit), &member->device);
+    if (status != PARE_OK) {
+      pare__context_release(member);
+      return status;
+    }
+    if (context->nmembers == 0)
+      context->device = member->device;
+    else
+      pare__device_lead(member->device, context->device);
+  }
+  return PARE_OK;
+}
+
 pare_status pare_context_open(const pare_context_options *options, pare_context **out) {
   if (!out) return pare__fail_null("pare_context_open", "out");
   *out = NULL;
   uint64_t limit = 0;
   PARE__TRY(memory_limit(options, &limit));
-  pare_context *context = calloc(1, sizeof *context);
-  if (!context) return pare__fail_memory("a context", sizeof *context);
-  atomic_init(&context->references, 1);
-  context->process = getpid();
-  pthread_mutex_init(&context->lock, NULL);
+  pare_context *context;
+  PARE__TRY(make(&context));
 
   pare_device_choice choice[MAX_SELECTED];
   size_t count = 0;
-  pare_status status = pare_device_list_open(false, &context->list);
+  pare_status status = keep_schedule(context, options ? options->schedule : NULL);
+  if (status == PARE_OK) status = pare_device_list_open(false, &context->list);
   if (status == PARE_OK)
     status = pare_device_list_select(context->list, options ? options->device : NULL, MAX_SELECTED, choice, &count);
-  if (status == PARE_OK) status = pare__device_open(context->list, &choice[0], limit, &context->device);
+  if (status == PARE_OK && count > MAX_SELECTED && context->schedule.parallel != PARE_PARALLEL_OFF)
+    status = pare__fail(PARE_ERR_SELECTOR, "%zu devices and parts are selected; a context takes %d at most", count,
+                        MAX_SELECTED);
+  if (status == PARE_OK) {
+    if (count > 1 && context->schedule.parallel != PARE_PARALLEL_OFF)
+      status = open_members(context, choice, count, limit);
+    else
+      status = pare__device_open(context->list, &choice[0], limit, &context->device);
+  }
   if (status != PARE_OK) {
     pare__context_release(context);
     return status;
   }
-  if (count > 1)
-    pare__log(PARE_LOG_INFO, "%zu devices selected; operations run on the first, %s", count,
-              pare__device_info(context->device)->name);
   *out = context;
   return PARE_OK;
 }
 
+size_t pare__context_members(const pare_context *context) { return PARE__MAX(context->nmembers, 1); }
+
+pare_context *pare__context_member(pare_context *context, size_t member) {
+  return context->member ? context->member[member] : context;
+}
+
+double pare__context_weight(const pare_context *context, size_t member) {
+  return context->weight ? context->weight[member] : 1;
+}
+
+const pare_schedule_options *pare__context_schedule(const pare_context *context) { return &context->schedule; }
+
+void pare__context_attach(pare_context *context, void *state, void (*close)(void *state)) {
+  context->attached = state;
+  context->close_attached = close;
+}
+
+void *pare__context_attached(const pare_context *context) { return context->attached; }
+
+void pare__context_leave_open(pare_context *context) {
+  static _Atomic(pare_context *) left; /* all of them: what a call may come back to is not lost */
+  atomic_store(&context->left_open, true);
+  pare__context_retain(context);
+  context->left_before = atomic_exchange(&left, context);
+}
+
+bool pare__context_is_left_open(const pare_context *context) { return atomic_load(&context->left_open); }
+
 void pare__context_retain(pare_context *context) {
   atomic_fetch_add_explicit(&context->references, 1, memory_order_relaxed);
+}
+
+static void close_members(pare_context *context) {
+  for (size_t i = 0; i < context->nmembers; i++) pare_context_close(context->member[i]);
+  free(context->member);
+  free(context->weight);
 }
 
 void pare__context_release(pare_context *context) {
   if (atomic_fetch_sub_explicit(&context->references, 1, memory_order_acq_rel) != 1) return;
   if (context->process == getpid()) {
     pare__buffer_release(context->flags);
-    pare__device_close(context->device);
+    if (context->member)
+      close_members(context);
+    else
+      pare__device_close(context->device);
     pare_device_list_close(context->list);
   }
   pthread_mutex_destroy(&context->lock);
+  pthread_mutex_destroy(&context->residency.lock);
+  free((char *)context->schedule.policy);
+  free((char *)context->schedule.objective);
+  free((char *)context->schedule.trace);
+  free((char *)context->schedule.watts);
+  free((char *)context->schedule.prices);
   free(context->failure);
+  free(context->flagging);
   free(context);
 }
 
 void pare_context_close(pare_context *context) {
   if (!context || atomic_exchange(&context->closed, true)) return;
-  if (context->process == getpid()) (void)pare__device_finish(context->device);
+  if (context->process == getpid()) {
+    if (context->attached) context->close_attached(context->attached);
+    context->attached = NULL;
+    if (!pare__context_is_left_open(context)) (void)pare__device_finish(context->device);
+  }
   pare__context_release(context);
 }
 
@@ -106,7 +239,14 @@ pare_status pare_context_memory(const pare_context *context, pare_memory_usage *
   if (!out) return pare__fail_null("pare_context_memory", "out");
   memset(out, 0, sizeof *out);
   PARE__TRY(pare__context_check("pare_context_memory", context));
-  pare__device_memory(context->device, &out->in_use_bytes, &out->peak_bytes, &out->limit_bytes);
+  for (size_t i = 0; i < pare__context_members(context); i++) {
+    pare_memory_usage one = {0};
+    const pare__device *device = context->member ? context->member[i]->device : context->device;
+    pare__device_memory(device, &one.in_use_bytes, &one.peak_bytes, &one.limit_bytes);
+    out->in_use_bytes += one.in_use_bytes;
+    out->peak_bytes += one.peak_bytes;
+    out->limit_bytes += one.limit_bytes;
+  }
   return PARE_OK;
 }
 
@@ -124,14 +264,7 @@ pare_status pare__context_flag(pare_context *context, const char *operation, cl_
   pare_status status = PARE_OK;
   if (!context->flags) {
     static const int32_t zero[FLAG_COUNT];
-    status = pare__buffer_create(context->device, sizeof zero, "error flags", &context->flags);
-    if (status == PARE_OK) {
-      status = pare__buffer_write(context->flags, 0, sizeof zero, zero);
-      if (status != PARE_OK) {
-        pare__buffer_release(context->flags);
-        context->flags = NULL;
-      }
-    }
+    status = pare__buffer_create_from(context->device, zero, sizeof zero, "error flags", &context->flags);
   }
   if (status == PARE_OK) {
     unsigned slot = 0;
@@ -148,7 +281,13 @@ pare_status pare__context_flag(pare_context *context, const char *operation, cl_
 
 pare_status pare__context_flags_check(pare_context *context) {
   pthread_mutex_lock(&context->lock);
-  pare_status status = PARE_OK;
+  pare_status status = context->flagged;
+  if (status != PARE_OK) {
+    status = pare__fail_text(status, context->flagging ? context->flagging : pare_status_meaning(status));
+    context->flagged = PARE_OK;
+    free(context->flagging);
+    context->flagging = NULL;
+  }
   unsigned used = context->flags_used;
   if (used > 0) {
     int32_t flag[FLAG_COUNT];
@@ -169,7 +308,9 @@ pare_status pare__context_flags_check(pare_context *context) {
 
 pare_status pare_context_wait(pare_context *context) {
   PARE__TRY(pare__context_check("pare_context_wait", context));
-  pare_status finished = pare__device_finish(context->device);
+  const pare__waiting *waiting = pare__context_waiting(context);
+  pare_status finished = context->member ? PARE_OK : pare__device_finish(context->device);
+  if (waiting) finished = waiting->all(context);
   if (finished == PARE_OK) finished = pare__context_flags_check(context);
   pthread_mutex_lock(&context->lock);
   pare_status status = context->failed;
@@ -180,6 +321,25 @@ pare_status pare_context_wait(pare_context *context) {
   context->failure = NULL;
   pthread_mutex_unlock(&context->lock);
   return status != PARE_OK ? status : finished;
+}
+
+pare__residency *pare__context_residency(pare_context *context) { return &context->residency; }
+
+void pare__context_set_waiting(pare_context *context, const pare__waiting *waiting) {
+  atomic_store(&context->waiting, waiting);
+}
+
+const pare__waiting *pare__context_waiting(const pare_context *context) {
+  return atomic_load(&((pare_context *)context)->waiting);
+}
+
+void pare__context_raise_flag(pare_context *context, pare_status status) {
+  pthread_mutex_lock(&context->lock);
+  if (context->flagged == PARE_OK) {
+    context->flagged = status;
+    context->flagging = pare__strdup(pare_message());
+  }
+  pthread_mutex_unlock(&context->lock);
 }
 
 void pare__context_split(pare_context *context, int pieces) { atomic_store(&context->pieces, pieces); }

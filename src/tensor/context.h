@@ -4,17 +4,56 @@
 #define PARE_TENSOR_CONTEXT_H
 
 #include <pare/context.h>
+#include <stdatomic.h>
 
 #include "ocl/ocl.h"
+#include "tensor/tensor.h"
 
 /* Checks that a context may be used: not NULL, open, in the process that opened it. PARE_ERR_ARGUMENT naming
  * `function`. */
 pare_status pare__context_check(const char *function, const pare_context *context);
 pare__device *pare__context_device(pare_context *context);
 
+/* The context of one of its devices alone, in the order of selection; with one device it is the context itself. What is
+ * made in a member's context lives on that device and knows nothing of the others. */
+size_t pare__context_members(const pare_context *context);
+pare_context *pare__context_member(pare_context *context, size_t member);
+/* First guess of the member's relative speed, from the selector. */
+double pare__context_weight(const pare_context *context, size_t member);
+const pare_schedule_options *pare__context_schedule(const pare_context *context); /* with a copy of its texts */
+/* One object of a higher floor that lives and dies with the context; `close` runs when the context is closed, while its
+ * devices still work. Attaching when there is one already is an error of the caller. */
+void pare__context_attach(pare_context *context, void *state, void (*close)(void *state));
+void *pare__context_attached(const pare_context *context); /* NULL if there is none */
+
+/* ---- several members ---- */
+
+typedef struct pare__memory pare__memory; /* tensor/memory.h */
+typedef struct pare__residency {
+  pthread_mutex_t lock; /* of the context's memories; nothing else is locked while it is held */
+  pare__memory *memories;
+  uint64_t count;    /* of pins: what was used when */
+  atomic_bool apart; /* for tests: members that could compute in the host's memory get copies like others */
+} pare__residency;
+pare__residency *pare__context_residency(pare_context *context);
+
+/* What floor 4 does for tensors when work may be under way; all NULL until it has begun. */
+typedef struct pare__waiting {
+  /* Until all that writes bytes [low, high) of the memory is done; reads as well if `writing`. */
+  pare_status (*memory)(pare__memory *memory, size_t low, size_t high, bool writing);
+  pare_status (*all)(pare_context *context);
+} pare__waiting;
+void pare__context_set_waiting(pare_context *context, const pare__waiting *waiting); /* static */
+const pare__waiting *pare__context_waiting(const pare_context *context);             /* NULL: nothing is under way */
+/* A flag of a member was found set: whoever waits next for the whole context is told so with this thread's message. */
+void pare__context_raise_flag(pare_context *context, pare_status status);
+
 /* Tensors hold their context: the device closes with the last of them. */
 void pare__context_retain(pare_context *context);
 void pare__context_release(pare_context *context);
+/* A driver hangs in a call of it: closing it waits for no device and gives back nothing that the call may touch. */
+void pare__context_leave_open(pare_context *context);
+bool pare__context_is_left_open(const pare_context *context);
 
 /* Records an error of work with this thread's message; pare_context_wait raises the first one. */
 void pare__context_record(pare_context *context, pare_status status);

@@ -20,6 +20,10 @@ pare_status pare_tensor_opencl(pare_tensor *tensor, cl_mem *buffer, size_t *offs
   if (!buffer) return pare__fail_null("pare_tensor_opencl", "buffer");
   PARE__TRY(pare__context_check("pare_tensor_opencl", tensor->context));
   PARE__TRY(pare__tensor_poisoned(tensor));
+  if (pare__context_members(tensor->context) > 1)
+    return pare__fail(PARE_ERR_UNSUPPORTED,
+                      "pare_tensor_opencl: in a context with several devices a tensor has no buffer of its own; open a "
+                      "context with one device");
   if (!pare__tensor_on_device(tensor))
     return pare__fail(
         PARE_ERR_UNSUPPORTED,

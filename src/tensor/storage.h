@@ -3,14 +3,13 @@
 #ifndef PARE_TENSOR_STORAGE_H
 #define PARE_TENSOR_STORAGE_H
 
-#include <stdatomic.h>
-
-#include "tensor/tensor.h"
+#include "tensor/memory.h"
 
 struct pare__storage {
   atomic_int references;
   pthread_mutex_t lock; /* guards what follows */
   pare__device *device;
+  pare__memory *memory; /* in a context with several devices, which has neither host nor buffer; NULL as buffer is */
   size_t nbytes;
   void *host; /* staged or wrapped memory; NULL otherwise */
   bool host_owned;
@@ -22,8 +21,8 @@ struct pare__storage {
   char *failure;
 };
 
-/* wrap NULL: own memory. `what` names it if memory is short. */
-pare_status pare__storage_create(pare__device *device, size_t nbytes, void *wrap, const char *what,
+/* wrap NULL: own memory, with a copy of `data` unless that is NULL. `what` names it if memory is short. */
+pare_status pare__storage_create(pare_context *context, size_t nbytes, void *wrap, const void *data, const char *what,
                                  pare__storage **out);
 
 #endif

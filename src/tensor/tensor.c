@@ -40,7 +40,7 @@ static pare_status tensor_make(const char *function, pare_context *context, pare
                                const int64_t *shape, const char *what, pare_tensor **out) {
   size_t nbytes;
   PARE__TRY(tensor_new(function, context, dtype, rank, shape, out, &nbytes));
-  pare_status status = pare__storage_create(pare__context_device(context), nbytes, NULL, what, &(*out)->storage);
+  pare_status status = pare__storage_create(context, nbytes, NULL, NULL, what, &(*out)->storage);
   if (status != PARE_OK) {
     pare_tensor_close(*out);
     *out = NULL;
@@ -58,13 +58,32 @@ pare_status pare__tensor_scratch(pare_context *context, pare_dtype dtype, int ra
   return tensor_make(what, context, dtype, rank, dim, what, out);
 }
 
+static pare_status check(const char *function, const pare_tensor *tensor) {
+  if (!tensor) return pare__fail_null(function, "tensor");
+  return pare__context_check(function, tensor->context);
+}
+
+static pare_status check_bytes(const char *function, const pare_tensor *tensor, const void *data, size_t nbytes) {
+  PARE__TRY(check(function, tensor));
+  size_t needed = (size_t)pare_tensor_elements(tensor) * pare_dtype_bytes(tensor->dtype);
+  char text[PARE__SHAPE_TEXT];
+  if (nbytes != needed)
+    return pare__fail(PARE_ERR_SHAPE, "%s: a %s tensor of shape %s has %zu bytes, the memory given has %zu", function,
+                      pare_dtype_name(tensor->dtype),
+                      pare__shape_text(tensor->shape.rank, tensor->shape.dim, text, sizeof text), needed, nbytes);
+  if (!data && needed > 0) return pare__fail_null(function, "data");
+  return PARE_OK;
+}
+
+/* Not made and then written: a write waits for all that was submitted before. */
 pare_status pare_tensor_from(pare_context *context, pare_dtype dtype, int rank, const int64_t *shape, const void *data,
                              size_t nbytes, pare_tensor **out) {
+  size_t needed;
+  PARE__TRY(tensor_new("pare_tensor_from", context, dtype, rank, shape, out, &needed));
+  pare_status status = check_bytes("pare_tensor_from", *out, data, nbytes);
   const bool deferring = pare__tensors_defer(false); /* elements that are given need memory now */
-  pare_status status = tensor_make("pare_tensor_from", context, dtype, rank, shape, "a tensor", out);
+  if (status == PARE_OK) status = pare__storage_create(context, needed, NULL, data, "a tensor", &(*out)->storage);
   pare__tensors_defer(deferring);
-  PARE__TRY(status);
-  status = pare_tensor_write(*out, data, nbytes);
   if (status != PARE_OK) {
     pare_tensor_close(*out);
     *out = NULL;
@@ -86,7 +105,7 @@ pare_status pare_tensor_wrap(pare_context *context, pare_dtype dtype, int rank, 
     status = pare__fail(PARE_ERR_ARGUMENT, "pare_tensor_wrap: the memory is not aligned to the %zu bytes of %s",
                         pare_dtype_bytes(dtype), pare_dtype_name(dtype));
   else
-    status = pare__storage_create(pare__context_device(context), needed, data, "wrapped memory", &(*out)->storage);
+    status = pare__storage_create(context, needed, data, NULL, "wrapped memory", &(*out)->storage);
   if (status != PARE_OK) {
     pare_tensor_close(*out);
     *out = NULL;
@@ -99,23 +118,6 @@ void pare_tensor_close(pare_tensor *tensor) {
   pare__storage_release(tensor->storage);
   pare__context_release(tensor->context);
   free(tensor);
-}
-
-static pare_status check(const char *function, const pare_tensor *tensor) {
-  if (!tensor) return pare__fail_null(function, "tensor");
-  return pare__context_check(function, tensor->context);
-}
-
-static pare_status check_bytes(const char *function, const pare_tensor *tensor, const void *data, size_t nbytes) {
-  PARE__TRY(check(function, tensor));
-  size_t needed = (size_t)pare_tensor_elements(tensor) * pare_dtype_bytes(tensor->dtype);
-  char text[PARE__SHAPE_TEXT];
-  if (nbytes != needed)
-    return pare__fail(PARE_ERR_SHAPE, "%s: a %s tensor of shape %s has %zu bytes, the memory given has %zu", function,
-                      pare_dtype_name(tensor->dtype),
-                      pare__shape_text(tensor->shape.rank, tensor->shape.dim, text, sizeof text), needed, nbytes);
-  if (!data && needed > 0) return pare__fail_null(function, "data");
-  return PARE_OK;
 }
 
 /* The elements [*low, *high) of the storage that a view can touch. */
@@ -159,8 +161,24 @@ static pare_status transfer_strided(pare_tensor *tensor, direction way, void *da
   return status;
 }
 
+static void transfer_home(const pare_tensor *tensor, direction way, void *data) {
+  pare__memory *memory = tensor->storage->memory;
+  const size_t element = pare_dtype_bytes(tensor->dtype);
+  const int64_t start = pare__tensor_start(tensor);
+  if (way == READ) {
+    pare__host_gather(&tensor->shape, start, element, memory->home, data);
+    return;
+  }
+  pare__host_scatter(&tensor->shape, start, element, data, memory->home);
+  pare__memory_written(memory, PARE__NO_MEMBER, pare__shape_range(&tensor->shape, start, element));
+}
+
 static pare_status transfer(pare_tensor *tensor, direction way, void *data, size_t nbytes) {
   if (nbytes == 0) return PARE_OK;
+  if (tensor->storage->memory) {
+    transfer_home(tensor, way, data);
+    return PARE_OK;
+  }
   if (tensor->storage->staged) return transfer_staged(tensor, way, data);
   if (!tensor->storage->buffer)
     return pare__fail(PARE_ERR_UNSUPPORTED, "the elements of a tensor are wanted while work is only being planned");
@@ -172,6 +190,7 @@ static pare_status transfer(pare_tensor *tensor, direction way, void *data, size
 
 pare_status pare_tensor_read(pare_tensor *tensor, void *data, size_t nbytes) {
   PARE__TRY(check_bytes("pare_tensor_read", tensor, data, nbytes));
+  PARE__TRY(pare__tensor_settle(tensor, false));
   PARE__TRY(pare__tensor_poisoned(tensor));
   PARE__TRY(transfer(tensor, READ, data, nbytes));
   return pare__context_flags_check(tensor->context);
@@ -180,13 +199,21 @@ pare_status pare_tensor_read(pare_tensor *tensor, void *data, size_t nbytes) {
 pare_status pare_tensor_write(pare_tensor *tensor, const void *data, size_t nbytes) {
   PARE__TRY(check_bytes("pare_tensor_write", tensor, data, nbytes));
   if (tensor->read_only) return pare__fail(PARE_ERR_ARGUMENT, "pare_tensor_write: a broadcast view cannot be written");
+  PARE__TRY(pare__tensor_settle(tensor, true));
   pare__tensor_heal(tensor);
   return transfer(tensor, WRITE, (void *)data, nbytes);
 }
 
 pare_status pare_tensor_sync(pare_tensor *tensor) {
   PARE__TRY(check("pare_tensor_sync", tensor));
+  PARE__TRY(pare__tensor_settle(tensor, false));
   PARE__TRY(pare__tensor_poisoned(tensor));
+  pare__memory *memory = tensor->storage->memory;
+  if (memory) {
+    /* its owner may write to it from now on: copies on devices would not know */
+    if (!memory->owned) pare__memory_written(memory, PARE__NO_MEMBER, (pare__range){0, memory->nbytes});
+    return pare__context_flags_check(tensor->context);
+  }
   if (tensor->storage->staged || !tensor->storage->host)
     PARE__TRY(pare__device_finish(tensor->storage->device));
   else

@@ -47,7 +47,10 @@ pare_status pare__tensor_handle(pare_tensor *tensor, pare_tensor **out);
 /* false: larger than the device's largest buffer (or wrapped where it must be copied in pieces): lives on the host and
  * is staged. */
 bool pare__tensor_on_device(const pare_tensor *tensor);
-/* The device buffer; only if pare__tensor_on_device. Work on the in-order queue sees current values. */
+/* With several devices, waits for what is to be written to it under way, and for what reads it if `writing`. */
+pare_status pare__tensor_settle(const pare_tensor *tensor, bool writing);
+/* The device buffer; NULL with several devices; only if pare__tensor_on_device. Work on the in-order queue sees current
+ * values. */
 pare__buffer *pare__tensor_buffer(pare_tensor *tensor);
 /* The storage of a staged tensor on the host (element 0 of the storage, not of the view); NULL if on the device. */
 void *pare__tensor_host(pare_tensor *tensor);
@@ -75,10 +78,10 @@ void pare__storage_retain(pare__storage *storage);
 void pare__storage_release(pare__storage *storage); /* NULL is allowed */
 bool pare__storage_deferred(const pare__storage *storage);
 size_t pare__storage_bytes(const pare__storage *storage);
-/* Gives a deferred storage memory: a part of a buffer that begins at byte `base`; a failure recorded for it is
+/* Gives a deferred storage memory: that of another tensor, from byte `base` of its buffer; a failure recorded for it is
  * forgotten. NULL takes it away.
  * Work that was submitted before keeps the memory it was given. */
-void pare__storage_bind(pare__storage *storage, pare__buffer *buffer, size_t base);
+void pare__storage_bind(pare__storage *storage, pare_tensor *to, size_t base);
 
 /* A scratch tensor of an operation, on the device or staged like any other. */
 pare_status pare__tensor_scratch(pare_context *context, pare_dtype dtype, int rank, const int64_t *dim,

@@ -9,6 +9,7 @@ target that could be judged is met, 1 if one is not."""
 
 import argparse
 import datetime
+import glob
 import json
 import math
 import os
@@ -97,19 +98,54 @@ def onnxruntime_python(options):
     return python
 
 
-def start_servers(options):
+def ggml_library(options):
+    """libggml-cpu, built for this processor under the build tree from the source package of llama-cpp-python; None if it
+    cannot be."""
+    folder = os.path.abspath(os.path.join(options.programs, "ggml"))
+    library = os.path.join(folder, "build", "src", "libggml-cpu.so")
+    if os.path.exists(os.path.join(folder, "complete")):
+        return library
+    if options.offline:
+        return None
+    print("bench: building ggml in", folder, file=sys.stderr)
+    python = os.path.join(folder, "venv", "bin", "python")
+    quietly = {"check": True, "timeout": 1200, "stdout": subprocess.DEVNULL}
+    pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    try:
+        subprocess.run([sys.executable, "-m", "venv", os.path.join(folder, "venv")], **quietly)
+        subprocess.run([*pip, "install", "scikit-build-core"], **quietly)
+        download = ["download", "--no-deps", "--no-binary", ":all:", "--no-build-isolation", "llama-cpp-python"]
+        subprocess.run([*pip, *download, "-d", folder], **quietly)
+        (archive,) = glob.glob(os.path.join(folder, "llama_cpp_python-*.tar.gz"))
+        subprocess.run(["tar", "xzf", archive, "-C", folder], **quietly)
+        source = os.path.join(archive[: -len(".tar.gz")], "vendor", "llama.cpp", "ggml")
+        open(os.path.join(source, "ggml.pc.in"), "a", encoding="ascii").close()  # the package leaves it out
+        made = os.path.join(folder, "build")
+        subprocess.run(["cmake", "-S", source, "-B", made, "-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON"], **quietly)
+        subprocess.run(["cmake", "--build", made, "--target", "ggml-cpu", "-j2"], **quietly)
+    except (subprocess.SubprocessError, OSError, ValueError) as error:
+        print("bench: ggml cannot be built:", error, file=sys.stderr)
+        return None
+    open(os.path.join(folder, "complete"), "w", encoding="ascii").close()
+    return library
+
+
+def start_servers(options, peers):
     cores = str(len(os.sched_getaffinity(0)))
     pocl = {"POCL_AFFINITY": "1"}
     python = onnxruntime_python(options)
+    ggml = ggml_library(options) if "ggml" in peers else None
     servers = {
         "pare": Server([program(options, "serve_pare")], pocl),
         "openblas": Server([program(options, "serve_openblas")], {"OPENBLAS_NUM_THREADS": cores}),
         "clblast": Server([program(options, "serve_clblast")], pocl),
         "memory": Server([program(options, "serve_memory")], {}),
         "nth_element": Server([program(options, "serve_nth_element")], {}),
-        "ggml": Server([program(options, "serve_ggml")], {}),
+        "ggml": Server([program(options, "serve_ggml")], {"BENCH_GGML": ggml or ""}),
         "onnxruntime": Server([python or "onnxruntime", os.path.join(HERE, "serve_onnxruntime.py")], {}),
     }
+    if ggml is None:
+        servers["ggml"].missing = "ggml cannot be built (no network, no CMake?)"
     if python is None:
         servers["onnxruntime"].missing = "ONNX Runtime cannot be installed (no network?)"
     return servers
@@ -346,7 +382,9 @@ def main():
         if name not in known:
             print(f"bench: no group {name}; there are {', '.join(known)}", file=sys.stderr)
             return 2
-    servers = start_servers(options)
+    chosen = [group for group in groups if not options.groups or group.name in options.groups]
+    peers = {side.server for group in chosen for problem in group.problems for side in problem.sides}
+    servers = start_servers(options, peers)
     distance = core_distance(options)
     cores = len(os.sched_getaffinity(0))
     date = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
@@ -371,9 +409,8 @@ def main():
         "latencies": [],
     }
     try:
-        for group in groups:
-            if not options.groups or group.name in options.groups:
-                report["groups"].append(run_group(group, servers, options))
+        for group in chosen:
+            report["groups"].append(run_group(group, servers, options))
         if not options.groups or "latency" in options.groups:
             report["latencies"] = run_latencies(servers, options)
     finally:

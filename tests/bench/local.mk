@@ -1,5 +1,5 @@
 # Benchmarks: built and run by `make bench` and `make bench-kernels` only. BENCH_FLAGS are those of tests/bench/bench.py, such as --quick.
-bench_tools = tests/bench/serve_pare tests/bench/serve_memory tests/bench/core_distance tests/bench/layout_costs
+bench_tools = tests/bench/serve_crew tests/bench/serve_sched tests/bench/serve_pare tests/bench/serve_memory tests/bench/serve_ggml tests/bench/core_distance tests/bench/layout_costs
 if HAVE_OPENBLAS
 bench_tools += tests/bench/serve_openblas
 endif
@@ -8,13 +8,19 @@ bench_tools += tests/bench/serve_clblast
 endif
 EXTRA_PROGRAMS += $(bench_tools)
 CLEANFILES += $(bench_tools)
-noinst_HEADERS += tests/bench/serve.h
-EXTRA_DIST += tests/bench/bench.py tests/bench/rows.py tests/bench/models.py tests/bench/compress.py tests/bench/chains.py tests/bench/serve_onnxruntime.py
+noinst_HEADERS += tests/bench/serve.h tests/bench/serve_tensors.h
+EXTRA_DIST += tests/bench/bench.py tests/bench/rows.py tests/bench/models.py tests/bench/compress.py tests/bench/sched.py tests/bench/chains.py tests/bench/serve_onnxruntime.py
 
-tests_bench_serve_pare_SOURCES = tests/bench/serve_pare.c tests/bench/serve.c
+tests_bench_serve_crew_SOURCES = tests/bench/serve_crew.c
+tests_bench_serve_crew_LDADD = libpare_internal.la
+tests_bench_serve_sched_SOURCES = tests/bench/serve_sched.c tests/bench/serve.c tests/bench/serve_tensors.c
+tests_bench_serve_sched_LDADD = libpare_internal.la
+tests_bench_serve_pare_SOURCES = tests/bench/serve_pare.c tests/bench/serve.c tests/bench/serve_tensors.c
 tests_bench_serve_pare_LDADD = libpare_internal.la
 tests_bench_serve_memory_SOURCES = tests/bench/serve_memory.c tests/bench/serve.c
 tests_bench_serve_memory_LDADD =
+tests_bench_serve_ggml_SOURCES = tests/bench/serve_ggml.c tests/bench/serve.c
+tests_bench_serve_ggml_LDADD = -ldl
 tests_bench_layout_costs_SOURCES = tests/bench/layout_costs.c
 tests_bench_layout_costs_LDADD = libpare.la
 tests_bench_core_distance_SOURCES = tests/bench/core_distance.c tests/bench/serve.c
@@ -40,11 +46,6 @@ bench-tools: $(bench_tools) tests/bench/first_result tests/bench/serve_nth_eleme
 bench-kernels: bench-tools
 	$(AM_V_at)python3 $(srcdir)/tests/bench/bench.py --programs tests/bench $(BENCH_FLAGS)
 
-# A part of bench-compress.
-bench-compress-operations: bench-tools
-	$(AM_V_at)python3 $(srcdir)/tests/bench/bench.py --programs tests/bench threshold prune quantise-q8 quantise-q4 $(BENCH_FLAGS)
-
-.PHONY: bench bench-tools bench-kernels bench-compress-operations
 bench-compress: bench-compress-kernels bench-compress-models bench-compress-sparse
 
 bench-compress-kernels: bench-tools
@@ -56,3 +57,16 @@ bench-compress-sparse: pare
 	$(AM_V_at)for family in gemm_nm gemv gemm_blocks; do ./pare bench --kernel $$family || exit 1; done
 
 .PHONY: bench bench-tools bench-kernels bench-compress bench-compress-kernels bench-compress-sparse
+
+# StarPU, where it is there.
+EXTRA_DIST += tests/bench/serve_starpu.c tests/bench/irregular.cl
+CLEANFILES += tests/bench/serve_starpu
+tests/bench/serve_starpu: tests/bench/serve_starpu.c
+	-$(AM_V_GEN)for name in starpu-1.4 starpu-1.3; do pkg-config --exists $$name || continue; \
+	  $(CC) -std=gnu11 -O2 $(srcdir)/tests/bench/serve_starpu.c -o $@ $$(pkg-config --cflags --libs $$name); break; done
+
+bench-sched: bench-tools tests/bench/serve_starpu pare
+	$(AM_V_at)if test -f tests/fault_layer.la || $(MAKE) tests/fault_layer.la; then \
+	  python3 $(srcdir)/tests/bench/sched.py ./pare tests/bench $(BENCH_FLAGS); fi
+
+.PHONY: bench-sched

@@ -2,6 +2,7 @@
 #include "serve.h"
 
 #include <dirent.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -38,6 +39,42 @@ float *bench_floats(size_t count) {
     values[i] = (float)(state >> 8) / 16777216.0f - 0.5f;
   }
   return values;
+}
+
+/* ---- all cores ---- */
+
+#define MAX_THREADS 256
+
+typedef struct share {
+  size_t begin, end;
+  void (*body)(size_t begin, size_t end);
+} share;
+
+static void *run_share(void *argument) {
+  const share *part = argument;
+  part->body(part->begin, part->end);
+  return NULL;
+}
+
+const char *bench_on_all_cores(size_t n, void (*body)(size_t begin, size_t end)) {
+  pthread_t threads[MAX_THREADS];
+  share shares[MAX_THREADS];
+  const unsigned ncores = bench_cores() < MAX_THREADS ? bench_cores() : MAX_THREADS;
+  unsigned nthreads = 0;
+  for (; nthreads < ncores; nthreads++) {
+    pthread_attr_t attributes;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(nthreads, &set);
+    pthread_attr_init(&attributes);
+    pthread_attr_setaffinity_np(&attributes, sizeof set, &set);
+    shares[nthreads] = (share){n * nthreads / ncores, n * (nthreads + 1) / ncores, body};
+    int code = pthread_create(&threads[nthreads], &attributes, run_share, &shares[nthreads]);
+    pthread_attr_destroy(&attributes);
+    if (code != 0) break;
+  }
+  for (unsigned i = 0; i < nthreads; i++) pthread_join(threads[i], NULL);
+  return nthreads == ncores ? NULL : "cannot create a thread on each core";
 }
 
 static void pin_threads(void) {

@@ -26,6 +26,9 @@ typedef struct bench_work {
  */
 int bench_serve(const bench_work *works, bool pin);
 
+/* Splits [0, n) evenly over a thread on each core. NULL, or what failed. */
+const char *bench_on_all_cores(size_t n, void (*body)(size_t begin, size_t end));
+
 double bench_seconds(void);
 unsigned bench_cores(void);
 /* Memory on huge pages, filled with uniform values in [-0.5, 0.5]; NULL if there is none. Free with free(). */

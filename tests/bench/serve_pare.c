@@ -1,43 +1,19 @@
 /* Benchmark server: pare, over its public interface. SPDX-License-Identifier: Apache-2.0
  *
  * A run submits its repeats and waits once, as a program would that uses results when it has all of them. */
-#include <pare.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "serve.h"
+#include "serve_tensors.h"
 
-enum { MAX_TENSORS = 6 };
-
-static pare_context *context;
-static pare_tensor *tensors[MAX_TENSORS]; /* closed by close_tensors */
-static unsigned ntensors;
 static pare_weights *weights;
 static long chain_length;
 
-#define CHECK(call)                               \
-  do {                                            \
-    if ((call) != PARE_OK) return pare_message(); \
-  } while (0)
-
-/* A tensor of uniform values. */
-static const char *add_tensor(int rank, const int64_t *shape) {
-  size_t count = 1;
-  for (int i = 0; i < rank; i++) count *= (size_t)shape[i];
-  float *values = bench_floats(count);
-  if (values == NULL) return "out of memory";
-  pare_status status =
-      pare_tensor_from(context, PARE_F32, rank, shape, values, count * sizeof *values, &tensors[ntensors]);
-  free(values);
-  CHECK(status);
-  ntensors++;
-  return NULL;
-}
-
-static void close_tensors(void) {
-  while (ntensors > 0) pare_tensor_close(tensors[--ntensors]);
+static void close_all(void) {
+  close_tensors();
   pare_weights_close(weights);
   weights = NULL;
 }
@@ -49,20 +25,6 @@ static const char *add_tensors(unsigned count, int rank, const int64_t *shape) {
 }
 
 /* ---- products: m n k ---- */
-
-static const char *open_gemm(const long *arguments) {
-  const int64_t m = arguments[0], n = arguments[1], k = arguments[2];
-  const char *problem = add_tensor(2, (const int64_t[]){m, k});
-  if (problem == NULL) problem = add_tensor(2, (const int64_t[]){k, n});
-  if (problem == NULL) problem = add_tensor(2, (const int64_t[]){m, n});
-  return problem;
-}
-
-static const char *run_gemm(unsigned repeats) {
-  for (unsigned i = 0; i < repeats; i++) CHECK(pare_gemm(tensors[0], tensors[1], NULL, NULL, tensors[2]));
-  CHECK(pare_context_wait(context));
-  return NULL;
-}
 
 static const char *open_packed(const long *arguments) {
   const char *problem = open_gemm(arguments);
@@ -254,7 +216,7 @@ static const char *open_quantise(long n, int bits) {
   const char *problem = add_tensor(2, shape);
   if (problem == NULL) problem = add_tensor(2, groups);
   if (problem != NULL) return problem;
-  CHECK(pare_tensor_create(context, PARE_U8, 2, bytes, &tensors[ntensors]));
+  CHECK(pare_tensor_create(context, bits == 8 ? PARE_I8 : PARE_U8, 2, bytes, &tensors[ntensors]));
   ntensors++;
   return NULL;
 }
@@ -288,26 +250,26 @@ static const char *run_chain(unsigned repeats) {
 
 int main(void) {
   static const bench_work works[] = {
-      {"gemm", 3, open_gemm, run_gemm, close_tensors},
-      {"gemm_packed", 3, open_packed, run_packed, close_tensors},
-      {"gemm_int8", 3, open_int8, run_int8, close_tensors},
-      {"gemm_int4", 3, open_int4, run_packed, close_tensors},
-      {"gemm_int4_int8", 3, open_int4, run_int8, close_tensors},
-      {"copy", 1, open_vectors, run_copy, close_tensors},
-      {"permute", 3, open_permute, run_permute, close_tensors},
-      {"relu", 1, open_vectors, run_relu, close_tensors},
-      {"add", 1, open_vectors, run_add, close_tensors},
-      {"sum", 1, open_reduction, run_sum, close_tensors},
-      {"max", 1, open_reduction, run_max, close_tensors},
-      {"softmax", 2, open_rows, run_softmax, close_tensors},
-      {"layer_norm", 2, open_rows, run_layer_norm, close_tensors},
-      {"kth", 1, open_kth, run_kth, close_tensors},
-      {"selection", 1, open_kth, run_selection, close_tensors},
-      {"prune_2_4", 1, open_vectors, run_prune, close_tensors},
-      {"prune_columns", 2, open_columns, run_prune, close_tensors},
-      {"quantise_q8", 1, open_quantise_q8, run_quantise_q8, close_tensors},
-      {"quantise_q4", 1, open_quantise_q4, run_quantise_q4, close_tensors},
-      {"chain", 2, open_chain, run_chain, close_tensors},
+      {"gemm", 3, open_gemm, run_gemm, close_all},
+      {"gemm_packed", 3, open_packed, run_packed, close_all},
+      {"gemm_int8", 3, open_int8, run_int8, close_all},
+      {"gemm_int4", 3, open_int4, run_packed, close_all},
+      {"gemm_int4_int8", 3, open_int4, run_int8, close_all},
+      {"copy", 1, open_vectors, run_copy, close_all},
+      {"permute", 3, open_permute, run_permute, close_all},
+      {"relu", 1, open_vectors, run_relu, close_all},
+      {"add", 1, open_vectors, run_add, close_all},
+      {"sum", 1, open_reduction, run_sum, close_all},
+      {"max", 1, open_reduction, run_max, close_all},
+      {"softmax", 2, open_rows, run_softmax, close_all},
+      {"layer_norm", 2, open_rows, run_layer_norm, close_all},
+      {"kth", 1, open_kth, run_kth, close_all},
+      {"selection", 1, open_kth, run_selection, close_all},
+      {"prune_2_4", 1, open_vectors, run_prune, close_all},
+      {"prune_columns", 2, open_columns, run_prune, close_all},
+      {"quantise_q8", 1, open_quantise_q8, run_quantise_q8, close_all},
+      {"quantise_q4", 1, open_quantise_q4, run_quantise_q4, close_all},
+      {"chain", 2, open_chain, run_chain, close_all},
       {NULL, 0, NULL, NULL, NULL},
   };
   if (pare_context_open(NULL, &context) != PARE_OK) {

@@ -1,7 +1,7 @@
 /* The fault layer's control: what a test tells the OpenCL layer to do. SPDX-License-Identifier: Apache-2.0
  *
- * The layer sits between a program and the OpenCL loader (OPENCL_LAYERS). It counts, logs, delays and fails calls,
- * slows queues to a set duty, and counts live objects. README.md describes the same by environment variables. */
+ * The layer sits between a program and the OpenCL loader (OPENCL_LAYERS). It counts, logs, delays, hangs and fails
+ * calls, slows queues to a set duty, and counts live objects. README.md describes the same by environment variables. */
 #ifndef FAULT_FAULT_H
 #define FAULT_FAULT_H
 
@@ -26,6 +26,14 @@ typedef struct fault_control {
   void (*inject)(const char *call, unsigned long nth, unsigned long ncalls, int code);
   /* Sleeps before each such call. */
   void (*delay)(const char *call, unsigned delay_us);
+  /* The nth such call since the last reset, counted from 1, sleeps before it does its work, until `let_go`; 0: none.
+   * With a queue's number (from 0, in the order of creation) only calls that name that queue are meant, and counted;
+   * below 0 all are. */
+  void (*hang)(const char *call, unsigned long nth, long queue);
+  /* Lets it go on, and returns when it has; without one that hangs, at once. */
+  void (*let_go)(void);
+  /* Calls that hang now. */
+  unsigned (*hanging)(void);
   /* The queue created as number i (from 0) works duty[i % nqueues] of the time: after a kernel that took t it sleeps
    * (1/duty - 1) * t. */
   void (*duty)(const double *duty, unsigned nqueues);

@@ -1,4 +1,4 @@
-/* An OpenCL layer that counts, logs, delays and fails calls, and slows queues. SPDX-License-Identifier: Apache-2.0 */
+/* An OpenCL layer: counts, logs, delays, hangs, fails calls, slows queues. SPDX-License-Identifier: Apache-2.0 */
 #ifndef CL_TARGET_OPENCL_VERSION
 #define CL_TARGET_OPENCL_VERSION 300
 #endif
@@ -50,14 +50,20 @@ static struct {
   unsigned long total, made[NCALLS], failed;
   const char *last_failed;
   bool any_call, delay_any_call;
-  enum call fail_call, delay_call; /* NCALLS: a name that no call has */
+  enum call fail_call, delay_call, hang_call; /* NCALLS: a name that no call has */
   unsigned long fail_nth, fail_ncalls;
   cl_int fail_code;
   unsigned delay_us;
+  unsigned long hang_nth, may_hang; /* may_hang: calls that were meant */
+  long hang_queue;
   double duty[MAX_DUTIES];
   unsigned nduties;
   int log_fd;
 } plan = {.last_failed = "", .log_fd = -1};
+
+static pthread_cond_t moved = PTHREAD_COND_INITIALIZER;
+static unsigned hanging; /* calls; guarded by the lock, as is this */
+static bool letting_go;
 
 static enum call call_named(const char *name) {
   unsigned i = 0;
@@ -77,9 +83,31 @@ static double now_seconds(void) {
   return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
-/* Counts the call, sleeps if told to, and says which code to fail with: CL_SUCCESS if it shall not fail. */
-static cl_int begin_call(enum call call) {
+static long number_of_queue(cl_command_queue queue) { return queue ? (long)objects_number(FAULT_QUEUE, queue) : -1; }
+
+static cl_command_queue queue_of_events(const cl_event *events) {
+  cl_command_queue queue = NULL;
+  const bool wanted = plan.hang_nth != 0 && plan.hang_queue >= 0;
+  if (wanted && events) next->clGetEventInfo(events[0], CL_EVENT_COMMAND_QUEUE, sizeof queue, &queue, NULL);
+  return queue;
+}
+
+/* The lock is held. */
+static void hang_if_meant(enum call call, long queue) {
+  if (plan.hang_nth == 0 || plan.hang_call != call || (plan.hang_queue >= 0 && plan.hang_queue != queue)) return;
+  if (++plan.may_hang != plan.hang_nth) return;
+  hanging++;
+  letting_go = false;
+  while (!letting_go) pthread_cond_wait(&moved, &lock);
+  hanging--;
+  pthread_cond_broadcast(&moved);
+}
+
+/* Counts the call, hangs or sleeps if told to, and says which code to fail with: CL_SUCCESS if it shall not fail. */
+static cl_int begin_call_on(enum call call, cl_command_queue on) {
+  const long queue = number_of_queue(on);
   pthread_mutex_lock(&lock);
+  hang_if_meant(call, queue);
   unsigned long total = ++plan.total, made = ++plan.made[call];
   unsigned long nth = plan.any_call ? total : made;
   bool meant = plan.fail_nth != 0 && (plan.any_call || plan.fail_call == call) && nth >= plan.fail_nth &&
@@ -95,6 +123,8 @@ static cl_int begin_call(enum call call) {
   sleep_seconds(1e-6 * delay_us);
   return code;
 }
+
+static cl_int begin_call(enum call call) { return begin_call_on(call, NULL); }
 
 /* Logs and returns what the program sees. */
 static cl_int end_call(enum call call, cl_int injected, cl_int status) {
@@ -122,14 +152,16 @@ static void set_error(cl_int *error, cl_int code) {
     cl_int injected = begin_call(CALL_##name);                                                   \
     return end_call(CALL_##name, injected, injected == CL_SUCCESS ? next->name args : injected); \
   }
-#define WRAP_WAITER(name, code, params, args)                \
-  static cl_int CL_API_CALL wrap_##name params {             \
-    cl_int injected = begin_call(CALL_##name);               \
-    return end_call(CALL_##name, injected, next->name args); \
+#define QUEUE_OF_clFinish queue
+#define QUEUE_OF_clWaitForEvents queue_of_events(events)
+#define WRAP_WAITER(name, code, params, args)                      \
+  static cl_int CL_API_CALL wrap_##name params {                   \
+    cl_int injected = begin_call_on(CALL_##name, QUEUE_OF_##name); \
+    return end_call(CALL_##name, injected, next->name args);       \
   }
 #define WRAP_ENQUEUE(name, code, params, args)                           \
   static cl_int CL_API_CALL wrap_##name params {                         \
-    cl_int injected = begin_call(CALL_##name);                           \
+    cl_int injected = begin_call_on(CALL_##name, queue);                 \
     cl_int status = injected == CL_SUCCESS ? next->name args : injected; \
     if (status == CL_SUCCESS) note_event(event);                         \
     return end_call(CALL_##name, injected, status);                      \
@@ -195,7 +227,7 @@ static double queue_duty(cl_command_queue queue) {
 static cl_int CL_API_CALL wrap_clEnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel, cl_uint dims,
                                                       const size_t *offset, const size_t *global, const size_t *local,
                                                       WAIT_LIST) {
-  cl_int injected = begin_call(CALL_clEnqueueNDRangeKernel);
+  cl_int injected = begin_call_on(CALL_clEnqueueNDRangeKernel, queue);
   if (injected != CL_SUCCESS) return end_call(CALL_clEnqueueNDRangeKernel, injected, injected);
   double duty = queue_duty(queue), start = now_seconds();
   cl_int status = next->clEnqueueNDRangeKernel(queue, kernel, dims, offset, global, local, WAIT_ARGS);
@@ -225,6 +257,30 @@ static void control_inject(const char *call, unsigned long nth, unsigned long nc
   plan.fail_ncalls = ncalls;
   plan.fail_code = code;
   pthread_mutex_unlock(&lock);
+}
+
+static void control_let_go(void) {
+  pthread_mutex_lock(&lock);
+  letting_go = true;
+  pthread_cond_broadcast(&moved);
+  while (hanging > 0) pthread_cond_wait(&moved, &lock);
+  pthread_mutex_unlock(&lock);
+}
+
+static void control_hang(const char *call, unsigned long nth, long queue) {
+  pthread_mutex_lock(&lock);
+  plan.hang_call = call_named(call);
+  plan.hang_nth = nth;
+  plan.hang_queue = queue;
+  plan.may_hang = 0;
+  pthread_mutex_unlock(&lock);
+}
+
+static unsigned control_hanging(void) {
+  pthread_mutex_lock(&lock);
+  const unsigned now = hanging;
+  pthread_mutex_unlock(&lock);
+  return now;
 }
 
 static void control_delay(const char *call, unsigned delay_us) {
@@ -270,6 +326,9 @@ EXPORTED const fault_control *fault_layer_control(void) {
   static const fault_control control = {.reset = control_reset,
                                         .inject = control_inject,
                                         .delay = control_delay,
+                                        .hang = control_hang,
+                                        .let_go = control_let_go,
+                                        .hanging = control_hanging,
                                         .duty = control_duty,
                                         .log = control_log,
                                         .calls = control_calls,
@@ -294,6 +353,8 @@ static void read_environment(void) {
   if (nth != 0)
     control_inject(getenv("PARE_FAULT_CALL"), nth, environment_number("PARE_FAULT_COUNT", 1),
                    code != NULL ? atoi(code) : 0);
+  const char *hang = getenv("PARE_FAULT_HANG_CALL"), *queue = getenv("PARE_FAULT_HANG_QUEUE");
+  if (hang != NULL) control_hang(hang, environment_number("PARE_FAULT_HANG_NTH", 1), queue ? atol(queue) : -1);
   control_delay(getenv("PARE_FAULT_DELAY_CALL"), (unsigned)environment_number("PARE_FAULT_DELAY_US", 0));
   if (duty != NULL) {
     double values[MAX_DUTIES];

@@ -34,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes) {
     pare__problem problem = {0};
     pare__choice choice;
     if (!(*family)->problem(PARE__CASES_BENCH, &info, 0, &problem)) continue;
-    if (pare__database_find(&device, &state, *family, &problem, &choice)) check_choice(*family, &choice);
+    if (pare__database_find(&device, &state, *family, &problem, false, &choice)) check_choice(*family, &choice);
   }
   json_decref(state.tuning);
   free(text);

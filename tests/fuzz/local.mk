@@ -1,17 +1,21 @@
 # Fuzzers: `make fuzz FUZZ_SECONDS=N` runs each for N seconds with libFuzzer; `make check` replays their committed inputs.
 FUZZERS_ALL = \
   tests/fuzz/fuzz_bytes \
+  tests/fuzz/fuzz_calibration \
+  tests/fuzz/fuzz_checkpoint \
   tests/fuzz/fuzz_database \
   tests/fuzz/fuzz_machine \
   tests/fuzz/fuzz_model \
   tests/fuzz/fuzz_npy \
   tests/fuzz/fuzz_npz \
   tests/fuzz/fuzz_onnx \
+  tests/fuzz/fuzz_performance \
   tests/fuzz/fuzz_recipe \
   tests/fuzz/fuzz_safetensors \
   tests/fuzz/fuzz_selector \
   tests/fuzz/fuzz_shape \
   tests/fuzz/fuzz_source \
+  tests/fuzz/fuzz_trace \
   tests/fuzz/fuzz_workload
 FUZZ_SECONDS = 60
 noinst_HEADERS += tests/fuzz/fuzz.h
@@ -55,3 +59,14 @@ tests_fuzz_fuzz_machine_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_machine_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_workload_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_workload_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_calibration_LDADD = $(fuzz_ldadd)
+tests_fuzz_fuzz_calibration_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_checkpoint_LDADD = $(fuzz_ldadd)
+tests_fuzz_fuzz_checkpoint_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_performance_LDADD = $(fuzz_ldadd)
+tests_fuzz_fuzz_performance_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_trace_LDADD = $(fuzz_ldadd)
+tests_fuzz_fuzz_trace_LDFLAGS = $(fuzz_ldflags)
+# The command's reader of traces, with what it needs.
+tests_fuzz_fuzz_trace_SOURCES = tests/fuzz/fuzz_trace.c src/cli/cmd_trace.c src/cli/replay.c src/cli/gantt.c \
+  src/cli/file.c

@@ -33,7 +33,8 @@ FORMS = [
     ("random and f16", ["--prune", "random:0.2", "--quantize", "f16"], 0.999999),
 ]
 # Of the encoder: least mean cosine, largest size to f32.
-ENCODER = {"int8": (0.9995, 0.26), "int4": (0.975, 0.17), "w8a8": (0.9925, 0.26), "f16": (0.9999, 0.51)}
+ENCODER = {"int8": (0.9995, 0.26), "int4": (0.975, 0.17), "w8a8": (0.9925, 0.26), "w8a8, calibrated": (0.994, 0.26),
+           "f16": (0.9999, 0.51)}
 GROUP = 32  # of int4
 results = {"passed": 0, "failed": 0}
 
@@ -141,7 +142,8 @@ def check_encoder(pare, folder):
     with numpy.load(os.path.join(HERE, "..", "data", "models", "minilm_golden.npz")) as golden:
         inputs = {name: golden[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
         expected = golden["sentence_embedding"]
-    for form in FORMS:
+    calibration = os.path.join(HERE, "..", "data", "models", "minilm_calibration.npz")
+    for form in FORMS + [("w8a8, calibrated", ["--quantize", "w8a8", "--calibrate", calibration], 0.97)]:
         if form[0] not in ENCODER:
             continue
         with tempfile.TemporaryDirectory() as scratch:

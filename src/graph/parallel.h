@@ -1,0 +1,173 @@
+/* A model in a context with several devices: a replica on each, and runs divided among them.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * data      pieces of the batch run on any replica, under the crew's policy
+ * pipeline  each replica runs a stage, consecutive tasks of the plan, of every part of the batch, one after the other
+ * task      a run goes whole to one replica; several at once to several
+ * columns   each operation is divided: of one more copy of the model, in the whole context (columns.c)
+ *
+ * auto predicts how long each would take (forecast.c), and takes the shortest.
+ *
+ * Pieces have PARE__LEAST_ROWS samples at least, whatever the number of devices, and the last takes the rest: kernels
+ * for a few rows add in another order, and results must not tell how a batch was cut. That samples do not depend on
+ * each other is not believed but tried: the first run of each shape of samples is made twice for a few of them, the
+ * second time with other neighbours, and the bits compared. */
+#ifndef PARE_GRAPH_PARALLEL_H
+#define PARE_GRAPH_PARALLEL_H
+
+#include "graph/run.h"
+#include "sched/crew.h"
+
+#define PARE__LEAST_ROWS 8
+
+typedef struct pare__team pare__team;
+
+/* Opens the file on every member, beside each other. Members on which that fails because of the device are lost, as
+ * long as one is left. PARE_ERR_UNSUPPORTED: a way to be parallel that models lack. */
+pare_status pare__team_open(pare_context *context, const char *path, const pare_model_options *options,
+                            pare__team **out);
+void pare__team_close(pare__team *team); /* NULL is allowed */
+/* As pare_model_run; the inputs are checked, and all is done on return. */
+pare_status pare__team_run(pare__team *team, unsigned ninputs, pare_tensor *const *inputs, unsigned noutputs,
+                           const bool *wanted, pare_tensor **outputs);
+/* The first replica that is there, for what is asked of one device, and copies of tensors in its context. */
+pare_model *pare__team_first(const pare__team *team);
+pare_status pare__team_copy(pare_context *to, size_t count, pare_tensor *const *from, pare_tensor **out);
+void pare__team_interrupt(pare__team *team, bool interrupted);
+/* Of the first replica; building: on any. */
+void pare__team_launches(pare__team *team, pare_model_launches *out);
+void pare__team_division(pare__team *team, pare_model_division *out);
+
+/* ---- between the files of it ---- */
+
+/* Elements in host memory, row-major. */
+typedef struct pare__host_array {
+  pare_dtype dtype;
+  pare__shape shape;
+  size_t row_bytes; /* of one sample, if it is split */
+  void *data;
+} pare__host_array;
+
+/* What was found of samples of one shape. */
+typedef struct pare__proof {
+  char *key;
+  bool splits;
+  char why[256]; /* if it does not */
+} pare__proof;
+
+/* Rows [first, first + rows) on a replica. */
+typedef struct pare__part {
+  int64_t first, rows;
+  pare_tensor **input, **output; /* one allocation */
+} pare__part;
+
+/* How runs with samples of one shape are cut in stages. */
+typedef struct pare__stages {
+  char *key;
+  size_t count;
+  size_t *cut;     /* where each ends, in tasks; the last: all */
+  size_t *member;  /* whose each is */
+  double *seconds; /* of each, as measured on one replica */
+} pare__stages;
+
+/* How a run of one shape is spread over its tasks. */
+typedef struct pare__spread {
+  char *key;
+  size_t ntasks;
+  double *part;              /* of each task, of the whole; they add up to 1 */
+  bool *divides;             /* could columns divide it? */
+  double columns_seconds;    /* of a unit, as measured, if columns were tried; the team's lock guards these */
+  size_t ncolumns, favoured; /* how often they were tried; how often in turn they were much shorter, untried */
+} pare__spread;
+
+struct pare__team {
+  pare__team *left_before; /* of those that stayed open because a device hangs */
+  pare_context *context;
+  pare__crew *crew;
+  char *path, *without;
+  const char *name; /* of the file, without folders */
+  pare_model_options options;
+  pare_parallel parallel;
+  size_t nmembers;
+  pare_model **replica; /* of each member; NULL: it is lost */
+  atomic_int running;   /* calls of pare__team_run */
+  pthread_mutex_t columns_lock;
+  pare_model *columns;    /* NULL: nobody asked for it yet */
+  atomic_bool no_columns; /* there was no memory for it, or the like */
+  pthread_mutex_t lock;   /* guards what follows */
+  size_t nspreads, spreads_capacity;
+  pare__spread **spread; /* kept as long as the model */
+  size_t nproofs, proofs_capacity;
+  pare__proof **proof;
+  size_t nstages, stages_capacity;
+  pare__stages **stages;        /* kept as long as the model */
+  pare_model_division division; /* of the last run */
+};
+
+/* Seconds that a run, and those that are in flight with it, would take each way; NaN: not known, or it cannot be. */
+typedef struct pare__forecast {
+  bool known; /* anything at all */
+  double seconds[PARE_PARALLEL_OFF + 1];
+} pare__forecast;
+
+/* One run, while it is divided. */
+typedef struct pare__flight pare__flight;
+typedef struct pare__divided {
+  atomic_int references; /* a thread that hangs in its driver may still use it */
+  pare__team *team;
+  bool split;
+  int64_t batch, units; /* samples; pieces of PARE__LEAST_ROWS */
+  unsigned ninputs, noutputs;
+  pare__host_array *input, *output;
+  bool *wanted;
+  char *key;            /* dtypes and shapes of one sample */
+  pthread_mutex_t lock; /* guards what follows, and the outputs until all is done */
+  pare__flight *flights;
+  bool by_columns;
+  pare__spread *spread;       /* by which it was predicted; NULL: it was not */
+  int64_t spread_units;       /* and for so many units */
+  const pare__stages *stages; /* of a pipeline; NULL: there is none */
+  size_t nmicrobatches;
+  struct pare__microbatch *microbatch, *timed; /* timed: the run by which stages were found; NULL: there was none */
+  bool equal;                                  /* of a proof */
+  char why[256];
+} pare__divided;
+
+/* divide.c: the pieces of a run, and the proof that there may be any. */
+pare_status pare__divided_run(void *argument, size_t member, int64_t begin, int64_t end);
+pare_status pare__divided_settle(void *argument, size_t member, int64_t begin, int64_t end);
+pare_status pare__divided_prove(void *argument, size_t member, int64_t begin, int64_t end);
+void pare__divided_release(pare__divided *divided);
+int64_t pare__divided_row(const pare__divided *divided, int64_t unit);
+pare_status pare__divided_replica(const pare__divided *divided, size_t member, pare_model **out);
+/* Its inputs, over the caller's memory. Close it in any case. */
+pare_status pare__part_open(const pare__divided *divided, size_t member, pare__part *one);
+void pare__part_close(const pare__divided *divided, pare__part *one);
+/* Its outputs to where all are put together. */
+pare_status pare__part_read(pare__divided *divided, const pare__part *one);
+
+/* pipeline.c: stages. How this run is cut, found by a timed run if samples of such a shape are new; `why` for people.
+ * PARE_ERR_UNSUPPORTED: it cannot be. */
+pare_status pare__pipeline_decide(pare__divided *divided, const char *key, char why[320]);
+pare_status pare__pipeline_run(pare__divided *divided);
+void pare__microbatches_close(pare__divided *divided);
+void pare__stages_close(pare__stages *stages); /* NULL is allowed */
+/* Cuts where the time so far, as a part of all, comes closest to the weights so far, as a part of all of them. */
+void pare__stages_cut(pare__stages *stages, const double *seconds, size_t ntasks, const double *weight);
+/* Rows of each part but the last, which takes the rest: as many times PARE__LEAST_ROWS, and few shapes. */
+int64_t pare__pipeline_rows(const pare__divided *divided, size_t nstages);
+
+/* forecast.c. kernel: as the crew knows runs, or samples, of this shape; nruns are in flight. PARE_ERR_MEMORY. */
+pare_status pare__forecast_make(const pare__divided *divided, const char *kernel, int nruns, pare__forecast *out);
+/* "; predicted ms: data 4.1, task 8" */
+void pare__forecast_say(const pare__forecast *forecast, char *text, size_t capacity);
+/* NULL: nothing is known yet. */
+pare__spread *pare__spread_of(pare__team *team, const char *key);
+void pare__spread_close(pare__spread *spread); /* NULL is allowed */
+
+/* columns.c. May columns be taken if they are shorter? For runs that cannot be split: others need no copy of the
+ * weights besides. */
+bool pare__columns_tried_or_worth_it(const pare__divided *divided, double seconds, double usual);
+pare_status pare__columns_run(const pare__divided *divided, pare_tensor *const *inputs, pare_tensor **outputs);
+
+#endif

@@ -1,0 +1,192 @@
+/* What a crew saw and what it is doing: counters, slices of the trace, text. SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sched/crew_state.h"
+
+/* ---- latencies: a histogram of sixteen buckets an octave, from 2^-32 seconds ---- */
+
+#define BUCKETS_AN_OCTAVE 16
+#define LEAST_OCTAVE (-32)
+
+void pare__crew_note_latency(pare__crew *crew, double seconds) {
+  int octave;
+  const double part = frexp(fmax(seconds, 1e-12), &octave); /* [0.5, 1) */
+  const int64_t bucket =
+      (int64_t)(octave - LEAST_OCTAVE) * BUCKETS_AN_OCTAVE + (int64_t)((part - 0.5) * 2 * BUCKETS_AN_OCTAVE);
+  crew->latency[pare__i64_clamp(bucket, 0, PARE__LATENCY_BUCKETS - 1)]++;
+}
+
+/* The middle of the bucket that holds it: within 4%. */
+static double latency_at(const pare__crew *crew, double share) {
+  uint64_t all = 0, seen = 0;
+  for (size_t i = 0; i < PARE__LATENCY_BUCKETS; i++) all += crew->latency[i];
+  for (size_t i = 0; i < PARE__LATENCY_BUCKETS; i++) {
+    seen += crew->latency[i];
+    if (all > 0 && (double)seen >= share * (double)all) {
+      const double part = ((double)(i % BUCKETS_AN_OCTAVE) + 0.5) / (2 * BUCKETS_AN_OCTAVE) + 0.5;
+      return ldexp(part, (int)(i / BUCKETS_AN_OCTAVE) + LEAST_OCTAVE);
+    }
+  }
+  return 0;
+}
+
+/* ---- counters ---- */
+
+/* Measured if the counters are of one member alone; shared by busy time, or from watts, it is an estimate. */
+static void note_joules(pare__crew *crew, size_t index, double elapsed, pare_device_stats *out) {
+  const pare__policy_device *seen = &crew->policy->device[index];
+  double busy = 0;
+  size_t ncpus = 0;
+  for (size_t i = 0; i < crew->nmembers; i++) {
+    if (crew->policy->device[i].resource != PARE__ON_CPU) continue;
+    busy += crew->member[i].stats.busy_seconds;
+    ncpus++;
+  }
+  out->joules = -1;
+  if (seen->busy_watts > 0) {
+    out->joules = out->busy_seconds * seen->busy_watts + (elapsed - out->busy_seconds) * seen->idle_watts;
+    out->joules_estimated = true;
+  } else if (crew->energy && seen->resource == PARE__ON_CPU) {
+    const double share = ncpus == 1 ? 1 : busy > 0 ? out->busy_seconds / busy : 1 / (double)ncpus;
+    out->joules = share * pare__crew_energy_joules(crew->energy);
+    out->joules_estimated = ncpus > 1;
+  }
+}
+
+pare_status pare__crew_stats(pare__crew *crew, pare_schedule_stats *out) {
+  *out = (pare_schedule_stats){0};
+  pare_device_stats *device = calloc(crew->nmembers, sizeof *device);
+  if (!device) return pare__fail_memory("counters of devices", crew->nmembers * sizeof *device);
+  pare__crew_lock(crew);
+  const double elapsed = crew->now - crew->opened;
+  *out = (pare_schedule_stats){.elapsed_seconds = elapsed,
+                               .jobs = crew->njobs,
+                               .moved = crew->policy->moves,
+                               .relearned = crew->performance->relearned,
+                               .latency_p50 = latency_at(crew, 0.50),
+                               .latency_p95 = latency_at(crew, 0.95),
+                               .latency_p99 = latency_at(crew, 0.99),
+                               .ndevices = crew->nmembers,
+                               .device = device};
+  for (size_t i = 0; i < crew->nmembers; i++) {
+    device[i] = crew->member[i].stats;
+    device[i].idle_seconds = fmax(elapsed - device[i].busy_seconds - device[i].copy_seconds, 0);
+    device[i].price = device[i].busy_seconds / 3600 * crew->policy->device[i].price_per_hour;
+    out->pieces += device[i].pieces;
+    note_joules(crew, i, elapsed, &device[i]);
+  }
+  pare__crew_unlock(crew);
+  return PARE_OK;
+}
+
+void pare__crew_lines(pare__crew *crew, const char *kernel, pare__crew_line *line) {
+  pare__crew_lock(crew);
+  const pare__performance *performance = crew->performance;
+  size_t index = 0;
+  while (index < performance->nkernels && strcmp(performance->kernel[index], kernel) != 0) index++;
+  for (size_t i = 0; i < crew->nmembers; i++) {
+    line[i] = (pare__crew_line){.lost = crew->member[i].lost};
+    if (index == performance->nkernels) continue;
+    const size_t at = pare__performance_at(performance, index, i);
+    line[i].a = performance->a[at];
+    line[i].b = performance->b[at];
+    line[i].known = performance->samples[at] != NULL;
+  }
+  pare__crew_unlock(crew);
+}
+
+void pare__crew_copied(pare__crew *crew, size_t member, size_t nbytes, double from, double until) {
+  pare__crew_lock(crew);
+  pare__crew_worker *worker = &crew->member[member];
+  if (!worker->abandoned && worker->in_call) {
+    const size_t index = worker->settling ? 0 : worker->count - 1;
+    pare__crew_flight *flight = &worker->flight[index];
+    worker->stats.copy_seconds += until - from;
+    worker->stats.copied_bytes += nbytes;
+    /* While the piece before runs, it takes no time of this one's. */
+    if (worker->settling || worker->count == 1) flight->copied += until - from;
+    if (crew->trace)
+      pare__trace_slice(crew->trace, (unsigned)member, PARE__TRACE_COPIES,
+                        pare__crew_job_name(crew, flight->piece.task), "copy", from - crew->opened,
+                        until - crew->opened, flight->piece.begin, flight->piece.end);
+  }
+  pare__crew_unlock(crew);
+}
+
+void pare__crew_trace_piece(pare__crew *crew, const pare__crew_worker *worker, const pare__crew_flight *flight,
+                            double from) {
+  const uint32_t slot = flight->piece.task;
+  pare__crew_job *job = pare__crew_job_at(crew, slot);
+  const unsigned index = (unsigned)worker->index;
+  pare__trace_slice(crew->trace, index, PARE__TRACE_WORK, pare__crew_job_name(crew, slot),
+                    crew->performance->kernel[crew->task[slot].kernel], from - crew->opened, crew->now - crew->opened,
+                    flight->piece.begin, flight->piece.end);
+  if (!job->flowed)
+    for (uint32_t edge = job->before; edge != PARE__NO_EDGE; edge = crew->edge[edge].next)
+      if (crew->edge[edge].to != index)
+        pare__trace_flow(crew->trace, crew->edge[edge].to, crew->edge[edge].at, index, from - crew->opened);
+  job->flowed = true;
+  job->ran_on = index;
+  job->ran_until = crew->now - crew->opened;
+}
+
+/* ---- text ---- */
+
+#define MOST_SHOWN 40
+
+static void put_member(const pare__crew *crew, const pare__crew_worker *worker, FILE *to) {
+  fprintf(to, "%zu %s: %s", worker->index, worker->name,
+          worker->abandoned                     ? "lost, its thread hangs"
+          : worker->lost                        ? "lost"
+          : worker->settling && worker->in_call ? "settles"
+          : worker->in_call                     ? "runs"
+          : worker->asleep                      ? "sleeps"
+                                                : "chooses");
+  if (worker->in_call) fprintf(to, " since %.3f s", crew->now - worker->call_since);
+  fprintf(to, "; %zu pieces for it alone, %zu in its queue\n", worker->pinned.count,
+          crew->policy->queue[worker->index].count);
+  for (size_t i = 0; i < worker->count; i++) {
+    const pare__policy_piece *piece = &worker->flight[i].piece;
+    fprintf(to, "  in flight: '%s' [%" PRId64 ", %" PRId64 ")\n", pare__crew_job_name(crew, piece->task), piece->begin,
+            piece->end);
+  }
+}
+
+static void put_job(const pare__crew *crew, uint32_t slot, FILE *to) {
+  static const char *const phase[] = {"", "waits", "is ready", "ends", "failed"};
+  const pare__crew_job *job = pare__crew_job_at(crew, slot);
+  size_t shown = 0;
+  fprintf(to, "job %" PRIu32 " '%s' %s: %" PRId64 " of %" PRId64 " steps left, %" PRIu32 " needs missing", slot,
+          pare__crew_job_name(crew, slot), phase[job->phase], job->left, crew->task[slot].n, job->missing);
+  if (job->probes > 0) fprintf(to, ", %u probes", (unsigned)job->probes);
+  for (uint32_t edge = job->behind; edge != PARE__NO_EDGE && shown < MOST_SHOWN; edge = crew->edge[edge].next, shown++)
+    fprintf(to, "%s %" PRIu32, shown ? "," : "; waited for by", crew->edge[edge].to);
+  fputc('\n', to);
+}
+
+pare_status pare__crew_state(pare__crew *crew, char **out) {
+  size_t nbytes = 0, shown = 0;
+  *out = NULL;
+  FILE *to = open_memstream(out, &nbytes);
+  if (!to) return pare__fail_memory("the state of a crew", 0);
+  pare__crew_lock(crew);
+  fprintf(to, "policy %s, %zu jobs pending, %zu pieces pooled, %zu queued, %zu waiting threads\n",
+          crew->policy->isa->name, crew->pending, crew->policy->pooled, crew->policy->queued, crew->waiters);
+  for (size_t i = 0; i < crew->nmembers; i++) put_member(crew, &crew->member[i], to);
+  for (uint32_t slot = 0; slot < crew->nslots && shown < MOST_SHOWN; slot++) {
+    if (pare__crew_job_at(crew, slot)->phase == PARE__JOB_FREE) continue;
+    put_job(crew, slot, to);
+    shown++;
+  }
+  pare__crew_unlock(crew);
+  if (fclose(to) != 0 || !*out) {
+    free(*out);
+    *out = NULL;
+    return pare__fail_memory("the state of a crew", nbytes);
+  }
+  return PARE_OK;
+}

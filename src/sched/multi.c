@@ -1,0 +1,419 @@
+/* Tasks on several devices: what they need, jobs of them, and waiting. SPDX-License-Identifier: Apache-2.0 */
+#include "sched/multi.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A piece shall have at least so much to do: less is not worth its launch. */
+#define LEAST_PIECE_BYTES ((double)(512 << 10))
+
+/* ---- the state that a context has ---- */
+
+static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
+static void multi_close(void *state);
+
+static pare__multi *multi_if_open(const pare_context *context) { return pare__crew_kept(context, multi_close); }
+
+static pare_status wait_memory(pare__memory *memory, size_t low, size_t high, bool writing);
+
+static pare_status wait_all(pare_context *context) {
+  pare__crew *crew = pare__crew_of_if_open(context);
+  return crew ? pare__crew_wait_all(crew) : PARE_OK;
+}
+
+static const pare__waiting waiting = {wait_memory, wait_all};
+
+static pare_status multi_make(pare_context *context, pare__multi **out) {
+  pare__multi *multi = *out = calloc(1, sizeof *multi);
+  if (!multi) return pare__fail_memory("a scheduler", sizeof *multi);
+  multi->context = context;
+  pthread_mutex_init(&multi->order, NULL);
+  pthread_mutex_init(&multi->lock, NULL);
+  multi->flying = calloc(pare__context_members(context), sizeof(pare__part *));
+  pare_status status = multi->flying ? pare__crew_of(context, &multi->crew) : pare__fail_memory("a scheduler", 0);
+  if (status == PARE_OK) status = pare__crew_keep(context, multi, multi_close);
+  if (status == PARE_OK) {
+    pare__context_set_waiting(context, &waiting);
+    return PARE_OK;
+  }
+  multi->crew = NULL;
+  multi_close(multi);
+  *out = NULL;
+  return status;
+}
+
+static pare_status multi_of(pare_context *context, pare__multi **out) {
+  pthread_mutex_lock(&opening);
+  *out = multi_if_open(context);
+  const pare_status status = *out ? PARE_OK : multi_make(context, out);
+  pthread_mutex_unlock(&opening);
+  return status;
+}
+
+static void multi_close(void *state) {
+  pare__multi *multi = state;
+  if (multi->crew) {
+    (void)pare__crew_wait_all(multi->crew); /* what failed is in the tensors */
+    pare__context_set_waiting(multi->context, NULL);
+    pare__orphans_close(multi);
+    if (pare__context_is_left_open(multi->context)) return; /* the call that hangs may come back to it */
+  }
+  pthread_mutex_destroy(&multi->order);
+  pthread_mutex_destroy(&multi->lock);
+  free(multi->flying);
+  free(multi);
+}
+
+void pare__multi_apart(pare_context *context, bool apart) {
+  atomic_store(&pare__context_residency(context)->apart, apart);
+}
+
+/* ---- a task, kept ---- */
+
+static bool is_written(const pare__work_access *access) { return access->mode != PARE__READ; }
+
+void pare__work_release(pare__work *work) {
+  if (atomic_fetch_sub_explicit(&work->references, 1, memory_order_acq_rel) != 1) return;
+  for (unsigned i = 0; i < work->naccesses; i++) pare__memory_release(work->access[i].memory);
+  pthread_mutex_destroy(&work->lock);
+  free(work->message);
+  free(work->params);
+  free(work);
+}
+
+static pare_status take_access(pare__work *work, const pare__access *from, pare__work_access *to) {
+  if (!from->tensor) return PARE_OK;
+  const pare_tensor *tensor = from->tensor;
+  pare__memory *memory = pare__tensor_memory(tensor);
+  if (!memory)
+    return pare__fail(PARE_ERR_UNSUPPORTED, "%s: a tensor has no memory yet: its work is only being planned",
+                      work->name);
+  if (from->axis != PARE__WHOLE && (from->axis < 0 || from->axis >= tensor->shape.rank))
+    return pare__fail(PARE_ERR_ARGUMENT, "%s: it slices axis %d of a tensor of rank %d", work->name, from->axis,
+                      tensor->shape.rank);
+  if (from->axis == PARE__WHOLE && from->mode != PARE__READ && work->n > 1 && work->grain < work->n)
+    return pare__fail(PARE_ERR_ARGUMENT, "%s: it is split in %lld steps and each writes the whole of a tensor",
+                      work->name, (long long)work->n);
+  pare__memory_retain(memory);
+  *to = (pare__work_access){.memory = memory,
+                            .dtype = tensor->dtype,
+                            .shape = tensor->shape,
+                            .start = pare__tensor_start(tensor),
+                            .mode = from->mode,
+                            .axis = from->axis,
+                            .per_step = from->per_step};
+  to->range = pare__shape_range(&to->shape, to->start, pare_dtype_bytes(to->dtype));
+  return PARE_OK;
+}
+
+/* What is read and written: in one access, or in two that meet. */
+static void find_rewritten(pare__work *work) {
+  for (unsigned i = 0; i < work->naccesses; i++) {
+    pare__work_access *access = &work->access[i];
+    access->rewritten = access->mode == PARE__READ_WRITE;
+    for (unsigned k = 0; k < work->naccesses && access->mode == PARE__WRITE; k++) {
+      const pare__work_access *other = &work->access[k];
+      if (k != i && other->mode != PARE__WRITE && other->memory == access->memory && access->memory &&
+          pare__range_meets(other->range, access->range))
+        access->rewritten = true;
+    }
+  }
+}
+
+static pare_status work_make(pare__multi *multi, const pare__task *task, pare__work **out) {
+  pare__work *work = *out = calloc(1, sizeof *work);
+  if (!work) return pare__fail_memory("a task", sizeof *work);
+  atomic_init(&work->references, 1);
+  pthread_mutex_init(&work->lock, NULL);
+  work->multi = multi;
+  work->codelet = task->codelet;
+  work->flags = task->flags;
+  (void)snprintf(work->name, sizeof work->name, "%s", task->name ? task->name : task->codelet->name);
+  work->n = work->left = task->n;
+  work->grain = PARE__MAX(task->grain, 1);
+  work->naccesses = task->naccesses;
+  pare_status status = PARE_OK;
+  if (task->params_bytes > 0) {
+    work->params = malloc(task->params_bytes);
+    if (work->params)
+      memcpy(work->params, task->params, task->params_bytes);
+    else
+      status = pare__fail_memory("a task's parameters", task->params_bytes);
+  }
+  for (unsigned i = 0; i < task->naccesses && status == PARE_OK; i++)
+    status = take_access(work, &task->access[i], &work->access[i]);
+  if (status == PARE_OK) {
+    find_rewritten(work);
+    return PARE_OK;
+  }
+  pare__work_release(work);
+  *out = NULL;
+  return status;
+}
+
+/* ---- as policies and models see it ---- */
+
+static double bytes_of(const pare__work_access *access) {
+  return (double)pare__shape_elements(&access->shape) * (double)pare_dtype_bytes(access->dtype);
+}
+
+/* Bytes of one step: its slices, and all that is not sliced; for a product that is in proportion to its operations. */
+static double work_per_step(const pare__work *work) {
+  double sum = 0;
+  for (unsigned i = 0; i < work->naccesses; i++) {
+    const pare__work_access *access = &work->access[i];
+    if (access->memory) sum += access->axis == PARE__WHOLE ? bytes_of(access) : bytes_of(access) / (double)work->n;
+  }
+  return PARE__MAX(sum, 1);
+}
+
+/* One model a codelet, dtypes, and magnitude of a step: within that, time goes with bytes. */
+static void name_kernel(pare__work *work, double per_step) {
+  char types[48] = "";
+  size_t used = 0;
+  for (unsigned i = 0; i < work->naccesses; i++) {
+    if (!work->access[i].memory || used + 8 >= sizeof types) continue;
+    const int n = snprintf(types + used, sizeof types - used, " %s", pare_dtype_name(work->access[i].dtype));
+    used += n > 0 ? (size_t)n : 0;
+  }
+  snprintf(work->kernel, sizeof work->kernel, "%s%s 2^%d", work->name, types, ilogb(per_step));
+}
+
+static int64_t choose_grain(const pare__work *work, int pieces, double per_step) {
+  if (work->grain >= work->n) return work->n;
+  const int64_t least = pieces > 1 ? pare__div_up(work->n, pieces) : (int64_t)(LEAST_PIECE_BYTES / per_step) + 1;
+  return pare__round_up(PARE__MIN(least, work->n), work->grain);
+}
+
+/* ---- what it needs ---- */
+
+typedef struct needs {
+  pare__job_id *id;
+  size_t count, capacity;
+} needs;
+
+static pare_status add_need(needs *list, pare__job_id id) {
+  PARE__TRY(pare__array_grow((void **)&list->id, &list->capacity, list->count, sizeof *list->id));
+  list->id[list->count++] = id;
+  return PARE_OK;
+}
+
+static pare_status need(needs *list, pare__work *on, uint64_t submission) {
+  if (on->seen == submission) return PARE_OK;
+  on->seen = submission;
+  return add_need(list, on->id);
+}
+
+/* All that meets the range; the residency's lock is held. */
+static pare_status need_range(needs *list, const pare__memory *memory, pare__range range, bool writes,
+                              uint64_t submission) {
+  for (size_t i = 0; i < memory->nuses; i++)
+    if (pare__range_meets(memory->use[i].range, range) && (writes || memory->use[i].writes))
+      PARE__TRY(need(list, memory->use[i].work, submission));
+  return PARE_OK;
+}
+
+static void drop_uses(pare__memory *memory, const pare__work *work, const pare__range *covered) {
+  size_t kept = 0;
+  for (size_t i = 0; i < memory->nuses; i++) {
+    const pare__use *use = &memory->use[i];
+    const bool gone = covered ? use->work != work && covered->low <= use->range.low && use->range.high <= covered->high
+                              : use->work == work;
+    if (!gone) memory->use[kept++] = *use;
+  }
+  memory->nuses = kept;
+}
+
+/* What covers an earlier use stands for it: who needs that one, needs this one. */
+static pare_status add_use(pare__work *work, const pare__work_access *access) {
+  pare__memory *memory = access->memory;
+  PARE__TRY(pare__array_grow((void **)&memory->use, &memory->use_capacity, memory->nuses, sizeof *memory->use));
+  memory->use[memory->nuses++] = (pare__use){access->range, is_written(access), work};
+  if (is_written(access)) drop_uses(memory, work, &access->range);
+  return PARE_OK;
+}
+
+static pare_status find_needs(pare__work *work, needs *list) {
+  pare__multi *multi = work->multi;
+  pthread_mutex_t *lock = &pare__context_residency(multi->context)->lock;
+  const uint64_t submission = ++multi->submissions;
+  pare_status status = PARE_OK;
+  pthread_mutex_lock(lock);
+  for (unsigned i = 0; i < work->naccesses && status == PARE_OK; i++)
+    if (work->access[i].memory)
+      status =
+          need_range(list, work->access[i].memory, work->access[i].range, is_written(&work->access[i]), submission);
+  for (unsigned i = 0; i < work->naccesses && status == PARE_OK; i++)
+    if (work->access[i].memory) status = add_use(work, &work->access[i]);
+  pthread_mutex_unlock(lock);
+  return status;
+}
+
+static void forget_uses(pare__work *work) {
+  pthread_mutex_t *lock = &pare__context_residency(work->multi->context)->lock;
+  pthread_mutex_lock(lock);
+  for (unsigned i = 0; i < work->naccesses; i++)
+    if (work->access[i].memory) drop_uses(work->access[i].memory, work, NULL);
+  pthread_mutex_unlock(lock);
+}
+
+/* ---- its end ---- */
+
+void pare__work_fail(pare__work *work, pare_status status, bool inherited) {
+  pthread_mutex_lock(&work->lock);
+  if (work->failed == PARE_OK) {
+    work->failed = status;
+    work->inherited = inherited;
+    work->message = pare__strdup(pare_message());
+  }
+  pthread_mutex_unlock(&work->lock);
+}
+
+/* With this thread's message. */
+static void poison_written(pare__work *work, pare_status status) {
+  for (unsigned i = 0; i < work->naccesses; i++)
+    if (work->access[i].memory && is_written(&work->access[i]))
+      pare__memory_poison(work->access[i].memory, work->access[i].range, status);
+}
+
+static void end_work(pare__work *work) {
+  if (work->failed != PARE_OK) {
+    (void)pare__fail_text(work->failed, work->message ? work->message : pare_status_meaning(work->failed));
+    if (!work->inherited) pare__context_record(work->multi->context, work->failed);
+    poison_written(work, work->failed);
+    return;
+  }
+  for (unsigned i = 0; i < work->naccesses; i++) {
+    const pare__work_access *access = &work->access[i];
+    if (access->memory && access->mode == PARE__WRITE && pare__shape_dense(&access->shape))
+      pare__memory_heal(access->memory, access->range);
+  }
+}
+
+void pare__work_count(pare__work *work, int64_t steps) {
+  pthread_mutex_lock(&work->lock);
+  work->left -= steps;
+  const bool last = work->left == 0;
+  pthread_mutex_unlock(&work->lock);
+  if (last) end_work(work);
+}
+
+static void work_done(void *argument, pare_status status) {
+  pare__work *work = argument;
+  if (status != PARE_OK) { /* no device is left for it */
+    pare__context_record(work->multi->context, status);
+    poison_written(work, status);
+  }
+  pare__work_abandon(work);
+  forget_uses(work);
+  pare__work_release(work);
+}
+
+/* How much of what it reads is on devices with memory of their own. */
+static size_t find_local(void *argument, pare__policy_local out[PARE__MOST_LOCAL]) {
+  const pare__work *work = argument;
+  pare_context *context = work->multi->context;
+  size_t count = 0;
+  for (size_t m = 0; m < pare__context_members(context) && count < PARE__MOST_LOCAL; m++) {
+    size_t nbytes = 0;
+    if (pare__memory_shared(context, m)) continue;
+    for (unsigned i = 0; i < work->naccesses; i++)
+      if (work->access[i].memory && work->access[i].mode == PARE__READ)
+        nbytes += pare__memory_there(work->access[i].memory, m, work->access[i].range);
+    if (nbytes > 0) out[count++] = (pare__policy_local){m, (double)nbytes};
+  }
+  return count;
+}
+
+/* ---- submitting ---- */
+
+static bool all_share(pare_context *context) {
+  for (size_t m = 0; m < pare__context_members(context); m++)
+    if (!pare__memory_shared(context, m)) return false;
+  return true;
+}
+
+static pare__job describe(pare__work *work, const pare__task *task) {
+  const double per_step = work_per_step(work);
+  name_kernel(work, per_step);
+  double read = 0, all = 0;
+  for (unsigned i = 0; i < work->naccesses; i++) {
+    if (!work->access[i].memory) continue;
+    const double nbytes = bytes_of(&work->access[i]);
+    all += nbytes;
+    if (work->access[i].mode != PARE__WRITE) read += nbytes;
+  }
+  return (pare__job){.run = pare__work_run,
+                     .settle = pare__work_settle,
+                     .done = work_done,
+                     .argument = work,
+                     .name = work->name,
+                     .kernel = work->kernel,
+                     .n = work->n,
+                     .grain = choose_grain(work, pare__context_pieces(task->context), per_step),
+                     .per_step = per_step,
+                     .nbytes = all,
+                     .read_bytes = read,
+                     .member = PARE__NO_DEVICE,
+                     .priority = task->priority,
+                     .resources = task->resources,
+                     .tells = true,
+                     .local = all_share(task->context) ? NULL : find_local};
+}
+
+pare_status pare__multi_submit(const pare__task *task) {
+  pare__multi *multi;
+  PARE__TRY(multi_of(task->context, &multi));
+  pare__work *work;
+  PARE__TRY(work_make(multi, task, &work));
+  const pare__job job = describe(work, task);
+  needs list = {NULL, 0, 0};
+  pthread_mutex_lock(&multi->order);
+  pare_status status = PARE_OK;
+  for (size_t i = 0; i < task->nafter && status == PARE_OK; i++) status = add_need(&list, task->after[i]);
+  if (status == PARE_OK) status = find_needs(work, &list);
+  if (status == PARE_OK) {
+    pare__job_id id = 0;
+    atomic_fetch_add(&work->references, 1); /* the crew's; it may be done before its id is noted */
+    status = pare__crew_submit(multi->crew, &job, list.id, list.count, &id);
+    if (status == PARE_OK)
+      work->id = id;
+    else
+      atomic_fetch_sub(&work->references, 1);
+    if (task->id) *task->id = id;
+  }
+  if (status != PARE_OK) forget_uses(work);
+  pthread_mutex_unlock(&multi->order);
+  free(list.id);
+  pare__work_release(work);
+  return status;
+}
+
+/* ---- waiting ---- */
+
+static pare_status wait_memory(pare__memory *memory, size_t low, size_t high, bool writing) {
+  pare__multi *multi = multi_if_open(memory->context);
+  if (!multi) return PARE_OK;
+  needs list = {NULL, 0, 0};
+  pthread_mutex_t *lock = &pare__context_residency(memory->context)->lock;
+  pthread_mutex_lock(&multi->order);
+  const uint64_t submission = ++multi->submissions;
+  pthread_mutex_lock(lock);
+  pare_status status = need_range(&list, memory, (pare__range){low, high}, writing, submission);
+  pthread_mutex_unlock(lock);
+  pthread_mutex_unlock(&multi->order);
+  /* For all of them, also when one has failed: the caller may give the memory back. The first failure is told. */
+  char *message = NULL;
+  for (size_t i = 0; i < list.count; i++) {
+    const pare_status waited = pare__crew_wait(multi->crew, list.id[i]);
+    if (status != PARE_OK || waited == PARE_OK) continue;
+    status = waited;
+    message = pare__strdup(pare_message());
+  }
+  free(list.id);
+  if (message) status = pare__fail_text(status, message);
+  free(message);
+  return status;
+}
