@@ -58,8 +58,12 @@ static pare_status add_weight(struct walker *walker, pare__onnx_graph *graph, pa
   PARE__TRY(
       pare__array_grow((void **)&checkpoint->weights, &checkpoint->infos_capacity, count, sizeof *checkpoint->weights));
   PARE__TRY(describe(tensor, value, &checkpoint->base.weights[count]));
-  checkpoint->weights[count] = (pare__onnx_weight){
-      .tensor = tensor, .original = *tensor, .graph = graph, .constant = constant, .value = value, .plain = true};
+  checkpoint->weights[count] = (pare__onnx_weight){.tensor = tensor,
+                                                   .original = *tensor,
+                                                   .graph = graph,
+                                                   .constant = constant,
+                                                   .value = value ? value : "",
+                                                   .plain = true};
   *index = checkpoint->base.nweights++;
   return PARE_OK;
 }
