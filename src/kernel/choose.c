@@ -168,6 +168,11 @@ static pare_status choose_as_leader(pare__device *device, const pare__family *fa
   return try_variant(device, family, out, whole, led, reason, sizeof reason);
 }
 
+static bool is_choice_of(const pare__kept_choice *kept, const pare__family *family, const pare__problem *whole) {
+  /* Bits in the padding can only make a kept choice be missed. NOLINTNEXTLINE(bugprone-suspicious-memory-comparison) */
+  return kept->family && kept->family == family && memcmp(&kept->problem, whole, sizeof *whole) == 0;
+}
+
 static pare_status choose_locked(pare__device *device, const pare__family *family, const pare__problem *whole,
                                  pare__choice *out) {
   pare__state *state;
@@ -176,22 +181,21 @@ static pare_status choose_locked(pare__device *device, const pare__family *famil
     state->choices = calloc(PARE__CHOICE_SLOTS, sizeof *state->choices);
     if (!state->choices) return pare__fail_memory("kept choices", PARE__CHOICE_SLOTS * sizeof *state->choices);
   }
-  size_t slot = XXH3_64bits_withSeed(whole, sizeof *whole, (uintptr_t)family) % PARE__CHOICE_SLOTS;
-  pare__kept_choice *kept = &state->choices[slot];
-  /* Bits in the padding can only make a kept choice be missed. NOLINTNEXTLINE(bugprone-suspicious-memory-comparison) */
-  if (kept->family && kept->family == family && memcmp(&kept->problem, whole, sizeof *whole) == 0) {
-    *out = kept->choice;
+  const size_t slot = XXH3_64bits_withSeed(whole, sizeof *whole, (uintptr_t)family) % PARE__CHOICE_SLOTS;
+  pare__kept_choice *first = &state->choices[slot], *second = &state->choices[slot ^ 1];
+  if (is_choice_of(first, family, whole) || is_choice_of(second, family, whole)) {
+    *out = is_choice_of(first, family, whole) ? first->choice : second->choice;
     return PARE_OK;
   }
-  pare__prepared(); /* it may build, test, and wait for those who do */
+  if (!first->family) pare__prepared(); /* it may wait for those who build and test */
   bool led = false;
   if (pare__device_leader(device)) PARE__TRY(choose_as_leader(device, family, whole, out, &led));
   if (!led) PARE__TRY(choose_anew(device, state, family, whole, out));
   if (!state->choices) return PARE_OK; /* a self-test along the way may have dropped the table */
-  kept = &state->choices[slot];
-  kept->family = family;
-  kept->problem = *whole;
-  kept->choice = *out;
+  first = &state->choices[slot];
+  if (first->family) state->choices[slot ^ 1] = *first;
+  *first = (pare__kept_choice){.family = family, .choice = *out};
+  memcpy(&first->problem, whole, sizeof *whole); /* its padding, too, which is compared */
   return PARE_OK;
 }
 

@@ -42,7 +42,7 @@ typedef struct pare__state {
   size_t ntrust, trust_capacity;
   pare__built_kernel *built; /* open addressing; a power of two */
   size_t nbuilt, built_slots;
-  pare__kept_choice *choices;   /* direct-mapped */
+  pare__kept_choice *choices;   /* two places for each hash: the newer, and beside it the one before */
   void (*close_provider)(void); /* frees what a library keeps of this device; NULL: none ran here */
   json_t *tuning;               /* family -> shape class -> {"variant", "tuning"}; NULL until loaded */
 } pare__state;

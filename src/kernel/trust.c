@@ -199,6 +199,7 @@ pare_status pare__trust(pare__device *device, const pare__instance *instance, bo
   if (i == state->ntrust || again) {
     pare__verdict verdict;
     char reason[REASON] = "";
+    pare__prepared();
     PARE__TRY(test(device, instance, again, &verdict, reason, sizeof reason));
     char *kept_reason = pare__strdup(reason);
     if (!kept_reason) return pare__fail_memory("a verdict", strlen(reason));
