@@ -27,6 +27,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 # A round trip between two cores takes about 50-120 ns when they are near each other, 300 and more when far.
 NEAR_NS = 200
 BUSY_NS = 1000
+# The peers, as packages of PyPI: figures of other versions are other figures.
+ONNXRUNTIME = ("numpy==2.4.6", "onnx==1.23.2", "onnxruntime==1.31.1")
+GGML = "llama-cpp-python==0.3.36"
 PAUSE_SECONDS = 0.1  # threads of a peer spin for a while after their work
 STEADY = 0.10
 
@@ -87,7 +90,7 @@ def onnxruntime_python(options):
     try:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True, stdout=subprocess.DEVNULL)
         subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "onnxruntime", "onnx"],
+            [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *ONNXRUNTIME],
             check=True,
             timeout=600,
         )
@@ -114,14 +117,15 @@ def ggml_library(options):
     try:
         subprocess.run([sys.executable, "-m", "venv", os.path.join(folder, "venv")], **quietly)
         subprocess.run([*pip, "install", "scikit-build-core"], **quietly)
-        download = ["download", "--no-deps", "--no-binary", ":all:", "--no-build-isolation", "llama-cpp-python"]
+        download = ["download", "--no-deps", "--no-binary", ":all:", "--no-build-isolation", GGML]
         subprocess.run([*pip, *download, "-d", folder], **quietly)
         (archive,) = glob.glob(os.path.join(folder, "llama_cpp_python-*.tar.gz"))
         subprocess.run(["tar", "xzf", archive, "-C", folder], **quietly)
         source = os.path.join(archive[: -len(".tar.gz")], "vendor", "llama.cpp", "ggml")
         open(os.path.join(source, "ggml.pc.in"), "a", encoding="ascii").close()  # the package leaves it out
         made = os.path.join(folder, "build")
-        subprocess.run(["cmake", "-S", source, "-B", made, "-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON"], **quietly)
+        switches = ["-DCMAKE_BUILD_TYPE=Release", "-DGGML_NATIVE=ON", "-DGGML_BUILD_TESTS=OFF", "-DGGML_BUILD_EXAMPLES=OFF"]
+        subprocess.run(["cmake", "-S", source, "-B", made, *switches], **quietly)
         subprocess.run(["cmake", "--build", made, "--target", "ggml-cpu", "-j2"], **quietly)
     except (subprocess.SubprocessError, OSError, ValueError) as error:
         print("bench: ggml cannot be built:", error, file=sys.stderr)
