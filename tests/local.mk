@@ -75,6 +75,7 @@ check_PROGRAMS += tests/test_compressed
 check_PROGRAMS += tests/test_control
 check_PROGRAMS += tests/test_graph
 check_PROGRAMS += tests/test_layout
+check_PROGRAMS += tests/test_import
 check_PROGRAMS += tests/test_layers
 check_PROGRAMS += tests/test_passes
 check_PROGRAMS += tests/test_symbolic

@@ -5,13 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/missing.h"
 #include "graph/operator.h"
 #include "graph/scope.h"
 
-#define MOST_CALLS 64           /* functions that call each other */
-#define MOST_NODES 1000000      /* after inlining, which can multiply them */
-#define NEWEST_IR 14            /* that pare has read files of */
-#define MOST_MISSING_LISTED 100 /* operators that pare lacks */
+#define MOST_CALLS 64      /* functions that call each other */
+#define MOST_NODES 1000000 /* after inlining, which can multiply them */
+#define NEWEST_IR 14       /* that pare has read files of */
 
 /* The function whose body is being read, and the node that calls it. */
 typedef struct frame {
@@ -26,8 +26,7 @@ typedef struct importer {
   const pare__onnx_opsets *opsets; /* of the model, or of the function that is being read */
   const frame *frame;              /* NULL: none */
   size_t nnodes;
-  char *missing; /* lines about operators that pare lacks; NULL: none */
-  size_t nmissing;
+  pare__missing missing;
 } importer;
 
 typedef struct node_list {
@@ -224,18 +223,6 @@ static pare_status look_up(const pare__scope *scope, const char *name, int32_t *
                     name);
 }
 
-static pare_status note_missing(importer *in, const pare__onnx_node *node, int64_t opset) {
-  in->nmissing++;
-  if (in->nmissing > MOST_MISSING_LISTED) return PARE_OK;
-  const char *domain = pare__onnx_domain(node->domain);
-  char *longer = pare__format("%s\n  %s (node '%s', domain %s, opset %" PRId64 ")", text(in->missing), node->op_type,
-                              text(node->name), *domain ? domain : "ai.onnx", opset);
-  if (!longer) return pare__fail_memory("a list of operators", 0);
-  free(in->missing);
-  in->missing = longer;
-  return PARE_OK;
-}
-
 static pare_status import_operator(importer *in, pare__scope *scope, const pare__onnx_node *from, node_list *out) {
   const char *domain = pare__onnx_domain(from->domain);
   const int64_t opset = PARE__MAX(pare__onnx_opset_version(in->opsets, domain), 1);
@@ -249,7 +236,7 @@ static pare_status import_operator(importer *in, pare__scope *scope, const pare_
   PARE__TRY(import_attributes(in, from, &node));
   node.op = pare__operator_find(domain, from->op_type, opset);
   if (node.op && !pare__operator_in_files(node.op)) node.op = NULL;
-  if (!node.op) PARE__TRY(note_missing(in, from, opset));
+  if (!node.op) PARE__TRY(pare__missing_note(&in->missing, from, opset));
   PARE__TRY(import_subgraphs(in, scope, &node));
   for (unsigned i = 0; i < node.noutputs; i++)
     if (*text(from->output.items[i])) PARE__TRY(define(in, scope, from->output.items[i], &node.output[i]));
@@ -430,18 +417,14 @@ pare_status pare__network_open(pare__onnx_model *onnx, pare__network **out) {
   note_versions(onnx);
   importer in = {.network = network, .opsets = &onnx->opset_import};
   pare_status status = import_graph(&in, NULL, onnx->graph, &network->graph);
-  if (status == PARE_OK && in.nmissing > 0) {
-    char more[64] = "";
-    if (in.nmissing > MOST_MISSING_LISTED)
-      snprintf(more, sizeof more, "\n  and %zu more", in.nmissing - MOST_MISSING_LISTED);
-    status = pare__fail(PARE_ERR_UNSUPPORTED, "%s: pare lacks %zu of its operators:%s%s",
-                        pare__onnx_source_path(onnx->source), in.nmissing, text(in.missing), more);
+  if (status == PARE_OK && in.missing.nnodes > 0) {
+    status = pare__missing_fail(&in.missing, pare__onnx_source_path(onnx->source));
   } else if (status != PARE_OK) {
     char *why = pare__strdup(pare_message());
     pare__fail(status, "%s: %s", pare__onnx_source_path(onnx->source), why ? why : "");
     free(why);
   }
-  free(in.missing);
+  pare__missing_clear(&in.missing);
   if (status == PARE_OK) status = pare__network_settle(network);
   if (status != PARE_OK) {
     pare__network_close(network);

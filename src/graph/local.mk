@@ -26,6 +26,7 @@ libpare_internal_la_SOURCES += src/graph/inspect.h
 libpare_internal_la_SOURCES += src/graph/inspect_tensors.c
 libpare_internal_la_SOURCES += src/graph/inspect_work.c
 libpare_internal_la_SOURCES += src/graph/memory.c
+libpare_internal_la_SOURCES += src/graph/missing.c src/graph/missing.h
 libpare_internal_la_SOURCES += src/graph/model.c
 libpare_internal_la_SOURCES += src/graph/network.c
 libpare_internal_la_SOURCES += src/graph/operators.c
