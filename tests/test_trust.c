@@ -2,6 +2,10 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * The child processes of this test are the test itself: PARE_TRIAL names its own binary. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +18,8 @@
 #include "kernel/trial.h"
 #include "ocl/child.h"
 #include "ocl/device.h"
+
+#define TRIAL_SECONDS "6"
 
 /* ---- a family: y[i] = 2 x[i], dim[0] elements ---- */
 
@@ -74,6 +80,53 @@ static pare_status launch_too_large(const pare__run *run) {
   return pare__fail(PARE_ERR_UNSUPPORTED, "too large a group");
 }
 static pare_status launch_no_build(const pare__run *run) { return launch(run, "-DNO_BUILD"); }
+/* As a driver that waits for its device. */
+static pare_status launch_sleep(const pare__run *run) {
+  PARE__TRY(launch(run, NULL));
+  for (;;) pause();
+}
+
+/* ---- a machine whose processors others have ---- */
+
+/* In a child: one processor, the same for all. */
+static void stay_on_one_processor(void) {
+  cpu_set_t all, one;
+  int first = 0;
+  if (sched_getaffinity(0, sizeof all, &all) != 0) _exit(EXIT_FAILURE);
+  while (!CPU_ISSET(first, &all)) first++;
+  CPU_ZERO(&one);
+  CPU_SET(first, &one);
+  if (sched_setaffinity(0, sizeof one, &one) != 0) _exit(EXIT_FAILURE);
+}
+
+static void spin(void) {
+  for (volatile unsigned turns = 0;; turns++) {}
+}
+
+/* In a child: asks for a processor that its rivals have. */
+static void starve(void) {
+  stay_on_one_processor();
+  if (nice(10) == -1) _exit(EXIT_FAILURE);
+  spin();
+}
+
+enum { RIVALS = 4 };
+static int64_t rivals[RIVALS];
+
+static void start_rivals(void) {
+  for (int i = 0; i < RIVALS; i++) OK(pare__child_start((const char *const[]){"child", "rival", NULL}, &rivals[i]));
+}
+
+static void stop_rivals(void) {
+  for (int i = 0; i < RIVALS; i++) pare__child_stop(rivals[i]);
+}
+
+#define BUSY_MACHINE "PARE_TEST_BUSY_MACHINE"
+static pare_status launch_where_it_may_starve(const pare__run *run) {
+  PARE__TRY(launch(run, NULL));
+  if (getenv(BUSY_MACHINE)) starve();
+  return PARE_OK;
+}
 
 /* Wrong where its default for large problems is used. */
 static const pare__param shaped_params[] = {{"LARGE", (const int[]){1, 2, 0}}, {NULL, NULL}};
@@ -98,6 +151,8 @@ static const pare__variant doubled_variants[] = {
     ROW("unbuildable", false, launch_no_build),
     ROW("right", false, launch_right),
     ROW("right-in-child", true, launch_right),
+    ROW("sleeping", true, launch_sleep),
+    ROW("starving", true, launch_where_it_may_starve),
     ROW("crashing-on-an-unknown-driver", false, launch_crash),
     {.name = "wrong-when-large",
      .file = "doubled.cl",
@@ -160,6 +215,7 @@ static const struct {
   pare__verdict verdict;
   const char *says;
 } expected_verdicts[] = {{"wrong", PARE__WRONG, "expected"},
+                         {"starving", PARE__TRUSTED, ""},
                          {"crashing", PARE__CRASHED, "signal"},
                          {"hanging", PARE__HUNG, "no result"},
                          {"exiting", PARE__CRASHED, "status 0 and no verdict"},
@@ -190,6 +246,33 @@ START_TEST(verdicts_are_kept_on_disk) {
   double start = pare__seconds();
   ck_assert_int_eq(verdict_of("hanging", false, reason, sizeof reason), PARE__HUNG);
   ck_assert_msg(pare__seconds() - start < 1.0, "the hanging row ran again: %.1f s", pare__seconds() - start);
+}
+END_TEST
+
+/* A kernel that waits and asks for no processor hangs, although it uses none. */
+START_TEST(a_row_that_sleeps_hangs) {
+  char reason[400];
+  setenv("PARE_TRIAL_SECONDS", "2", 1);
+  const pare__verdict verdict = verdict_of("sleeping", true, reason, sizeof reason);
+  setenv("PARE_TRIAL_SECONDS", TRIAL_SECONDS, 1);
+  ck_assert_msg(verdict == PARE__HUNG && strstr(reason, "no result"), "%s: %s", pare__verdict_name(verdict), reason);
+}
+END_TEST
+
+START_TEST(what_a_busy_machine_did_not_run_is_not_kept) {
+  char reason[400];
+  setenv("PARE_TRIAL_SECONDS", "2", 1);
+  setenv(BUSY_MACHINE, "1", 1);
+  start_rivals();
+  const pare__verdict verdict = verdict_of("starving", true, reason, sizeof reason);
+  stop_rivals();
+  unsetenv(BUSY_MACHINE);
+  setenv("PARE_TRIAL_SECONDS", TRIAL_SECONDS, 1);
+  ck_assert_msg(verdict == PARE__SLOW_RUN && strstr(reason, "busy machine"), "%s: %s", pare__verdict_name(verdict),
+                reason);
+  teardown();
+  setup();
+  ck_assert_int_eq(verdict_of("starving", false, reason, sizeof reason), PARE__TRUSTED);
 }
 END_TEST
 
@@ -230,34 +313,47 @@ END_TEST
 
 /* ---- the time limits of a child process ---- */
 
-/* What the child never ends to do. */
-enum { BUILDS, RUNS, NEITHER };
-
 static int child(const char *what) {
-  if (what[0] == '0' + BUILDS) pause();
+  if (strcmp(what, "rival") == 0) {
+    stay_on_one_processor();
+    spin();
+  }
+  if (strcmp(what, "builds") == 0) pause();
   pare__child_tell(false);
-  if (what[0] == '0' + RUNS) pause();
+  if (strcmp(what, "sleeps") == 0) pause();
+  if (strcmp(what, "spins") == 0) spin();
+  if (strcmp(what, "starves") == 0) starve();
+  if (strcmp(what, "is slow") == 0) usleep(1000000);
   printf("done\n");
   return fflush(stdout);
 }
 
-START_TEST(time_to_build_is_not_time_to_run) {
-  static const struct {
-    const char *what;
-    pare__child_limits limits;
-    bool timed_out, building;
-    const char *says;
-  } cases[] = {{"0", {300, 60000}, true, true, ""},
-               {"1", {60000, 300}, true, false, ""},
-               {"2", {60000, 60000}, false, false, "done\n"}};
-  const char *const arguments[] = {"child", cases[_i].what, NULL};
+/* Building has time by the clock; what runs has processor time, and by the clock more than that. */
+static const struct {
+  const char *what;
+  pare__child_limits limits;
+  bool timed_out, building, starved;
+  const char *says;
+} child_cases[] = {
+    {"builds", {300, 60000}, true, true, false, ""},          {"sleeps", {60000, 500}, true, false, false, ""},
+    {"spins", {60000, 500}, true, false, false, ""},          {"starves", {60000, 500}, true, false, true, ""},
+    {"is slow", {60000, 500}, false, false, false, "done\n"}, {"ends", {60000, 60000}, false, false, false, "done\n"}};
+
+START_TEST(a_child_ends_by_what_it_did_with_its_time) {
+  const char *const arguments[] = {"child", child_cases[_i].what, NULL};
+  const bool starves = child_cases[_i].starved;
   char *output;
   pare__child_end end;
-  OK(pare__child_run(arguments, &cases[_i].limits, &output, &end));
+  if (starves) start_rivals();
+  const pare_status status = pare__child_run(arguments, &child_cases[_i].limits, &output, &end);
+  if (starves) stop_rivals();
+  OK(status);
   ck_assert(end.started);
-  ck_assert_int_eq(end.timed_out, cases[_i].timed_out);
-  ck_assert_int_eq(end.building, cases[_i].building);
-  ck_assert_str_eq(output, cases[_i].says);
+  ck_assert_int_eq(end.timed_out, child_cases[_i].timed_out);
+  ck_assert_int_eq(end.building, child_cases[_i].building);
+  ck_assert_msg(end.starved == starves, "%s: killed after %g s, %g s of them on a processor", child_cases[_i].what,
+                end.seconds, end.used);
+  ck_assert_str_eq(output, child_cases[_i].says);
   free(output);
 }
 END_TEST
@@ -304,17 +400,19 @@ int main(int argc, char **argv) {
   if (length <= 0) return 1;
   self[length] = '\0';
   setenv("PARE_TRIAL", self, 1);
-  setenv("PARE_TRIAL_SECONDS", "6", 1);
+  setenv("PARE_TRIAL_SECONDS", TRIAL_SECONDS, 1);
   setenv("PARE_KERNEL_PATH", PARE_SOURCE_FOLDER "/tests/kernels:" PARE_SOURCE_FOLDER "/cl", 1);
 
   TCase *laws = tcase_create("trust");
   tcase_add_checked_fixture(laws, setup, teardown);
   tcase_add_loop_test(laws, each_fault_gets_its_verdict, 0, (int)PARE__COUNT(expected_verdicts));
   tcase_add_test(laws, verdicts_are_kept_on_disk);
+  tcase_add_test(laws, a_row_that_sleeps_hangs);
+  tcase_add_test(laws, what_a_busy_machine_did_not_run_is_not_kept);
   tcase_add_test(laws, what_the_driver_refused_is_not_kept);
   tcase_add_test(laws, all_is_tried_in_a_child_on_a_driver_that_is_not_known);
   tcase_add_test(laws, without_the_program_for_child_processes_nothing_risky_is_trusted);
-  tcase_add_loop_test(laws, time_to_build_is_not_time_to_run, 0, 3);
+  tcase_add_loop_test(laws, a_child_ends_by_what_it_did_with_its_time, 0, (int)PARE__COUNT(child_cases));
   tcase_add_test(laws, choice_falls_back_visibly);
   tcase_add_test(laws, nothing_left_names_every_reason);
   return run_tests("trust", laws);

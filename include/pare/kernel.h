@@ -11,9 +11,9 @@ extern "C" {
 /* One line of a report; strings are valid during the callback only. */
 typedef struct pare_kernel_report {
   const char *family, *variant; /* "gemm", "wide" */
-  /* "trusted", "wrong", "crashed", "hung", "not built", "slow build" (not built in time), "refused" (the driver failed
-   * the launch), "untested" (it needs a child process, which could not be started), "cannot" (the device lacks
-   * something) */
+  /* "trusted", "wrong", "crashed", "hung", "not built", "slow build" (not built in time), "slow run" (others had the
+   * processors), "refused" (the driver failed the launch), "untested" (it needs a child process, which could not be
+   * started), "cannot" (the device lacks something) */
   const char *verdict;
   const char *reason; /* "" if trusted */
   double seconds;     /* that the test took, builds included */

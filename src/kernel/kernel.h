@@ -169,6 +169,7 @@ typedef enum pare__verdict {
   PARE__HUNG,
   PARE__NOT_BUILT,
   PARE__SLOW_BUILD, /* no end of building was in sight: another time it may be built */
+  PARE__SLOW_RUN,   /* the machine was too busy to run it: another time it may not be */
   PARE__REFUSED,    /* the driver failed, twice: another time it may not */
   PARE__CANNOT      /* the device lacks something: the one verdict, beside trusted, that is no failure */
 } pare__verdict;

@@ -78,8 +78,9 @@ pare_status pare__trial_run(pare__device *device, const pare__instance *instance
     *verdict = PARE__SLOW_BUILD;
     snprintf(reason, capacity, "not built after %u s", limits.build_ms / 1000);
   } else if (end.timed_out) {
-    *verdict = PARE__HUNG;
-    snprintf(reason, capacity, "no result after %u s", limit_ms / 1000);
+    *verdict = end.starved ? PARE__SLOW_RUN : PARE__HUNG;
+    snprintf(reason, capacity, "no result after %.0f s%s, %.0f s of them on a processor", end.seconds,
+             end.starved ? " of a busy machine" : "", end.used);
   } else if (end.signal != 0) {
     *verdict = PARE__CRASHED;
     snprintf(reason, capacity, "signal %d (%s)", end.signal, strsignal(end.signal));

@@ -9,8 +9,8 @@
  */
 bool pare__trial_needed(pare__device *device, const pare__instance *instance);
 
-/* Runs the instance's self-test in a child, at most PARE_TRIAL_SECONDS (30) once it is built, and four times that for
- * building. What the child could not say is a verdict too. */
+/* Runs the instance's self-test in a child, at most PARE_TRIAL_SECONDS (30) of processor time once it is built, and
+ * four times that by the clock for building. What the child could not say is a verdict too. */
 pare_status pare__trial_run(pare__device *device, const pare__instance *instance, pare__verdict *verdict, char *reason,
                             size_t capacity);
 

@@ -12,8 +12,8 @@
 #define REASON 320
 
 const char *pare__verdict_name(pare__verdict verdict) {
-  static const char *const names[] = {"untested",  "trusted",    "wrong",   "crashed", "hung",
-                                      "not built", "slow build", "refused", "cannot"};
+  static const char *const names[] = {"untested",  "trusted",    "wrong",    "crashed", "hung",
+                                      "not built", "slow build", "slow run", "refused", "cannot"};
   return (unsigned)verdict < PARE__COUNT(names) ? names[verdict] : "?";
 }
 

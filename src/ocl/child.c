@@ -16,8 +16,10 @@
 #include <unistd.h>
 
 #include "base/path.h"
+#include "ocl/child_time.h"
 
 #define OUTPUT_LIMIT ((size_t)64 << 10)
+#define LOOK_MS 50 /* how often the parent looks whether a child is over its time */
 
 /* Lines by which a child tells what it does. */
 static const char *const tells[] = {"(runs)\n", "(builds)\n"};
@@ -28,21 +30,33 @@ static const char *helper_path(void) {
   return pare__in_build_tree() ? PARE_BUILD_FOLDER "/pare-trial" : PARE_PKGLIBEXECDIR "/pare-trial";
 }
 
-static int remaining_ms(double deadline) {
-  double left = (deadline - pare__seconds()) * 1000;
-  return left > 0 ? (int)left + 1 : 0;
-}
-
-/* A child that is watched. */
+/* A child that is watched, and since when it builds or runs. */
 typedef struct watched {
+  pid_t process;
   const pare__child_limits *limits;
-  double deadline;
   bool building;
+  double since, used; /* by the clock; processor time until then */
 } watched;
 
-static void set_deadline(watched *child, bool building) {
+static void begin(watched *child, bool building) {
   child->building = building;
-  child->deadline = pare__seconds() + (building ? child->limits->build_ms : child->limits->run_ms) / 1000.0;
+  child->since = pare__seconds();
+  child->used = pare__child_used(child->process);
+}
+
+/* Is the child over its time? */
+static bool is_over(const watched *child, pare__child_end *end) {
+  const double limit = child->limits->run_ms / 1000.0;
+  end->seconds = pare__seconds() - child->since;
+  end->used = pare__child_used(child->process) - child->used;
+  if (child->building) return end->seconds >= child->limits->build_ms / 1000.0;
+  if (end->seconds < limit) return false;
+  if (end->used >= limit) return true;
+  if (end->seconds < PARE__CHILD_SLEEPS * limit) return false;
+  const double waited = pare__child_waited(child->process); /* in all its life: rather too much */
+  if (waited >= 0 && end->used + waited < limit) return true;
+  end->starved = end->seconds >= PARE__CHILD_STARVES * limit;
+  return end->starved;
 }
 
 /* Takes the lines of pare__child_tell out of the text; the last one holds. */
@@ -52,7 +66,7 @@ static void take_tells(watched *child, char *text, size_t *count) {
     for (int building = 0; building < 2; building++)
       if (strncmp(text + at, tells[building], strlen(tells[building])) == 0) {
         length = strlen(tells[building]);
-        set_deadline(child, building);
+        begin(child, building);
       }
     memmove(text + at, text + at + length, *count - at - length + 1);
     *count -= length;
@@ -62,15 +76,16 @@ static void take_tells(watched *child, char *text, size_t *count) {
   }
 }
 
-/* Reads until the end of file; false at the deadline. What is over the limit is read and dropped, so that the child
- * does not block. */
-static bool collect(int from, watched *child, char *output, size_t *count) {
+/* Reads until the end of file; false when the child is over its time. What is over the limit is read and dropped, so
+ * that the child does not block. */
+static bool collect(int from, watched *child, char *output, size_t *count, pare__child_end *end) {
   char overflow[4096] = {0};
   for (;;) {
+    if (is_over(child, end)) return false;
     struct pollfd wait = {from, POLLIN, 0};
-    int ready = poll(&wait, 1, remaining_ms(child->deadline));
-    if (ready < 0 && errno == EINTR) continue;
-    if (ready <= 0) return false;
+    int ready = poll(&wait, 1, LOOK_MS);
+    if (ready < 0 && errno != EINTR) return false;
+    if (ready <= 0) continue;
     bool full = *count == OUTPUT_LIMIT;
     ssize_t got = read(from, full ? overflow : output + *count, full ? sizeof overflow : OUTPUT_LIMIT - *count);
     if (got < 0 && errno == EINTR) continue;
@@ -83,16 +98,16 @@ static bool collect(int from, watched *child, char *output, size_t *count) {
 }
 
 /* Waits for the child, which has closed its output or is to be killed. */
-static void reap(pid_t child, double deadline, pare__child_end *end) {
+static void reap(const watched *child, pare__child_end *end) {
   int status = 0;
   pid_t got;
-  while ((got = waitpid(child, &status, WNOHANG)) == 0 && !end->timed_out) {
-    end->timed_out = remaining_ms(deadline) == 0;
+  while ((got = waitpid(child->process, &status, WNOHANG)) == 0 && !end->timed_out) {
+    end->timed_out = is_over(child, end);
     usleep(1000);
   }
   if (got == 0) {
-    kill(child, SIGKILL);
-    while ((got = waitpid(child, &status, 0)) < 0 && errno == EINTR) {}
+    kill(child->process, SIGKILL);
+    while ((got = waitpid(child->process, &status, 0)) < 0 && errno == EINTR) {}
   }
   if (got < 0) return; /* the program ignores SIGCHLD: its end is not told to anybody */
   if (WIFSIGNALED(status)) end->signal = WTERMSIG(status);
@@ -159,11 +174,11 @@ pare_status pare__child_run(const char *const *arguments, const pare__child_limi
                             : pare__fail_memory("the output of a child process", OUTPUT_LIMIT);
   close(pipe_end[1]);
   if (text && status == PARE_OK && end->started) {
-    watched watch = {.limits = limits};
+    watched watch = {.process = child, .limits = limits};
     size_t count = 0;
-    set_deadline(&watch, true);
-    end->timed_out = !collect(pipe_end[0], &watch, text, &count);
-    reap(child, watch.deadline, end);
+    begin(&watch, true);
+    end->timed_out = !collect(pipe_end[0], &watch, text, &count, end);
+    reap(&watch, end);
     end->building = end->timed_out && watch.building;
     text[count] = '\0';
     *output = text;

@@ -8,15 +8,22 @@ typedef struct pare__child_end {
   bool started;   /* false: the helper program is not there */
   bool timed_out; /* killed after the time limit */
   bool building;  /* that of building: the kernel has not had its turn */
+  bool starved;   /* others had the processors, or the system does not say: nothing is known of the kernel */
+  double seconds; /* by the clock, of building or running when it was killed */
+  double used;    /* seconds of processor time meanwhile */
   int signal;     /* that ended it, or 0 */
   int code;       /* its exit status, if it exited */
 } pare__child_end;
 
-/* How long it may take to build a program, its start included, and how long to do all else in between. A machine that
- * is busy or slow takes long to compile: that says nothing about a kernel. */
+/* How long it may take to build a program by the clock, its start included, and how much processor time all else in
+ * between may take. A machine that is busy or slow takes long: that says nothing about a kernel, and some drivers
+ * compile as they launch. So what runs is killed once it has used run_ms of processor time in no less by the clock;
+ * after PARE__CHILD_SLEEPS times as long by the clock, if it asked for less: then it waits for what does not come; and
+ * after PARE__CHILD_STARVES times as long in any case. */
 typedef struct pare__child_limits {
   unsigned build_ms, run_ms;
 } pare__child_limits;
+enum { PARE__CHILD_SLEEPS = 4, PARE__CHILD_STARVES = 8 };
 
 /* Runs the helper program pare-trial ($PARE_TRIAL, else that of the build tree if pare runs from one, else the
  * installed one) with `arguments` (ending with NULL, without the program's name), standard input empty, and collects

@@ -1,6 +1,7 @@
 # Floor 1: devices, programs, buffers, launches.
 libpare_internal_la_SOURCES += src/ocl/ocl.h
 libpare_internal_la_SOURCES += src/ocl/child.c src/ocl/child.h
+libpare_internal_la_SOURCES += src/ocl/child_time.c src/ocl/child_time.h
 libpare_internal_la_SOURCES += src/ocl/buffer.c
 libpare_internal_la_SOURCES += src/ocl/caps.c
 libpare_internal_la_SOURCES += src/ocl/capture.c src/ocl/capture.h

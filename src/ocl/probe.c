@@ -121,6 +121,9 @@ static pare_status try_in_child(pare__device *device, unsigned probes, pare__pro
   if (end.building)
     return pare__fail(PARE_ERR_DEVICE, "a probe of %s was not built after %d s", device->info.name,
                       CHILD_BUILD_LIMIT_MS / 1000);
+  if (end.starved)
+    return pare__fail(PARE_ERR_DEVICE, "a probe of %s had no result after %.0f s on a busy machine", device->info.name,
+                      end.seconds);
   if (!answered)
     return pare__fail(PARE_ERR_KERNEL, "a probe of %s %s", device->info.name,
                       end.timed_out ? "hung"
