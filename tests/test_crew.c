@@ -585,6 +585,17 @@ START_TEST(counters_add_up_and_the_trace_tells_the_same) {
     ck_assert(device->busy_seconds > 0 && device->wait_seconds >= 0);
     ck_assert(device->busy_seconds + device->copy_seconds + device->idle_seconds <= stats.elapsed_seconds * 1.001);
   }
+  ck_assert_uint_eq(stats.nkernels, 2); /* one kernel on two devices */
+  for (size_t i = 0; i < 2; i++) {
+    const pare_device_stats *device = &stats.device[stats.kernel[i].device];
+    ck_assert_str_eq(stats.kernel[i].kernel, "while");
+    ck_assert_uint_eq(stats.kernel[i].pieces, device->pieces);
+    ck_assert_double_eq_tol(stats.kernel[i].busy_seconds, device->busy_seconds, 1e-9);
+    ck_assert_double_eq_tol(stats.kernel[i].copy_seconds, device->copy_seconds, 1e-9);
+    ck_assert_double_eq_tol(stats.kernel[i].wait_seconds, device->wait_seconds, 1e-9);
+  }
+  ck_assert_uint_ne(stats.kernel[0].device, stats.kernel[1].device);
+  ck_assert(stats.kernel[0].busy_seconds >= stats.kernel[1].busy_seconds);
   const size_t npieces = (size_t)stats.pieces;
   pare_schedule_stats_close(&stats);
   close_crew();

@@ -44,7 +44,8 @@ grep -q 'parallel by pipeline: .* through 2 stages' "$folder/stats" || fail "sta
 # Who did what: counters and a trace, in which both have worked.
 run --repeat 3 --trace "$folder/t.json" --stats >"$folder/stats"
 grep -q 'parallel by data: a batch of 360' "$folder/stats" || fail "how it was divided is not said: $(cat "$folder/stats")"
-grep -q '^device .*busy .*copies .*idle .*wait .*pieces .*energy' "$folder/stats" || fail "no table: $(cat "$folder/stats")"
+grep -q '^ *device .*busy .*copies .*idle .*wait .*pieces .*energy' "$folder/stats" || fail "no table: $(cat "$folder/stats")"
+grep -q '^kernel .*device .*busy .*copies .*wait .*pieces' "$folder/stats" || fail "kernels are not counted: $(cat "$folder/stats")"
 run --stats --json >"$folder/stats.json"
 python3 - "$folder/t.json" "$folder/stats.json" <<'PYTHON' || fail "the trace or the counters are not right"
 import json, sys
@@ -55,6 +56,8 @@ stats = run["stats"]
 assert run["parallel"] == "data" and run["parallel_why"], run
 assert len(stats["devices"]) == 2 and not any(d["lost"] for d in stats["devices"]), stats
 assert sum(d["pieces"] for d in stats["devices"]) == stats["pieces"] >= 2, stats
+assert sum(k["pieces"] for k in stats["kernels"]) == stats["pieces"] and stats["jobs_per_s"] > 0, stats
+
 PYTHON
 "$pare" trace "$folder/t.json" --svg "$folder/t.svg" >/dev/null
 grep -q '</svg>' "$folder/t.svg" || fail "no picture"
@@ -80,7 +83,7 @@ grep -q 'no progress' "$folder/err" || fail "that a device hangs is not said: $(
 
 # eval and bench take the same options, and are as right.
 "$pare" -q eval "$digits/digits.onnx" --data "$digits/digits_test.npz" --batch 64 --stats >"$folder/eval"
-grep -q '^accuracy' "$folder/eval" && grep -q '^device ' "$folder/eval" || fail "eval: $(cat "$folder/eval")"
+grep -q '^accuracy' "$folder/eval" && grep -q '^ *device ' "$folder/eval" || fail "eval: $(cat "$folder/eval")"
 timeout 120 "$pare" -q eval "$digits/digits.onnx" --data "$digits/digits_test.npz" --batch 50 --parallel off >"$folder/one"
 timeout 120 "$pare" -q eval "$digits/digits.onnx" --data "$digits/digits_test.npz" --batch 50 --parallel task >"$folder/two"
 for line in accuracy means cosine; do

@@ -24,15 +24,25 @@ typedef struct pare_device_stats {
   double price;                                    /* of its busy time; 0 if no price was given */
   uint64_t pieces, copied_bytes;
 } pare_device_stats;
+/* What one kernel, an operation or a model's runs of one shape, took of one device. */
+typedef struct pare_kernel_stats {
+  const char *kernel; /* lives as long as the context */
+  size_t device;      /* index into pare_schedule_stats.device */
+  double busy_seconds, copy_seconds, wait_seconds;
+  uint64_t pieces;
+} pare_kernel_stats;
 typedef struct pare_schedule_stats {
   double elapsed_seconds;
   uint64_t jobs, pieces, moved, relearned;      /* moved: taken from another device's queue */
   double latency_p50, latency_p95, latency_p99; /* of jobs, from ready to done, in seconds */
   size_t ndevices;
-  pare_device_stats *device; /* free with pare_schedule_stats_close */
+  pare_device_stats *device;
+  size_t nkernels; /* pairs of a kernel and a device that ran pieces of it, the busiest first */
+  pare_kernel_stats *kernel;
 } pare_schedule_stats;
 PARE_API void pare_schedule_stats_close(pare_schedule_stats *stats); /* NULL is allowed */
-/* With one device all counters of devices are 0. */
+/* With one device all counters of devices are 0, and there are none of kernels. Free *out with
+ * pare_schedule_stats_close. */
 PARE_API pare_status pare_context_stats(pare_context *context, pare_schedule_stats *out);
 
 /* How planned work is enqueued; the bits of results are the same. auto: as launches, and on CPU devices, for plans that

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { MOST_KERNELS = 12 };                            /* in a table */
 enum { WAYS, POLICY, OBJECTIVE, STALL, TRACE, STATS }; /* as CLI_SCHEDULE_ROWS has them */
 
 /* Once each; not silenced by -q: the user has lost a device. */
@@ -53,14 +54,26 @@ static json_t *device_json(const pare_device_stats *device) {
   return json;
 }
 
+static json_t *kernel_json(const pare_schedule_stats *stats, const pare_kernel_stats *kernel) {
+  return json_pack("{s:o, s:o, s:f, s:f, s:f, s:I}", "kernel", cli_json_text(kernel->kernel), "device",
+                   cli_json_text(stats->device[kernel->device].name), "busy_s", kernel->busy_seconds, "copy_s",
+                   kernel->copy_seconds, "wait_s", kernel->wait_seconds, "pieces", (json_int_t)kernel->pieces);
+}
+
+static double jobs_a_second(const pare_schedule_stats *stats) {
+  return stats->elapsed_seconds > 0 ? (double)stats->jobs / stats->elapsed_seconds : 0;
+}
+
 static json_t *stats_json(const pare_schedule_stats *stats) {
-  json_t *devices = json_array();
+  json_t *devices = json_array(), *kernels = json_array();
   for (size_t i = 0; i < stats->ndevices; i++) json_array_append_new(devices, device_json(&stats->device[i]));
-  return json_pack("{s:f, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:o}", "elapsed_s", stats->elapsed_seconds, "jobs",
-                   (json_int_t)stats->jobs, "pieces", (json_int_t)stats->pieces, "moved", (json_int_t)stats->moved,
-                   "relearned", (json_int_t)stats->relearned, "latency_p50_ms", 1e3 * stats->latency_p50,
-                   "latency_p95_ms", 1e3 * stats->latency_p95, "latency_p99_ms", 1e3 * stats->latency_p99, "devices",
-                   devices);
+  for (size_t i = 0; i < stats->nkernels; i++) json_array_append_new(kernels, kernel_json(stats, &stats->kernel[i]));
+  return json_pack("{s:f, s:I, s:f, s:I, s:I, s:I, s:f, s:f, s:f, s:o, s:o}", "elapsed_s", stats->elapsed_seconds,
+                   "jobs", (json_int_t)stats->jobs, "jobs_per_s", jobs_a_second(stats), "pieces",
+                   (json_int_t)stats->pieces, "moved", (json_int_t)stats->moved, "relearned",
+                   (json_int_t)stats->relearned, "latency_p50_ms", 1e3 * stats->latency_p50, "latency_p95_ms",
+                   1e3 * stats->latency_p95, "latency_p99_ms", 1e3 * stats->latency_p99, "devices", devices, "kernels",
+                   kernels);
 }
 
 /* "12.3 ms (48%)" of what has passed. */
@@ -70,8 +83,11 @@ static void share_cell(cli_table *table, double seconds, double elapsed) {
                  elapsed > 0 ? 100 * seconds / elapsed : 0);
 }
 
-static void device_row(cli_table *table, const pare_device_stats *device, double elapsed) {
+static void device_row(cli_table *table, const pare_schedule_stats *stats, size_t index) {
+  const pare_device_stats *device = &stats->device[index];
+  const double elapsed = stats->elapsed_seconds;
   char text[CLI_TEXT];
+  cli_table_cell(table, CLI_PLAIN, "%zu", index + 1);
   cli_table_cell(table, device->lost ? CLI_BAD : CLI_PLAIN, "%s%s", device->name, device->lost ? ", lost" : "");
   share_cell(table, device->busy_seconds, elapsed);
   share_cell(table, device->copy_seconds, elapsed);
@@ -85,15 +101,35 @@ static void device_row(cli_table *table, const pare_device_stats *device, double
                    device->joules_estimated ? " (estimate)" : "");
 }
 
-static cli_exit stats_table(const pare_schedule_stats *stats) {
+/* The busiest; --json has all. */
+static cli_exit kernel_table(const pare_schedule_stats *stats) {
   char text[3][CLI_TEXT];
-  cli_table *table = cli_table_open("device|>busy|>copies|>idle|>wait|>pieces|>energy");
-  for (size_t i = 0; i < stats->ndevices; i++) device_row(table, &stats->device[i], stats->elapsed_seconds);
+  if (stats->nkernels == 0) return CLI_OK;
+  cli_table *table = cli_table_open("kernel|>device|>busy|>copies|>wait|>pieces");
+  for (size_t i = 0; i < stats->nkernels && i < MOST_KERNELS; i++) {
+    const pare_kernel_stats *kernel = &stats->kernel[i];
+    cli_table_cell(table, CLI_PLAIN, "%s", kernel->kernel);
+    cli_table_cell(table, CLI_PLAIN, "%zu", kernel->device + 1);
+    cli_table_cell(table, CLI_PLAIN, "%s", cli_seconds(kernel->busy_seconds, text[0]));
+    cli_table_cell(table, CLI_PLAIN, "%s", cli_seconds(kernel->copy_seconds, text[1]));
+    cli_table_cell(table, CLI_PLAIN, "%s", cli_seconds(kernel->wait_seconds, text[2]));
+    cli_table_cell(table, CLI_PLAIN, "%llu", (unsigned long long)kernel->pieces);
+  }
   const cli_exit code = cli_table_print(table);
-  printf("%llu jobs in %llu pieces (%llu moved) in %s; a job takes %s, 99%% within %s\n",
+  if (stats->nkernels > MOST_KERNELS) printf("and %zu more: --json lists all\n", stats->nkernels - MOST_KERNELS);
+  return code;
+}
+
+static cli_exit stats_table(const pare_schedule_stats *stats) {
+  char text[4][CLI_TEXT];
+  cli_table *table = cli_table_open(">|device|>busy|>copies|>idle|>wait|>pieces|>energy");
+  for (size_t i = 0; i < stats->ndevices; i++) device_row(table, stats, i);
+  cli_exit code = cli_table_print(table);
+  if (code == CLI_OK) code = kernel_table(stats);
+  printf("%llu jobs in %llu pieces (%llu moved) in %s, %s a second; a job takes %s, 99%% within %s\n",
          (unsigned long long)stats->jobs, (unsigned long long)stats->pieces, (unsigned long long)stats->moved,
-         cli_seconds(stats->elapsed_seconds, text[0]), cli_seconds(stats->latency_p50, text[1]),
-         cli_seconds(stats->latency_p99, text[2]));
+         cli_seconds(stats->elapsed_seconds, text[0]), cli_figure(jobs_a_second(stats), text[3]),
+         cli_seconds(stats->latency_p50, text[1]), cli_seconds(stats->latency_p99, text[2]));
   double price = 0;
   for (size_t i = 0; i < stats->ndevices; i++) price += stats->device[i].price;
   if (price > 0) printf("busy time costs %.3g\n", price);

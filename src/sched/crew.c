@@ -86,7 +86,9 @@ static pare_status find_kernel(pare__crew *crew, const char *name, uint32_t *out
     const pare_status status = pare__array_grow(&kernels, &crew->kernel_capacity, crew->nkernels, sizeof *crew->kernel);
     crew->kernel = kernels;
     PARE__TRY(status);
-    crew->kernel[crew->nkernels++] = (pare__crew_kernel){0};
+    pare__crew_count *count = calloc(crew->nmembers, sizeof *count);
+    if (!count) return pare__fail_memory("counters of a kernel", crew->nmembers * sizeof *count);
+    crew->kernel[crew->nkernels++] = (pare__crew_kernel){.count = count};
   }
   return PARE_OK;
 }

@@ -9,6 +9,7 @@
 
 #define FOLDER "/sys/class/powercap"
 #define MOST_PACKAGES 16
+#define READ_EVERY 60 /* seconds: a counter of 262 kJ, which is usual, begins again after that time at 4 kW */
 
 struct pare__crew_energy {
   size_t npackages;
@@ -17,6 +18,7 @@ struct pare__crew_energy {
     uint64_t range, last; /* microjoules; the counter begins again at its range */
   } package[MOST_PACKAGES];
   double joules;
+  double read_at;
 };
 
 static bool read_counter(const char *zone, const char *file, uint64_t *out) {
@@ -58,6 +60,12 @@ pare__crew_energy *pare__crew_energy_open(void) {
 }
 
 void pare__crew_energy_close(pare__crew_energy *energy) { free(energy); }
+
+void pare__crew_energy_keep_up(pare__crew_energy *energy, double now) {
+  if (!energy || now - energy->read_at < READ_EVERY) return;
+  (void)pare__crew_energy_joules(energy);
+  energy->read_at = now;
+}
 
 double pare__crew_energy_joules(pare__crew_energy *energy) {
   for (size_t i = 0; i < energy->npackages; i++) {

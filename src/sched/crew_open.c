@@ -13,6 +13,7 @@ static void release_jobs(pare__crew *crew) {
   free(crew->chunk);
   free(crew->task);
   free(crew->edge);
+  for (size_t i = 0; i < crew->nkernels; i++) free(crew->kernel[i].count);
   free(crew->kernel);
 }
 

@@ -129,11 +129,15 @@ static void end_piece(pare__crew *crew, pare__crew_worker *worker, size_t index,
     pare__crew_retire(crew, worker->index, pare_message(), true);
     return;
   }
+  pare__crew_energy_keep_up(crew->energy, crew->now);
   if (index + 1 < worker->count) worker->flight[index] = worker->flight[index + 1];
   worker->count--;
   worker->settled_at = crew->now;
+  pare__crew_count *count = pare__crew_count_of(crew, slot, worker->index);
   worker->stats.busy_seconds += seconds;
   worker->stats.pieces += !refused;
+  count->busy_seconds += seconds;
+  count->pieces += !refused;
   if (status != PARE_OK && !refused) pare__crew_fail(crew, slot, status, pare_message());
   const size_t line = pare__performance_at(crew->performance, crew->task[slot].kernel, worker->index);
   const bool learn = status == PARE_OK && !flight.untimed &&
@@ -163,6 +167,7 @@ static void call(pare__crew *crew, pare__crew_worker *worker, bool settle) {
   if (!settle) {
     flight->began = crew->now;
     worker->stats.wait_seconds += crew->now - job->since;
+    pare__crew_count_of(crew, flight->piece.task, worker->index)->wait_seconds += crew->now - job->since;
   }
   worker->in_call = true;
   worker->settling = settle;

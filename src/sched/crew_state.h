@@ -57,9 +57,15 @@ typedef struct pare__crew_job {
   bool tells;
 } pare__crew_job;
 
-/* Devices, by bits: those that cannot run it; of which it was told that they gave back a job. */
+typedef struct pare__crew_count {
+  double busy_seconds, copy_seconds, wait_seconds;
+  uint64_t pieces;
+} pare__crew_count;
+
 typedef struct pare__crew_kernel {
-  uint64_t barred, told;
+  uint64_t barred,
+      told; /* devices, by bits: those that cannot run it; of which it was told that they gave back a job */
+  pare__crew_count *count; /* of each member */
 } pare__crew_kernel;
 
 /* A pooled list: who needs a job. When the need is met and there is a trace, it turns into a note of where from. */
@@ -141,6 +147,10 @@ static inline void pare__crew_lock(pare__crew *crew) {
 }
 static inline void pare__crew_unlock(pare__crew *crew) { pthread_mutex_unlock(&crew->lock); }
 
+static inline pare__crew_count *pare__crew_count_of(const pare__crew *crew, uint32_t slot, size_t member) {
+  return &crew->kernel[crew->task[slot].kernel].count[member];
+}
+
 /* ---- who is inside of whose functions: waiting there would never end ---- */
 
 typedef struct pare__crew_frame {
@@ -215,6 +225,8 @@ void pare__crew_let_go(pare__crew *crew);
 /* Counters of the machine's processors, as Linux shows them; NULL if there are none that may be read. */
 pare__crew_energy *pare__crew_energy_open(void);
 void pare__crew_energy_close(pare__crew_energy *energy); /* NULL is allowed */
+/* Reads them if that is due: they begin again some minutes later. NULL is allowed. */
+void pare__crew_energy_keep_up(pare__crew_energy *energy, double now);
 /* Joules since it was opened. */
 double pare__crew_energy_joules(pare__crew_energy *energy);
 

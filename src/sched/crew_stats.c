@@ -57,6 +57,30 @@ static void note_joules(pare__crew *crew, size_t index, double elapsed, pare_dev
   }
 }
 
+static int by_busy_time(const void *a, const void *b) {
+  const pare_kernel_stats *x = a, *y = b;
+  return (x->busy_seconds < y->busy_seconds) - (x->busy_seconds > y->busy_seconds);
+}
+
+static pare_status list_kernels(const pare__crew *crew, pare_schedule_stats *out) {
+  const size_t most = crew->nkernels * crew->nmembers;
+  out->kernel = calloc(most + 1, sizeof *out->kernel);
+  if (!out->kernel) return pare__fail_memory("counters of kernels", most * sizeof *out->kernel);
+  for (size_t k = 0; k < crew->nkernels; k++)
+    for (size_t i = 0; i < crew->nmembers; i++) {
+      const pare__crew_count *count = &crew->kernel[k].count[i];
+      if (count->pieces == 0) continue;
+      out->kernel[out->nkernels++] = (pare_kernel_stats){.kernel = crew->performance->kernel[k],
+                                                         .device = i,
+                                                         .busy_seconds = count->busy_seconds,
+                                                         .copy_seconds = count->copy_seconds,
+                                                         .wait_seconds = count->wait_seconds,
+                                                         .pieces = count->pieces};
+    }
+  qsort(out->kernel, out->nkernels, sizeof *out->kernel, by_busy_time);
+  return PARE_OK;
+}
+
 pare_status pare__crew_stats(pare__crew *crew, pare_schedule_stats *out) {
   *out = (pare_schedule_stats){0};
   pare_device_stats *device = calloc(crew->nmembers, sizeof *device);
@@ -79,8 +103,10 @@ pare_status pare__crew_stats(pare__crew *crew, pare_schedule_stats *out) {
     out->pieces += device[i].pieces;
     note_joules(crew, i, elapsed, &device[i]);
   }
+  const pare_status status = list_kernels(crew, out);
   pare__crew_unlock(crew);
-  return PARE_OK;
+  if (status != PARE_OK) pare_schedule_stats_close(out);
+  return status;
 }
 
 void pare__crew_lines(pare__crew *crew, const char *kernel, pare__crew_line *line) {
@@ -107,6 +133,7 @@ void pare__crew_copied(pare__crew *crew, size_t member, size_t nbytes, double fr
     pare__crew_flight *flight = &worker->flight[index];
     worker->stats.copy_seconds += until - from;
     worker->stats.copied_bytes += nbytes;
+    pare__crew_count_of(crew, flight->piece.task, member)->copy_seconds += until - from;
     /* While the piece before runs, it takes no time of this one's. */
     if (worker->settling || worker->count == 1) flight->copied += until - from;
     if (crew->trace)

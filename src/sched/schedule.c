@@ -30,6 +30,7 @@ pare_status pare_parallel_parse(const char *text, pare_parallel *out) {
 void pare_schedule_stats_close(pare_schedule_stats *stats) {
   if (!stats) return;
   free(stats->device);
+  free(stats->kernel);
   *stats = (pare_schedule_stats){0};
 }
 
