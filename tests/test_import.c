@@ -68,11 +68,64 @@ START_TEST(a_long_list_of_missing_operators_says_what_it_leaves_out) {
 }
 END_TEST
 
+/* ---- constants ---- */
+
+/* y = the sparse constant of 2 x 3 with 5 and 7 at these places, flat or as rows of coordinates. */
+static pare__onnx_model *sparse(const int64_t *place, size_t coordinates) {
+  static const float values[] = {5, 7};
+  static const int64_t dim[] = {2, 3};
+  pare__onnx_model *onnx = model_new(17);
+  pare__onnx_node *node = model_node(onnx, "Constant", "", "y");
+  pare__onnx_attribute *attribute = node_attribute(onnx, node, "sparse_value", PARE__ONNX_ATTRIBUTE_SPARSE_TENSOR);
+  /* made as initialisers, which leave the graph again */
+  const int64_t rows[] = {2, (int64_t)coordinates};
+  model_constant(onnx, "", PARE__ONNX_FLOAT, 1, rows, values);
+  model_constant(onnx, "", PARE__ONNX_INT64, coordinates > 1 ? 2 : 1, rows, place);
+  void *memory;
+  OK(pare__onnx_allocate(onnx->source, sizeof *attribute->sparse_tensor, &memory));
+  attribute->sparse_tensor = memset(memory, 0, sizeof *attribute->sparse_tensor);
+  attribute->sparse_tensor->values = &onnx->graph->initializer.items[0];
+  attribute->sparse_tensor->indices = &onnx->graph->initializer.items[1];
+  onnx->graph->initializer.count = 0;
+  for (size_t d = 0; d < 2; d++) {
+    int64_t *item;
+    OK(PARE__ONNX_APPEND(onnx->source, &attribute->sparse_tensor->dims, &item));
+    *item = dim[d];
+  }
+  return onnx;
+}
+
+START_TEST(sparse_constants_are_dense) {
+  static const int64_t flat[] = {1, 5}, rows[] = {0, 1, 1, 2};
+  static const float expected[] = {0, 5, 0, 0, 0, 7};
+  for (size_t coordinates = 1; coordinates <= 2; coordinates++) {
+    pare_tensor *y = model_run(folder, sparse(coordinates == 1 ? flat : rows, coordinates), NULL);
+    float *found = floats_of(y);
+    ck_assert_int_eq(pare_tensor_elements(y), 6);
+    ck_assert_mem_eq(found, expected, sizeof expected);
+    free(found);
+    pare_tensor_close(y);
+  }
+}
+END_TEST
+
+START_TEST(sparse_constants_with_an_element_outside_are_refused) {
+  static const int64_t flat[] = {1, 6}, rows[] = {0, 1, 1, -1};
+  for (size_t coordinates = 1; coordinates <= 2; coordinates++) {
+    pare_tensor *y;
+    ck_assert_int_eq(model_try(folder, sparse(coordinates == 1 ? flat : rows, coordinates), NULL, &y), PARE_ERR_FORMAT);
+    ck_assert_msg(strstr(pare_message(), "outside its shape") != NULL, "'%s'", pare_message());
+  }
+}
+END_TEST
+
 int main(void) {
   if (!mkdtemp(folder)) return EXIT_FAILURE;
   TCase *tests = tcase_create("import");
   tcase_add_unchecked_fixture(tests, open_context, close_context);
   tcase_add_test(tests, an_operator_that_many_nodes_lack_is_listed_once);
   tcase_add_test(tests, a_long_list_of_missing_operators_says_what_it_leaves_out);
+  tcase_add_test(tests, sparse_constants_are_dense);
+  tcase_add_test(tests, sparse_constants_with_an_element_outside_are_refused);
   return remove_folder(folder, run_tests("import", tests));
 }

@@ -1,5 +1,5 @@
-/* Einsum, recurrent cells, attention, transforms, running sums: against formulas in double precision, where the ONNX
- * suite's cases do not reach. SPDX-License-Identifier: Apache-2.0 */
+/* Einsum, recurrent cells, attention, transforms, running sums, ranges: against formulas in double precision, where the
+ * ONNX suite's cases do not reach. SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <pare/model.h>
 #include <stdio.h>
@@ -601,6 +601,57 @@ START_TEST(what_does_not_fit_is_refused_with_its_shapes) {
 }
 END_TEST
 
+/* ---- ranges, parts ---- */
+
+/* Long ones are made on the device: to the bit what the host makes of few elements, and what the definition says. */
+START_TEST(long_ranges_are_first_plus_index_times_step) {
+  enum { MANY = 70001 };
+  const bool is_float = _i > 1;
+  const int64_t integers[] = {-5, -5 + 3 * (int64_t)MANY - 2, 3}, big[] = {INT64_MAX - MANY, INT64_MAX, 1};
+  const float floats[] = {0.1F, 0.1F + 0.25F * (float)MANY, 0.25F};
+  const int32_t type = is_float ? PARE__ONNX_FLOAT : PARE__ONNX_INT64;
+  static const char *const name[] = {"a", "b", "c"};
+  one_node one = one_node_begin(17, "Range", "a b c", "y");
+  for (int i = 0; i < 3; i++)
+    model_constant(one.onnx, name[i], type, 0, NULL,
+                   is_float  ? (const void *)&floats[i]
+                   : _i == 0 ? (const void *)&integers[i]
+                             : (const void *)&big[i]);
+  pare_tensor *y;
+  OK(one_node_run(folder, &one, "y", _i % 2 == 1, &y));
+  ck_assert_int_eq(pare_tensor_elements(y), MANY);
+  uint64_t *found = malloc(MANY * sizeof *found);
+  OK(pare_tensor_read(y, found, MANY * (is_float ? sizeof(float) : sizeof(int64_t))));
+  for (int i = 0; i < MANY; i++) {
+    if (is_float)
+      ck_assert_msg(((float *)found)[i] == floats[0] + (float)i * floats[2], "element %d: %g", i,
+                    (double)((float *)found)[i]);
+    else
+      ck_assert_int_eq((int64_t)found[i], (_i ? big[0] : integers[0]) + i * (_i ? big[2] : integers[2]));
+  }
+  free(found);
+  pare_tensor_close(y);
+}
+END_TEST
+
+START_TEST(lengths_that_do_not_split_the_axis_are_named) {
+  static const struct {
+    int64_t length[2];
+    size_t count;
+    const char *text;
+  } wrong[] = {{{2, 3}, 2, "add up to 5; the axis that they split is 6 long"},
+               {{-1, 7}, 2, "the length of output 0 is -1"},
+               {{6}, 1, "1 lengths for 2 outputs"}};
+  const float x[6] = {0};
+  for (size_t i = 0; i < PARE__COUNT(wrong); i++) {
+    one_node one = one_node_begin(17, "Split", "x l", "y z");
+    one_node_input(&one, "x", PARE__ONNX_FLOAT, 1, (const int64_t[]){6}, x);
+    model_constant(one.onnx, "l", PARE__ONNX_INT64, 1, (const int64_t[]){(int64_t)wrong[i].count}, wrong[i].length);
+    one_node_refused(folder, &one, PARE_ERR_SHAPE, wrong[i].text);
+  }
+}
+END_TEST
+
 int main(void) {
   if (!mkdtemp(folder)) return EXIT_FAILURE;
   TCase *tests = tcase_create("operators of sets");
@@ -619,5 +670,7 @@ int main(void) {
   tcase_add_loop_test(tests, transforms_follow_their_formula, 0, (int)(sizeof transforms / sizeof *transforms));
   tcase_add_test(tests, running_sums_keep_infinities_where_they_are);
   tcase_add_test(tests, what_does_not_fit_is_refused_with_its_shapes);
+  tcase_add_loop_test(tests, long_ranges_are_first_plus_index_times_step, 0, 4);
+  tcase_add_test(tests, lengths_that_do_not_split_the_axis_are_named);
   return remove_folder(folder, run_tests("operators of sets", tests));
 }

@@ -83,10 +83,11 @@ static cli_exit find_cases(verify_run *verify, const char *folder, unsigned dept
   return code;
 }
 
-/* The folder of an operand: itself, or that of a model.onnx. */
+/* An operand: a case, a tree of them, or the model of a case, which goes by its folder if it is a model.onnx. */
 static cli_exit find_operand(verify_run *verify, const char *operand) {
   static const char model[] = "/model.onnx";
   const size_t length = strlen(operand), tail = sizeof model - 1, before = verify->ncases;
+  const bool is_model = length > 5 && strcmp(operand + length - 5, ".onnx") == 0;
   cli_exit code;
   if (is_folder(operand)) {
     code = find_cases(verify, operand, 0);
@@ -96,12 +97,16 @@ static cli_exit find_operand(verify_run *verify, const char *operand) {
     char *folder = strndup(operand, length - tail);
     code = folder ? add_case(verify, folder) : cli_error(CLI_DEVICE, "out of memory");
     free(folder);
+  } else if (is_model) {
+    code = add_case(verify, operand);
   } else {
-    return cli_error(CLI_INPUT, "%s is no folder and no model.onnx: give a case, or a tree of cases", operand);
+    return cli_error(CLI_INPUT, "%s is no folder and no .onnx file: give a case, or a tree of cases", operand);
   }
   if (code == CLI_OK && verify->ncases == before)
-    code =
-        cli_error(CLI_INPUT, "there is no case in %s: a case is a folder with model.onnx and test_data_set_0", operand);
+    code = cli_error(CLI_INPUT,
+                     "there is no case in %s: a case is a folder with test_data_set_0 and model.onnx, or another .onnx "
+                     "file",
+                     operand);
   return code;
 }
 
@@ -225,9 +230,10 @@ const cli_command cli_cmd_verify = {
     .summary = "check models against stored inputs and outputs",
     .usage = "[-d SPEC] [--rtol N] [--atol N] [--layers --against SPEC|FILE] [--allow-unsupported] [--loop-limit N] "
              "[--json] FOLDER|MODEL...",
-    .about = "Runs cases in the layout of the ONNX backend tests: a folder with model.onnx and test_data_set_0, "
-             "test_data_set_1, ..., each with input_0.pb, ... and output_0.pb, .... A folder may be a case or a tree "
-             "of them. Floats may differ from the stored outputs by atol + rtol times their size; integers, shapes "
+    .about = "Runs cases in the layout of the ONNX backend tests: a folder with model.onnx (or one other "
+             ".onnx file, as collections of models have it) and test_data_set_0, test_data_set_1, ..., each with "
+             "input_0.pb, ... and output_0.pb, .... A folder may be a case or a tree of them. Floats may differ from "
+             "the stored outputs by atol + rtol times their size; integers, shapes "
              "and dtypes must be equal. With --layers every node's outputs are compared with those of another device, "
              "or of an .npz file, and the "
              "first node whose output differs is named. The exit code is 1 if a case does anything but pass.",

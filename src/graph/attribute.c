@@ -57,9 +57,11 @@ pare_status pare__call_get_floats(const pare__call *call, const char *name, doub
 pare_status pare__call_get_content(const pare__call *call, const char *name, pare__content **out) {
   *out = NULL;
   const pare__onnx_attribute *attribute = find(call, name);
+  pare__onnx_source *source = call->state->model->network->onnx->source;
   if (!attribute) return PARE_OK;
-  if (!attribute->t) return pare__call_fail(call, PARE_ERR_FORMAT, "attribute '%s' is no tensor", name);
-  return pare__content_of_tensor(call->state->model->network->onnx->source, attribute->t, out);
+  if (attribute->t) return pare__content_of_tensor(source, attribute->t, out);
+  if (attribute->sparse_tensor) return pare__content_of_sparse(source, attribute->sparse_tensor, out);
+  return pare__call_fail(call, PARE_ERR_FORMAT, "attribute '%s' is no tensor", name);
 }
 
 pare_status pare__call_axis(const pare__call *call, int64_t axis, int rank, int *out) {

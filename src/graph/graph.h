@@ -35,6 +35,9 @@ unsigned pare__narrow_bits(int32_t onnx_dtype, bool *is_signed);
 bool pare__held_dtype(int32_t onnx_dtype, pare_dtype *out);
 /* A tensor of a file, a view where it can be. Elements of 4 bits become i8 or u8. */
 pare_status pare__content_of_tensor(pare__onnx_source *source, const pare__onnx_tensor *tensor, pare__content **out);
+/* A sparse tensor of a file, dense. PARE_ERR_FORMAT if it lacks a part, or an index is outside its shape. */
+pare_status pare__content_of_sparse(pare__onnx_source *source, const pare__onnx_sparse_tensor *sparse,
+                                    pare__content **out);
 pare__content *pare__content_retain(pare__content *content); /* NULL gives NULL */
 void pare__content_release(pare__content *content);          /* NULL is allowed */
 /* Element `index` of a content of integers or bool; of any dtype as double. */

@@ -76,10 +76,11 @@ pare_status pare_layers_open(const char *path, pare_layers **out) {
 /* ---- running ---- */
 
 /* Runs data set 0 of a case, observed. */
-static pare_status run_observed(const char *function, pare_context *context, const char *folder,
+static pare_status run_observed(const char *function, pare_context *context, const char *path,
                                 const pare_verify_options *options, pare__observe observe, void *user) {
+  char *folder;
   pare_model *model;
-  PARE__TRY(pare__case_open(pare__context_member(context, 0), folder, options, &model));
+  PARE__TRY(pare__case_open(pare__context_member(context, 0), path, options, &folder, &model));
   const size_t ninputs = pare_model_inputs(model), noutputs = pare_model_outputs(model);
   pare_tensor **tensors = calloc(ninputs + noutputs + 1, sizeof(pare_tensor *));
   char *set = pare__format("%s/test_data_set_0", folder);
@@ -89,6 +90,7 @@ static pare_status run_observed(const char *function, pare_context *context, con
   for (size_t i = 0; tensors && i < ninputs + noutputs; i++) pare_tensor_close(tensors[i]);
   free(tensors);
   free(set);
+  free(folder);
   pare_model_close(model);
   return status;
 }
@@ -116,16 +118,16 @@ static pare_status keep_values(void *user, pare__run_state *state, const pare__n
   return PARE_OK;
 }
 
-pare_status pare_layers_record(pare_context *context, const char *folder, const pare_verify_options *options,
+pare_status pare_layers_record(pare_context *context, const char *path, const pare_verify_options *options,
                                pare_layers **out) {
   static const char function[] = "pare_layers_record";
   static const pare_verify_options defaults = PARE_VERIFY_OPTIONS_INIT;
   if (!out) return pare__fail_null(function, "out");
   *out = NULL;
-  if (!folder) return pare__fail_null(function, "folder");
+  if (!path) return pare__fail_null(function, "path");
   PARE__TRY(pare__context_check(function, context));
   PARE__TRY(new_layers(out));
-  const pare_status status = run_observed(function, context, folder, options ? options : &defaults, keep_values, *out);
+  const pare_status status = run_observed(function, context, path, options ? options : &defaults, keep_values, *out);
   if (status == PARE_OK) return PARE_OK;
   pare_layers_close(*out);
   *out = NULL;
@@ -161,23 +163,23 @@ static pare_status compare_values(void *user, pare__run_state *state, const pare
   return PARE_OK;
 }
 
-pare_status pare_verify_layers(pare_context *context, const char *folder, const pare_layers *reference,
+pare_status pare_verify_layers(pare_context *context, const char *path, const pare_layers *reference,
                                const pare_verify_options *options, pare_verify_result *out) {
   static const char function[] = "pare_verify_layers";
   static const pare_verify_options defaults = PARE_VERIFY_OPTIONS_INIT;
   if (!out) return pare__fail_null(function, "out");
   *out = (pare_verify_result){.status = PARE_CASE_PASS};
-  if (!folder || !reference) return pare__fail_null(function, folder ? "reference" : "folder");
+  if (!path || !reference) return pare__fail_null(function, path ? "reference" : "path");
   PARE__TRY(pare__context_check(function, context));
   if (!options) options = &defaults;
   comparison c = {reference, options, out, calloc(reference->count + 1, sizeof(bool))};
   if (!c.seen) return pare__fail_memory("layers", reference->count);
-  const pare_status status = run_observed(function, context, folder, options, compare_values, &c);
+  const pare_status status = run_observed(function, context, path, options, compare_values, &c);
   free(c.seen);
   if (status != PARE_OK) {
     pare__case_failed(out, status);
   } else if (out->status == PARE_CASE_PASS && out->nlayers == 0) {
-    pare__fail(PARE_ERR_ARGUMENT, "the reference has none of the values that the nodes of %s make", folder);
+    pare__fail(PARE_ERR_ARGUMENT, "the reference has none of the values that the nodes of %s make", path);
     pare__case_failed(out, PARE_ERR_ARGUMENT);
   }
   return PARE_OK;

@@ -17,6 +17,7 @@ libpare_internal_la_SOURCES += src/graph/attention.c
 libpare_internal_la_SOURCES += src/graph/call.c
 libpare_internal_la_SOURCES += src/graph/compose.c
 libpare_internal_la_SOURCES += src/graph/content.c
+libpare_internal_la_SOURCES += src/graph/content_sparse.c
 libpare_internal_la_SOURCES += src/graph/edit.c
 libpare_internal_la_SOURCES += src/graph/fold.c
 libpare_internal_la_SOURCES += src/graph/host.c

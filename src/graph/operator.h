@@ -97,7 +97,7 @@ bool pare__call_text_is(const pare__call *call, const char *name, const char *ot
 pare_status pare__call_get_ints(const pare__call *call, const char *name, int64_t *out, size_t capacity, size_t *count);
 pare_status pare__call_get_floats(const pare__call *call, const char *name, double *out, size_t capacity,
                                   size_t *count);
-/* A tensor attribute; *out NULL if not given; release it. */
+/* A tensor attribute, dense or sparse; *out NULL if not given; release it. */
 pare_status pare__call_get_content(const pare__call *call, const char *name, pare__content **out);
 /* `axis`, counted from the end if negative, or PARE_ERR_ARGUMENT. rank: of what it counts. */
 pare_status pare__call_axis(const pare__call *call, int64_t axis, int rank, int *out);

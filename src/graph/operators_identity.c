@@ -10,8 +10,10 @@ static pare_status identity(pare__call *call) {
 static pare_status constant(pare__call *call) {
   PARE__TRY(pare__call_check(call, 0, 0));
   pare__content *content = NULL;
-  if (pare__call_attribute(call, "value")) {
-    PARE__TRY(pare__call_get_content(call, "value", &content));
+  static const char *const tensors[] = {"value", "sparse_value"};
+  for (size_t i = 0; i < PARE__COUNT(tensors); i++) {
+    if (!pare__call_attribute(call, tensors[i])) continue;
+    PARE__TRY(pare__call_get_content(call, tensors[i], &content));
     return pare__call_give_content(call, 0, content);
   }
   for (size_t i = 0; i < call->node->nattributes; i++) {

@@ -4,7 +4,10 @@
 #include <pare/move.h>
 #include <string.h>
 
+#include "graph/compose.h"
 #include "graph/operator_tables.h"
+
+#define MOST_ON_HOST 1024 /* elements: what is longer is made on the device, where the memory limit counts it */
 
 static pare_status shape(pare__call *call) {
   PARE__TRY(pare__call_check(call, 1, 1));
@@ -35,7 +38,6 @@ static pare_status give_filled(pare__call *call, pare_dtype dtype, int rank, con
 }
 
 static pare_status constant_of_shape(pare__call *call) {
-  enum { MOST_ON_HOST = 1024 };
   PARE__TRY(pare__call_check(call, 1, 1));
   int64_t dim[PARE_MAX_RANK];
   size_t rank;
@@ -68,37 +70,92 @@ static pare_status constant_of_shape(pare__call *call) {
   return status;
 }
 
-/* start, start + delta, … before limit. The elements are few numbers of the host's: a ramp is no tensor work. */
+/* A number in the dtype that a range is computed in: i64, f32 or f64. */
+typedef union range_number {
+  uint64_t i64; /* what overflows wraps, as on the device */
+  float f32;
+  double f64;
+} range_number;
+
+/* first + index * step for `count` indices, on the device: the index is that of a row of many and a place in it, so
+ * that the host makes few numbers. Floats of 16 bits are rounded once, from f32. */
+static pare_status long_range(pare__call *call, pare_dtype dtype, int64_t count, pare_dtype working, range_number first,
+                              range_number step) {
+  const int64_t width = 32768, rows = pare__div_up(count, width), dim[2] = {rows, width}, all = rows * width;
+  pare_tensor *row, *first_of_row, *column, *scalar, *index, *out, *made;
+  PARE__TRY(pare__call_range(call, PARE_I64, rows, 2, 0, &row));
+  PARE__TRY(pare__call_range(call, PARE_I64, width, 2, 1, &column));
+  PARE__TRY(pare__call_constant(call, PARE_I64, 0, NULL, &width, &scalar));
+  PARE__TRY(pare__call_scratch(call, PARE_I64, 2, row->shape.dim, &first_of_row));
+  PARE__TRY(pare_binary(PARE_BINARY_mul, row, scalar, first_of_row));
+  PARE__TRY(pare__call_scratch(call, PARE_I64, 2, dim, &index));
+  PARE__TRY(pare_binary(PARE_BINARY_add, first_of_row, column, index));
+  PARE__TRY(pare__call_reshaped(call, index, 1, &all, &index));
+  PARE__TRY(pare__call_slice(call, index, 0, 0, count, 1, &index));
+  PARE__TRY(pare__call_output(call, 0, dtype, 1, &count, &out));
+  made = out;
+  if (working != dtype) PARE__TRY(pare__call_scratch(call, working, 1, &count, &made));
+  PARE__TRY(pare_cast(index, made));
+  PARE__TRY(pare__call_constant(call, working, 0, NULL, &step, &scalar));
+  PARE__TRY(pare_binary(PARE_BINARY_mul, made, scalar, made));
+  PARE__TRY(pare__call_constant(call, working, 0, NULL, &first, &scalar));
+  PARE__TRY(pare_binary(PARE_BINARY_add, made, scalar, made));
+  return working == dtype ? PARE_OK : pare_cast(made, out);
+}
+
+/* The few elements of a short one, which shapes are often made of, are the host's. */
+static pare_status short_range(pare__call *call, pare_dtype dtype, int64_t count, pare_dtype working,
+                               range_number first, range_number step) {
+  pare__content *content;
+  PARE__TRY(pare__content_create(dtype, 1, &count, NULL, &content));
+  for (int64_t i = 0; i < count; i++) {
+    if (working == PARE_I64)
+      pare__store_integer(dtype, content->owned, (size_t)i, (int64_t)(first.i64 + (uint64_t)i * step.i64));
+    else if (working == PARE_F32) /* as the operator's definition rounds it */
+      pare__store(dtype, content->owned, (size_t)i, (double)(first.f32 + (float)i * step.f32));
+    else
+      pare__store(dtype, content->owned, (size_t)i, first.f64 + (double)i * step.f64);
+  }
+  return pare__call_give_content(call, 0, content);
+}
+
+/* Input i as a number, and in the dtype that is computed in. */
+static pare_status range_input(pare__call *call, unsigned i, pare_dtype working, double *number, range_number *out) {
+  const pare__content *input;
+  PARE__TRY(pare__call_number(call, i, number));
+  PARE__TRY(pare__call_content(call, i, &input));
+  if (working == PARE_I64)
+    out->i64 = (uint64_t)pare__content_int(input, 0);
+  else
+    pare__store(working, out, 0, *number);
+  return PARE_OK;
+}
+
+/* How many steps there are before the limit: exact, where a double is not. The caller has seen that they are few. */
+static int64_t integer_steps(int64_t first, int64_t limit, int64_t step) {
+  const bool up = step > 0;
+  if (up ? first >= limit : first <= limit) return 0;
+  const uint64_t way = up ? (uint64_t)limit - (uint64_t)first : (uint64_t)first - (uint64_t)limit;
+  const uint64_t each = up ? (uint64_t)step : 0 - (uint64_t)step;
+  return (int64_t)((way - 1) / each + 1);
+}
+
+/* start, start + delta, … before limit. */
 static pare_status range(pare__call *call) {
   PARE__TRY(pare__call_check(call, 3, 3));
   const pare_dtype dtype = call->input[0]->dtype;
+  const pare_dtype working = !pare__dtype_is_float(dtype) ? PARE_I64 : dtype == PARE_F64 ? PARE_F64 : PARE_F32;
   double start, limit, delta;
-  PARE__TRY(pare__call_number(call, 0, &start));
-  PARE__TRY(pare__call_number(call, 1, &limit));
-  PARE__TRY(pare__call_number(call, 2, &delta));
+  range_number first, last, step;
+  PARE__TRY(range_input(call, 0, working, &start, &first));
+  PARE__TRY(range_input(call, 1, working, &limit, &last));
+  PARE__TRY(range_input(call, 2, working, &delta, &step));
   const double steps = ceil((limit - start) / delta);
   if (!(delta != 0) || !(steps < 1e9))
     return pare__call_fail(call, PARE_ERR_ARGUMENT, "from %g to %g in steps of %g never ends", start, limit, delta);
-  const int64_t count = steps > 0 ? (int64_t)steps : 0;
-  pare__content *content;
-  PARE__TRY(pare__content_create(dtype, 1, &count, NULL, &content));
-  int64_t first = 0, step = 0;
-  if (dtype == PARE_I64) {
-    const pare__content *input;
-    PARE__TRY(pare__call_content(call, 0, &input));
-    first = pare__content_int(input, 0);
-    PARE__TRY(pare__call_content(call, 2, &input));
-    step = pare__content_int(input, 0);
-  }
-  for (int64_t i = 0; i < count; i++) {
-    if (dtype == PARE_I64)
-      ((int64_t *)content->owned)[i] = first + i * step;
-    else if (dtype == PARE_F32) /* as the operator's definition rounds it */
-      ((float *)content->owned)[i] = (float)start + (float)i * (float)delta;
-    else
-      pare__store(dtype, content->owned, (size_t)i, start + (double)i * delta);
-  }
-  return pare__call_give_content(call, 0, content);
+  int64_t count = steps > 0 ? (int64_t)steps : 0;
+  if (working == PARE_I64) count = integer_steps((int64_t)first.i64, (int64_t)last.i64, (int64_t)step.i64);
+  return (count > MOST_ON_HOST ? long_range : short_range)(call, dtype, count, working, first, step);
 }
 
 static pare_status eye_like(pare__call *call) {
@@ -136,7 +193,7 @@ const pare__operator pare__operators_shape[] = {
     {"", "Shape", 1, 0, PARE__ON_HOST, shape, NULL, .types = "any"},
     {"", "Size", 1, 0, PARE__ON_HOST, size, NULL, .types = "any"},
     {"", "ConstantOfShape", 9, 0, PARE__ON_HOST, constant_of_shape, NULL, .types = "any"},
-    {"", "Range", 11, 0, PARE__ON_HOST, range, NULL, .types = "numbers"},
+    {"", "Range", 11, 0, PARE__ON_DEVICE, range, NULL, .types = "numbers"},
     {"", "EyeLike", 9, 0, PARE__ON_DEVICE, eye_like, NULL, .types = "numbers, bool"},
     {0},
 };

@@ -289,12 +289,17 @@ static pare_status split_lengths(pare__call *call, int64_t length, int64_t *part
     for (unsigned i = 0; i < nparts; i++) part[i] = pare__i64_clamp(length - (int64_t)i * each, 0, each);
     return PARE_OK;
   }
+  if (count != nparts) return pare__call_fail(call, PARE_ERR_SHAPE, "it has %zu lengths for %u outputs", count, nparts);
   int64_t total = 0;
-  bool fits = count == nparts;
-  for (unsigned i = 0; i < nparts && fits; i++) fits = part[i] >= 0 && pare__i64_add(total, part[i], &total);
+  bool fits = true;
+  for (unsigned i = 0; i < nparts && fits; i++) {
+    if (part[i] < 0)
+      return pare__call_fail(call, PARE_ERR_SHAPE, "the length of output %u is %lld", i, (long long)part[i]);
+    fits = pare__i64_add(total, part[i], &total);
+  }
   if (fits && total == length) return PARE_OK;
-  return pare__call_fail(call, PARE_ERR_SHAPE, "%zu lengths do not split an axis of length %lld in %u parts", count,
-                         (long long)length, nparts);
+  return pare__call_fail(call, PARE_ERR_SHAPE, "its %u lengths add up to %s%lld; the axis that they split is %lld long",
+                         nparts, fits ? "" : "more than ", (long long)total, (long long)length);
 }
 
 static pare_status split(pare__call *call) {

@@ -1,9 +1,11 @@
 /* Running the cases of the ONNX backend tests. SPDX-License-Identifier: Apache-2.0 */
+#include <dirent.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "graph/verify.h"
@@ -13,12 +15,67 @@ const char *pare_case_status_name(pare_case_status status) {
   return (unsigned)status < PARE__COUNT(name) ? name[status] : "?";
 }
 
-bool pare_verify_is_case(const char *folder) {
-  char *path = folder ? pare__format("%s/model.onnx", folder) : NULL;
+/* ---- where a case is ---- */
+
+static bool is_there(const char *folder, const char *name) {
+  char *path = pare__format("%s/%s", folder, name);
   const bool found = path && access(path, F_OK) == 0;
   free(path);
   return found;
 }
+
+static bool ends_in_onnx(const char *name) {
+  const size_t length = strlen(name);
+  return length > 5 && strcmp(name + length - 5, ".onnx") == 0;
+}
+
+/* How many models lie in the folder, and the names of the first two as the listing has them. */
+static size_t list_models(const char *folder, char name[2][256]) {
+  size_t count = 0;
+  DIR *listing = opendir(folder);
+  for (struct dirent *entry; listing && (entry = readdir(listing));) {
+    if (entry->d_name[0] == '.' || !ends_in_onnx(entry->d_name)) continue;
+    if (count < 2) snprintf(name[count], sizeof name[count], "%s", entry->d_name);
+    count++;
+  }
+  if (listing) closedir(listing);
+  return count;
+}
+
+bool pare_verify_is_case(const char *folder) {
+  char name[2][256];
+  if (!folder) return false;
+  if (is_there(folder, "model.onnx")) return true;
+  return is_there(folder, "test_data_set_0") && list_models(folder, name) > 0;
+}
+
+pare_status pare__case_find(const char *path, char **folder, char **model) {
+  char name[2][256];
+  const char *slash = strrchr(path, '/');
+  struct stat found;
+  const bool is_file = ends_in_onnx(path) && stat(path, &found) == 0 && !S_ISDIR(found.st_mode);
+  *folder = *model = NULL;
+  if (is_file) {
+    *folder = slash ? pare__format("%.*s", (int)PARE__MAX(slash - path, 1), path) : pare__strdup(".");
+    *model = pare__strdup(path);
+  } else {
+    const bool plain = is_there(path, "model.onnx");
+    const size_t count = plain ? 1 : list_models(path, name);
+    if (count == 0) return pare__fail(PARE_ERR_IO, "%s has no model.onnx, and no other .onnx file", path);
+    if (count > 1)
+      return pare__fail(PARE_ERR_ARGUMENT, "%s has %zu models, %s, %s%s: name one", path, count, name[0], name[1],
+                        count > 2 ? ", ..." : "");
+    *folder = pare__strdup(path);
+    *model = pare__format("%s/%s", path, plain ? "model.onnx" : name[0]);
+  }
+  if (*folder && *model) return PARE_OK;
+  free(*folder);
+  free(*model);
+  *folder = *model = NULL;
+  return pare__fail_memory("a path", strlen(path));
+}
+
+/* ---- verdicts ---- */
 
 static void conclude(pare_verify_result *out, pare_case_status status, const char *format, ...) PARE__PRINTF(3, 4);
 static void conclude(pare_verify_result *out, pare_case_status status, const char *format, ...) {
@@ -162,28 +219,32 @@ static void run_set(pare_model *model, const char *folder, const pare_verify_opt
   close_all(outputs, noutputs);
 }
 
-pare_status pare__case_open(pare_context *context, const char *folder, const pare_verify_options *options,
+pare_status pare__case_open(pare_context *context, const char *path, const pare_verify_options *options, char **folder,
                             pare_model **out) {
+  char *file;
   *out = NULL;
-  char *path = pare__format("%s/model.onnx", folder);
-  if (!path) return pare__fail_memory("a path", strlen(folder));
+  PARE__TRY(pare__case_find(path, folder, &file));
   pare_model_options model_options = options->model;
   model_options.any_shape = true; /* some cases declare one shape and hold another */
-  const pare_status status = pare_model_open(context, path, &model_options, out);
-  free(path);
+  const pare_status status = pare_model_open(context, file, &model_options, out);
+  free(file);
+  if (status == PARE_OK) return PARE_OK;
+  free(*folder);
+  *folder = NULL;
   return status;
 }
 
-pare_status pare_verify_case(pare_context *context, const char *folder, const pare_verify_options *options,
+pare_status pare_verify_case(pare_context *context, const char *path, const pare_verify_options *options,
                              pare_verify_result *out) {
   static const pare_verify_options defaults = PARE_VERIFY_OPTIONS_INIT;
   if (!out) return pare__fail_null("pare_verify_case", "out");
   *out = (pare_verify_result){.status = PARE_CASE_PASS};
-  if (!folder) return pare__fail_null("pare_verify_case", "folder");
+  if (!path) return pare__fail_null("pare_verify_case", "path");
   PARE__TRY(pare__context_check("pare_verify_case", context));
   if (!options) options = &defaults;
+  char *folder;
   pare_model *model;
-  const pare_status opened = pare__case_open(context, folder, options, &model);
+  const pare_status opened = pare__case_open(context, path, options, &folder, &model);
   if (opened != PARE_OK) {
     pare__case_failed(out, opened);
     return PARE_OK;
@@ -197,6 +258,7 @@ pare_status pare_verify_case(pare_context *context, const char *folder, const pa
   }
   if (out->nsets == 0 && out->status == PARE_CASE_PASS)
     conclude(out, PARE_CASE_ERROR, "%s has no test_data_set_0", folder);
+  free(folder);
   pare_model_close(model);
   return PARE_OK;
 }

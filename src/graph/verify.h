@@ -6,8 +6,11 @@
 
 #include "graph/run.h"
 
-/* The model of a case, to close. */
-pare_status pare__case_open(pare_context *context, const char *folder, const pare_verify_options *options,
+/* The folder and the model of a case, which is given as either; both to free. PARE_ERR_ARGUMENT if a folder has several
+ * models and none is model.onnx. */
+pare_status pare__case_find(const char *path, char **folder, char **model);
+/* The folder of a case, to free, and its model, to close. */
+pare_status pare__case_open(pare_context *context, const char *path, const pare_verify_options *options, char **folder,
                             pare_model **out);
 /* The inputs of a data set in its folder, each to close, also after a failure. */
 pare_status pare__case_inputs(const pare_model *model, const char *folder, pare_tensor **inputs);
