@@ -5,14 +5,16 @@
  * takes word i modulo WORDS of block i / WORDS, so that it depends on (seed, stream, i) alone. Normal deviates come in
  * pairs (Box & Muller 1958).
  *
- * Everything in f32 uses + * fma only, which round correctly on every device, so the bits agree between devices. Only
- * the f64 normals use the device's log, sin and cos.
+ * Everything uses + * fma only, which round correctly on every device, so the bits agree between devices.
  *
  * DISTRIBUTION: 0 uniform, 1 normal, 2 Bernoulli, 3 integers. WORDS: 4, or 2 for f64 and for i64 and u64 integers.
  * CHUNK: consecutive blocks an item (CPUs), or 1: blocks dealt out to neighbouring items (GPUs). */
 #include "dtype.cl"
 
 #pragma OPENCL FP_CONTRACT OFF
+#ifdef PARE_SOFT_FMA
+#undef fma /* mad, which takes its place in other kernels, gives other bits */
+#endif
 
 #ifndef DISTRIBUTION
 #define DISTRIBUTION 0
@@ -38,6 +40,22 @@ static uint4 philox(ulong block, ulong stream, ulong seed) {
   }
   return c;
 }
+
+#if WORDS == 2
+typedef ulong word;
+#define UNIT(w) ((double)((w) >> 11) * 0x1p-53)
+#else
+typedef uint word;
+#define UNIT(w) ((float)((w) >> 8) * 0x1p-24f)
+#endif
+
+#if DISTRIBUTION <= 1 && WORDS == 2
+typedef double REAL;
+typedef double2 REAL2;
+#else
+typedef float REAL;
+typedef float2 REAL2;
+#endif
 
 #if DISTRIBUTION == 1 && WORDS == 4
 /* ln x for 0 < x <= 1, normal numbers: x = m 2^e with m in [sqrt(1/2), sqrt(2)), then a polynomial in m - 1
@@ -72,10 +90,9 @@ static float root(float x) {
   return fma(fma(-s, s, x), 0.5f * y, s);
 }
 
-static float2 normal_pair(uint a, uint b) {
-  const float radius = root(-2.0f * log_unit((float)((a >> 8) + 1) * 0x1p-24f));
-  /* the angle: a quadrant, and a position in it, measured from its middle */
-  const float t = ((float)((b >> 6) & 0xffffffu) - 8388607.5f) * (1.57079633f * 0x1p-24f), t2 = t * t;
+/* sin t and cos t for |t| <= pi / 4: Taylor's series. */
+static float2 sine_cosine(float t) {
+  const float t2 = t * t;
   float s = 2.7557319e-6f, c = -2.7557319e-7f;
   s = fma(s, t2, -1.9841270e-4f);
   s = fma(s, t2, 8.3333333e-3f);
@@ -86,31 +103,93 @@ static float2 normal_pair(uint a, uint b) {
   c = fma(c, t2, 4.1666667e-2f);
   c = fma(c, t2, -0.5f);
   c = fma(c, t2, 1.0f);
-  const float r = radius * 0.70710678f, x = r * (c - s), y = r * (c + s);
-  const uint quadrant = b >> 30;
-  return quadrant == 0   ? (float2)(x, y)
-         : quadrant == 1 ? (float2)(-y, x)
-         : quadrant == 2 ? (float2)(-x, -y)
-                         : (float2)(y, -x);
+  return (float2)(s, c);
 }
+
+#define ABOVE_ZERO(w) ((float)(((w) >> 8) + 1) * 0x1p-24f)
+#define QUADRANT(w) ((w) >> 30)
+#define POSITION(w) (((float)(((w) >> 6) & 0xffffffu) - 8388607.5f) * (1.57079633f * 0x1p-24f))
+#define HALF_ROOT 0.70710678f
+#elif DISTRIBUTION == 1
+/* ln x for 2^-53 <= x <= 1: x = m 2^e with m in [sqrt(1/2), sqrt(2)), and ln m = 2 artanh s of s = (m - 1) / (m + 1),
+ * |s| < 0.172, by its series. Division is not right to the last bit everywhere: 1 / (m + 1) is a line within 1.5 % of
+ * it, and Newton's iteration. */
+static double log_unit(double x) {
+  int e = (int)(as_ulong(x) >> 52) - 1022;
+  double m = as_double((as_ulong(x) & 0x000fffffffffffffUL) | 0x3fe0000000000000UL); /* [1/2, 1) */
+  if (m < 0.70710678118654752) {
+    m += m;
+    e--;
+  }
+  const double t = m - 1.0, d = m + 1.0;
+  double r = fma(-0.239016, d, 0.985061);
+#pragma unroll
+  for (int i = 0; i < 4; i++) r = fma(fma(-r, d, 1.0), r, r);
+  double s = t * r;
+  s = fma(fma(-s, d, t), r, s);
+  const double s2 = s * s, twice = s + s;
+  double p = 4.7619047619047616e-2;
+  p = fma(p, s2, 5.2631578947368418e-2);
+  p = fma(p, s2, 5.8823529411764705e-2);
+  p = fma(p, s2, 6.6666666666666666e-2);
+  p = fma(p, s2, 7.6923076923076927e-2);
+  p = fma(p, s2, 9.0909090909090912e-2);
+  p = fma(p, s2, 1.1111111111111111e-1);
+  p = fma(p, s2, 1.4285714285714285e-1);
+  p = fma(p, s2, 2.0e-1);
+  p = fma(p, s2, 3.3333333333333333e-1);
+  p = fma(p * s2, twice, twice);
+  return fma((double)e, 0x1.62e42feep-1, fma((double)e, 0x1.a39ef35793c76p-33, p)); /* ln 2 in two parts */
+}
+
+static double root(double x) {
+  double y = as_double(0x5fe6eb50c7b537a9UL - (as_ulong(x) >> 1));
+#pragma unroll
+  for (int i = 0; i < 4; i++) y = y * fma(-0.5 * x * y, y, 1.5);
+  const double s = x * y;
+  return fma(fma(-s, s, x), 0.5 * y, s);
+}
+
+static double2 sine_cosine(double t) {
+  const double t2 = t * t;
+  double s = 2.8114572543455206e-15, c = 4.7794773323873853e-14;
+  s = fma(s, t2, -7.6471637318198164e-13);
+  s = fma(s, t2, 1.6059043836821613e-10);
+  s = fma(s, t2, -2.5052108385441720e-8);
+  s = fma(s, t2, 2.7557319223985893e-6);
+  s = fma(s, t2, -1.9841269841269841e-4);
+  s = fma(s, t2, 8.3333333333333333e-3);
+  s = fma(s, t2, -1.6666666666666667e-1);
+  s = fma(s * t2, t, t);
+  c = fma(c, t2, -1.1470745597729725e-11);
+  c = fma(c, t2, 2.0876756987868099e-9);
+  c = fma(c, t2, -2.7557319223985888e-7);
+  c = fma(c, t2, 2.4801587301587302e-5);
+  c = fma(c, t2, -1.3888888888888889e-3);
+  c = fma(c, t2, 4.1666666666666667e-2);
+  c = fma(c, t2, -0.5);
+  c = fma(c, t2, 1.0);
+  return (double2)(s, c);
+}
+
+#define ABOVE_ZERO(w) ((double)(((w) >> 11) + 1) * 0x1p-53)
+#define QUADRANT(w) ((w) >> 62)
+#define POSITION(w) (((double)(((w) >> 9) & 0x1fffffffffffffUL) - 4503599627370495.5) * (1.5707963267948966 * 0x1p-53))
+#define HALF_ROOT 0.70710678118654752
 #endif
 
-#if WORDS == 2
-typedef ulong word;
-#define UNIT(w) ((double)((w) >> 11) * 0x1p-53)
-#else
-typedef uint word;
-#define UNIT(w) ((float)((w) >> 8) * 0x1p-24f)
-#endif
-
-#if DISTRIBUTION <= 1
-#if WORDS == 2
-#define REAL double
-#else
-#define REAL float
-#endif
-#else
-#define REAL float
+#if DISTRIBUTION == 1
+static REAL2 normal_pair(word a, word b) {
+  const REAL radius = root(-2 * log_unit(ABOVE_ZERO(a)));
+  /* the angle: a quadrant, and a position in it, measured from its middle */
+  const REAL2 sc = sine_cosine(POSITION(b));
+  const REAL r = radius * HALF_ROOT, x = r * (sc.y - sc.x), y = r * (sc.y + sc.x);
+  const uint quadrant = (uint)QUADRANT(b);
+  return quadrant == 0   ? (REAL2)(x, y)
+         : quadrant == 1 ? (REAL2)(-y, x)
+         : quadrant == 2 ? (REAL2)(-x, -y)
+                         : (REAL2)(y, -x);
+}
 #endif
 
 /* first: low or mean; second: high - low or deviation; top: the largest value below high. integer_first: low; range:
@@ -123,18 +202,13 @@ static void convert_block(const word *w, VALUE(T0) *value, REAL first, REAL seco
     const REAL x = fma((REAL)UNIT(w[k]), second, first);
     value[k] = x < top ? x : top;
   }
-#elif DISTRIBUTION == 1 && WORDS == 4
+#elif DISTRIBUTION == 1
 #pragma unroll
   for (int k = 0; k < WORDS; k += 2) {
-    const float2 pair = normal_pair(w[k], w[k + 1]);
+    const REAL2 pair = normal_pair(w[k], w[k + 1]);
     value[k] = fma(pair.x, second, first);
     value[k + 1] = fma(pair.y, second, first);
   }
-#elif DISTRIBUTION == 1
-  const double radius = sqrt(-2.0 * log((double)((w[0] >> 11) + 1) * 0x1p-53));
-  const double angle = 6.283185307179586477 * UNIT(w[1]);
-  value[0] = fma(radius * cos(angle), second, first);
-  value[1] = fma(radius * sin(angle), second, first);
 #elif DISTRIBUTION == 2
 #pragma unroll
   for (int k = 0; k < WORDS; k++) value[k] = (VALUE(T0))(w[k] < range);

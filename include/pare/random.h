@@ -18,8 +18,7 @@ extern "C" {
 PARE_API pare_status pare_random_uniform(uint64_t seed, uint64_t stream, double low, double high, pare_tensor *out);
 
 /* Normal with this mean and standard deviation, in pairs (Box & Muller 1958). out: a float dtype. Bits agree between
- * devices, but for f64, which uses the device's own log, sin and cos. PARE_ERR_ARGUMENT unless deviation >= 0, both
- * finite. */
+ * devices. PARE_ERR_ARGUMENT unless deviation >= 0, both finite. */
 PARE_API pare_status pare_random_normal(uint64_t seed, uint64_t stream, double mean, double deviation,
                                         pare_tensor *out);
 

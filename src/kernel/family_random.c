@@ -33,9 +33,15 @@ static void words_of(const pare__problem *problem, uint64_t block, uint32_t word
   pare__philox(counter, key, word);
 }
 
-static double normal_of(double u1, double u2, bool second) {
-  double angle = 2 * M_PI * u2, radius = sqrt(-2 * log(u1));
-  return radius * (second ? sin(angle) : cos(angle));
+/* The angle is a quadrant, and a position in (0, 1) in it. */
+static double normal_of(double u1, unsigned quadrant, double position, bool second) {
+  const double angle = M_PI_2 * position, radius = sqrt(-2 * log(u1)), x = radius * cos(angle), y = radius * sin(angle);
+  switch (quadrant) {
+  case 0: return second ? y : x;
+  case 1: return second ? x : -y;
+  case 2: return second ? -y : -x;
+  default: return second ? -x : y;
+  }
 }
 
 /* Element `index` of the stream in double; *absolute gets the error that f32 arithmetic may add. */
@@ -54,11 +60,12 @@ static double element(const pare__problem *problem, uint64_t index, double *abso
     return low + (high - low) * (wide ? (double)(w64[k] >> 11) * 0x1p-53 : (double)(w[k] >> 8) * 0x1p-24);
   case RANDOM_NORMAL:
     *absolute = (wide ? 1e-14 : 3e-6) * fabs(high) + 0x1p-23 * fabs(low);
+    /* 53 or 24 bits of position in the quadrant that the two top bits name, in the middle of a step */
     if (wide)
-      return low + high * normal_of((double)((w64[0] >> 11) + 1) * 0x1p-53, (double)(w64[1] >> 11) * 0x1p-53, k);
-    /* 24 bits of position in the quadrant that the two top bits name, from its middle by half a step */
-    return low + high * normal_of((double)((w[k & 2U] >> 8) + 1) * 0x1p-24,
-                                  ((double)(w[(k & 2U) + 1] >> 6) + 0.5) * 0x1p-26, k & 1U);
+      return low + high * normal_of((double)((w64[0] >> 11) + 1) * 0x1p-53, (unsigned)(w64[1] >> 62),
+                                    ((double)((w64[1] >> 9) & 0x1FFFFFFFFFFFFFU) + 0.5) * 0x1p-53, k);
+    return low + high * normal_of((double)((w[k & 2U] >> 8) + 1) * 0x1p-24, w[(k & 2U) + 1] >> 30,
+                                  ((double)((w[(k & 2U) + 1] >> 6) & 0xFFFFFFU) + 0.5) * 0x1p-24, k & 1U);
   case RANDOM_BERNOULLI: return (double)(w[k] < range);
   default: break;
   }

@@ -40,7 +40,7 @@ static pare_status build_options(const pare__run *run, const char *extra, char *
   if (run->variant->needs & PARE__NEEDS_INTEGER_DOT) fits = append(text, capacity, &used, "-cl-std=CL3.0 ");
   for (unsigned i = 0; i < PARE__COUNT(flags); i++)
     if (flags[i].have) fits = fits && append(text, capacity, &used, "-D%s=1 ", flags[i].name);
-  if (pare__device_soft_fma(run->device)) fits = fits && append(text, capacity, &used, "-Dfma=mad ");
+  if (pare__device_soft_fma(run->device)) fits = fits && append(text, capacity, &used, "-DPARE_SOFT_FMA=1 -Dfma=mad ");
   for (unsigned i = 0; i < PARE__MAX_BUFFERS; i++)
     fits = fits && append(text, capacity, &used, "-DT%u=%s ", i, pare_dtype_name(run->whole->dtype[i]));
   const pare__param *params = run->variant->params;
