@@ -74,6 +74,7 @@ check_PROGRAMS += tests/test_smoothquant
 check_PROGRAMS += tests/test_compressed
 check_PROGRAMS += tests/test_control
 check_PROGRAMS += tests/test_graph
+check_PROGRAMS += tests/test_replay
 check_PROGRAMS += tests/test_layout
 check_PROGRAMS += tests/test_import
 check_PROGRAMS += tests/test_layers

@@ -221,7 +221,8 @@ START_TEST(a_plan_stops_between_its_steps) {
   ck_assert_uint_eq(pare__recording_tasks(recording), STEPS);
   int left = 2;
   pare__replay *replay;
-  OK(pare__replay_open(context, recording, PARE_EXECUTOR_LAUNCHES, (pare__replay_gate){go_on_for, &left}, &replay));
+  OK(pare__replay_open(context, recording, PARE_EXECUTOR_LAUNCHES, (pare__replay_gate){go_on_for, &left, pare__seconds},
+                       &replay));
   ck_assert_int_eq(pare__replay_submit(replay), PARE_ERR_ARGUMENT);
   for (int i = 0; i <= STEPS; i++) {
     OK(pare_tensor_read(value[i], &number, sizeof number));

@@ -184,7 +184,8 @@ run 0 bench "$digits" --executor launches --warmup 10ms --duration 50ms --shape 
 says out "median ms"
 run 0 bench "$digits" "$digits" -i "$data" --executor launches --warmup 10ms --duration 50ms --json
 json
-for key in name device shapes runs median_ms p90_ms p95_ms p99_ms per_second peak_bytes; do says out "\"$key\""; done
+for key in name device shapes runs median_ms p90_ms p95_ms p99_ms per_second peak_bytes executor; do says out "\"$key\""; done
+says out '"executor_reason": "asked for"'
 sed 's/"median_ms": [0-9.]*/"median_ms": 1000000/' "$folder/out" >"$folder/slow.json"
 sed 's/"median_ms": [0-9.]*/"median_ms": 0.000001/' "$folder/out" >"$folder/fast.json"
 run 0 bench "$digits" -i "$data" --executor launches --warmup 10ms --duration 50ms --baseline "$folder/slow.json"

@@ -46,8 +46,9 @@ PARE_API void pare_schedule_stats_close(pare_schedule_stats *stats); /* NULL is 
 PARE_API pare_status pare_context_stats(pare_context *context, pare_schedule_stats *out);
 
 /* How planned work is enqueued; the bits of results are the same. auto: as launches, and on CPU devices, for plans that
- * run often, stretches of them as one ticketed launch once the program for it has been built beside the runs. ticketed:
- * that program is built at once, in the second run, which then takes seconds. */
+ * run often, stretches of them as one ticketed launch where that is shorter: if it is predicted to be, a program for it
+ * is built beside the runs, then a few runs of either kind are timed, which waits for each of these. ticketed: that
+ * program is built at once, in the second run, which then takes seconds. */
 typedef enum pare_executor { PARE_EXECUTOR_AUTO, PARE_EXECUTOR_LAUNCHES, PARE_EXECUTOR_TICKETED } pare_executor;
 
 /* What a run of a planned model enqueues. */
@@ -55,7 +56,9 @@ typedef struct pare_model_launches {
   size_t launches;        /* in all */
   size_t ticketed;        /* of these, each standing for many */
   size_t without_tickets; /* how many there would be with the executor `launches` */
-  bool building;          /* a program for ticketed ones is being built beside the runs: a later one takes it */
+  pare_executor executor; /* what its runs stay with; auto: that is not chosen yet */
+  bool choosing;          /* the next runs choose, once what they need is built beside them */
+  char why[240];          /* it was chosen, for people */
 } pare_model_launches;
 
 #ifdef __cplusplus

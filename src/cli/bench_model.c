@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #define LEAST_RUNS 5 /* however long they take */
-#define MOST_BUILDING_SECONDS 120
-#define BUILDING_PAUSE_US 20000 /* between runs, so that the builder has the cores */
+#define MOST_CHOOSING_SECONDS 120
+#define CHOOSING_PAUSE_US 20000 /* between runs, so that whatever builds has the cores */
 #define SLOWER 1.1              /* a median that is so many times the baseline's has failed */
 
 typedef struct bench_state {
@@ -48,21 +48,21 @@ static double baseline_ms(const json_t *baseline, const json_t *result) {
 
 /* ---- one model ---- */
 
-/* Runs for so long, and until what is built beside the runs is there: its process must not be measured, and would be
- * stopped at the end. */
+/* Runs for so long, and until it is chosen how the runs are enqueued: what is measured are runs of one kind, and no
+ * process that builds beside them. */
 static cli_exit warm_up(const bench_state *state, pare_context *context, pare_model *model, const cli_inputs *inputs) {
   const double begun = cli_now(), least = state->bench->warmup_seconds;
   pare_model_launches launches = {0};
   bool said = false;
-  while (cli_now() - begun < least || (launches.building && cli_now() - begun < least + MOST_BUILDING_SECONDS)) {
+  while (cli_now() - begun < least || (launches.choosing && cli_now() - begun < least + MOST_CHOOSING_SECONDS)) {
     double seconds;
     const cli_exit code = cli_run_once(context, model, inputs, NULL, &seconds);
     if (code != CLI_OK) return code;
-    (void)pare_model_count_launches(model, &launches); /* zeros then */
-    if (!launches.building) continue;
-    if (!said) cli_note("pare: one program for many launches is being built, once");
+    launches = cli_launches(model);
+    if (!launches.choosing || cli_now() - begun < least) continue;
+    if (!said) cli_note("pare: warming up until the faster executor is found; it may need a program, built once");
     said = true;
-    usleep(BUILDING_PAUSE_US);
+    usleep(CHOOSING_PAUSE_US);
   }
   return CLI_OK;
 }
@@ -94,7 +94,12 @@ static json_t *result_json(const char *path, pare_context *context, pare_model *
       1e3 * cli_times_percentile(times, 0.9), "p95_ms", 1e3 * cli_times_percentile(times, 0.95), "p99_ms",
       1e3 * cli_times_percentile(times, 0.99), "per_second", times->total > 0 ? (double)times->count / times->total : 0,
       "peak_bytes", (json_int_t)memory.peak_bytes);
-  if (json) cli_division_show(model, json);
+  if (json) {
+    const pare_model_launches launches = cli_launches(model);
+    cli_json_set(json, "executor", json_string(cli_executor_name(launches.executor)));
+    cli_json_set(json, "executor_reason", cli_json_text(launches.why));
+    cli_division_show(model, json);
+  }
   return json;
 }
 

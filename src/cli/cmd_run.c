@@ -73,12 +73,6 @@ static cli_exit run_repeatedly(model_run *run) {
   return served;
 }
 
-static pare_model_launches launches_of(model_run *run) {
-  pare_model_launches count = {0};
-  (void)pare_model_count_launches(run->model, &count); /* zeros then */
-  return count;
-}
-
 static void print_times(model_run *run) {
   char text[3][CLI_TEXT];
   printf("%s: opened in %s, first run in %s", run->path, cli_seconds(run->open_seconds, text[0]),
@@ -87,9 +81,10 @@ static void print_times(model_run *run) {
     printf(", then %zu in a median of %s", run->times.count,
            cli_seconds(cli_times_percentile(&run->times, 0.5), text[2]));
   if (run->at_once > 1) printf(", %zu at once, in %s", run->at_once, cli_seconds(run->again_seconds, text[2]));
-  const pare_model_launches count = launches_of(run);
+  const pare_model_launches count = cli_launches(run->model);
   if (count.launches > 0) printf(", %zu launch%s", count.launches, count.launches == 1 ? "" : "es");
   if (count.ticketed > 0) printf(" (%zu ticketed; %zu without)", count.ticketed, count.without_tickets);
+  if (count.why[0]) printf(" (%s)", count.why);
   char devices[CLI_DEVICES];
   printf(" on %s\n", cli_context_devices(run->context, devices));
 }
@@ -103,10 +98,12 @@ static json_t *times_json(model_run *run) {
     json_object_set_new(json, "at_once", json_integer((json_int_t)run->at_once));
     json_object_set_new(json, "again_ms", json_real(1e3 * run->again_seconds));
   }
-  const pare_model_launches count = launches_of(run);
+  const pare_model_launches count = cli_launches(run->model);
   if (count.launches > 0) {
     json_object_set_new(json, "launches", json_integer((json_int_t)count.launches));
     json_object_set_new(json, "ticketed_launches", json_integer((json_int_t)count.ticketed));
+    json_object_set_new(json, "executor", json_string(cli_executor_name(count.executor)));
+    json_object_set_new(json, "executor_reason", cli_json_text(count.why));
   }
   return json;
 }

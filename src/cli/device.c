@@ -148,13 +148,22 @@ cli_exit cli_model_limits(const char *text, pare_model_options *options) {
   return CLI_OK;
 }
 
+static const char *const executors[] = {
+    [PARE_EXECUTOR_AUTO] = "auto", [PARE_EXECUTOR_LAUNCHES] = "launches", [PARE_EXECUTOR_TICKETED] = "ticketed"};
+
+const char *cli_executor_name(pare_executor executor) { return executors[executor]; }
+
+pare_model_launches cli_launches(pare_model *model) {
+  pare_model_launches count = {0};
+  (void)pare_model_count_launches(model, &count); /* zeros then */
+  return count;
+}
+
 cli_exit cli_executor(const char *text, pare_executor *out) {
-  static const char *const names[] = {
-      [PARE_EXECUTOR_AUTO] = "auto", [PARE_EXECUTOR_LAUNCHES] = "launches", [PARE_EXECUTOR_TICKETED] = "ticketed"};
   *out = PARE_EXECUTOR_AUTO;
   if (!text) return CLI_OK;
-  for (unsigned i = 0; i < CLI_COUNT(names); i++)
-    if (strcmp(names[i], text) == 0) {
+  for (unsigned i = 0; i < CLI_COUNT(executors); i++)
+    if (strcmp(executors[i], text) == 0) {
       *out = (pare_executor)i;
       return CLI_OK;
     }

@@ -93,9 +93,12 @@ cli_exit cli_run_once(pare_context *context, pare_model *model, const cli_inputs
 cli_exit cli_context_open(const char *spec, const pare_schedule_options *schedule, pare_context **out);
 /* An operator that pare lacks is bad input here, not the device's fault. */
 cli_exit cli_model_open(pare_context *context, const char *path, const pare_model_options *options, pare_model **out);
-/* What --executor says; text NULL: auto. */
 /* --loop-limit (text NULL: not given), and SIGINT stops what is under way. */
 cli_exit cli_model_limits(const char *text, pare_model_options *options);
+/* What --executor says; text NULL: auto. */
 cli_exit cli_executor(const char *text, pare_executor *out);
+const char *cli_executor_name(pare_executor executor);
+/* How the last planned run was enqueued; zeros: there was none. */
+pare_model_launches cli_launches(pare_model *model);
 
 #endif

@@ -145,10 +145,10 @@ void pare__team_interrupt(pare__team *team, bool interrupted) {
 
 void pare__team_launches(pare__team *team, pare_model_launches *out) {
   for (size_t i = team->nmembers; i-- > 0;) {
-    const bool building = out->building;
+    const bool choosing = out->choosing;
     if (!team->replica[i] || pare__crew_is_lost(team->crew, i)) continue;
     (void)pare_model_count_launches(team->replica[i], out); /* zeros then */
-    out->building = out->building || building;
+    out->choosing = out->choosing || choosing;
   }
 }
 

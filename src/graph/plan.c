@@ -206,7 +206,7 @@ static pare_status plan_make(pare_model *model, pare_tensor *const *inputs, pare
   }
   if (status == PARE_OK && !model->options.no_plan)
     status = pare__replay_open(model->context, plan->recording, model->options.executor,
-                               (pare__replay_gate){go_on, model}, &plan->replay);
+                               (pare__replay_gate){go_on, model, pare__seconds}, &plan->replay);
   if (values_needed || too_large || (status == PARE_OK && model->options.no_plan))
     status = plan_at_once(&plan, model, inputs);
   if (status != PARE_OK) {

@@ -1,6 +1,6 @@
 # Floor 4: the seam of the scheduler, and what needs a context and kernels.
 libpare_internal_la_SOURCES += src/sched/executor.c src/sched/kernels.c src/sched/recording.c src/sched/sched.h src/sched/worker_opencl.c
-libpare_internal_la_SOURCES += src/sched/replay.c src/sched/replay.h src/sched/replay_steps.c
+libpare_internal_la_SOURCES += src/sched/replay.c src/sched/replay.h src/sched/replay_choice.c src/sched/replay_steps.c
 libpare_internal_la_SOURCES += src/sched/multi.c src/sched/multi.h src/sched/multi_piece.c src/sched/task.c
 # Policies, performance models and the simulator: no clock, no OpenCL.
 libpare_internal_la_SOURCES += src/sched/performance.c src/sched/performance.h src/sched/performance_file.c

@@ -1,6 +1,7 @@
 /* Replays: from plain launches to ticketed ones. SPDX-License-Identifier: Apache-2.0 */
 #include "sched/replay.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,10 +9,6 @@
 #include "kernel/family_ticketed.h"
 #include "ocl/child.h"
 
-/* What a dependent launch costs beyond its work, at least: PoCL 8 to 26 us, Intel's runtime 3 to 4; and a ticket, at
- * most. */
-#define LAUNCH_SECONDS 4e-6
-#define TICKET_SECONDS 1.3e-6
 /* After so many runs the seconds of a build are well spent. */
 #define RUNS_BEFORE_BUILD 16
 /* Of results, read at a time to be compared. */
@@ -20,9 +17,11 @@
 
 typedef enum stage {
   FRESH,    /* not watched yet */
-  WATCHED,  /* the steps are known, their program is not there */
+  WATCHED,  /* the steps are known, how long they take as launches is not */
+  WANTED,   /* their program is not there */
   BUILDING, /* a child process makes it */
   BUILT,    /* not compared with plain launches yet */
+  PROVEN,   /* not timed beside them yet */
   READY,
   PLAIN /* for good */
 } stage;
@@ -46,7 +45,9 @@ struct pare__replay {
   pare__stretches stretches;
   pare__ticketed_parts *parts;
   pare__ticketed *ticketed;
-  int64_t child; /* 0: none runs */
+  int64_t child;            /* 0: none runs */
+  pare__timings timings[2]; /* of runs as launches, and of those with tickets */
+  char why[PARE__REASON];   /* the executor was chosen, for people */
   size_t nbound, nmoving;
   bound *bound;
   cl_mem moving[PARE__MOST_MOVING];
@@ -59,12 +60,14 @@ pare_status pare__replay_open(pare_context *context, const pare__recording *reco
   pare__device *device = pare__context_device(context);
   const bool several = pare__context_members(context) > 1;
   const bool cpu = pare__device_info(device)->type == PARE_DEVICE_CPU && !several;
+  const char *why = executor != PARE_EXECUTOR_AUTO ? "asked for" : cpu ? "" : "tickets are for one CPU device";
   **out = (pare__replay){.recording = recording,
                          .context = context,
                          .device = device,
                          .executor = executor,
                          .gate = gate,
                          .stage = executor == PARE_EXECUTOR_LAUNCHES || !cpu ? PLAIN : FRESH};
+  snprintf((*out)->why, sizeof(*out)->why, "%s", why);
   if (cpu || executor != PARE_EXECUTOR_TICKETED) return PARE_OK;
   free(*out);
   *out = NULL;
@@ -82,27 +85,45 @@ static void forget_steps(pare__replay *replay) {
   replay->parts = NULL;
 }
 
-static void go_plain(pare__replay *replay) {
+static void forget_tickets(pare__replay *replay) {
   forget_steps(replay);
   pare__ticketed_close(replay->ticketed);
   replay->ticketed = NULL;
   pare__stretches_close(&replay->stretches);
+}
+
+/* For good; why: NULL if that is told already. */
+static void go_plain(pare__replay *replay, const char *why) {
+  if (why) snprintf(replay->why, sizeof replay->why, "%s", why);
+  forget_tickets(replay);
   replay->stage = PLAIN;
+  pare__log(PARE_LOG_INFO, "a plan stays with plain launches: %s", replay->why);
 }
 
 void pare__replay_close(pare__replay *replay) {
   if (!replay) return;
-  go_plain(replay);
+  forget_tickets(replay);
   free(replay->bound);
   free(replay);
 }
 
 void pare__replay_count(const pare__replay *replay, pare_model_launches *out) {
   *out = (pare_model_launches){
-      .launches = replay->launches, .without_tickets = replay->launches, .building = replay->stage == BUILDING};
+      .launches = replay->launches, .without_tickets = replay->launches, .choosing = replay->stage < READY};
+  snprintf(out->why, sizeof out->why, "%s", replay->why);
+  if (replay->stage == PLAIN) out->executor = PARE_EXECUTOR_LAUNCHES;
   if (replay->stage != READY) return;
+  out->executor = PARE_EXECUTOR_TICKETED;
   out->ticketed = replay->stretches.count;
   out->launches -= replay->stretches.nsteps - replay->stretches.count;
+}
+
+static void go_ticketed(pare__replay *replay) {
+  replay->stage = READY;
+  pare_model_launches counts;
+  pare__replay_count(replay, &counts);
+  pare__log(PARE_LOG_INFO, "a plan of %zu launches runs as %zu, %zu of them ticketed: %s", counts.without_tickets,
+            counts.launches, counts.ticketed, replay->why);
 }
 
 /* ---- submitting ---- */
@@ -117,7 +138,9 @@ static pare_status submit_tasks(const pare__replay *replay, size_t begin, size_t
   return PARE_OK;
 }
 
-static size_t task_count(const pare__replay *replay) { return pare__recording_tasks(replay->recording); }
+static pare_status submit_plain(const pare__replay *replay) {
+  return submit_tasks(replay, 0, pare__recording_tasks(replay->recording));
+}
 
 /* Are the deferred storages bound as they were, each to the start of the same buffer or of another in its place? */
 static bool bind_again(pare__replay *replay) {
@@ -131,6 +154,10 @@ static bool bind_again(pare__replay *replay) {
     replay->moving[b->moving] = mem;
   }
   return true;
+}
+
+static bool as_watched(pare__replay *replay) {
+  return pare__context_pieces(replay->context) <= 1 && bind_again(replay);
 }
 
 static bool any_poisoned(const pare__stretch *stretch) {
@@ -156,8 +183,7 @@ static pare_status submit_stretch(pare__replay *replay, const pare__stretch *str
 }
 
 static pare_status submit_ticketed(pare__replay *replay) {
-  if (pare__context_pieces(replay->context) > 1 || !bind_again(replay))
-    return submit_tasks(replay, 0, task_count(replay));
+  if (!as_watched(replay)) return submit_plain(replay);
   size_t next = 0;
   for (size_t i = 0; i < replay->stretches.count; i++) {
     const pare__stretch *stretch = &replay->stretches.stretch[i];
@@ -165,7 +191,19 @@ static pare_status submit_ticketed(pare__replay *replay) {
     PARE__TRY(submit_stretch(replay, stretch));
     next = stretch->end;
   }
-  return submit_tasks(replay, next, task_count(replay));
+  return submit_tasks(replay, next, pare__recording_tasks(replay->recording));
+}
+
+/* Notes how long the run takes that has the device to itself, unless something is built meanwhile. */
+static pare_status submit_timed(pare__replay *replay, bool tickets) {
+  const uint64_t preparations = pare__preparations();
+  const bool idle = pare__device_finish(replay->device) == PARE_OK;
+  const double begun = replay->gate.seconds();
+  PARE__TRY(tickets ? submit_ticketed(replay) : submit_plain(replay));
+  const bool done = pare__device_finish(replay->device) == PARE_OK;
+  const double seconds = replay->gate.seconds() - begun;
+  if (idle && done && pare__preparations() == preparations) pare__timings_add(&replay->timings[tickets], seconds);
+  return PARE_OK; /* what a device fails at comes back at read or wait */
 }
 
 /* ---- watching ---- */
@@ -190,7 +228,7 @@ static pare_status add_bound(pare__replay *replay, size_t *capacity, pare_tensor
 
 static pare_status find_bound(pare__replay *replay) {
   size_t capacity = 0;
-  for (size_t i = 0; i < task_count(replay); i++) {
+  for (size_t i = 0; i < pare__recording_tasks(replay->recording); i++) {
     const pare__task *task = pare__recording_task(replay->recording, i);
     for (unsigned k = 0; k < task->naccesses; k++) {
       pare_tensor *tensor = task->access[k].tensor;
@@ -201,25 +239,16 @@ static pare_status find_bound(pare__replay *replay) {
   return PARE_OK;
 }
 
-static bool worth_it(const pare__stretches *stretches) {
-  double seconds = 0;
-  for (size_t i = 0; i < stretches->count; i++) {
-    const pare__stretch *stretch = &stretches->stretch[i];
-    seconds += (double)(stretch->end_step - stretch->first_step - 1) * (LAUNCH_SECONDS - TICKET_SECONDS);
-  }
-  return seconds > LAUNCH_SECONDS;
-}
-
 static pare_status examine(pare__replay *replay, pare__capture *capture) {
   PARE__TRY(pare__stretches_find(replay->recording, capture, replay->device, &replay->stretches));
   PARE__TRY(find_bound(replay));
-  if (!worth_it(&replay->stretches)) {
-    go_plain(replay);
+  if (replay->stretches.count == 0) {
+    go_plain(replay, "no two launches in a row can be tickets");
     return PARE_OK;
   }
   PARE__TRY(
       pare__ticketed_parts_open(replay->device, replay->stretches.step, replay->stretches.nsteps, &replay->parts));
-  replay->stage = WATCHED;
+  replay->stage = replay->executor == PARE_EXECUTOR_TICKETED ? WANTED : WATCHED;
   return PARE_OK;
 }
 
@@ -228,19 +257,29 @@ static pare_status submit_watched(pare__replay *replay) {
   pare__capture capture;
   pare_status status = PARE_OK;
   pare__capture_begin(&capture, replay->device);
-  for (size_t i = 0; i < task_count(replay) && status == PARE_OK; i++) {
+  for (size_t i = 0; i < pare__recording_tasks(replay->recording) && status == PARE_OK; i++) {
     capture.mark = i;
     status = go_on(replay);
     if (status == PARE_OK) status = pare__submit(pare__recording_task(replay->recording, i));
   }
   pare__capture_end(&capture);
   replay->launches = capture.count;
-  if (status == PARE_OK && examine(replay, &capture) != PARE_OK) {
-    pare__log(PARE_LOG_INFO, "a plan stays with plain launches: %s", pare_message());
-    go_plain(replay);
-  }
+  if (status == PARE_OK && examine(replay, &capture) != PARE_OK) go_plain(replay, pare_message());
   pare__capture_free(&capture);
   return status;
+}
+
+static pare_status predict(pare__replay *replay) {
+  pare__timings *timings = &replay->timings[false];
+  PARE__TRY(submit_timed(replay, false));
+  if (!pare__timings_full(timings)) return PARE_OK;
+  if (!pare__tickets_predicted(&replay->stretches, pare__timings_median(timings), replay->why, sizeof replay->why)) {
+    go_plain(replay, NULL);
+    return PARE_OK;
+  }
+  timings->count = 0;
+  replay->stage = WANTED;
+  return PARE_OK;
 }
 
 /* ---- the program ---- */
@@ -272,6 +311,9 @@ static pare_status look_for_program(pare__replay *replay) {
     return pare__fail(PARE_ERR_KERNEL, "the ticketed program could not be built in a child process");
   if (replay->runs < RUNS_BEFORE_BUILD) return PARE_OK;
   PARE__TRY(pare__ticketed_build_start(replay->parts, &replay->child));
+  if (!replay->child)
+    return pare__fail(PARE_ERR_UNSUPPORTED, "no program is built beside the runs: it is a part of a device, or no "
+                                            "binaries are kept (PARE_BINARIES)");
   replay->stage = BUILDING;
   return PARE_OK;
 }
@@ -309,7 +351,7 @@ static pare_status hash_results(const pare__replay *replay, char key[33]) {
 static pare_status compare(pare__replay *replay, bool *same) {
   char plain[33], ticketed[33];
   *same = false;
-  PARE__TRY(submit_tasks(replay, 0, task_count(replay)));
+  PARE__TRY(submit_plain(replay));
   PARE__TRY(hash_results(replay, plain));
   PARE__TRY(submit_ticketed(replay));
   PARE__TRY(hash_results(replay, ticketed));
@@ -335,47 +377,67 @@ static bool proof_known(const pare__replay *replay, bool *same) {
   return known;
 }
 
+/* The program is right. */
+static void accept(pare__replay *replay) {
+  forget_steps(replay);
+  replay->stage = PROVEN;
+  if (replay->executor == PARE_EXECUTOR_TICKETED) go_ticketed(replay);
+}
+
+static void reject(pare__replay *replay, const char *why) {
+  pare__log(PARE_LOG_WARN, "a ticketed program is not used on %s: %s", pare__device_info(replay->device)->name, why);
+  go_plain(replay, why);
+}
+
+static const char differs[] = "its results differ from those of plain launches";
+
 static pare_status prove(pare__replay *replay) {
-  bool same, compared = true;
-  const bool known = proof_known(replay, &same);
+  bool same;
   char key[33];
-  if (!known) {
-    const pare_status status = compare(replay, &same);
-    if (status != PARE_OK) PARE__TRY(go_on(replay)); /* what was stopped says nothing about the program */
-    if (status != PARE_OK)
-      pare__log(PARE_LOG_WARN, "a ticketed program is not used on %s: its results could not be compared: %s",
-                pare__device_info(replay->device)->name, pare_message());
-    else if (note_key(replay, key))
-      (void)pare__note_write(replay->device, key, same ? "same" : "not");
-    compared = status == PARE_OK;
-    if (!same) PARE__TRY(submit_tasks(replay, 0, task_count(replay)));
+  const pare_status status = compare(replay, &same);
+  if (status != PARE_OK) PARE__TRY(go_on(replay)); /* what was stopped says nothing about the program */
+  if (status == PARE_OK && note_key(replay, key)) (void)pare__note_write(replay->device, key, same ? "same" : "not");
+  if (status == PARE_OK && same) {
+    accept(replay);
+    return PARE_OK;
   }
-  if (same) {
-    replay->stage = READY;
-    forget_steps(replay);
-    pare_model_launches counts;
-    pare__replay_count(replay, &counts);
-    pare__log(PARE_LOG_INFO, "a plan of %zu launches runs as %zu, %zu of them ticketed", counts.without_tickets,
-              counts.launches, counts.ticketed);
-    return known ? submit_ticketed(replay) : PARE_OK;
-  }
-  if (compared)
-    pare__log(PARE_LOG_WARN, "a ticketed program is not used on %s: its results differ from those of plain launches",
-              pare__device_info(replay->device)->name);
-  go_plain(replay);
-  return known ? submit_tasks(replay, 0, task_count(replay)) : PARE_OK;
+  char why[PARE__REASON];
+  snprintf(why, sizeof why, "its results could not be compared: %.200s", pare_message());
+  reject(replay, status == PARE_OK ? differs : why);
+  return submit_plain(replay);
+}
+
+/* ---- the choice ---- */
+
+static pare_status time_next(pare__replay *replay) {
+  const pare__timings *launches = &replay->timings[false], *tickets = &replay->timings[true];
+  if (!as_watched(replay)) return submit_plain(replay);
+  PARE__TRY(submit_timed(replay, tickets->count < launches->count));
+  if (!pare__timings_full(tickets)) return PARE_OK;
+  if (pare__tickets_shorter(launches, tickets, replay->why, sizeof replay->why))
+    go_ticketed(replay);
+  else
+    go_plain(replay, NULL);
+  return PARE_OK;
 }
 
 /* ---- a submission ---- */
 
 /* What is not possible is an error only where it was asked for. */
 static pare_status advance(pare__replay *replay) {
-  if (replay->stage != WATCHED && replay->stage != BUILDING) return PARE_OK;
+  bool same;
+  if (replay->stage != WANTED && replay->stage != BUILDING) return PARE_OK;
   const pare_status status = look_for_program(replay);
-  if (status == PARE_OK) return PARE_OK;
-  pare__log(PARE_LOG_INFO, "a plan stays with plain launches: %s", pare_message());
-  go_plain(replay);
-  return replay->executor == PARE_EXECUTOR_TICKETED ? status : PARE_OK;
+  if (status != PARE_OK) {
+    go_plain(replay, pare_message());
+    return replay->executor == PARE_EXECUTOR_TICKETED ? status : PARE_OK;
+  }
+  if (replay->stage != BUILT || !proof_known(replay, &same)) return PARE_OK;
+  if (same)
+    accept(replay);
+  else
+    reject(replay, differs);
+  return PARE_OK;
 }
 
 pare_status pare__replay_submit(pare__replay *replay) {
@@ -385,7 +447,11 @@ pare_status pare__replay_submit(pare__replay *replay) {
     return advance(replay);
   }
   PARE__TRY(advance(replay));
-  if (replay->stage == READY) return submit_ticketed(replay);
-  if (replay->stage == BUILT) return prove(replay);
-  return submit_tasks(replay, 0, task_count(replay));
+  switch (replay->stage) {
+  case WATCHED: return predict(replay);
+  case BUILT: return prove(replay);
+  case PROVEN: return time_next(replay);
+  case READY: return submit_ticketed(replay);
+  default: return submit_plain(replay);
+  }
 }

@@ -1,9 +1,10 @@
 /* Replays: how a recording that is submitted often is run. SPDX-License-Identifier: Apache-2.0
  *
  * The second submission is watched: what each task launches becomes a step of a ticketed launch (ocl/ticketed.h) if it
- * can. Stretches of such tasks then run as one launch each, all other tasks as ever. Where launches cost more than
- * tickets is predicted, never timed; the program is built beside the runs, in a child process; and before it is used,
- * its results are compared with those of plain launches, bit for bit. */
+ * can. Stretches of such tasks then run as one launch each, all other tasks as ever. Whether that is shorter is
+ * predicted from what launches take; the program is built beside the runs, in a child process; before it is used, its
+ * results are compared with those of plain launches, bit for bit; and then some runs of either kind are timed, and the
+ * shorter one stays. */
 #ifndef PARE_SCHED_REPLAY_H
 #define PARE_SCHED_REPLAY_H
 
@@ -13,10 +14,11 @@
 #include "sched/sched.h"
 
 typedef struct pare__replay pare__replay;
-/* Asked before each task, or ticketed launch of many: anything but PARE_OK ends the submission there. */
 typedef struct pare__replay_gate {
+  /* Asked before each task, or ticketed launch of many: anything but PARE_OK ends the submission there. */
   pare_status (*go_on)(void *user);
   void *user;
+  double (*seconds)(void); /* the clock by which executors are timed */
 } pare__replay_gate;
 /* The recording stays open as long as the replay. */
 pare_status pare__replay_open(pare_context *context, const pare__recording *recording, pare_executor executor,
@@ -27,6 +29,25 @@ pare_status pare__replay_submit(pare__replay *replay);
 void pare__replay_count(const pare__replay *replay, pare_model_launches *out);
 void pare__replay_close(pare__replay *replay); /* NULL is allowed */
 
+/* ---- for replay.c: how long runs take, and what follows (replay_choice.c) ---- */
+
+#define PARE__TIMINGS 5
+/* Of runs that built nothing. */
+typedef struct pare__timings {
+  unsigned count;
+  double seconds[PARE__TIMINGS];
+} pare__timings;
+void pare__timings_add(pare__timings *timings, double seconds); /* one too many is ignored */
+bool pare__timings_full(const pare__timings *timings);
+double pare__timings_median(const pare__timings *timings); /* 0 if there are none */
+
+#define PARE__REASON 240
+typedef struct pare__stretches pare__stretches;
+/* Would tickets be enough shorter than so many seconds of plain launches to build a program for them? */
+bool pare__tickets_predicted(const pare__stretches *stretches, double launches_seconds, char *why, size_t capacity);
+/* Were they? */
+bool pare__tickets_shorter(const pare__timings *launches, const pare__timings *tickets, char *why, size_t capacity);
+
 /* ---- for replay.c: what was watched, in stretches (replay_steps.c) ---- */
 
 /* Tasks [begin, end) as the steps [first_step, end_step) of one launch. */
@@ -36,7 +57,7 @@ typedef struct pare__stretch {
   pare_tensor **reads; /* what it reads and does not write before */
 } pare__stretch;
 
-typedef struct pare__stretches {
+struct pare__stretches {
   pare__capture capture;
   size_t count;
   pare__stretch *stretch;
@@ -44,7 +65,7 @@ typedef struct pare__stretches {
   pare__ticket_step *step;
   uint32_t *after; /* of all steps */
   size_t after_count, after_capacity;
-} pare__stretches;
+};
 
 /* Takes the capture over. */
 pare_status pare__stretches_find(const pare__recording *recording, pare__capture *capture, pare__device *device,
