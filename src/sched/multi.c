@@ -363,6 +363,21 @@ static pare__job describe(pare__work *work, const pare__task *task) {
                      .local = all_share(task->context) ? NULL : find_local};
 }
 
+/* A half is full of jobs, or of bytes that only they hold: then the next one begins, and the one before must be done,
+ * which is put into `out`; how many jobs that is. */
+static size_t begin_half(pare__multi *multi, pare__job_id id, pare__job_id out[PARE__PACE_TASKS / 2]) {
+  const uint64_t closed_bytes = atomic_load(&pare__context_residency(multi->context)->closed_bytes);
+  multi->newer[multi->nnewer++] = id;
+  if (multi->nnewer < PARE__PACE_TASKS / 2 && closed_bytes - multi->closed_bytes < PARE__PACE_BYTES / 2) return 0;
+  const size_t count = multi->nolder;
+  memcpy(out, multi->older, count * sizeof *out);
+  memcpy(multi->older, multi->newer, multi->nnewer * sizeof *out);
+  multi->nolder = multi->nnewer;
+  multi->nnewer = 0;
+  multi->closed_bytes = closed_bytes;
+  return count;
+}
+
 pare_status pare__multi_submit(const pare__task *task) {
   pare__multi *multi;
   PARE__TRY(multi_of(task->context, &multi));
@@ -370,6 +385,8 @@ pare_status pare__multi_submit(const pare__task *task) {
   PARE__TRY(work_make(multi, task, &work));
   const pare__job job = describe(work, task);
   needs list = {NULL, 0, 0};
+  pare__job_id half[PARE__PACE_TASKS / 2];
+  size_t nhalf = 0;
   pthread_mutex_lock(&multi->order);
   pare_status status = PARE_OK;
   for (size_t i = 0; i < task->nafter && status == PARE_OK; i++) status = add_need(&list, task->after[i]);
@@ -383,11 +400,14 @@ pare_status pare__multi_submit(const pare__task *task) {
     else
       atomic_fetch_sub(&work->references, 1);
     if (task->id) *task->id = id;
+    if (status == PARE_OK) nhalf = begin_half(multi, id, half);
   }
   if (status != PARE_OK) forget_uses(work);
   pthread_mutex_unlock(&multi->order);
   free(list.id);
   pare__work_release(work);
+  /* what failed is in the tensors; who submits from inside of a job cannot wait */
+  for (size_t i = 0; i < nhalf; i++) (void)pare__crew_wait(multi->crew, half[i]);
   return status;
 }
 

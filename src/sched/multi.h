@@ -56,8 +56,12 @@ typedef struct pare__work {
 struct pare__multi {
   pare_context *context;
   pare__crew *crew;
-  pthread_mutex_t order; /* submissions are one after the other */
+  pthread_mutex_t order; /* submissions are one after the other; it guards these */
   uint64_t submissions;
+  /* The last jobs, in two halves, and what the residency's closed bytes were when the second began. */
+  pare__job_id older[PARE__PACE_TASKS / 2], newer[PARE__PACE_TASKS / 2];
+  size_t nolder, nnewer;
+  uint64_t closed_bytes;
   pthread_mutex_t lock; /* guards what follows */
   pare__part *orphans;  /* left behind on lost members, which may still write */
   pare__part **flying;  /* of each member, in order; its thread's alone */

@@ -32,7 +32,8 @@ typedef struct pare__memory pare__memory; /* tensor/memory.h */
 typedef struct pare__residency {
   pthread_mutex_t lock; /* of the context's memories; nothing else is locked while it is held */
   pare__memory *memories;
-  uint64_t count;    /* of pins: what was used when */
+  uint64_t count;                    /* of pins: what was used when */
+  atomic_uint_fast64_t closed_bytes; /* of storages, ever: work that is under way may still hold them */
   atomic_bool apart; /* for tests: members that could compute in the host's memory get copies like others */
 } pare__residency;
 pare__residency *pare__context_residency(pare_context *context);

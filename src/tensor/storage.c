@@ -84,6 +84,7 @@ void pare__storage_release(pare__storage *storage) {
   const bool in_use = !pare__forked(); /* what works on it works for the process that was forked */
   const pare__waiting *waiting = memory && !memory->owned ? pare__context_waiting(memory->context) : NULL;
   if (waiting && in_use) (void)waiting->memory(memory, 0, memory->nbytes, true);
+  if (memory) atomic_fetch_add(&pare__context_residency(memory->context)->closed_bytes, memory->nbytes);
   pare__memory_release(memory);
   if (storage->buffer && storage->host && in_use) (void)pare__buffer_sync(storage->buffer);
   pare__buffer_release(storage->buffer);
