@@ -245,13 +245,14 @@ START_TEST(pieces_and_packed_weights_give_the_same_bits) {
 }
 END_TEST
 
-/* int8: the fused product is quantising, the exact product and scaling, one after the other; in any number of pieces.
+/* int8: the fused product is quantising, the exact product and scaling, one after the other, and that of activations
+ * quantised before; in any number of pieces.
  * Of few activations the product finds the range itself, of many that of the ranges of their parts. */
 START_TEST(int8_products_are_exact) {
   enum { FEW = 33, MANY = 900, N = 50, K = 77 };
   const int M = _i == 0 ? FEW : MANY;
   const int64_t a_shape[] = {M, K}, b_shape[] = {K, N}, c_shape[] = {M, N}, n_shape[] = {N};
-  static float c[MANY * N], whole[MANY * N];
+  static float c[MANY * N], whole[MANY * N], quantised_first[MANY * N];
   float *a = random_floats(M * K, 1), *scale = random_floats(N, 3);
   static int8_t b[K * N];
   for (int i = 0; i < K * N; i++) b[i] = (int8_t)(i * 37 % 251 - 125);
@@ -284,6 +285,9 @@ START_TEST(int8_products_are_exact) {
     read_floats(tc, c);
     if (pieces == 1) memcpy(whole, c, (size_t)M * N * sizeof *c);
     ck_assert_mem_eq(whole, c, (size_t)M * N * sizeof *c);
+    OK(pare_gemm_quantized(q, q_scale, q_zero, weights, NULL, NULL, tc));
+    read_floats(tc, quantised_first);
+    ck_assert_mem_eq(whole, quantised_first, (size_t)M * N * sizeof *whole);
     for (int t = 0; t < M * N; t++) {
       int32_t want = 0;
       for (int k = 0; k < K; k++) want += (quantised[t / N * K + k] - zero) * b[k * N + t % N];

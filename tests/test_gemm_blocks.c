@@ -115,12 +115,13 @@ START_TEST(every_layout_gives_the_products_of_its_formula) {
   pare_tensor *ta = tensor_of(PARE_F32, 2, a_shape, a), *tc;
   OK(pare_tensor_create(context, PARE_F32, 2, c_shape, &tc));
   const pare_blocks_options options = {l->bits, l->block, l->transposed, l->packed, l->packed ? l->k : 0, l->zero};
-  pare_weights *weights;
-  OK(pare_weights_pack_blocks(q.b, q.scale, q.zero, &options, &weights));
+  pare_weights *weights = NULL;
   for (int64_t i = 0; i < l->m; i++) round_row(l, a + i * l->k, rounded + i * l->k);
   for (int round = 0; round < 2; round++)
     for (int count = 1; count <= 3; count++) {
       pare__context_split(context, count);
+      pare_weights_close(weights); /* packed in pieces, too */
+      OK(pare_weights_pack_blocks(q.b, q.scale, q.zero, &options, &weights));
       OK(round ? pare_gemm_int8(ta, weights, NULL, NULL, tc) : pare_gemm_packed(ta, weights, NULL, NULL, tc));
       OK(pare_tensor_read(tc, count == 1 ? whole : pieces, nbytes));
       if (count > 1)

@@ -1,11 +1,12 @@
-/* LinearAttention, DeformConv and MaxRoiPool against their formulas in double precision.
+/* LinearAttention, DeformConv and MaxRoiPool against their formulas in double precision; recurrent cells in pieces.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fixture.h"
-#include "onnx_builder.h"
+#include "one_node.h"
+#include "tensor/context.h"
 
 static char folder[] = "/tmp/pare-test-recurrence-XXXXXX";
 
@@ -161,6 +162,56 @@ START_TEST(pooled_regions_hold_their_largest_elements) {
 }
 END_TEST
 
+/* ---- recurrent cells ---- */
+
+/* Constant weights: all steps as one operation; else step by step. */
+static const struct {
+  const char *op_type;
+  int gates;
+  bool constant;
+} sequences[] = {{"RNN", 1, true},  {"GRU", 3, true},  {"LSTM", 4, true},
+                 {"RNN", 1, false}, {"GRU", 3, false}, {"LSTM", 4, false}};
+
+START_TEST(sequences_in_pieces_have_the_same_bits) {
+  enum { STEPS = 5, LINES = 7, INPUTS = 9, HIDDEN = 21, MOST_GATES = 4, PIECES = 3 };
+  const int64_t gates = sequences[_i].gates * HIDDEN, x_dim[] = {STEPS, LINES, INPUTS}, w_dim[] = {1, gates, INPUTS},
+                r_dim[] = {1, gates, HIDDEN}, b_dim[] = {1, 2 * gates}, lines = LINES, state_dim[] = {1, LINES, HIDDEN},
+                p_dim[] = {1, 3 * HIDDEN};
+  static const int32_t lengths[LINES] = {5, 1, 4, 0, 3, 5, 2};
+  const bool lstm = sequences[_i].gates == 4;
+  float *values = random_floats(MOST_GATES * HIDDEN * (HIDDEN + INPUTS), 1), *found[PIECES];
+  for (int pieces = 1; pieces <= PIECES; pieces++) {
+    one_node one = one_node_begin(17, sequences[_i].op_type, lstm ? "x w r b l h c p" : "x w r b l h", "y");
+    one_node_input(&one, "x", PARE__ONNX_FLOAT, 3, x_dim, values);
+    if (sequences[_i].constant) {
+      model_constant(one.onnx, "w", PARE__ONNX_FLOAT, 3, w_dim, values + 1);
+      model_constant(one.onnx, "r", PARE__ONNX_FLOAT, 3, r_dim, values + 2);
+    } else {
+      one_node_input(&one, "w", PARE__ONNX_FLOAT, 3, w_dim, values + 1);
+      one_node_input(&one, "r", PARE__ONNX_FLOAT, 3, r_dim, values + 2);
+    }
+    one_node_input(&one, "b", PARE__ONNX_FLOAT, 2, b_dim, values + 3);
+    one_node_input(&one, "l", PARE__ONNX_INT32, 1, &lines, lengths);
+    one_node_input(&one, "h", PARE__ONNX_FLOAT, 3, state_dim, values + 4);
+    if (lstm) {
+      one_node_input(&one, "c", PARE__ONNX_FLOAT, 3, state_dim, values + 5);
+      one_node_input(&one, "p", PARE__ONNX_FLOAT, 2, p_dim, values + 6);
+    }
+    node_int(one.onnx, one.node, "hidden_size", HIDDEN);
+    pare_tensor *out;
+    pare__context_split(context, pieces);
+    OK(one_node_run(folder, &one, "y", true, &out));
+    pare__context_split(context, 0);
+    ck_assert_int_eq(pare_tensor_elements(out), STEPS * LINES * HIDDEN);
+    found[pieces - 1] = floats_of(out);
+    pare_tensor_close(out);
+    ck_assert_mem_eq(found[pieces - 1], found[0], STEPS * LINES * HIDDEN * sizeof(float));
+  }
+  free(values);
+  free_all(PIECES, found);
+}
+END_TEST
+
 int main(void) {
   TCase *laws = tcase_create("laws");
   if (!mkdtemp(folder)) return EXIT_FAILURE;
@@ -168,5 +219,6 @@ int main(void) {
   tcase_add_loop_test(laws, linear_attention_follows_its_recurrence, 0, PARE__COUNT(rules));
   tcase_add_test(laws, deformed_convolution_follows_its_offsets);
   tcase_add_test(laws, pooled_regions_hold_their_largest_elements);
+  tcase_add_loop_test(laws, sequences_in_pieces_have_the_same_bits, 0, (int)(sizeof sequences / sizeof *sequences));
   return remove_folder(folder, run_tests("operators_recurrence", laws));
 }
