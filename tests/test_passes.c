@@ -10,6 +10,7 @@
 #include "fixture.h"
 #include "graph/run.h"
 #include "onnx_builder.h"
+#include "with_passes.h"
 
 static char folder[] = "/tmp/pare-test-passes-XXXXXX";
 static char path[128];
@@ -19,53 +20,6 @@ static uint32_t random_state;
 static uint32_t pick(uint32_t count) {
   random_state = random_state * 1664525U + 1013904223U;
   return (random_state >> 8) % count;
-}
-
-static size_t nodes_of(const pare_model *model, const char *op_type) {
-  size_t count = 0;
-  for (size_t i = 0; i < model->network->graph.nnodes; i++)
-    count += strcmp(model->network->graph.node[i].op_type, op_type) == 0;
-  return count;
-}
-
-/* The model with passes; its outputs are those without. x: for every input, random. */
-static pare_model *checked(pare__onnx_model *onnx, uint32_t seed) {
-  model_write(onnx, path);
-  pare_model *models[2];
-  const pare_model_options without = {.without = "all"};
-  OK(pare_model_open(context, path, NULL, &models[0]));
-  OK(pare_model_open(context, path, &without, &models[1]));
-  pare_tensor *in[4] = {NULL}, *out[2][4] = {{NULL}};
-  for (size_t i = 0; i < pare_model_inputs(models[0]); i++) {
-    pare_model_value value;
-    OK(pare_model_input(models[0], i, &value));
-    float *data = random_floats(count_of(value.rank, value.dim), seed + (uint32_t)i);
-    uint8_t *bits = malloc((size_t)count_of(value.rank, value.dim) + 1);
-    for (int64_t k = 0; k < count_of(value.rank, value.dim); k++) bits[k] = data[k] > -0.5F;
-    in[i] = tensor_of(value.dtype, value.rank, value.dim, value.dtype == PARE_BOOL ? (void *)bits : (void *)data);
-    free(bits);
-    free(data);
-  }
-  for (int m = 0; m < 2; m++) OK(pare_model_run(models[m], in, NULL, out[m]));
-  for (size_t i = 0; i < pare_model_outputs(models[0]); i++) {
-    ck_assert_int_eq(out[0][i]->shape.rank, out[1][i]->shape.rank);
-    for (int d = 0; d < out[0][i]->shape.rank; d++) ck_assert_int_eq(out[0][i]->shape.dim[d], out[1][i]->shape.dim[d]);
-    float *a = floats_of(out[0][i]), *r = floats_of(out[1][i]);
-    for (int64_t k = 0; k < pare__shape_elements(&out[0][i]->shape); k++)
-      ck_assert_msg(fabsf(a[k] - r[k]) <= 2e-5F * (1 + fabsf(r[k])) || (isnan(a[k]) && isnan(r[k])),
-                    "seed %u: element %d of output %d: %g with passes, %g without", seed, (int)k, (int)i, (double)a[k],
-                    (double)r[k]);
-    free(a);
-    free(r);
-    for (int m = 0; m < 2; m++) pare_tensor_close(out[m][i]);
-  }
-  for (int i = 0; i < 4; i++) pare_tensor_close(in[i]);
-  pare_model_close(models[1]);
-  return models[0];
-}
-
-static void number(pare__onnx_model *onnx, const char *name, float value) {
-  model_constant(onnx, name, PARE__ONNX_FLOAT, 0, NULL, &value);
 }
 
 /* ---- attention ---- */
@@ -110,9 +64,9 @@ static pare__onnx_model *attention(uint32_t seed) {
   model_input(onnx, "q", PARE__ONNX_FLOAT, rank, apart ? q4 : q3);
   model_input(onnx, "k", PARE__ONNX_FLOAT, rank, apart ? k4 : k3);
   model_input(onnx, "v", PARE__ONNX_FLOAT, rank, apart ? k4 : k3);
-  number(onnx, "scale", 0.6F);
-  number(onnx, "root", 1.7F);
-  number(onnx, "low", -10000);
+  model_number(onnx, "scale", 0.6F);
+  model_number(onnx, "root", 1.7F);
+  model_number(onnx, "low", -10000);
   model_constant(onnx, "axis", PARE__ONNX_INT64, 1, (const int64_t[]){1}, &minus_one);
   static const int64_t heads[4] = {0, 2, 1, 3}, keys[4] = {0, 2, 3, 1}, last[4] = {0, 1, 3, 2}, last3[3] = {0, 2, 1};
   const char *query = "q", *key = "k", *value = "v";
@@ -156,7 +110,7 @@ static pare__onnx_model *attention(uint32_t seed) {
 }
 
 START_TEST(attention_as_it_is_written_out_becomes_one_node) {
-  pare_model *model = checked(attention((uint32_t)_i), (uint32_t)_i);
+  pare_model *model = with_passes(path, attention((uint32_t)_i), (uint32_t)_i);
   ck_assert_msg(nodes_of(model, "Attention") == 1, "seed %d: no attention was found", _i);
   ck_assert_uint_eq(nodes_of(model, "Softmax"), 0);
   ck_assert_uint_eq(nodes_of(model, "Mul"), 0);
@@ -212,7 +166,7 @@ static pare__onnx_model *blocks(uint32_t seed, unsigned *sums) {
 
 START_TEST(a_sum_and_its_norm_become_one_node) {
   unsigned sums;
-  pare_model *model = checked(blocks((uint32_t)_i, &sums), (uint32_t)_i);
+  pare_model *model = with_passes(path, blocks((uint32_t)_i, &sums), (uint32_t)_i);
   ck_assert_uint_eq(nodes_of(model, "SkipLayerNormalization"), sums);
   ck_assert_uint_eq(nodes_of(model, "Add"), 0);
   pare_model_close(model);
@@ -247,7 +201,7 @@ START_TEST(softmax_as_it_is_written_out_becomes_one_node) {
       model_node(onnx, forms[i].reciprocal ? "Mul" : "Div", forms[i].reciprocal ? "inverse powers" : "powers total",
                  "y");
     model_output(onnx, "y");
-    pare_model *model = checked(onnx, (uint32_t)i);
+    pare_model *model = with_passes(path, onnx, (uint32_t)i);
     ck_assert_uint_eq(model->network->graph.nnodes, 1);
     ck_assert_uint_eq(nodes_of(model, forms[i].result), 1);
     pare_model_close(model);
@@ -268,8 +222,8 @@ START_TEST(a_constant_of_higher_rank_gives_the_result_its_rank) {
   static const char *const names[] = {"root", "one", "half", "three", "sixth", "alpha"};
   for (size_t i = 0; i < PARE__COUNT(names); i++)
     model_constant(onnx, names[i], PARE__ONNX_FLOAT, i % 2 ? rank : 0, ones, &values[i]);
-  number(onnx, "zero", 0);
-  number(onnx, "six", 6);
+  model_number(onnx, "zero", 0);
+  model_number(onnx, "six", 6);
   if (kind == 0) {
     model_node(onnx, "Mul", "x root", "a");
     model_node(onnx, "Erf", "a", "b");
@@ -287,7 +241,7 @@ START_TEST(a_constant_of_higher_rank_gives_the_result_its_rank) {
     model_node(onnx, "Mul", kind == 1 ? "c sixth" : "b sixth", "y");
   }
   model_output(onnx, "y");
-  pare_model *model = checked(onnx, (uint32_t)_i);
+  pare_model *model = with_passes(path, onnx, (uint32_t)_i);
   ck_assert_uint_eq(nodes_of(model, op_type[kind]), rank == 1);
   pare_model_close(model);
 }
@@ -301,7 +255,7 @@ START_TEST(transposes_that_undo_each_other_go) {
   transpose(onnx, "b", "c", 4, (const int64_t[]){0, 3, 1, 2});
   model_node(onnx, "Tanh", "c", "y");
   model_output(onnx, "y");
-  pare_model *model = checked(onnx, 1);
+  pare_model *model = with_passes(path, onnx, 1);
   ck_assert_uint_eq(nodes_of(model, "Transpose"), 0);
   ck_assert_uint_eq(model->network->graph.nnodes, 2);
   pare_model_close(model);
@@ -341,15 +295,15 @@ static pare__onnx_model *turns(uint32_t seed) {
   return onnx;
 }
 
-START_TEST(random_turns_keep_their_results) { pare_model_close(checked(turns((uint32_t)_i), (uint32_t)_i)); }
+START_TEST(random_turns_keep_their_results) { pare_model_close(with_passes(path, turns((uint32_t)_i), (uint32_t)_i)); }
 END_TEST
 
 START_TEST(what_is_computed_twice_is_computed_once) {
   pare__onnx_model *onnx = model_new(13);
   model_input(onnx, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){3, 4});
-  number(onnx, "half", 0.5F);
-  number(onnx, "again", 0.5F);
-  number(onnx, "other", 0.25F);
+  model_number(onnx, "half", 0.5F);
+  model_number(onnx, "again", 0.5F);
+  model_number(onnx, "other", 0.25F);
   model_node(onnx, "Mul", "x half", "a");
   model_node(onnx, "Mul", "x again", "b");
   model_node(onnx, "Mul", "x other", "c");
@@ -360,7 +314,7 @@ START_TEST(what_is_computed_twice_is_computed_once) {
   model_node(onnx, "Sub", "e c", "h");
   model_node(onnx, "Mul", "g h", "y");
   model_output(onnx, "y");
-  pare_model *model = checked(onnx, 5);
+  pare_model *model = with_passes(path, onnx, 5);
   ck_assert_uint_eq(nodes_of(model, "Softmax"), 2);
   ck_assert_uint_eq(nodes_of(model, "Mul"), 3);
   pare_model_close(model);
@@ -391,12 +345,12 @@ START_TEST(layer_norm_as_it_is_written_out_becomes_one_node) {
     model_input(onnx, "x", PARE__ONNX_FLOAT, 3, (const int64_t[]){2, 3, kind < 2 ? WIDTH : 1});
     model_constant(onnx, "scale", PARE__ONNX_FLOAT, 1, (const int64_t[]){WIDTH}, numbers);
     model_constant(onnx, "shift", PARE__ONNX_FLOAT, 1, (const int64_t[]){WIDTH}, numbers + WIDTH);
-    number(onnx, "two", 2);
-    number(onnx, "epsilon", 1e-5F);
+    model_number(onnx, "two", 2);
+    model_number(onnx, "epsilon", 1e-5F);
     written_layer_norm(onnx, kind % 2, "y");
     model_output(onnx, "y");
     free(numbers);
-    pare_model *model = checked(onnx, (uint32_t)kind);
+    pare_model *model = with_passes(path, onnx, (uint32_t)kind);
     ck_assert_uint_eq(model->network->graph.nnodes, 1);
     ck_assert_uint_eq(nodes_of(model, "LayerNormalization"), 1);
     pare_model_close(model);
@@ -409,13 +363,13 @@ START_TEST(gates_as_they_are_written_out_become_one_node) {
   for (size_t i = 0; i < PARE__COUNT(results); i++) {
     pare__onnx_model *onnx = model_new(13);
     model_input(onnx, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){5, WIDTH});
-    number(onnx, "none", 0);
-    number(onnx, "one", 1);
-    number(onnx, "half", 0.5F);
-    number(onnx, "three", 3);
-    number(onnx, "six", 6);
-    number(onnx, "cubic", 0.044715F);
-    number(onnx, "tanh", 0.79788456F);
+    model_number(onnx, "none", 0);
+    model_number(onnx, "one", 1);
+    model_number(onnx, "half", 0.5F);
+    model_number(onnx, "three", 3);
+    model_number(onnx, "six", 6);
+    model_number(onnx, "cubic", 0.044715F);
+    model_number(onnx, "tanh", 0.79788456F);
     if (i < 3) {
       model_node(onnx, "Add", i ? "three x" : "x three", "sum");
       model_node(onnx, "Clip", "sum none six", "gate");
@@ -437,7 +391,7 @@ START_TEST(gates_as_they_are_written_out_become_one_node) {
       model_node(onnx, "Mul", "halved gate", "y");
     }
     model_output(onnx, "y");
-    pare_model *model = checked(onnx, (uint32_t)i);
+    pare_model *model = with_passes(path, onnx, (uint32_t)i);
     ck_assert_msg(nodes_of(model, results[i]) == 1, "form %zu has no %s", i, results[i]);
     ck_assert_uint_eq(model->network->graph.nnodes, 1);
     pare_model_close(model);
@@ -461,7 +415,7 @@ START_TEST(batch_norm_goes_into_the_convolution) {
   model_node(onnx, "BatchNormalization", "c scale shift mean variance", "n");
   model_node(onnx, "Relu", "n", "y");
   model_output(onnx, "y");
-  pare_model *model = checked(onnx, 2);
+  pare_model *model = with_passes(path, onnx, 2);
   ck_assert_uint_eq(nodes_of(model, "BatchNormalization"), 0);
   ck_assert_uint_eq(nodes_of(model, "Relu"), 0);
   pare_model_close(model);
@@ -478,7 +432,7 @@ START_TEST(a_gemm_with_its_activation_is_one_product) {
   node_int(onnx, model_node(onnx, "Gemm", "x w b", "h"), "transB", 1);
   model_node(onnx, "Relu", "h", "y");
   model_output(onnx, "y");
-  pare_model *model = checked(onnx, 5);
+  pare_model *model = with_passes(path, onnx, 5);
   ck_assert_uint_eq(model->network->graph.nnodes, 1);
   pare_model_close(model);
 }
@@ -494,7 +448,7 @@ START_TEST(a_product_of_vectors_keeps_the_dimension_of_its_scalar) {
   model_node(onnx, "MatMul", "a b", "p");
   model_node(onnx, "Mul", "p c", "y");
   model_output(onnx, "y");
-  pare_model_close(checked(onnx, 1)); /* compares ranks */
+  pare_model_close(with_passes(path, onnx, 1)); /* compares ranks */
 }
 END_TEST
 
@@ -526,11 +480,11 @@ END_TEST
 START_TEST(what_constants_make_is_computed_in_the_run_if_folding_is_left_out) {
   pare__onnx_model *onnx = model_new(13);
   model_input(onnx, "x", PARE__ONNX_FLOAT, 1, (const int64_t[]){3});
-  number(onnx, "half", 0.5F);
+  model_number(onnx, "half", 0.5F);
   model_node(onnx, "Add", "half half", "one");
   model_node(onnx, "Mul", "x one", "y");
   model_output(onnx, "y");
-  pare_model *model = checked(onnx, 1);
+  pare_model *model = with_passes(path, onnx, 1);
   ck_assert_uint_eq(model->network->graph.nnodes, 1);
   pare_model_close(model);
   OK(pare_model_open(context, path, &(pare_model_options){.without = "fold"}, &model));

@@ -37,23 +37,25 @@ static bool is_spread(const pare_tensor *x, int axis, const pare_tensor *scale) 
          scale->shape.dim[0] > 1;
 }
 
-/* Output 0 = x normalised * scale + bias, as long as they are. */
-static pare_status spread_norm(pare__call *call, pare_tensor *x, pare_tensor *scale, pare_tensor *bias, double epsilon,
-                               pare_tensor *mean, pare_tensor *deviation) {
+/* Output 0 = x normalised * scale + bias, as long as they are; RMS norm if `simplified`. */
+static pare_status spread_norm(pare__call *call, bool simplified, pare_tensor *x, pare_tensor *scale, pare_tensor *bias,
+                               double epsilon, pare_tensor *mean, pare_tensor *deviation) {
   const int rank = x->shape.rank;
   pare_tensor *normal, *out;
   int64_t dim[PARE_MAX_RANK];
   memcpy(dim, x->shape.dim, sizeof dim);
   dim[rank - 1] = scale->shape.dim[0];
   PARE__TRY(pare__call_scratch(call, x->dtype, rank, x->shape.dim, &normal));
-  PARE__TRY(pare_layer_norm(x, rank - 1, NULL, NULL, epsilon, normal, mean, deviation));
+  PARE__TRY(simplified ? pare_rms_norm(x, rank - 1, NULL, epsilon, normal)
+                       : pare_layer_norm(x, rank - 1, NULL, NULL, epsilon, normal, mean, deviation));
   PARE__TRY(pare__call_output(call, 0, x->dtype, rank, dim, &out));
   PARE__TRY(pare_binary(PARE_BINARY_mul, normal, scale, out));
   return bias ? pare_binary(PARE_BINARY_add, out, bias, out) : PARE_OK;
 }
 
+/* detail 1: what a pass makes, which may have no scale. */
 static pare_status layer_norm(pare__call *call) {
-  PARE__TRY(pare__call_check(call, 2, 3));
+  PARE__TRY(pare__call_check(call, call->node->op->detail ? 1 : 2, 3));
   pare_tensor *x, *scale, *bias, *out, *mean = NULL, *deviation = NULL;
   int axis;
   PARE__TRY(scaled_inputs(call, &x, &scale, &bias));
@@ -67,7 +69,7 @@ static pare_status layer_norm(pare__call *call) {
   const pare_dtype statistics = x->dtype == PARE_F64 ? PARE_F64 : PARE_F32;
   if (pare__call_wants(call, 1)) PARE__TRY(pare__call_output(call, 1, statistics, x->shape.rank, dim, &mean));
   if (pare__call_wants(call, 2)) PARE__TRY(pare__call_output(call, 2, statistics, x->shape.rank, dim, &deviation));
-  if (is_wide) return spread_norm(call, x, scale, bias, epsilon, mean, deviation);
+  if (is_wide) return spread_norm(call, false, x, scale, bias, epsilon, mean, deviation);
   PARE__TRY(pare__call_output(call, 0, x->dtype, x->shape.rank, x->shape.dim, &out));
   return pare_layer_norm(x, axis, scale, bias, epsilon, out, mean, deviation);
 }
@@ -105,10 +107,10 @@ static pare_status skip_layer_norm(pare__call *call) {
   const double epsilon = pare__call_get_float(call, "epsilon", 1e-12);
   const int axis = x->shape.rank - 1;
   if (pare__call_wants(call, 3)) PARE__TRY(pare__call_output(call, 3, x->dtype, x->shape.rank, dim, &sum));
-  if (!simplified && is_spread(x, axis, scale)) {
+  if (is_spread(x, axis, scale)) {
     if (!sum) PARE__TRY(pare__call_scratch(call, x->dtype, x->shape.rank, dim, &sum));
     PARE__TRY(pare_binary(PARE_BINARY_add, x, skip, sum));
-    return spread_norm(call, sum, scale, shift, epsilon, NULL, NULL);
+    return spread_norm(call, simplified, sum, scale, shift, epsilon, NULL, NULL);
   }
   PARE__TRY(pare__call_output(call, 0, x->dtype, x->shape.rank, dim, &out));
   return simplified ? pare_skip_rms_norm(x, skip, axis, scale, epsilon, out, sum)
@@ -116,14 +118,16 @@ static pare_status skip_layer_norm(pare__call *call) {
 }
 
 static pare_status rms_norm(pare__call *call) {
-  PARE__TRY(pare__call_check(call, 2, 2));
+  PARE__TRY(pare__call_check(call, call->node->op->detail ? 1 : 2, 2));
   pare_tensor *x, *scale, *unused, *out;
   int axis;
   PARE__TRY(scaled_inputs(call, &x, &scale, &unused));
   PARE__TRY(pare__call_axis(call, pare__call_get_int(call, "axis", -1), x->shape.rank, &axis));
+  const double epsilon = pare__call_get_float(call, "epsilon", 1e-5);
+  if (is_spread(x, axis, scale)) return spread_norm(call, true, x, scale, NULL, epsilon, NULL, NULL);
   PARE__TRY(spelt_out(call, x, axis, &scale));
   PARE__TRY(pare__call_output(call, 0, x->dtype, x->shape.rank, x->shape.dim, &out));
-  return pare_rms_norm(x, axis, scale, pare__call_get_float(call, "epsilon", 1e-5), out);
+  return pare_rms_norm(x, axis, scale, epsilon, out);
 }
 
 /* ---- batch norm ---- */
@@ -291,6 +295,8 @@ static pare_status mean_variance(pare__call *call) {
 const pare__operator pare__operators_normalise[] = {
     ROW("", "LayerNormalization", 1, layer_norm),
     ROW("", "RMSNormalization", 23, rms_norm),
+    {"pare", "LayerNormalization", 1, 0, PARE__ON_DEVICE, layer_norm, NULL, .detail = 1, .types = "floats"},
+    {"pare", "RMSNormalization", 1, 0, PARE__ON_DEVICE, rms_norm, NULL, .detail = 1, .types = "floats"},
     ROW("", "SimplifiedLayerNormalization", 1, rms_norm),
     ROW("com.microsoft", "SimplifiedLayerNormalization", 1, rms_norm),
     ROW("com.microsoft", "SkipLayerNormalization", 1, skip_layer_norm),

@@ -8,22 +8,42 @@
 
 #include "graph/pass.h"
 
-/* A convolution of constant f32 weights whose result has one reader. */
+/* A convolution, transposed or not, of constant f32 weights whose result has one reader. */
 typedef struct foldable {
   const pare__node *node;
   const pare__content *weights, *bias; /* bias NULL: none */
-  int64_t channels;
+  int64_t channels;                    /* of the result */
+  int64_t groups; /* of a transposed one, whose weights have the result's channels second; else 0 */
 } foldable;
 
-static bool find_convolution(const pare__rewrite *rewrite, int32_t value, foldable *out) {
-  const pare__node *node = pare__rewrite_only(rewrite, value, "Conv");
+static bool find_foldable(const pare__rewrite *rewrite, int32_t value, const char *op_type, foldable *out) {
+  const pare__node *node = pare__rewrite_only(rewrite, value, op_type);
   if (!node || node->ninputs < 2 || node->input[1] < 0) return false;
   *out = (foldable){.node = node, .weights = rewrite->network->value[node->input[1]].constant};
   if (!out->weights || out->weights->dtype != PARE_F32 || out->weights->shape.rank < 3) return false;
-  out->channels = out->weights->shape.dim[0];
+  const int64_t *dim = out->weights->shape.dim;
+  out->channels = dim[0];
+  if (strcmp(op_type, "ConvTranspose") == 0) {
+    out->groups = pare__node_int(node, "group", 1);
+    if (out->groups < 1 || dim[0] % out->groups != 0 || !pare__i64_mul(dim[1], out->groups, &out->channels))
+      return false;
+  }
   if (node->ninputs < 3 || node->input[2] < 0) return true;
   out->bias = rewrite->network->value[node->input[2]].constant;
   return out->bias && out->bias->dtype == PARE_F32 && (int64_t)out->bias->count == out->channels;
+}
+
+static bool find_convolution(const pare__rewrite *rewrite, int32_t value, foldable *out) {
+  return find_foldable(rewrite, value, "Conv", out);
+}
+
+/* Which channel of the result element k of the weights is for. */
+static int64_t channel_of(const foldable *conv, size_t k) {
+  const pare__content *weights = conv->weights;
+  const int64_t *dim = weights->shape.dim, row = (int64_t)(k / (weights->count / (size_t)dim[0]));
+  if (conv->groups == 0) return row;
+  const int64_t taps = (int64_t)weights->count / dim[0] / dim[1], column = (int64_t)k / taps % dim[1];
+  return row / (dim[0] / conv->groups) * dim[1] + column;
 }
 
 /* A constant that is one number for each channel of the convolution's result, or one for all, into out[channels]. */
@@ -50,7 +70,6 @@ static bool vector_of(const pare__rewrite *rewrite, int32_t value, int64_t chann
 static pare_status fold(pare__rewrite *rewrite, size_t i, const foldable *conv, const double *scale,
                         const double *shift) {
   const pare__content *old = conv->weights;
-  const size_t each = old->count / (size_t)conv->channels;
   pare__content *weights, *bias;
   PARE__TRY(pare__content_create(PARE_F32, old->shape.rank, old->shape.dim, NULL, &weights));
   const pare_status made = pare__content_create(PARE_F32, 1, &conv->channels, NULL, &bias);
@@ -58,9 +77,9 @@ static pare_status fold(pare__rewrite *rewrite, size_t i, const foldable *conv, 
     pare__content_release(weights);
     return made;
   }
+  for (size_t k = 0; k < old->count; k++)
+    ((float *)weights->owned)[k] = (float)(pare__content_number(old, k) * scale[channel_of(conv, k)]);
   for (int64_t c = 0; c < conv->channels; c++) {
-    for (size_t k = (size_t)c * each; k < ((size_t)c + 1) * each; k++)
-      ((float *)weights->owned)[k] = (float)(pare__content_number(old, k) * scale[c]);
     const double before = conv->bias ? pare__content_number(conv->bias, (size_t)c) : 0;
     ((float *)bias->owned)[c] = (float)(before * scale[c] + shift[c]);
   }
@@ -73,7 +92,7 @@ static pare_status fold(pare__rewrite *rewrite, size_t i, const foldable *conv, 
   }
   PARE__TRY(pare__network_add_constant(rewrite->network, bias, &ids[1]));
   PARE__TRY(pare__rewrite_grow(rewrite));
-  PARE__TRY(pare__node_create(rewrite->network, "", "Conv", conv->node->opset, 3, 1, &folded));
+  PARE__TRY(pare__node_create(rewrite->network, "", conv->node->op_type, conv->node->opset, 3, 1, &folded));
   folded.name = conv->node->name;
   folded.nattributes = conv->node->nattributes;
   folded.attribute = conv->node->attribute;
@@ -132,7 +151,9 @@ static pare_status take_affine(pare__rewrite *rewrite, size_t i, bool *done) {
   const bool norm = pare__node_is(node, "BatchNormalization");
   for (unsigned k = 0; k < (norm ? 1U : 2U) && k < node->ninputs; k++) {
     foldable conv;
-    if (!find_convolution(rewrite, node->input[k], &conv) || (!norm && node->ninputs != 2)) continue;
+    const bool found = find_convolution(rewrite, node->input[k], &conv) ||
+                       find_foldable(rewrite, node->input[k], "ConvTranspose", &conv);
+    if (!found || (!norm && node->ninputs != 2)) continue;
     double *scale = malloc((size_t)conv.channels * 2 * sizeof *scale);
     if (!scale) return pare__fail_memory("a convolution's scales", (size_t)conv.channels * 2 * sizeof *scale);
     double *shift = scale + conv.channels;
