@@ -215,6 +215,31 @@ START_TEST(entries_that_differ_by_rows_give_the_same_bits) {
 }
 END_TEST
 
+/* More problems than choices are kept of: one that has to be made again is made from what is known, and is nothing that
+ * a run's time is not to be learned from. */
+START_TEST(a_choice_that_was_pushed_out_is_no_preparation) {
+  enum { MORE_THAN_ARE_KEPT = 3 * PARE__CHOICE_SLOTS };
+  const pare__family *family = pare__family_find("reduce");
+  pare__problem problem;
+  pare__choice first, choice;
+  problem_of(family, PARE__CASES_SELFTEST, 0, &problem);
+  OK(pare__choose(device, family, &problem, &first));
+  const int64_t before = problem.dim[0];
+  for (int round = 0; round < 2; round++) {
+    const uint64_t preparations = pare__preparations();
+    for (int64_t i = 0; i < MORE_THAN_ARE_KEPT; i++) {
+      problem.dim[0] = before + i;
+      OK(pare__choose(device, family, &problem, &choice));
+    }
+    if (round == 0) continue;
+    ck_assert_uint_eq(pare__preparations(), preparations);
+  }
+  problem.dim[0] = before;
+  OK(pare__choose(device, family, &problem, &choice));
+  ck_assert(same_choice(&choice, &first));
+}
+END_TEST
+
 int main(void) {
   if (!mkdtemp(folder)) return 99;
   setenv("PARE_CACHE", folder, 1);
@@ -223,6 +248,7 @@ int main(void) {
   tcase_add_loop_test(laws, what_was_tuned_is_kept_used_and_right, 0, (int)PARE__COUNT(families));
   tcase_add_test(laws, two_that_tune_at_once_lose_nothing);
   tcase_add_test(laws, the_tuner_keeps_what_can_run);
+  tcase_add_test(laws, a_choice_that_was_pushed_out_is_no_preparation);
   tcase_add_loop_test(laws, entries_that_differ_by_rows_give_the_same_bits, 0, 2);
   return remove_folder(folder, run_tests("tune", laws));
 }
