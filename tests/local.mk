@@ -57,6 +57,7 @@ check_PROGRAMS += tests/test_gemm
 check_PROGRAMS += tests/test_gemm_blocks
 check_PROGRAMS += tests/test_grid
 check_PROGRAMS += tests/test_index
+check_PROGRAMS += tests/test_long_loops
 check_PROGRAMS += tests/test_move
 check_PROGRAMS += tests/test_normalise
 check_PROGRAMS += tests/test_prune
