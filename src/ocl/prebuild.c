@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,8 +15,6 @@
 
 /* A request: the name of the file and the options, each with its terminator. */
 #define REQUEST_BYTES ((size_t)8 << 10)
-/* It gives way to the process that it works for. */
-#define NICENESS 10
 /* Nobody may be left to end it. */
 #define LIMIT_SECONDS 300
 
@@ -85,7 +82,6 @@ int pare__prebuild_main(int argc, char **argv) {
   size_t count = 0;
   char request[REQUEST_BYTES + 2];
   (void)alarm(LIMIT_SECONDS);
-  (void)setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + NICENESS);
   pare_status status = pare_device_list_open(false, &list);
   if (status == PARE_OK) status = pare_device_list_select(list, argv[ARG_DEVICE], 1, &choice, &count);
   if (status == PARE_OK) status = pare__device_open(list, &choice, 0, &device);
