@@ -149,6 +149,28 @@ run 0 run "$folder/default.onnx" -i "x=$folder/x.npy" --json
 says out '"max": 0.0'
 run 0 run "$folder/default.onnx" -i "x=$folder/x.npy" -i "b=$folder/b.npy" --json
 says out '"min": 1.0'
+# Before IR 4 every initialiser is such an input.
+{ printf '%b' "\x08\x03" && tail -c +3 "$folder/default.onnx"; } >"$folder/default3.onnx"
+run 0 run "$folder/default3.onnx" -i "x=$folder/x.npy" --json
+says out '"max": 0.0'
+run 0 run "$folder/default3.onnx" -i "x=$folder/x.npy" -i "b=$folder/b.npy" --json
+says out '"min": 1.0'
+# What is compared takes it, too: models with other defaults differ by them alone.
+LC_ALL=C sed 's/\x4a\x0c\x00\x00\x00\x00/\x4a\x0c\x00\x00\x80\x3f/' "$folder/default.onnx" >"$folder/other.onnx"
+run 0 diff "$folder/default.onnx" "$folder/other.onnx" -i "x=$folder/b.npy" -i "b=$folder/b.npy" --cosine 0.99
+run 1 diff "$folder/default.onnx" "$folder/other.onnx" -i "x=$folder/b.npy" --cosine 0.99
+# So does a data set: its y is 2 for x = 1 and b = 1.
+for model in default default3; do
+  mkdir -p "$folder/case-$model/test_data_set_0"
+  cp "$folder/$model.onnx" "$folder/case-$model/model.onnx"
+  for tensor in 'input_0 \x78 \x80\x3f' 'input_1 \x62 \x80\x3f' 'output_0 \x79 \x00\x40'; do
+    # shellcheck disable=SC2086 # words
+    set -- $tensor
+    printf '%b' "\x08\x03\x10\x01\x42\x01$2\x4a\x0c\0\0$3\0\0$3\0\0$3" >"$folder/case-$model/test_data_set_0/$1.pb"
+  done
+  run 0 verify "$folder/case-$model"
+  says out "1 passed"
+done
 
 # The same numbers on all ways.
 run 0 run "$digits" -i "$data"

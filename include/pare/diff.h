@@ -3,6 +3,7 @@
 #define PARE_DIFF_H
 
 #include <pare/compress.h>
+#include <pare/model.h>
 #include <pare/tensor.h>
 
 #ifdef __cplusplus
@@ -32,10 +33,12 @@ typedef struct pare_diff_row {
  * within a kind the worst (the least sqnr_db) first; those that were not compared come last. PARE_ERR_IO,
  * PARE_ERR_FORMAT, PARE_ERR_MEMORY. */
 PARE_API pare_status pare_diff_open(const char *first, const char *second, pare_diff **out);
-/* Runs both models on these inputs (in the order of the first one's inputs; the second's are found by name) and adds a
- * row for every output. each_value: also for every value of floats that nodes of both main graphs compute under one
+/* Runs both models, opened with these options (NULL: the defaults), on these inputs (in the order of the first one's
+ * inputs; the second's are found by name, and those that the options name must be there) and adds a row for every
+ * output. each_value: also for every value of floats that nodes of both main graphs compute under one
  * name. PARE_ERR_UNSUPPORTED for files without a graph; errors as pare_model_open and pare_model_run. */
-PARE_API pare_status pare_diff_run(pare_diff *diff, pare_context *context, pare_tensor *const *inputs, bool each_value);
+PARE_API pare_status pare_diff_run(pare_diff *diff, pare_context *context, const pare_model_options *options,
+                                   pare_tensor *const *inputs, bool each_value);
 PARE_API size_t pare_diff_count(const pare_diff *diff);
 /* PARE_ERR_ARGUMENT if there are not so many. Texts live as long as the diff. */
 PARE_API pare_status pare_diff_get(const pare_diff *diff, size_t index, pare_diff_row *out);

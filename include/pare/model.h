@@ -22,9 +22,10 @@ typedef struct pare_model_options {
   /* While *stop is not 0, opening the model and its runs stop as by pare_model_interrupt: for a signal handler, which
    * may set it. It must outlive the model. NULL: none. */
   const volatile int *stop;
-  /* From IR 4 on an input that the file lists and has an initialiser for may be left out: it is a constant then, with
-   * that value, as it is here unless it is named. Those that are named are inputs as others are, in the file's order,
-   * and must be given. Other names are passed over, so that all names of a file of arrays can be said. */
+  /* An input that the file lists and has an initialiser for (before IR 4 that is every initialiser) may be left out: it
+   * is a constant then, with that value, as it is here unless it is named. Those that are named are inputs as others
+   * are, in the file's order, and must be given. Other names are passed over, so that all names of a file of arrays can
+   * be said. */
   size_t noverridden;
   const char *const *overridden;
 } pare_model_options;

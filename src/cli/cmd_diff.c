@@ -136,18 +136,20 @@ static cli_exit check_graph(const char *path) {
 static cli_exit run_models(const diff_run *run) {
   pare_context *context = NULL;
   pare_model *model = NULL;
+  pare_model_options how = PARE_MODEL_OPTIONS_INIT;
   cli_feed *feed = NULL;
   cli_inputs inputs = {0};
   cli_exit code = check_graph(run->path[0]);
   if (code == CLI_OK) code = check_graph(run->path[1]);
   if (code == CLI_OK) code = cli_feed_open(run->arguments, &options[INPUT], &options[SHAPE], &feed);
   if (code == CLI_OK) code = cli_context_open(run->arguments->device, NULL, &context);
-  if (code == CLI_OK) code = cli_model_open(context, run->path[0], NULL, &model);
+  if (code == CLI_OK) code = cli_feed_names(feed, &how);
+  if (code == CLI_OK) code = cli_model_open(context, run->path[0], &how, &model);
   if (code == CLI_OK) code = cli_feed_inputs(feed, context, model, &inputs);
   pare_model_close(model);
   if (code == CLI_OK) {
     cli_inputs_note(&inputs);
-    const pare_status status = pare_diff_run(run->diff, context, inputs.tensor, run->layers);
+    const pare_status status = pare_diff_run(run->diff, context, &how, inputs.tensor, run->layers);
     if (status != PARE_OK) code = cli_fail(status);
   }
   cli_inputs_close(&inputs);

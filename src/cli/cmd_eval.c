@@ -403,13 +403,10 @@ static cli_exit evaluate(eval_run *eval, const cli_arguments *arguments) {
 
 /* What the data have an array for is an input, not the default that the file has for it. */
 static cli_exit open_model(eval_run *eval, pare_model_options *how) {
-  const size_t count = pare_arrays_count(eval->data);
-  const char **names = calloc(count + 1, sizeof *names);
-  if (!names) return cli_error(CLI_DEVICE, "out of memory");
-  for (size_t i = 0; i < count; i++) names[i] = pare_arrays_name(eval->data, i);
-  how->noverridden = count;
+  const char **names = NULL;
+  cli_exit code = cli_names_add(&names, &how->noverridden, eval->data);
   how->overridden = names;
-  const cli_exit code = cli_model_open(eval->context, eval->path, how, &eval->model);
+  if (code == CLI_OK) code = cli_model_open(eval->context, eval->path, how, &eval->model);
   free(names);
   return code;
 }

@@ -96,22 +96,33 @@ void cli_feed_close(cli_feed *feed) {
   free(feed);
 }
 
-cli_exit cli_feed_names(cli_feed *feed, pare_model_options *options) {
-  size_t count = feed->nfiles + feed->nshapes, used = 0;
-  for (size_t i = 0; i < feed->nfiles; i++) count += pare_arrays_count(feed->file[i].arrays);
-  free(feed->name);
-  feed->name = calloc(count + 1, sizeof *feed->name);
-  if (!feed->name) return cli_error(CLI_DEVICE, "out of memory");
-  for (size_t i = 0; i < feed->nshapes; i++) feed->name[used++] = feed->shape[i].name;
-  for (size_t i = 0; i < feed->nfiles; i++) {
-    const feed_file *file = &feed->file[i];
-    if (file->name) feed->name[used++] = file->name;
-    for (size_t k = 0; !file->name && k < pare_arrays_count(file->arrays); k++)
-      feed->name[used++] = pare_arrays_name(file->arrays, k);
-  }
-  options->noverridden = used;
-  options->overridden = feed->name;
+static cli_exit add_name(const char ***names, size_t *count, const char *name) {
+  const char **more = realloc(*names, (*count + 1) * sizeof *more);
+  if (!more) return cli_error(CLI_DEVICE, "out of memory");
+  *names = more;
+  more[(*count)++] = name;
   return CLI_OK;
+}
+
+cli_exit cli_names_add(const char ***names, size_t *count, const pare_arrays *arrays) {
+  cli_exit code = CLI_OK;
+  for (size_t i = 0; i < pare_arrays_count(arrays) && code == CLI_OK; i++)
+    code = add_name(names, count, pare_arrays_name(arrays, i));
+  return code;
+}
+
+cli_exit cli_feed_names(cli_feed *feed, pare_model_options *options) {
+  cli_exit code = CLI_OK;
+  size_t count = 0;
+  for (size_t i = 0; i < feed->nshapes && code == CLI_OK; i++)
+    code = add_name(&feed->name, &count, feed->shape[i].name);
+  for (size_t i = 0; i < feed->nfiles && code == CLI_OK; i++) {
+    const feed_file *file = &feed->file[i];
+    code = file->name ? add_name(&feed->name, &count, file->name) : cli_names_add(&feed->name, &count, file->arrays);
+  }
+  options->noverridden = count;
+  options->overridden = feed->name;
+  return code;
 }
 
 /* ---- names that the model does not have ---- */

@@ -29,6 +29,9 @@ void cli_feed_close(cli_feed *feed); /* NULL is allowed */
 /* All that the files name, and --shape, for a model's overridden inputs; valid as long as the feed. */
 cli_exit cli_feed_names(cli_feed *feed, pare_model_options *options);
 
+/* Adds the names of all arrays of a file; *names is to be freed. */
+cli_exit cli_names_add(const char ***names, size_t *count, const pare_arrays *arrays);
+
 /* The inputs of a model on the device. */
 typedef struct cli_inputs {
   size_t count;

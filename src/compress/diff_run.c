@@ -73,6 +73,13 @@ static void close_shared(shared_values *shared) {
 
 /* ---- one run of both ---- */
 
+typedef struct diff_job {
+  pare_diff *diff;
+  pare_context *context;
+  const pare_model_options *options; /* NULL: the defaults */
+  pare_tensor *const *inputs;
+} diff_job;
+
 typedef struct model_pair {
   pare_model *model[2];
   pare_tensor **input[2]; /* in the order of either; those of [1] belong to [0] */
@@ -109,16 +116,33 @@ static pare_status order_inputs(model_pair *pair, pare_tensor *const *inputs) {
   return PARE_OK;
 }
 
-static pare_status open_pair(const pare_diff *diff, pare_context *context, pare_tensor *const *inputs,
-                             const pare__edits *edits, model_pair *out) {
-  const pare_model_options options = {.any_shape = true};
+/* What is given for an input with a default is not dropped because the second model has none of that name. */
+static pare_status check_overridden(const model_pair *pair, const pare_model_options *options) {
+  for (size_t i = 0; i < pare_model_inputs(pair->model[0]); i++) {
+    pare_model_value given;
+    bool named = false, taken = false;
+    PARE__TRY(pare_model_input(pair->model[0], i, &given));
+    for (size_t k = 0; k < options->noverridden && !named; k++)
+      named = options->overridden[k] && strcmp(options->overridden[k], given.name) == 0;
+    for (size_t k = 0; k < pare_model_inputs(pair->model[1]) && !taken; k++)
+      taken = pair->input[1][k] == pair->input[0][i];
+    if (named && !taken)
+      return pare__fail(PARE_ERR_ARGUMENT, "the first model has an input '%.200s', the second one has not", given.name);
+  }
+  return PARE_OK;
+}
+
+static pare_status open_pair(const diff_job *job, const pare__edits *edits, model_pair *out) {
+  pare_model_options options = job->options ? *job->options : (pare_model_options)PARE_MODEL_OPTIONS_INIT;
+  options.any_shape = true;
   for (unsigned m = 0; m < 2; m++) {
-    PARE__TRY(pare__model_open_edited(context, diff->path[m], &options, edits, &out->model[m]));
+    PARE__TRY(pare__model_open_edited(job->context, job->diff->path[m], &options, edits, &out->model[m]));
     out->noutputs[m] = pare_model_outputs(out->model[m]);
     out->output[m] = calloc(out->noutputs[m] + 1, sizeof *out->output[m]);
     if (!out->output[m]) return pare__fail_memory("outputs", out->noutputs[m]);
   }
-  PARE__TRY(order_inputs(out, inputs));
+  PARE__TRY(order_inputs(out, job->inputs));
+  PARE__TRY(check_overridden(out, &options));
   for (unsigned m = 0; m < 2; m++) PARE__TRY(pare_model_run(out->model[m], out->input[m], NULL, out->output[m]));
   return PARE_OK;
 }
@@ -166,9 +190,10 @@ static pare_status compare_tensors(pare_diff *diff, pare_tensor *first, pare_ten
   return pare__diff_add(diff, row);
 }
 
-static pare_status compare_outputs(pare_diff *diff, pare_context *context, pare_tensor *const *inputs) {
+static pare_status compare_outputs(const diff_job *job) {
+  pare_diff *diff = job->diff;
   model_pair pair = {0};
-  pare_status status = open_pair(diff, context, inputs, NULL, &pair);
+  pare_status status = open_pair(job, NULL, &pair);
   for (size_t i = 0; i < pair.noutputs[0] && status == PARE_OK; i++) {
     pare_model_value first, second;
     size_t k = 0;
@@ -188,37 +213,38 @@ static pare_status compare_outputs(pare_diff *diff, pare_context *context, pare_
 }
 
 /* Values [first, first + count) as outputs of both models; in halves where they do not fit the memory together. */
-static pare_status compare_values(pare_diff *diff, pare_context *context, pare_tensor *const *inputs,
-                                  const shared_values *shared, size_t first, size_t count) {
+static pare_status compare_values(const diff_job *job, const shared_values *shared, size_t first, size_t count) {
   if (count == 0) return PARE_OK;
   model_pair pair = {0};
   const char **names = calloc(count, sizeof *names);
   if (!names) return pare__fail_memory("a list of values", count * sizeof *names);
   for (size_t i = 0; i < count; i++) names[i] = shared->value[first + i].name;
-  pare_status status = open_pair(diff, context, inputs, &(pare__edits){.noutputs = count, .output = names}, &pair);
+  pare_status status = open_pair(job, &(pare__edits){.noutputs = count, .output = names}, &pair);
   const bool halve = status == PARE_ERR_LIMIT && count > 1;
   for (size_t i = 0; i < count && status == PARE_OK; i++) {
     pare_diff_row row = {
         .kind = PARE_DIFF_VALUE, .name = names[i], .layer = shared->value[first + i].layer, .form = ""};
-    status = compare_tensors(diff, pair.output[0][i], pair.output[1][i], &row);
+    status = compare_tensors(job->diff, pair.output[0][i], pair.output[1][i], &row);
   }
   close_pair(&pair);
   free(names);
   if (!halve) return status;
-  PARE__TRY(compare_values(diff, context, inputs, shared, first, count / 2));
-  return compare_values(diff, context, inputs, shared, first + count / 2, count - count / 2);
+  PARE__TRY(compare_values(job, shared, first, count / 2));
+  return compare_values(job, shared, first + count / 2, count - count / 2);
 }
 
-pare_status pare_diff_run(pare_diff *diff, pare_context *context, pare_tensor *const *inputs, bool each_value) {
+pare_status pare_diff_run(pare_diff *diff, pare_context *context, const pare_model_options *options,
+                          pare_tensor *const *inputs, bool each_value) {
   if (!diff || !context) return pare__fail_null("pare_diff_run", diff ? "context" : "diff");
   if (!inputs) return pare__fail_null("pare_diff_run", "inputs");
   if (!diff->runs) return pare__fail(PARE_ERR_UNSUPPORTED, "%s has no graph: there is nothing to run", diff->path[0]);
-  PARE__TRY(compare_outputs(diff, context, inputs));
+  const diff_job job = {diff, context, options, inputs};
+  PARE__TRY(compare_outputs(&job));
   pare_status status = PARE_OK;
   if (each_value) {
     shared_values shared = {0};
     status = find_shared(diff, &shared);
-    if (status == PARE_OK) status = compare_values(diff, context, inputs, &shared, 0, shared.count);
+    if (status == PARE_OK) status = compare_values(&job, &shared, 0, shared.count);
     close_shared(&shared);
   }
   pare__diff_sort(diff);

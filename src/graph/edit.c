@@ -44,7 +44,7 @@ static bool is_overridden(const pare__onnx_graph *graph, const char *name, size_
 void pare__onnx_override(pare__onnx_model *onnx, size_t count, const char *const *names) {
   pare__onnx_graph *graph = onnx->graph;
   size_t kept = 0;
-  if (onnx->ir_version < 4 || !graph) return;
+  if (!graph) return;
   for (size_t i = 0; i < graph->initializer.count; i++)
     if (!is_overridden(graph, graph->initializer.items[i].name, count, names))
       graph->initializer.items[kept++] = graph->initializer.items[i];

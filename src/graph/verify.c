@@ -219,6 +219,49 @@ static void run_set(pare_model *model, const char *folder, const pare_verify_opt
   close_all(outputs, noutputs);
 }
 
+typedef struct names {
+  size_t count, capacity;
+  char **name;
+} names;
+
+static void names_close(names *list) {
+  for (size_t i = 0; i < list->count; i++) free(list->name[i]);
+  free(list->name);
+}
+
+/* The name of the tensor in a file, if it has one; whether it is a tensor is told when it is read. */
+static pare_status add_name(const char *path, names *list) {
+  pare__onnx_source *source = NULL;
+  pare__onnx_tensor *tensor = NULL;
+  pare_status status = PARE_OK;
+  if (pare__onnx_tensor_open(path, &source, &tensor) != PARE_OK) return PARE_OK;
+  if (tensor->name && *tensor->name) {
+    status = pare__array_grow((void **)&list->name, &list->capacity, list->count, sizeof *list->name);
+    if (status == PARE_OK && !(list->name[list->count++] = pare__strdup(tensor->name)))
+      status = pare__fail_memory("a name", strlen(tensor->name));
+  }
+  pare__onnx_source_close(source);
+  return status;
+}
+
+/* The names of what the data sets give: inputs with a default that are among them do not keep it. */
+static pare_status find_names(const char *folder, names *list) {
+  pare_status status = PARE_OK;
+  bool there = true;
+  for (unsigned set = 0; there && status == PARE_OK; set++) {
+    unsigned ninputs = 0;
+    do {
+      char *path = pare__format("%s/test_data_set_%u/input_%u.pb", folder, set, ninputs);
+      there = path && access(path, F_OK) == 0;
+      if (there) status = add_name(path, list);
+      free(path);
+      ninputs += there;
+    } while (there && status == PARE_OK);
+    there = ninputs > 0;
+  }
+  return status;
+}
+
 pare_status pare__case_open(pare_context *context, const char *path, const pare_verify_options *options, char **folder,
                             pare_model **out) {
   char *file;
@@ -226,7 +269,12 @@ pare_status pare__case_open(pare_context *context, const char *path, const pare_
   PARE__TRY(pare__case_find(path, folder, &file));
   pare_model_options model_options = options->model;
   model_options.any_shape = true; /* some cases declare one shape and hold another */
-  const pare_status status = pare_model_open(context, file, &model_options, out);
+  names given = {0};
+  pare_status status = find_names(*folder, &given);
+  model_options.noverridden = given.count;
+  model_options.overridden = (const char *const *)given.name;
+  if (status == PARE_OK) status = pare_model_open(context, file, &model_options, out);
+  names_close(&given);
   free(file);
   if (status == PARE_OK) return PARE_OK;
   free(*folder);
