@@ -8,6 +8,7 @@
 #include "graph/operator.h"
 
 #define MOST_ROUNDS 20 /* a pass that never comes to rest is a mistake in it, and must not hang */
+#define MOST_STEPS 8   /* from node to node, for what is known of a rank */
 
 extern const pare__pass pare__pass_attention;
 extern const pare__pass pare__pass_convolution;
@@ -251,37 +252,39 @@ bool pare__plain_product(const pare__node *node, pare__product_node *out) {
   return pare__node_int(node, "activation", 0) == 0 && pare__node_int(node, "transA", 0) == 0;
 }
 
-static int rank_within(const pare__rewrite *rewrite, int32_t value, int steps) {
-  if (value < 0 || steps == 0) return -1;
-  const pare__value *known = &rewrite->network->value[value];
-  if (known->rank >= 0) return known->rank;
-  const pare__node *node = rewrite->producer[value] >= 0 ? &rewrite->graph->node[rewrite->producer[value]] : NULL;
-  if (!node || !node->op || node->ninputs < 1) return -1;
-  const pare__onnx_attribute *perm = pare__node_attribute(node, "perm");
-  if (pare__node_is(node, "Transpose") && perm) return (int)perm->ints.count;
-  if (pare__node_is(node, "Reshape") && node->ninputs > 1 && node->input[1] >= 0) {
-    const pare__value *shape = &rewrite->network->value[node->input[1]];
-    return shape->rank == 1 && shape->dim[0] > 0 ? (int)shape->dim[0] : -1;
-  }
-  static const char *const broadcasting[] = {"MatMul", "FusedMatMul", "Add", "Sub", "Mul", "Div", "Where"};
-  for (size_t i = 0; i < PARE__COUNT(broadcasting); i++) {
-    if (strcmp(node->op_type, broadcasting[i]) != 0) continue;
-    const unsigned products = 2, ninputs = i < products ? 2 : node->ninputs;
-    int most = -1;
-    for (unsigned k = 0; k < ninputs; k++) {
-      const int rank = rank_within(rewrite, node->input[k], steps - 1);
-      if (rank < (i < products ? 2 : 0)) return -1;
-      most = PARE__MAX(most, rank);
-    }
-    return most;
-  }
-  return -1;
+/* What is known of a rank: it is at least so much, and no more if that is exact. */
+typedef struct rank_bound {
+  int least;
+  bool exact;
+} rank_bound;
+
+static rank_bound rank_within(const pare__rewrite *rewrite, int32_t value, int steps);
+
+static bool is_one_of(const pare__node *node, size_t count, const char *const *op_types) {
+  for (size_t i = 0; i < count; i++)
+    if (pare__node_is(node, op_types[i])) return true;
+  return false;
 }
 
-int pare__value_rank(const pare__rewrite *rewrite, int32_t value) { return rank_within(rewrite, value, 6); }
+static rank_bound rank_of_broadcast(const pare__rewrite *rewrite, const pare__node *node, unsigned ninputs, int steps) {
+  rank_bound most = {0, true};
+  for (unsigned k = 0; k < ninputs; k++) {
+    const rank_bound rank = rank_within(rewrite, node->input[k], steps);
+    most = (rank_bound){PARE__MAX(most.least, rank.least), most.exact && rank.exact};
+  }
+  return most;
+}
 
-/* At least so much is the rank, whatever else is unknown. */
-static int least_rank(const pare__rewrite *rewrite, int32_t value, int steps) {
+/* A vector as a factor has a dimension more than it leaves. */
+static rank_bound rank_of_product(const pare__rewrite *rewrite, const pare__node *node, int steps) {
+  const rank_bound a = rank_within(rewrite, node->input[0], steps), b = rank_within(rewrite, node->input[1], steps);
+  const int most = PARE__MAX(a.least, b.least);
+  if (a.least < 2 || b.least < 2) return (rank_bound){PARE__MAX(most - 1, 0), false};
+  return (rank_bound){most, a.exact && b.exact};
+}
+
+/* Through at most so many nodes. */
+static rank_bound rank_within(const pare__rewrite *rewrite, int32_t value, int steps) {
   static const char *const as_first[] = {"Relu",
                                          "LeakyRelu",
                                          "Sigmoid",
@@ -302,23 +305,33 @@ static int least_rank(const pare__rewrite *rewrite, int32_t value, int steps) {
                                          "Gelu",
                                          "GlobalAveragePool",
                                          "LayerNormalization"};
+  static const char *const as_weights[] = {"Conv", "ConvTranspose"};
   static const char *const broadcasting[] = {"Add", "Sub", "Mul", "Div", "Where", "Pow"};
-  const int rank = pare__value_rank(rewrite, value);
-  if (rank >= 0) return rank;
-  if (value < 0 || steps == 0 || rewrite->producer[value] < 0) return 0;
-  const pare__node *node = &rewrite->graph->node[rewrite->producer[value]];
-  int least = 0;
-  const bool is_convolution = pare__node_is(node, "Conv") || pare__node_is(node, "ConvTranspose");
-  if (pare__node_is(node, "Gemm")) return 2;
-  if (is_convolution && node->ninputs > 1) return least_rank(rewrite, node->input[1], steps - 1);
-  for (size_t i = 0; i < PARE__COUNT(as_first); i++)
-    if (pare__node_is(node, as_first[i]) && node->ninputs > 0) return least_rank(rewrite, node->input[0], steps - 1);
-  bool broadcasts = is_product(node);
-  for (size_t i = 0; i < PARE__COUNT(broadcasting); i++)
-    broadcasts = broadcasts || pare__node_is(node, broadcasting[i]);
-  for (unsigned k = 0; broadcasts && k < node->ninputs && k < 3; k++)
-    least = PARE__MAX(least, least_rank(rewrite, node->input[k], steps - 1));
-  return is_product(node) ? PARE__MAX(least - 1, 0) : least; /* of a vector and a matrix */
+  const rank_bound unknown = {0, false};
+  if (value < 0 || steps == 0) return unknown;
+  const pare__network *network = rewrite->network;
+  if (network->value[value].rank >= 0) return (rank_bound){network->value[value].rank, true};
+  const pare__node *node = rewrite->producer[value] >= 0 ? &rewrite->graph->node[rewrite->producer[value]] : NULL;
+  if (!node || !node->op || node->ninputs < 1) return unknown;
+  const pare__onnx_attribute *perm = pare__node_attribute(node, "perm");
+  if (pare__node_is(node, "Transpose") && perm) return (rank_bound){(int)perm->ints.count, true};
+  if (pare__node_is(node, "Gemm")) return (rank_bound){2, true};
+  if (pare__node_is(node, "Reshape") && node->ninputs > 1 && node->input[1] >= 0) {
+    const pare__value *shape = &network->value[node->input[1]];
+    return shape->rank == 1 && shape->dim[0] > 0 ? (rank_bound){(int)shape->dim[0], true} : unknown;
+  }
+  if (is_product(node)) return node->ninputs > 1 ? rank_of_product(rewrite, node, steps - 1) : unknown;
+  if (is_one_of(node, PARE__COUNT(as_first), as_first)) return rank_within(rewrite, node->input[0], steps - 1);
+  if (is_one_of(node, PARE__COUNT(as_weights), as_weights) && node->ninputs > 1)
+    return rank_within(rewrite, node->input[1], steps - 1);
+  if (is_one_of(node, PARE__COUNT(broadcasting), broadcasting))
+    return rank_of_broadcast(rewrite, node, node->ninputs, steps - 1);
+  return unknown;
+}
+
+int pare__value_rank(const pare__rewrite *rewrite, int32_t value) {
+  const rank_bound rank = rank_within(rewrite, value, MOST_STEPS);
+  return rank.exact ? rank.least : -1;
 }
 
 static bool constants_within(const pare__rewrite *rewrite, int32_t value, int32_t x, int rank, int steps) {
@@ -334,7 +347,7 @@ static bool constants_within(const pare__rewrite *rewrite, int32_t value, int32_
 }
 
 bool pare__keeps_rank(const pare__rewrite *rewrite, int32_t value, int32_t x, int known) {
-  return constants_within(rewrite, value, x, PARE__MAX(known, least_rank(rewrite, x, 6)), 12);
+  return constants_within(rewrite, value, x, PARE__MAX(known, rank_within(rewrite, x, MOST_STEPS).least), 12);
 }
 
 /* ---- products and sums ---- */
