@@ -204,7 +204,7 @@ int main(int argc, char **argv) {
   const char *why;
   all_calls = argc > 1 && strcmp(argv[1], "all") == 0;
   const char *one_of = getenv("PARE_TEST_FAULTS");
-  if (one_of) nshares = PARE__MAX(1UL, strtoul(one_of, NULL, 10));
+  if (one_of && !all_calls) nshares = PARE__MAX(1UL, strtoul(one_of, NULL, 10));
   if (argc > 2 && (sscanf(argv[2], "%lu/%lu", &share, &nshares) != 2 || share < 1 || share > nshares)) {
     fprintf(stderr, "usage: test_faults [all [K/N]]\n");
     return EXIT_FAILURE;
