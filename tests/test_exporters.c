@@ -1,5 +1,6 @@
 /* Patterns as exporters write them, node for node: each becomes the one operator that it is, and nothing that only
  * looks like it does. SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -394,6 +395,35 @@ static const form gates[] = {
 START_TEST(gates_become_the_operator_that_they_are) { check(&gates[_i], 13, (uint32_t)_i); }
 END_TEST
 
+/* ---- attention ---- */
+
+/* torch 2.7's scaled_dot_product_attention with a mask of bool, which guards rows that attend to nothing: with one key,
+ * a quarter of them do. _i: 1: the unguarded weights are read, too; 2: the guard gives something else than 0. */
+START_TEST(attention_that_is_guarded_becomes_one_node) {
+  enum { HEADS = 2, QUERIES = 16, SIZE = 4 };
+  const int64_t query[] = {1, HEADS, QUERIES, SIZE}, key[] = {1, HEADS, SIZE, 1}, value[] = {1, HEADS, 1, SIZE};
+  pare__onnx_model *onnx = model_new(18);
+  model_input(onnx, "q", PARE__ONNX_FLOAT, 4, query);
+  model_input(onnx, "k", PARE__ONNX_FLOAT, 4, key);
+  model_input(onnx, "v", PARE__ONNX_FLOAT, 4, value);
+  model_input(onnx, "mask", PARE__ONNX_BOOL, 4, (const int64_t[]){1, 1, QUERIES, 1});
+  model_number(onnx, "low", -INFINITY);
+  model_number(onnx, "zero", _i == 2 ? 0.5F : 0);
+  model_node(onnx, "MatMul", "q k", "scores");
+  model_node(onnx, "Where", "mask scores low", "masked");
+  node_int(onnx, model_node(onnx, "Softmax", "masked", "weights"), "axis", -1);
+  model_node(onnx, "IsNaN", "weights", "is_nan");
+  model_node(onnx, "Where", "is_nan zero weights", "guarded");
+  model_node(onnx, "MatMul", "guarded v", "y");
+  model_output(onnx, "y");
+  if (_i == 1) model_output(onnx, "weights");
+  pare_model *model = with_passes(path, onnx, 5);
+  ck_assert_uint_eq(nodes_of(model, "Attention"), _i == 0);
+  ck_assert_uint_eq(model->network->graph.nnodes, _i == 0 ? 1 : 6);
+  pare_model_close(model);
+}
+END_TEST
+
 /* ---- transposed convolution ---- */
 
 /* _i: groups - 1. As generators of images and segmentation networks are exported: ConvTranspose, then batch norm. */
@@ -432,6 +462,7 @@ int main(void) {
   tcase_add_loop_test(tests, norms_become_the_operator_that_they_are, 0, PARE__COUNT(norms));
   tcase_add_loop_test(tests, a_root_mean_square_of_one_element_is_spread_by_its_scale, 0, 2);
   tcase_add_loop_test(tests, gates_become_the_operator_that_they_are, 0, PARE__COUNT(gates));
+  tcase_add_loop_test(tests, attention_that_is_guarded_becomes_one_node, 0, 3);
   tcase_add_loop_test(tests, batch_norm_goes_into_a_transposed_convolution, 0, 2);
   return remove_folder(folder, run_tests("exporters", tests));
 }

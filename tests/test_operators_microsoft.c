@@ -496,6 +496,170 @@ START_TEST(embeddings_of_integers_are_those_of_what_they_stand_for) {
 }
 END_TEST
 
+/* ---- weights of 4-bit floats ---- */
+
+/* The values that bitsandbytes gives four bits, by their numbers. */
+static const double fp4[16] = {0,   0.005208333,  2.0 / 3,  1,  1.0 / 3,  0.5,  1.0 / 6,  0.25,
+                               -0., -0.005208333, -2.0 / 3, -1, -1.0 / 3, -0.5, -1.0 / 6, -0.25};
+static const double nf4[16] = {
+    -1,         -0.69619280, -0.52507305, -0.39491749, -0.28444138, -0.18477343, -0.0910500, 0,
+    0.07958030, 0.16093020,  0.24611230,  0.33791524,  0.44070983,  0.56261700,  0.72295684, 1};
+
+/* _i: NF4, and that the weights are inputs of the model. The last block is shorter than the others. */
+START_TEST(products_with_weights_of_four_bit_floats) {
+  enum { ROWS = 3, N = 5, K = 14, BLOCK = 16, COUNT = N * K, BLOCKS = (COUNT + BLOCK - 1) / BLOCK };
+  const double *value = _i % 2 ? nf4 : fp4;
+  float *x = random_floats(ROWS * K, 1), *largest = random_floats(BLOCKS, 2), *order = random_floats(COUNT, 3);
+  uint8_t bytes[COUNT / 2], number[COUNT];
+  for (int i = 0; i < COUNT; i++) number[i] = (uint8_t)((order[i] + 1) * 8);
+  for (int i = 0; i < COUNT / 2; i++) bytes[i] = (uint8_t)(number[2 * i] << 4 | number[2 * i + 1]);
+  one_node one = one_node_contributed("MatMulBnb4", "x w m", "y");
+  one_node_input(&one, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){ROWS, K}, x);
+  if (_i < 2) {
+    model_constant(one.onnx, "w", PARE__ONNX_UINT8, 1, (const int64_t[]){COUNT / 2}, bytes);
+    model_constant(one.onnx, "m", PARE__ONNX_FLOAT, 1, (const int64_t[]){BLOCKS}, largest);
+  } else {
+    one_node_input(&one, "w", PARE__ONNX_UINT8, 1, (const int64_t[]){COUNT / 2}, bytes);
+    one_node_input(&one, "m", PARE__ONNX_FLOAT, 1, (const int64_t[]){BLOCKS}, largest);
+  }
+  node_int(one.onnx, one.node, "N", N);
+  node_int(one.onnx, one.node, "K", K);
+  node_int(one.onnx, one.node, "block_size", BLOCK);
+  node_int(one.onnx, one.node, "quant_type", _i % 2);
+  double expected[ROWS * N];
+  for (int r = 0; r < ROWS; r++)
+    for (int n = 0; n < N; n++) {
+      double sum = 0;
+      for (int k = 0; k < K; k++)
+        sum += (double)x[r * K + k] * value[number[n * K + k]] * (double)largest[(n * K + k) / BLOCK];
+      expected[r * N + n] = sum;
+    }
+  one_node_expect(folder, &one, "y", ROWS * N, expected);
+  FREE_ALL(x, largest, order);
+}
+END_TEST
+
+START_TEST(weights_of_four_bit_floats_must_fit_their_sizes) {
+  static const uint8_t bytes[6] = {0};
+  static const float ones[2] = {1, 1};
+  for (int i = 0; i < 2; i++) { /* a byte too few, a magnitude too few */
+    one_node one = one_node_contributed("MatMulBnb4", "x w m", "y");
+    one_node_input(&one, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){1, 4}, (const float[]){1, 2, 3, 4});
+    model_constant(one.onnx, "w", PARE__ONNX_UINT8, 1, (const int64_t[]){i == 0 ? 5 : 6}, bytes);
+    model_constant(one.onnx, "m", PARE__ONNX_FLOAT, 1, (const int64_t[]){i == 0 ? 2 : 1}, ones);
+    node_int(one.onnx, one.node, "N", 3);
+    node_int(one.onnx, one.node, "K", 4);
+    node_int(one.onnx, one.node, "block_size", 8);
+    node_int(one.onnx, one.node, "quant_type", 1);
+    one_node_refused(folder, &one, PARE_ERR_SHAPE, "are 6 bytes (u8) and 2 magnitudes");
+  }
+}
+END_TEST
+
+/* ---- channels last, and what diffusion models have ---- */
+
+/* _i: 1: channels first; 2: SiLU after it; 4: SkipGroupNorm, whose skip is [N, C] and which has a bias; 8: its sum is
+ * looked at. */
+START_TEST(group_norms_of_diffusion_models) {
+  enum { N = 2, C = 6, PIXELS = 6, GROUPS = 3, EACH = C / GROUPS, COUNT = N * C * PIXELS };
+  const bool first = _i & 1, gated = _i & 2, skips = _i & 4, looks = _i & 8;
+  const float epsilon = 1e-3F;
+  float *x = random_floats(COUNT, 1), *scale = random_floats(C, 2), *shift = random_floats(C, 3),
+        *skip = random_floats(N * C, 4), *bias = random_floats(C, 5);
+  const int64_t last_dim[4] = {N, 2, 3, C}, first_dim[4] = {N, C, 2, 3};
+  one_node one =
+      one_node_contributed(skips ? "SkipGroupNorm" : "GroupNorm", skips ? "x g b s c" : "x g b", skips ? "y t" : "y");
+  one_node_input(&one, "x", PARE__ONNX_FLOAT, 4, first ? first_dim : last_dim, x);
+  model_constant(one.onnx, "g", PARE__ONNX_FLOAT, 1, (const int64_t[]){C}, scale);
+  model_constant(one.onnx, "b", PARE__ONNX_FLOAT, 1, (const int64_t[]){C}, shift);
+  if (skips) one_node_input(&one, "s", PARE__ONNX_FLOAT, 2, (const int64_t[]){N, C}, skip);
+  if (skips) model_constant(one.onnx, "c", PARE__ONNX_FLOAT, 1, (const int64_t[]){C}, bias);
+  node_int(one.onnx, one.node, "groups", GROUPS);
+  node_int(one.onnx, one.node, "activation", gated);
+  node_float(one.onnx, one.node, "epsilon", epsilon);
+  if (first) node_int(one.onnx, one.node, "channels_last", 0);
+  double sum[COUNT], expected[COUNT];
+#define AT(n, c, p) (first ? ((n)*C + (c)) * PIXELS + (p) : ((n)*PIXELS + (p)) * C + (c))
+  for (int n = 0; n < N; n++)
+    for (int g = 0; g < GROUPS; g++) {
+      double mean = 0, variance = 0;
+      for (int i = 0; i < EACH * PIXELS; i++) {
+        const int c = g * EACH + i / PIXELS, at = AT(n, c, i % PIXELS);
+        sum[at] = (double)x[at] + (skips ? (double)skip[n * C + c] + (double)bias[c] : 0);
+        mean += sum[at] / (EACH * PIXELS);
+      }
+      for (int i = 0; i < EACH * PIXELS; i++)
+        variance += pow(sum[AT(n, g * EACH + i / PIXELS, i % PIXELS)] - mean, 2) / (EACH * PIXELS);
+      for (int i = 0; i < EACH * PIXELS; i++) {
+        const int c = g * EACH + i / PIXELS, at = AT(n, c, i % PIXELS);
+        const double y = (sum[at] - mean) / sqrt(variance + (double)epsilon) * (double)scale[c] + (double)shift[c];
+        expected[at] = gated ? y * sigmoid(y) : y;
+      }
+    }
+#undef AT
+  one_node_expect(folder, &one, looks ? "t" : "y", COUNT, looks ? sum : expected);
+  FREE_ALL(x, scale, shift, skip, bias);
+}
+END_TEST
+
+START_TEST(a_bias_and_a_skip_are_added) {
+  enum { ROWS = 4, C = 5 };
+  float *x = random_floats(ROWS * C, 1), *bias = random_floats(C, 2), *skip = random_floats(ROWS * C, 3);
+  one_node one = one_node_contributed("BiasAdd", "x b s", "y");
+  one_node_input(&one, "x", PARE__ONNX_FLOAT, 3, (const int64_t[]){2, 2, C}, x);
+  model_constant(one.onnx, "b", PARE__ONNX_FLOAT, 1, (const int64_t[]){C}, bias);
+  one_node_input(&one, "s", PARE__ONNX_FLOAT, 3, (const int64_t[]){2, 2, C}, skip);
+  double expected[ROWS * C];
+  for (int i = 0; i < ROWS * C; i++) expected[i] = (double)x[i] + (double)bias[i % C] + (double)skip[i];
+  one_node_expect(folder, &one, "y", ROWS * C, expected);
+  FREE_ALL(x, bias, skip);
+}
+END_TEST
+
+/* _i: the weights are an input of the model. */
+START_TEST(convolutions_with_their_channels_last) {
+  enum { H = 4, W = 5, C = 3, O = 2, TAPS = 3 };
+  float *x = random_floats(H * W * C, 1), *w = random_floats(O * C * TAPS * TAPS, 2), *bias = random_floats(O, 3);
+  one_node one = one_node_contributed("NhwcConv", "x w b", "y");
+  one_node_input(&one, "x", PARE__ONNX_FLOAT, 4, (const int64_t[]){1, H, W, C}, x);
+  if (_i)
+    one_node_input(&one, "w", PARE__ONNX_FLOAT, 4, (const int64_t[]){O, C, TAPS, TAPS}, w);
+  else
+    model_constant(one.onnx, "w", PARE__ONNX_FLOAT, 4, (const int64_t[]){O, C, TAPS, TAPS}, w);
+  model_constant(one.onnx, "b", PARE__ONNX_FLOAT, 1, (const int64_t[]){O}, bias);
+  node_ints(one.onnx, one.node, "pads", 4, (const int64_t[]){1, 1, 1, 1});
+  double expected[H * W * O];
+  for (int at = 0; at < H * W * O; at++) {
+    const int o = at % O, row = at / O / W, column = at / O % W;
+    expected[at] = (double)bias[o];
+    for (int k = 0; k < C * TAPS * TAPS; k++) {
+      const int c = k / (TAPS * TAPS), i = row + k / TAPS % TAPS - 1, j = column + k % TAPS - 1;
+      if (i >= 0 && i < H && j >= 0 && j < W)
+        expected[at] += (double)x[(i * W + j) * C + c] * (double)w[o * C * TAPS * TAPS + k];
+    }
+  }
+  one_node_expect(folder, &one, "y", H * W * O, expected);
+  FREE_ALL(x, w, bias);
+}
+END_TEST
+
+START_TEST(pooling_with_its_channels_last) {
+  enum { H = 4, W = 6, C = 3, WINDOW = 2 };
+  uint8_t x[H * W * C];
+  double expected[H * W * C / (WINDOW * WINDOW)] = {0};
+  for (int i = 0; i < H * W * C; i++) {
+    x[i] = (uint8_t)(i * 89);
+    double *most = &expected[((i / C / W / WINDOW) * (W / WINDOW) + i / C % W / WINDOW) * C + i % C];
+    *most = fmax(*most, x[i]);
+  }
+  one_node one = one_node_contributed("NhwcMaxPool", "x", "y");
+  one_node_input(&one, "x", PARE__ONNX_UINT8, 4, (const int64_t[]){1, H, W, C}, x);
+  node_ints(one.onnx, one.node, "kernel_shape", 2, (const int64_t[]){WINDOW, WINDOW});
+  node_ints(one.onnx, one.node, "strides", 2, (const int64_t[]){WINDOW, WINDOW});
+  one_node_expect_bytes(folder, &one, false, H * W * C / (WINDOW * WINDOW), expected);
+}
+END_TEST
+
 int main(void) {
   if (!mkdtemp(folder)) return EXIT_FAILURE;
   TCase *tests = tcase_create("operators of com.microsoft");
@@ -513,5 +677,12 @@ int main(void) {
   tcase_add_test(tests, attention_to_integers_is_attention_to_what_they_stand_for);
   tcase_add_test(tests, products_with_their_activation);
   tcase_add_test(tests, embeddings_of_integers_are_those_of_what_they_stand_for);
+  tcase_add_loop_test(tests, products_with_weights_of_four_bit_floats, 0, 4);
+  tcase_add_test(tests, weights_of_four_bit_floats_must_fit_their_sizes);
+  tcase_add_loop_test(tests, group_norms_of_diffusion_models, 0, 8);
+  tcase_add_loop_test(tests, group_norms_of_diffusion_models, 12, 14);
+  tcase_add_test(tests, a_bias_and_a_skip_are_added);
+  tcase_add_loop_test(tests, convolutions_with_their_channels_last, 0, 2);
+  tcase_add_test(tests, pooling_with_its_channels_last);
   return remove_folder(folder, run_tests("operators of com.microsoft", tests));
 }

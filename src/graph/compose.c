@@ -48,6 +48,26 @@ pare_status pare__call_permuted(pare__call *call, pare_tensor *tensor, const int
   return keep_view(call, made, view, out);
 }
 
+/* The axis `from` becomes the axis `to`. */
+static pare_status moved_axis(pare__call *call, pare_tensor *tensor, int from, int to, pare_tensor **out) {
+  int axes[PARE_MAX_RANK] = {0};
+  const int rank = tensor->shape.rank;
+  if (rank < 2) return pare__call_fail(call, PARE_ERR_SHAPE, "an input of rank %d has no channels", rank);
+  for (int d = 0, next = 0; d < rank; d++) {
+    if (next == from) next++;
+    axes[d] = d == to ? from : next++;
+  }
+  return pare__call_permuted(call, tensor, axes, out);
+}
+
+pare_status pare__call_channels_first(pare__call *call, pare_tensor *tensor, pare_tensor **out) {
+  return moved_axis(call, tensor, tensor->shape.rank - 1, 1, out);
+}
+
+pare_status pare__call_channels_last(pare__call *call, pare_tensor *tensor, pare_tensor **out) {
+  return moved_axis(call, tensor, 1, tensor->shape.rank - 1, out);
+}
+
 pare_status pare__call_broadcast(pare__call *call, pare_tensor *tensor, int rank, const int64_t *dim,
                                  pare_tensor **out) {
   pare_tensor *view = NULL;

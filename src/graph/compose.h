@@ -18,6 +18,9 @@ pare_status pare__call_slice(pare__call *call, pare_tensor *tensor, int axis, in
 pare_status pare__call_permuted(pare__call *call, pare_tensor *tensor, const int *axes, pare_tensor **out);
 pare_status pare__call_broadcast(pare__call *call, pare_tensor *tensor, int rank, const int64_t *dim,
                                  pare_tensor **out);
+/* [N, ..., C] as [N, C, ...], and back: views. PARE_ERR_SHAPE if it has no channels. */
+pare_status pare__call_channels_first(pare__call *call, pare_tensor *tensor, pare_tensor **out);
+pare_status pare__call_channels_last(pare__call *call, pare_tensor *tensor, pare_tensor **out);
 /* Element `index` of an axis, which goes: a view of one rank less. */
 pare_status pare__call_at(pare__call *call, pare_tensor *tensor, int axis, int64_t index, pare_tensor **out);
 /* All prefixes along the axis, in a logarithm of steps (Hillis & Steele 1986); *out is x or scratch. An infinity or NaN

@@ -96,4 +96,6 @@ libpare_internal_la_SOURCES += src/graph/operators_grouped_attention.c
 libpare_internal_la_SOURCES += src/graph/operators_transformer.c
 libpare_internal_la_SOURCES += src/graph/operators_columns.c
 libpare_internal_la_SOURCES += src/graph/operators_deform.c
+libpare_internal_la_SOURCES += src/graph/operators_diffusion.c
+libpare_internal_la_SOURCES += src/graph/operators_float4.c
 libpare_internal_la_SOURCES += src/graph/operators_linear_attention.c

@@ -12,6 +12,7 @@
   X(quantise) \
   X(quantised_linear) \
   X(quantised_matrix) \
+  X(float4) \
   X(view) \
   X(shape) \
   X(matrix) \
@@ -37,6 +38,7 @@
   X(transformer) \
   X(columns) \
   X(deform) \
+  X(diffusion) \
   X(linear_attention) \
   X(compressed) \
   X(pare)

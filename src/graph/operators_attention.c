@@ -377,6 +377,15 @@ static pare_status masked_softmax(pare__call *call, pare_tensor *mask, pare_tens
   return pare_masked_softmax(wide, mask, pare__call_get_float(call, "least", 0), out);
 }
 
+/* NaN becomes 0, as after a softmax of nothing but -infinity. */
+static pare_status guard(pare__call *call, pare_tensor *weights) {
+  pare_tensor *is_nan, *zero;
+  PARE__TRY(pare__call_scratch(call, PARE_BOOL, weights->shape.rank, weights->shape.dim, &is_nan));
+  PARE__TRY(pare_unary(PARE_UNARY_isnan, weights, is_nan));
+  PARE__TRY(pare__call_scalar(call, weights->dtype, 0, &zero));
+  return pare_ternary(PARE_TERNARY_where, is_nan, zero, weights, weights);
+}
+
 /* Queries [..., L, D], keys [..., D, S] (transposed) or [..., S, D], values [..., S, E], a mask that broadcasts to
  * [..., L, S]: added, or of bool. */
 static pare_status plain_attention(pare__call *call) {
@@ -401,6 +410,7 @@ static pare_status plain_attention(pare__call *call) {
   PARE__TRY(pare__call_scratch(call, query->dtype, rank, dim, &scores));
   PARE__TRY(pare_gemm(query, key, NULL, &options, scores));
   PARE__TRY(masked_softmax(call, mask, &scores));
+  if (pare__call_get_int(call, "guarded", 0) != 0) PARE__TRY(guard(call, scores));
   PARE__TRY(pare__call_product_shape(call, &scores->shape, &value->shape, &rank, dim));
   PARE__TRY(pare__call_output(call, 0, query->dtype, rank, dim, &out));
   return pare_gemm(scores, value, NULL, NULL, out);

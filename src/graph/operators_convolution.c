@@ -1,8 +1,10 @@
 /* Convolutions. SPDX-License-Identifier: Apache-2.0 */
 #include <pare/elementwise.h>
+#include <pare/move.h>
 #include <pare/quantise.h>
 #include <string.h>
 
+#include "graph/compose.h"
 #include "graph/operator_tables.h"
 #include "graph/operators_window.h"
 
@@ -179,6 +181,32 @@ static pare_status conv(pare__call *call) {
   return status;
 }
 
+/* com.microsoft NhwcConv: x and y have their channels last, the weights are those of Conv. */
+static pare_status nhwc_conv(pare__call *call) {
+  pare_tensor *x, *w = NULL, *bias, *y, *out;
+  pare__window_plan plan;
+  pare_convolution_options options;
+  int64_t dim[PARE_MAX_RANK];
+  const pare_convolution_weights *weights;
+  pare_convolution_weights *made;
+  PARE__TRY(pare__call_check(call, 2, 3));
+  PARE__TRY(pare__call_tensor(call, 0, &x));
+  const pare__shape *w_shape = &call->input[1]->shape;
+  if (!call->node->prepared) PARE__TRY(pare__call_tensor(call, 1, &w));
+  PARE__TRY(pare__call_tensor(call, 2, &bias));
+  PARE__TRY(pare__call_channels_first(call, x, &x));
+  PARE__TRY(read_options(call, w_shape, &plan, &options));
+  PARE__TRY(size_result(call, x, w_shape, &plan, &options, dim));
+  PARE__TRY(pare__call_scratch(call, x->dtype, w_shape->rank, dim, &y));
+  PARE__TRY(weights_of(call, w, &options, &weights, &made));
+  const pare_status status = pare_convolve(x, weights, bias, NULL, &options, y);
+  pare_convolution_weights_close(made);
+  PARE__TRY(status);
+  PARE__TRY(pare__call_channels_last(call, y, &y));
+  PARE__TRY(pare__call_output(call, 0, y->dtype, y->shape.rank, y->shape.dim, &out));
+  return pare_copy(y, out);
+}
+
 /* ---- ConvInteger, QLinearConv ---- */
 
 /* Input i minus its zero point, input z, as i16. per_channel: zero may have an entry for each index of axis 0. */
@@ -297,6 +325,7 @@ static pare_status linear_conv(pare__call *call) {
 const pare__operator pare__operators_convolution[] = {
     {"", "Conv", 1, 0, PARE__ON_DEVICE, conv, NULL, prepare_conv, 0, "floats"},
     {"com.microsoft", "FusedConv", 1, 0, PARE__ON_DEVICE, conv, NULL, prepare_conv, 0, "floats"},
+    {"com.microsoft", "NhwcConv", 1, 0, PARE__ON_DEVICE, nhwc_conv, NULL, prepare_conv, 0, "floats"},
     {"", "ConvInteger", 10, 0, PARE__ON_DEVICE, conv_integer, NULL, prepare_integer, 0, "u8, i8"},
     {"", "QLinearConv", 10, 0, PARE__ON_DEVICE, linear_conv, NULL, prepare_integer, 1, "u8, i8"},
     {0},

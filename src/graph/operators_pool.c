@@ -6,6 +6,7 @@
 #include <pare/reduce.h>
 #include <string.h>
 
+#include "graph/compose.h"
 #include "graph/operator_tables.h"
 #include "graph/operators_window.h"
 
@@ -49,6 +50,22 @@ static pare_status pool(pare__call *call) {
   PARE__TRY(pare__call_output(call, 0, x->dtype, x->shape.rank, dim, &y));
   if (pare__call_wants(call, 1)) PARE__TRY(pare__call_output(call, 1, PARE_I64, x->shape.rank, dim, &indices));
   return pare_pool(x, pooling, &options, y, indices);
+}
+
+/* com.microsoft NhwcMaxPool: the same with the channels last. */
+static pare_status nhwc_max_pool(pare__call *call) {
+  pare_tensor *x, *y, *out;
+  pare_pool_options options;
+  int64_t dim[PARE_MAX_RANK];
+  PARE__TRY(pare__call_check(call, 1, 1));
+  PARE__TRY(pare__call_tensor(call, 0, &x));
+  PARE__TRY(pare__call_channels_first(call, x, &x));
+  PARE__TRY(pare__call_pool_options(call, x, &options, dim));
+  PARE__TRY(pare__call_scratch(call, x->dtype, x->shape.rank, dim, &y));
+  PARE__TRY(pare_pool(x, PARE_POOLING_MAX, &options, y, NULL));
+  PARE__TRY(pare__call_channels_last(call, y, &y));
+  PARE__TRY(pare__call_output(call, 0, y->dtype, y->shape.rank, y->shape.dim, &out));
+  return pare_copy(y, out);
 }
 
 /* ---- over all of the spatial dimensions; detail: a pare_pooling ---- */
@@ -185,6 +202,7 @@ static pare_status local_response(pare__call *call) {
 
 const pare__operator pare__operators_pool[] = {
     {"", "MaxPool", 1, 0, PARE__ON_DEVICE, pool, NULL, NULL, PARE_POOLING_MAX, "floats, u8, i8"},
+    {"com.microsoft", "NhwcMaxPool", 1, 0, PARE__ON_DEVICE, nhwc_max_pool, .types = "floats, u8, i8"},
     {"", "AveragePool", 1, 0, PARE__ON_DEVICE, pool, NULL, NULL, PARE_POOLING_AVERAGE, "floats"},
     {"", "LpPool", 2, 0, PARE__ON_DEVICE, pool, NULL, NULL, PARE_POOLING_NORM, "floats"},
     {"", "GlobalMaxPool", 1, 0, PARE__ON_DEVICE, global_pool, NULL, NULL, PARE_POOLING_MAX, "floats"},

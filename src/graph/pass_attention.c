@@ -2,7 +2,8 @@
  *
  * softmax(scale Q K^T + mask) V (Vaswani et al. 2017). Exporters scale queries, keys, both or the scores, by Mul or Div
  * (the products have taken that in), transpose keys themselves or not, add a mask of floats, or pick by one of bool:
- * Where(mask, scores, -inf), or Where(mask, -inf, scores). */
+ * Where(mask, scores, -inf), or Where(mask, -inf, scores). Newer torch exporters guard what attends to nothing, whose
+ * weights are NaN: Where(IsNaN(weights), 0, weights). */
 #include <string.h>
 
 #include "graph/pass.h"
@@ -12,6 +13,7 @@ typedef struct pattern {
   pare__product_node first;
   int32_t mask;  /* PARE__NO_VALUE: none */
   bool inverted; /* the mask is true where nobody attends */
+  bool guarded;  /* weights that are NaN are 0 */
   double least;
 } pattern;
 
@@ -50,6 +52,20 @@ static bool is_masked(const pare__rewrite *rewrite, int32_t value, pattern *out)
   return false;
 }
 
+/* The softmax that gives the weights, guarded or not; NULL: none does, or others read it. */
+static const pare__node *softmax_of(const pare__rewrite *rewrite, int32_t weights, bool *guarded) {
+  const pare__node *choice = pare__rewrite_only(rewrite, weights, "Where");
+  *guarded = choice && choice->ninputs == 3;
+  if (!*guarded) return pare__rewrite_only(rewrite, weights, "Softmax");
+  const pare__node *test = pare__rewrite_only(rewrite, choice->input[0], "IsNaN");
+  const int32_t guards = choice->input[2];
+  double zero;
+  if (!test || test->input[0] != guards || rewrite->uses[guards] != 2) return NULL;
+  if (!pare__value_number(rewrite->network, choice->input[1], &zero) || zero != 0) return NULL;
+  if (rewrite->network->value[choice->input[1]].rank > 1) return NULL; /* it could give the weights another rank */
+  return pare__rewrite_made_by(rewrite, guards, "Softmax");
+}
+
 /* Is node i the product with the values? */
 static bool match(const pare__rewrite *rewrite, const pare__node *node, pattern *out) {
   *out = (pattern){.values = node};
@@ -57,7 +73,7 @@ static bool match(const pare__rewrite *rewrite, const pare__node *node, pattern 
   if (node->output[0] < 0 || !pare__plain_product(node, &second) || second.alpha != 1 || second.transpose_b)
     return false;
   if (rewrite->network->value[node->input[1]].constant) return false;
-  const pare__node *softmax = pare__rewrite_only(rewrite, node->input[0], "Softmax");
+  const pare__node *softmax = softmax_of(rewrite, node->input[0], &out->guarded);
   return softmax && over_last_axis(rewrite, softmax) && is_masked(rewrite, softmax->input[0], out);
 }
 
@@ -73,6 +89,7 @@ static pare_status run(pare__network *network, pare__graph *graph, bool *changed
     if (status == PARE_OK) status = pare__node_set_float(network, &node, "scale", (float)found.first.alpha);
     if (status == PARE_OK) status = pare__node_set_float(network, &node, "least", (float)found.least);
     if (status == PARE_OK) status = pare__node_set_int(network, &node, "inverted", found.inverted);
+    if (status == PARE_OK) status = pare__node_set_int(network, &node, "guarded", found.guarded);
     if (status == PARE_OK) status = pare__node_set_int(network, &node, "transposed", !found.first.transpose_b);
     if (status != PARE_OK) break;
     node.name = found.scores->name;
