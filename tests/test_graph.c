@@ -149,19 +149,22 @@ START_TEST(inputs_that_do_not_fit_are_refused_and_the_model_stays_usable) {
 }
 END_TEST
 
+static const char *const impossible[] = {"MatMul", "Gemm", "Add", "PRelu", "LayerNormalization", "Expand"};
+
 START_TEST(shapes_that_turn_out_impossible_name_the_node_and_both_shapes) {
   pare__onnx_model *onnx = model_new(17);
   model_input(onnx, "x", PARE__ONNX_FLOAT, -1, NULL);
   const float weights[6] = {0};
   model_constant(onnx, "w", PARE__ONNX_FLOAT, 2, (const int64_t[]){3, 2}, weights);
-  model_node(onnx, "MatMul", "x w", "y")->name = "the product";
+  model_node(onnx, impossible[_i], "x w", "y")->name = "the node";
   model_output(onnx, "y");
   pare_model *model = opened(onnx, NULL);
   pare_tensor *out = NULL, *x = tensor_of(PARE_F32, 2, (const int64_t[]){1, 4}, weights);
-  ck_assert_int_eq(pare_model_run(model, &x, NULL, &out), PARE_ERR_SHAPE);
-  ck_assert_ptr_nonnull(strstr(pare_message(), "the product"));
-  ck_assert_ptr_nonnull(strstr(pare_message(), "[1, 4]"));
-  ck_assert_ptr_nonnull(strstr(pare_message(), "[3, 2]"));
+  const pare_status status = pare_model_run(model, &x, NULL, &out);
+  ck_assert_msg(status == PARE_ERR_SHAPE || status == PARE_ERR_TYPE, "%s", pare_status_name(status));
+  ck_assert_msg(strstr(pare_message(), "the node") && strstr(pare_message(), "[1, 4]") &&
+                    strstr(pare_message(), "[3, 2]"),
+                "%s", pare_message());
   pare_tensor_close(x);
   pare_model_close(model);
 }
@@ -655,7 +658,8 @@ int main(void) {
   tcase_add_test(tests, a_function_that_calls_itself_is_refused);
   tcase_add_test(tests, a_pass_that_does_not_exist_is_named);
   tcase_add_test(tests, inputs_that_do_not_fit_are_refused_and_the_model_stays_usable);
-  tcase_add_test(tests, shapes_that_turn_out_impossible_name_the_node_and_both_shapes);
+  tcase_add_loop_test(tests, shapes_that_turn_out_impossible_name_the_node_and_both_shapes, 0,
+                      (int)PARE__COUNT(impossible));
   tcase_add_loop_test(tests, values_that_live_together_never_overlap_in_memory, 0, 20);
   tcase_add_test(tests, a_value_larger_than_the_largest_buffer_is_no_plan);
   tcase_add_loop_test(tests, plans_and_passes_keep_the_results_of_random_graphs, 0, 20);

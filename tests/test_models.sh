@@ -149,6 +149,14 @@ run 0 run "$folder/default.onnx" -i "x=$folder/x.npy" --json
 says out '"max": 0.0'
 run 0 run "$folder/default.onnx" -i "x=$folder/x.npy" -i "b=$folder/b.npy" --json
 says out '"min": 1.0'
+# An index that is out of range is bad input, on the device or on the host.
+printf '%b' "\x08\x08\x3a\x4a\x0a\x11\x0a\x01\x78\x0a\x01\x69\x12\x01\x79\x22\x06Gather\x12\x02\x6f\x76\x5a\x0f\x0a\
+\x01\x78\x12\x0a\x0a\x08\x08\x01\x12\x04\x0a\x02\x08\x03\x5a\x0f\x0a\x01\x69\x12\x0a\x0a\x08\x08\x07\
+\x12\x04\x0a\x02\x08\x01\x62\x0f\x0a\x01\x79\x12\x0a\x0a\x08\x08\x01\x12\x04\x0a\x02\x08\x01\x42\x04\
+\x0a\x00\x10\x11" >"$folder/gather.onnx"
+npy "$folder/nine.npy" '<i8' '1,' 0
+printf '\x09\0\0\0\0\0\0\0' >>"$folder/nine.npy"
+mistake 3 "out of range" run "$folder/gather.onnx" -i "x=$folder/x.npy" -i "i=$folder/nine.npy"
 # Before IR 4 every initialiser is such an input.
 { printf '%b' "\x08\x03" && tail -c +3 "$folder/default.onnx"; } >"$folder/default3.onnx"
 run 0 run "$folder/default3.onnx" -i "x=$folder/x.npy" --json

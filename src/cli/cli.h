@@ -108,6 +108,8 @@ static inline cli_exit cli_known(cli_exit code, cli_exit returned) {
 #define cli_error(code, ...) cli_known((code), cli_error((code), __VA_ARGS__))
 /* The library's message of a failed call on stderr; returns the exit code of `status`. */
 cli_exit cli_fail(pare_status status);
+/* The same of a model's run: an argument that is wrong there, such as an index, came with the inputs or the model. */
+cli_exit cli_run_fail(pare_status status);
 /* A remark on stderr that -q silences. */
 void cli_note(const char *format, ...) CLI_PRINTF(1, 2);
 

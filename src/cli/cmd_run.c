@@ -173,7 +173,7 @@ static cli_exit profile(model_run *run) {
     cli_tensors_close(run->noutputs, run->output);
     pare_model_steps_free(steps);
     const pare_status status = pare_model_profile(run->model, run->inputs.tensor, run->output, &steps, &count);
-    if (status != PARE_OK) return cli_fail(status);
+    if (status != PARE_OK) return cli_run_fail(status);
   }
   cli_exit code = CLI_OK;
   if (run->json)

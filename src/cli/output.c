@@ -97,6 +97,11 @@ cli_exit cli_fail(pare_status status) {
   return (size_t)status < CLI_COUNT(exit_codes) ? exit_codes[status] : CLI_DEVICE;
 }
 
+cli_exit cli_run_fail(pare_status status) {
+  const cli_exit code = cli_fail(status);
+  return status == PARE_ERR_ARGUMENT ? CLI_INPUT : code;
+}
+
 void cli_note(const char *format, ...) {
   va_list arguments;
   if (output.quiet) return;

@@ -64,7 +64,7 @@ cli_exit cli_array_read(pare_tensor *tensor, const char *name, pare_array *out) 
   const pare_status status = pare_tensor_read(tensor, data, out->nbytes);
   if (status == PARE_OK) return CLI_OK;
   cli_array_free(out);
-  return cli_fail(status);
+  return cli_run_fail(status);
 }
 
 void cli_array_free(pare_array *array) {

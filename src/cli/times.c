@@ -52,7 +52,7 @@ cli_exit cli_run_once(pare_context *context, pare_model *model, const cli_inputs
   pare_status status = pare_model_run(model, inputs->tensor, NULL, outputs ? outputs : own);
   if (status == PARE_OK) status = pare_context_wait(context);
   *seconds = cli_now() - begun;
-  const cli_exit code = status == PARE_OK ? CLI_OK : cli_fail(status);
+  const cli_exit code = status == PARE_OK ? CLI_OK : cli_run_fail(status);
   cli_tensors_close(count, own);
   free(own);
   return code;

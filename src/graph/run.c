@@ -10,6 +10,7 @@
 
 /* Contents of more elements than this are not computed with on the host. */
 #define MOST_HOST_ELEMENTS 1024
+#define MOST_GIVEN 512
 #define FEW 16 /* inputs and outputs that need no allocation */
 
 pare_status pare__model_go_on(const pare_model *model, const char *format, ...) {
@@ -71,10 +72,33 @@ bool pare__run_on_host(const pare__run_state *state, const pare__node *node) {
   return true;
 }
 
-/* The message gets the node before it. */
-static pare_status at_node(const pare__node *node, pare_status status) {
-  char *why = pare__strdup(pare_message());
-  pare__fail(status, "node '%s' (%s): %s", node->name, node->op_type, why ? why : "");
+/* "f32[2, 3], -, i64[4]", as far as there is room. */
+static void list_shapes(const pare__run_state *state, const pare__node *node, char *text, size_t capacity) {
+  size_t used = 0;
+  *text = '\0';
+  for (unsigned i = 0; i < node->ninputs && used < capacity; i++) {
+    const pare__slot *slot = node->input[i] >= 0 ? &state->slot[node->input[i]] : NULL;
+    char shape[PARE__SHAPE_TEXT] = "-";
+    const char *dtype = "";
+    if (slot && !is_empty(slot)) {
+      dtype = pare_dtype_name(slot->dtype);
+      (void)pare__shape_text(slot->shape.rank, slot->shape.dim, shape, sizeof shape);
+    }
+    const int n = snprintf(text + used, capacity - used, "%s%s%s", i > 0 ? ", " : "", dtype, shape);
+    used += n > 0 ? (size_t)n : 0;
+  }
+}
+
+/* The message gets the node before it, and what the node was given behind it if that may be why: once, where a node has
+ * failed in a subgraph of another. */
+static pare_status at_node(const pare__run_state *state, const pare__node *node, pare_status status) {
+  static const char begin[] = "node '";
+  char *why = pare__strdup(pare_message()), given[MOST_GIVEN] = "";
+  const bool shapes = (status == PARE_ERR_SHAPE || status == PARE_ERR_TYPE || status == PARE_ERR_ARGUMENT) && why &&
+                      strncmp(why, begin, strlen(begin)) != 0 && pare__model_go_on(state->model, "%s", "") == PARE_OK;
+  if (shapes) list_shapes(state, node, given, sizeof given);
+  pare__fail(status, "%s%s' (%s): %s%s%s", begin, node->name, node->op_type, why ? why : "",
+             *given ? "; its inputs: " : "", given);
   free(why);
   return status;
 }
@@ -112,7 +136,7 @@ pare_status pare__run_node(pare__run_state *state, const pare__node *node) {
   const double begun = state->observe ? pare__seconds() : 0;
   pare_status status = call_operator(state, node, input, output);
   free(many);
-  if (status != PARE_OK) return at_node(node, status);
+  if (status != PARE_OK) return at_node(state, node, status);
   return state->observe ? state->observe(state->user, state, node, state->depth, begun) : PARE_OK;
 }
 
