@@ -222,6 +222,13 @@ run 0 bench "$digits" -i "$data" --executor launches --warmup 10ms --duration 50
 says out "0.00x"
 run 1 bench "$digits" -i "$data" --executor launches --warmup 10ms --duration 50ms --baseline "$folder/fast.json"
 says err "slower"
+# A model is found again by its name, from another folder too; one that is not there is said.
+mkdir "$folder/elsewhere" && cp "$digits" "$folder/elsewhere/"
+run 1 bench "$folder/elsewhere/digits.onnx" -i "$data" --executor launches --warmup 10ms --duration 50ms --baseline "$folder/fast.json"
+cp "$digits" "$folder/elsewhere/no-digits.onnx"
+run 0 bench "$folder/elsewhere/no-digits.onnx" -i "$data" --executor launches --warmup 10ms --duration 50ms --baseline "$folder/fast.json" --json
+says err "has no median of $folder/elsewhere/no-digits.onnx"
+says out '"baseline_ms": null'
 mistake 2 "no time" bench "$digits" --duration soon
 mistake 3 "no-such.json" bench "$digits" --baseline "$folder/no-such.json"
 mistake 2 "kernels or models" bench "$digits" --kernel gemm

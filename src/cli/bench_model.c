@@ -1,6 +1,7 @@
 /* pare bench: how fast models are. SPDX-License-Identifier: Apache-2.0 */
 #include "cli/bench_model.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -32,18 +33,38 @@ static cli_exit read_baseline(const char *path, json_t **out) {
   return cli_error(CLI_INPUT, "%s is no array of results, as 'pare bench MODEL --json' prints it", path);
 }
 
-/* The median that it has for the same model, device and shapes; 0: none. */
+/* How many names two paths have in common at their ends: "old/a/m.onnx" and "./a/m.onnx" two. Equal ones have more
+ * than any others. */
+static size_t common_names(const char *a, const char *b) {
+  const char *x = a + strlen(a), *y = b + strlen(b);
+  size_t count = 0;
+  if (strcmp(a, b) == 0) return SIZE_MAX;
+  while (x > a && y > b && x[-1] == y[-1]) {
+    x--, y--;
+    count += *x == '/';
+  }
+  return count + ((x == a || x[-1] == '/') && (y == b || y[-1] == '/') && *x != '/');
+}
+
+/* The median that it has for the same model, device and shapes; 0: none. The same model is the one whose path ends most
+ * alike, with the file's name at least, so that a model is found again from another folder. */
 static double baseline_ms(const json_t *baseline, const json_t *result) {
-  static const char *const keys[] = {"name", "device", "shapes"};
-  size_t i;
+  static const char *const keys[] = {"device", "shapes"};
+  const char *name = json_string_value(json_object_get(result, "name"));
+  size_t i, most = 0;
+  double found = 0;
   json_t *row;
   json_array_foreach(baseline, i, row) {
-    bool same = true;
+    const char *other = json_string_value(json_object_get(row, "name"));
+    bool same = name && other;
     for (size_t k = 0; k < CLI_COUNT(keys); k++)
       same = same && json_equal(json_object_get(row, keys[k]), json_object_get(result, keys[k]));
-    if (same) return json_number_value(json_object_get(row, "median_ms"));
+    const size_t common = same ? common_names(name, other) : 0;
+    if (common <= most) continue;
+    most = common;
+    found = json_number_value(json_object_get(row, "median_ms"));
   }
-  return 0;
+  return found;
 }
 
 /* ---- one model ---- */
@@ -133,6 +154,11 @@ static void result_row(bench_state *state, const json_t *result, double before_m
 
 static void take_result(bench_state *state, json_t *result) {
   const double before_ms = state->baseline ? baseline_ms(state->baseline, result) : 0;
+  if (state->baseline && !(before_ms > 0)) {
+    cli_note("pare: %s has no median of %s on this device with these shapes: nothing to compare",
+             state->bench->baseline, json_string_value(json_object_get(result, "name")));
+    json_object_set_new(result, "baseline_ms", json_null());
+  }
   if (before_ms > 0) {
     json_object_set_new(result, "baseline_ms", json_real(before_ms));
     if (json_number_value(json_object_get(result, "median_ms")) > SLOWER * before_ms) state->slower = true;
