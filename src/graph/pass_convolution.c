@@ -20,7 +20,8 @@ static bool find_foldable(const pare__rewrite *rewrite, int32_t value, const cha
   const pare__node *node = pare__rewrite_only(rewrite, value, op_type);
   if (!node || node->ninputs < 2 || node->input[1] < 0) return false;
   *out = (foldable){.node = node, .weights = rewrite->network->value[node->input[1]].constant};
-  if (!out->weights || out->weights->dtype != PARE_F32 || out->weights->shape.rank < 3) return false;
+  if (!out->weights || out->weights->dtype != PARE_F32 || out->weights->shape.rank < 3 || out->weights->count == 0)
+    return false;
   const int64_t *dim = out->weights->shape.dim;
   out->channels = dim[0];
   if (strcmp(op_type, "ConvTranspose") == 0) {
@@ -154,7 +155,7 @@ static pare_status take_affine(pare__rewrite *rewrite, size_t i, bool *done) {
     const bool found = find_convolution(rewrite, node->input[k], &conv) ||
                        find_foldable(rewrite, node->input[k], "ConvTranspose", &conv);
     if (!found || (!norm && node->ninputs != 2)) continue;
-    double *scale = malloc((size_t)conv.channels * 2 * sizeof *scale);
+    double *scale = calloc((size_t)conv.channels * 2 + 1, sizeof *scale);
     if (!scale) return pare__fail_memory("a convolution's scales", (size_t)conv.channels * 2 * sizeof *scale);
     double *shift = scale + conv.channels;
     *done =

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/types.h>
 #include <time.h>
 
@@ -17,15 +18,18 @@ double pare__child_used(int64_t child) {
 
 /* The wait of one thread: the second number of its schedstat, in nanoseconds. */
 static bool add_wait(int64_t child, const char *thread, double *seconds) {
-  char path[80];
-  unsigned long long ran, waited;
+  char path[80], text[80], *rest = text, *end = text;
   const int length = snprintf(path, sizeof path, "/proc/%lld/task/%s/schedstat", (long long)child, thread);
   FILE *file = length > 0 && (size_t)length < sizeof path ? fopen(path, "re") : NULL;
   if (!file) return false;
-  const bool read = fscanf(file, "%llu %llu", &ran, &waited) == 2;
-  fclose(file);
-  if (read) *seconds += 1e-9 * (double)waited;
-  return read;
+  const bool read = fgets(text, sizeof text, file) != NULL;
+  (void)fclose(file);
+  if (!read) return false;
+  (void)strtoull(text, &rest, 10); /* how long it ran */
+  const unsigned long long waited = strtoull(rest, &end, 10);
+  if (rest == text || end == rest) return false;
+  *seconds += 1e-9 * (double)waited;
+  return true;
 }
 
 double pare__child_waited(int64_t child) {
