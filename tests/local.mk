@@ -86,6 +86,7 @@ check_PROGRAMS += tests/test_verify
 check_PROGRAMS += tests/test_operators_attention
 check_PROGRAMS += tests/test_operators_elementwise
 check_PROGRAMS += tests/test_operators_microsoft
+check_PROGRAMS += tests/test_operators_microsoft_integers
 check_PROGRAMS += tests/test_operators_quantise
 check_PROGRAMS += tests/test_operators_recurrence
 check_PROGRAMS += tests/test_operators_select
