@@ -5,18 +5,20 @@
 #define KEPT __private
 #endif
 
+/* The bias of one block of channels, of which `lanes` are there. */
+static SUMS bias_of(__global const STORE(T2) *bias, int lanes) {
+  if (!bias) return (SUMS)(0);
+  if (lanes == LANES) return LOADV(T2, LANES, bias, 0);
+  SUM there[LANES] = {0};
+  for (int l = 0; l < lanes; l++) there[l] = (SUM)LOAD(T2, bias, l);
+  return LOADV(TS, LANES, there, 0);
+}
+
 /* Stores pixels [first, last) of one block of channels, of which `lanes` are there. */
 static void finish(const KEPT SUM *sums, int first, int last, int lanes, __global const STORE(T2) *bias,
                    __global const STORE(T3) *residual, __global STORE(T4) *y, long channel, long pixel, int activation,
                    ENDS ends) {
-  SUMS base = (SUMS)(0);
-  if (bias && lanes == LANES) {
-    base = LOADV(T2, LANES, bias, 0);
-  } else if (bias) {
-    SUM before[LANES] = {0};
-    for (int l = 0; l < lanes; l++) before[l] = (SUM)LOAD(T2, bias, l);
-    base = LOADV(TS, LANES, before, 0);
-  }
+  const SUMS base = bias_of(bias, lanes);
 #if Y_IS_BLOCKED
   if (IS_SIMPLE) {
     const SUMS least = LEAST;

@@ -1,9 +1,9 @@
-/* Pointwise convolution for CPU devices, channels in blocks: a product in the manner of a gemm.
+/* Pointwise convolution for CPU devices, a product in the manner of a gemm; channels of x and y in blocks or not.
  * SPDX-License-Identifier: Apache-2.0
  *
  * One work-item a work-group copies what its tiles of NP pixels see of x into local memory, one tile behind the other:
  *
- *   x [block of c][pixel][LANES of c]  ->  packed [tile][block of c][NP][LANES of c]
+ *   x [block of c][pixel][LANES of c], or [c][pixel]  ->  packed [tile][block of c][NP][LANES of c]
  *
  * so that a tile reads one stream instead of a page a block. For each set of NO blocks of o, KC channels of the weights
  * stay in the first level cache while all tiles pass; sums wait in local memory for the next KC. An element's bits
@@ -28,7 +28,7 @@
 #define KEPT __local
 #include "convolve_finish.cl"
 
-#define TILE (NP * LANES)   /* elements of a block of c */
+#define TILE (NP * LANES)  /* elements of a block of c */
 #define STEPS (KC / LANES) /* blocks of c at a time */
 
 /* sums [NO][NP][LANES] from zero if `first`, plus `count` blocks of c; blocks past `nblocks` repeat the last. Not
@@ -54,6 +54,26 @@ static __attribute__((noinline)) void multiply(__local const SUM *packed, __glob
       SAVEV(TS, LANES, sums, (o * NP + p) * LANES, sum[o][p]);
 }
 
+#if !Y_IS_BLOCKED
+/* sums [NP][LANES] of one block of channels: what is to be stored of them, without a residual. */
+static void settle(__local SUM *sums, SUMS base, int activation, ENDS ends) {
+  const SUMS least = LEAST;
+  UNROLL for (int p = 0; p < NP; p++) {
+    const SUMS value = LOADV(TS, LANES, sums, p * LANES) + base;
+    SAVEV(TS, LANES, sums, p * LANES, IS_SIMPLE ? SIMPLE_EPILOGUE(value, least) : EPILOGUE(value));
+  }
+}
+
+/* Stores pixels [from, to) of one channel, whose sums lie in tiles `step` apart. Row by row, as the pixels of a channel
+ * share a page and those of a tile do not: processors know few pages that they store to. */
+static void store_row(const __local SUM *sums, int step, int from, int to, __global STORE(T4) *y) {
+  int at = from;
+  for (; at + NP <= to; at += NP, sums += step)
+    UNROLL for (int p = 0; p < NP; p++) SAVE(T4, y, at + p, sums[p * LANES]);
+  for (int p = NP - (to - at); p < NP; p++) SAVE(T4, y, to - NP + p, sums[p * LANES]);
+}
+#endif
+
 /* Group (i, j, n): `chunk` tiles from i * chunk, `span` sets of NO blocks of o from j * span, batch n. kept: the packed
  * tiles, then sums of each. */
 __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void convolve_packed(CONVOLVE_ARGUMENTS, int chunk, int span,
@@ -64,6 +84,8 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void convolve_packed(CON
   const int first_set = get_global_id(1) * span, last_set = min(first_set + span, (blocks + NO - 1) / NO);
   const long w_block = (long)parts * LANES * LANES, tile = (long)parts * TILE;
   __local SUM *sums = kept + chunk * tile;
+  const int last = min((from + count) * NP, width);
+#if X_IS_BLOCKED
   for (int b = 0; b < parts; b++)
     for (int t = 0; t < count; t++) {
       __global const STORE(T0) *in =
@@ -71,6 +93,15 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void convolve_packed(CON
       UNROLL for (int p = 0; p < NP; p++)
           SAVEV(TS, LANES, kept, t * tile + b * TILE + p * LANES, LOADV(T0, LANES, in, p * LANES));
     }
+#else
+  for (int b = 0; b < parts; b++)
+    for (int t = 0; t < count; t++) {
+      __global const STORE(T0) *in =
+          x + n * x_steps.s0 + b * LANES * x_steps.s1 + (long)min((from + t) * NP, width - NP);
+      UNROLL for (int l = 0; l < LANES; l++) UNROLL for (int p = 0; p < NP; p++)
+          kept[t * tile + b * TILE + p * LANES + l] = LOAD(T0, in, l * x_steps.s1 + p);
+    }
+#endif
   for (int set = first_set; set < last_set; set++) {
     const int block0 = set * NO, nblocks = min(NO, blocks - block0);
     for (int part = 0; part < parts; part += STEPS)
@@ -81,11 +112,21 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void convolve_packed(CON
         if (part + STEPS < parts) continue;
         const int at = (from + t) * NP, px = min(at, width - NP);
         for (int b = 0; b < nblocks; b++) {
-          const int o = (block0 + b) * LANES;
-          const long to = n * y_steps.s0 + (block0 + b) * y_steps.s1 + (long)px * LANES;
-          finish(sum + b * TILE, at - px, NP, min(LANES, outputs - o), bias ? bias + o : 0,
-                 residual ? residual + to : 0, y + to, 1, LANES, activation, ends);
+          const int o = (block0 + b) * LANES, lanes = min(LANES, outputs - o);
+          const long to = Y_AT(n, (long)o) + px * y_steps.s5;
+#if !Y_IS_BLOCKED
+          if (!residual) {
+            settle(sum + b * TILE, bias_of(bias ? bias + o : 0, lanes), activation, ends);
+            continue;
+          }
+#endif
+          finish(sum + b * TILE, at - px, NP, lanes, bias ? bias + o : 0, residual ? residual + to : 0, y + to,
+                 y_steps.s1, y_steps.s5, activation, ends);
         }
       }
+#if !Y_IS_BLOCKED
+    for (int o = 0; !residual && o < min(NO * LANES, outputs - block0 * LANES); o++)
+      store_row(sums + o / LANES * TILE + o % LANES, NO * TILE, from * NP, last, y + Y_AT(n, block0 * (long)LANES + o));
+#endif
   }
 }

@@ -140,13 +140,14 @@ static const pare__param direct_params[] = {
 static void direct_defaults(const pare_device_info *info, const pare__problem *whole, pare__tuning *tuning) {
   static const int few[][2] = {{2, 6}, {3, 4}}, many[][2] = {{4, 6}, {4, 7}, {3, 7}}; /* 16 registers, 32 */
   const bool wide = !pare__few_registers(info);
-  const double crowded = 1.4; /* three blocks leave no register for the addresses of pixels: measured */
+  /* three blocks leave no register of 16 for the addresses of pixels, 4 x 7 sums none of 32: measured */
+  const double crowded = wide ? 1.2 : 1.4;
   const int64_t lanes = PARE__MAX(whole->dim[CONV_W_LANES], 1), blocks = pare__div_up(whole->dim[CONV_O], lanes);
   double best = 0;
   for (unsigned i = 0; i < (wide ? PARE__COUNT(many) : PARE__COUNT(few)); i++) {
     const int *shape = wide ? many[i] : few[i];
     const double cost = (double)(pare__div_up(blocks, shape[0]) * pare__div_up(whole->dim[CONV_Y + 2], shape[1])) *
-                        (shape[0] * shape[1] + 1) * (!wide && shape[0] > 2 ? crowded : 1);
+                        (shape[0] * shape[1] + 1) * ((wide ? shape[0] * shape[1] > 24 : shape[0] > 2) ? crowded : 1);
     if (i > 0 && cost >= best) continue;
     best = cost;
     tuning->value[0] = shape[0];
@@ -200,7 +201,7 @@ static pare_status direct_launch(const pare__run *run) {
   return pare__run_kernel(run, "convolve_direct", options, 3, global, one, &args);
 }
 
-/* ---- pointwise, channels in blocks ---- */
+/* ---- pointwise, as a product: channels in blocks on either side ---- */
 
 static const pare__param packed_params[] = {{"NO", (const int[]){2, 3, 4, 0}},
                                             {"NP", (const int[]){6, 4, 7, 0}},
@@ -232,10 +233,10 @@ static bool is_pointwise(const int64_t *dim) {
 static bool packed_accepts(const pare_device_info *info, const pare__problem *whole) {
   const int64_t *dim = whole->dim, lanes = dim[CONV_W_LANES], most_pixels = 7, most_blocks = 4;
   return pare__convolve_packs(info) && fits(whole) && is_pointwise(dim) && dim[CONV_G] == 1 && lanes > 1 &&
-         lanes == pare__convolve_lanes(info, whole->dtype[CONV_BUFFER_Y]) && dim[CONV_X_LENGTH] == lanes &&
-         dim[CONV_Y_LENGTH] == lanes && dim[CONV_C] % lanes == 0 && dim[CONV_Y + 2] >= most_pixels &&
-         dim[CONV_X_STRIDE + 2] == lanes && dim[CONV_Y_STRIDE + 2] == lanes &&
-         packed_tile_bytes(whole, most_blocks, most_pixels) <= packed_room(info);
+         lanes == pare__convolve_lanes(info, whole->dtype[CONV_BUFFER_Y]) && dim[CONV_C] % lanes == 0 &&
+         (dim[CONV_X_LENGTH] == 1 || dim[CONV_X_LENGTH] == lanes) && dim[CONV_X_STRIDE + 2] == dim[CONV_X_LENGTH] &&
+         (dim[CONV_Y_LENGTH] == 1 || dim[CONV_Y_LENGTH] == lanes) && dim[CONV_Y_STRIDE + 2] == dim[CONV_Y_LENGTH] &&
+         dim[CONV_Y + 2] >= most_pixels && packed_tile_bytes(whole, most_blocks, most_pixels) <= packed_room(info);
 }
 
 static pare_status packed_launch(const pare__run *run) {
@@ -249,6 +250,8 @@ static pare_status packed_launch(const pare__run *run) {
   chunk = PARE__MIN(chunk, packed_room(pare__device_info(run->device)) / tile_bytes);
   char options[160];
   options_of(run->whole, lanes, options, sizeof options);
+  const size_t length = strlen(options);
+  snprintf(options + length, sizeof options - length, " -DX_IS_BLOCKED=%d", dim[CONV_X_LENGTH] > 1);
   pare__args args = {0};
   push_arguments(&args, run);
   pare__arg_int(&args, (int32_t)chunk);

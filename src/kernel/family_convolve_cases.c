@@ -88,6 +88,8 @@ static const instance selftests[] = {
     {1, 2, 3, 5, {1, 1, 48}, {1, 1, 1}, ONES, ONES, NONE, NONE, 0, 1, 0, F32},
     {2, 1, 16, 21, {1, 1, 15}, {1, 1, 1}, ONES, ONES, NONE, NONE, X_BLOCKED | Y_BLOCKED, 3, 2, F32},
     {1, 1, 272, 3, {1, 1, 7}, {1, 1, 1}, ONES, ONES, NONE, NONE, X_BLOCKED | Y_BLOCKED, 1, 1, F32},
+    {2, 1, 16, 37, {1, 1, 15}, {1, 1, 1}, ONES, ONES, NONE, NONE, X_BLOCKED, 1, 1, F32},
+    {2, 1, 16, 21, {1, 1, 16}, {1, 1, 1}, ONES, ONES, NONE, NONE, Y_BLOCKED, 3, 1, F32},
 };
 
 /* Odd and prime sizes, nothing at all, pads beyond the data and negative ones, other dtypes. */
@@ -107,6 +109,11 @@ static const instance tests[] = {
     {2, 1, 48, 40, {1, 9, 14}, {1, 3, 3}, {1, 2, 2}, ONES, {0, 1, 1}, {0, 1, 1}, X_BLOCKED | Y_BLOCKED, 3, 1, F32},
     {1, 1, 24, 50, {1, 7, 7}, {1, 1, 1}, ONES, ONES, NONE, NONE, X_BLOCKED, 3, 1, F32},
     {1, 1, 544, 67, {1, 1, 149}, {1, 1, 1}, ONES, ONES, NONE, NONE, X_BLOCKED | Y_BLOCKED, 2, 0, F32},
+    {2, 1, 544, 67, {1, 1, 149}, {1, 1, 1}, ONES, ONES, NONE, NONE, X_BLOCKED, 1, 4, F32},
+    {1, 1, 64, 67, {1, 1, 49}, {1, 1, 1}, ONES, ONES, NONE, NONE, X_BLOCKED, 3, 1, F32},
+    {1, 1, 544, 35, {1, 1, 150}, {1, 1, 1}, ONES, ONES, NONE, NONE, 0, 1, 1, F32},
+    {2, 1, 48, 67, {1, 1, 97}, {1, 1, 1}, ONES, ONES, NONE, NONE, Y_BLOCKED, 1, 0, PARE_BF16, PARE_F32, PARE_BF16},
+    {1, 1, 32, 11, {1, 1, 31}, {1, 1, 1}, ONES, ONES, NONE, NONE, X_BLOCKED, 0, 0, PARE_F64, PARE_F64, PARE_F64},
     {2,
      1,
      32,
