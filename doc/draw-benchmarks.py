@@ -4,16 +4,17 @@
   make bench-kernels BENCH_FLAGS='--json report.json'
   doc/draw-benchmarks.py report.json --svg doc/benchmarks.svg --markdown figures.md
 
-A bar is pare's speed over a peer's, so that 1 is as fast as the peer; the mark on it is what was asked for."""
+A bar is pare's speed over a peer's, so that 1 is as fast as the peer; the mark on it is the aim."""
 
 import argparse
 import json
 import math
 from html import escape
 
-WIDTH, LEFT, RIGHT, ROW, TOP = 860, 330, 70, 26, 58
+WIDTH, RIGHT, ROW, TOP = 980, 56, 26, 58
 BAR, MISSED, INK, SOFT, PAPER = "#2b6cb0", "#c05621", "#1a202c", "#718096", "#ffffff"
-LEAST, MOST = 0.25, 16.0  # ends of the axis, which is logarithmic
+LEAST, MOST = 0.25, 32.0  # ends of the axis, which is logarithmic
+LETTER = 6.6  # width of a letter of a label, at most on average
 
 
 def bars(report):
@@ -24,10 +25,10 @@ def bars(report):
                 yield group["title"], result["peer"], result["ratio"], result["target"]
 
 
-def across(ratio):
-    """The place of a ratio on the axis."""
+def across(ratio, left):
+    """The place of a ratio on the axis, which begins at left."""
     share = math.log(min(max(ratio, LEAST), MOST) / LEAST) / math.log(MOST / LEAST)
-    return LEFT + share * (WIDTH - LEFT - RIGHT)
+    return left + share * (WIDTH - left - RIGHT)
 
 
 def text(x, y, content, size=13, fill=INK, anchor="start", weight="normal"):
@@ -41,17 +42,19 @@ def draw(report):
     found = list(bars(report))
     machine = report["machine"]
     bottom = TOP + ROW * len(found) + 8
+    height = bottom + 54
+    left = 16 + LETTER * max((len(title) + 3 + len(peer) for title, peer, _, _ in found), default=40)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {bottom + 34}" width="{WIDTH}" '
-        f'height="{bottom + 34}" font-family="sans-serif" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
+        f'height="{height}" font-family="sans-serif" role="img">',
         "<title>Speed of pare relative to other libraries</title>",
-        f'<rect width="{WIDTH}" height="{bottom + 34}" fill="{PAPER}"/>',
+        f'<rect width="{WIDTH}" height="{height}" fill="{PAPER}"/>',
         text(16, 24, "Speed of pare relative to other libraries", 16, weight="bold"),
         text(16, 43, f"{machine['cpu']}, {machine['cores']} cores, {report['date'].split()[0]}", 12, SOFT),
     ]
     tick = LEAST
     while tick <= MOST:
-        x = across(tick)
+        x = across(tick, left)
         parts.append(
             f'<line x1="{x:.1f}" y1="{TOP - 4}" x2="{x:.1f}" y2="{bottom}" stroke="{INK if tick == 1 else "#e2e8f0"}" '
             f'stroke-width="{1.5 if tick == 1 else 1}"/>'
@@ -59,20 +62,25 @@ def draw(report):
         parts.append(text(x, bottom + 18, f"{tick:g}x", 11, SOFT, "middle"))
         tick *= 2
     for i, (title, peer, ratio, target) in enumerate(found):
-        y, begin, end = TOP + ROW * i, across(1.0), across(ratio)
+        y, begin, end = TOP + ROW * i, across(1.0, left), across(ratio, left)
         fill = MISSED if target is not None and ratio < target else BAR
-        parts.append(text(LEFT - 12, y + 17, f"{title}: {peer}", 12, anchor="end"))
+        if i == 0 or title != found[i - 1][0]:
+            parts.append(text(16, y + 17, title, 12))
+        parts.append(text(left - 12, y + 17, peer, 12, SOFT, anchor="end"))
         parts.append(
             f'<rect x="{min(begin, end):.1f}" y="{y + 5}" width="{abs(end - begin):.1f}" height="{ROW - 10}" '
             f'fill="{fill}"/>'
         )
         if target is not None:
-            x = across(target)
+            x = across(target, left)
             parts.append(
                 f'<line x1="{x:.1f}" y1="{y + 2}" x2="{x:.1f}" y2="{y + ROW - 2}" stroke="{INK}" stroke-width="2" '
                 'stroke-dasharray="3 2"/>'
             )
-        parts.append(text(max(begin, end, across(target or LEAST)) + 6, y + 17, f"{ratio:.2f}x", 12, weight="bold"))
+        x = max(begin, end, across(target or LEAST, left)) + 6
+        parts.append(text(x, y + 17, f"{ratio:.2f}x", 12, weight="bold"))
+    legend = "One is as fast as the peer. Dashes: the aim; orange: an aim that is missed."
+    parts.append(text(16, height - 12, legend, 12, SOFT))
     parts.append("</svg>")
     return "\n".join(parts) + "\n"
 
