@@ -87,10 +87,12 @@ check_PROGRAMS += tests/test_operators_attention
 check_PROGRAMS += tests/test_operators_elementwise
 check_PROGRAMS += tests/test_operators_microsoft
 check_PROGRAMS += tests/test_operators_microsoft_integers
+check_PROGRAMS += tests/test_operators_mixture
 check_PROGRAMS += tests/test_operators_quantise
 check_PROGRAMS += tests/test_operators_recurrence
 check_PROGRAMS += tests/test_operators_select
 check_PROGRAMS += tests/test_operators_sets
+check_PROGRAMS += tests/test_operators_signal
 check_PROGRAMS += tests/test_operators_vision
 check_PROGRAMS += tests/test_operators_windows
 

@@ -1,4 +1,4 @@
-/* Einsum, recurrent cells, attention, transforms, running sums, ranges: against formulas in double precision, where the
+/* Einsum, recurrent cells, attention, running sums, ranges: against formulas in double precision, where the
  * ONNX suite's cases do not reach. SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <pare/model.h>
@@ -499,58 +499,6 @@ START_TEST(embeddings_are_added_and_normalised) {
 }
 END_TEST
 
-/* ---- DFT ---- */
-
-static const struct {
-  int64_t have, length; /* length 0: not given */
-  bool complex_input, inverse, onesided;
-} transforms[] = {
-    {8, 0, false, false, false},   {7, 0, true, false, false},       {6, 9, false, false, true},
-    {9, 5, true, true, false},     {5, 0, true, true, true},         {4, 7, true, true, true},
-    {1, 0, false, false, true},    {1100, 1200, true, false, false}, {1500, 1200, true, true, false},
-    {600, 1200, true, true, true}, {1030, 1030, false, false, true},
-};
-
-START_TEST(transforms_follow_their_formula) {
-  enum { OUTER = 1, INNER = 2 };
-  const int64_t have = transforms[_i].have;
-  const bool inverse = transforms[_i].inverse, onesided = transforms[_i].onesided, to_real = inverse && onesided;
-  const int parts = transforms[_i].complex_input ? 2 : 1, results = to_real ? 1 : 2;
-  const int64_t length = transforms[_i].length ? transforms[_i].length : to_real ? 2 * (have - 1) : have;
-  const int64_t outputs = onesided && !inverse ? length / 2 + 1 : length;
-  const int64_t dim[4] = {OUTER, have, INNER, parts}, axis = 1;
-  float *x = random_floats(OUTER * have * INNER * parts, 1);
-  one_node one = one_node_begin(20, "DFT", transforms[_i].length ? "x n a" : "x - a", "y");
-  one_node_input(&one, "x", PARE__ONNX_FLOAT, 4, dim, x);
-  if (transforms[_i].length) model_constant(one.onnx, "n", PARE__ONNX_INT64, 0, NULL, &length);
-  model_constant(one.onnx, "a", PARE__ONNX_INT64, 0, NULL, &axis);
-  node_int(one.onnx, one.node, "inverse", inverse);
-  node_int(one.onnx, one.node, "onesided", onesided);
-  double *y = malloc((size_t)(OUTER * outputs * INNER * results) * sizeof *y);
-  ck_assert_ptr_nonnull(y);
-  for (int64_t o = 0; o < OUTER; o++)
-    for (int64_t i = 0; i < INNER; i++)
-      for (int64_t k = 0; k < outputs; k++) {
-        double sum[2] = {0, 0};
-        for (int64_t n = 0; n < length; n++) {
-          const bool mirrored = to_real && n > length / 2;
-          const int64_t from = mirrored ? length - n : n;
-          if (from >= have) continue;
-          const float *at = x + ((o * have + from) * INNER + i) * parts;
-          const double re = (double)at[0], im = parts == 2 ? (double)at[1] * (mirrored ? -1 : 1) : 0;
-          const double angle = (inverse ? 2 : -2) * 3.14159265358979323846 * (double)(n * k) / (double)length;
-          sum[0] += re * cos(angle) - im * sin(angle);
-          sum[1] += re * sin(angle) + im * cos(angle);
-        }
-        for (int part = 0; part < results; part++)
-          y[((o * outputs + k) * INNER + i) * results + part] = sum[part] / (inverse ? (double)length : 1);
-      }
-  one_node_expect(folder, &one, "y", OUTER * outputs * INNER * results, y);
-  free(x);
-  free(y);
-}
-END_TEST
-
 /* ---- running sums ---- */
 
 START_TEST(running_sums_keep_infinities_where_they_are) {
@@ -667,7 +615,6 @@ int main(void) {
                       (int)(sizeof rotations / sizeof *rotations));
   tcase_add_test(tests, a_cache_is_written_in_a_circle);
   tcase_add_test(tests, embeddings_are_added_and_normalised);
-  tcase_add_loop_test(tests, transforms_follow_their_formula, 0, (int)(sizeof transforms / sizeof *transforms));
   tcase_add_test(tests, running_sums_keep_infinities_where_they_are);
   tcase_add_test(tests, what_does_not_fit_is_refused_with_its_shapes);
   tcase_add_loop_test(tests, long_ranges_are_first_plus_index_times_step, 0, 4);

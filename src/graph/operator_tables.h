@@ -40,6 +40,7 @@
   X(deform) \
   X(diffusion) \
   X(linear_attention) \
+  X(mixture) \
   X(compressed) \
   X(pare)
 /* clang-format on */

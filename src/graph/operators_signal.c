@@ -258,15 +258,14 @@ static pare_status transform_rows(pare__call *call, const transform *t, pare_ten
 
 /* ---- DFT ---- */
 
-static pare_status check_complex(const pare__call *call, int least) {
+static pare_status check_complex(const pare__call *call) {
   const pare__shape *shape = &call->input[0]->shape;
   const int64_t parts = shape->rank > 0 ? shape->dim[shape->rank - 1] : 0;
   char have[PARE__SHAPE_TEXT];
-  if (shape->rank < least || (parts != 1 && parts != 2))
+  if (shape->rank < 2 || (parts != 1 && parts != 2))
     return pare__call_fail(call, PARE_ERR_SHAPE,
-                           "its input is %s; rank %d and a last dimension of 1 (real) or 2 "
-                           "(complex) are needed",
-                           pare__shape_text(shape->rank, shape->dim, have, sizeof have), least);
+                           "its input is %s; rank 2 and a last dimension of 1 (real) or 2 (complex) are needed",
+                           pare__shape_text(shape->rank, shape->dim, have, sizeof have));
   if (!pare__dtype_is_float(call->input[0]->dtype))
     return pare__call_fail(call, PARE_ERR_TYPE, "its input is %s; floats are needed",
                            pare_dtype_name(call->input[0]->dtype));
@@ -296,7 +295,7 @@ static pare_status dft_transform(pare__call *call, int64_t have, bool real, tran
 
 static pare_status dft(pare__call *call) {
   PARE__TRY(pare__call_check(call, 1, call->node->opset < 20 ? 2 : 3));
-  PARE__TRY(check_complex(call, 2));
+  PARE__TRY(check_complex(call));
   pare_tensor *x, *product, *out;
   PARE__TRY(pare__call_tensor(call, 0, &x));
   const int rank = x->shape.rank;
@@ -331,28 +330,41 @@ static pare_status dft(pare__call *call) {
 /* ---- STFT ---- */
 
 typedef struct stft_call {
+  int64_t signal[3]; /* batch, length, parts */
   int64_t step, length, frames;
   transform transform;
 } stft_call;
 
+/* A signal of rank 2 is real: torch's exporter leaves the dimension of 1 out. */
+static pare_status read_signal(const pare__call *call, int64_t *signal) {
+  const pare__shape *shape = &call->input[0]->shape;
+  char have[PARE__SHAPE_TEXT];
+  if (shape->rank < 2 || shape->rank > 3 || (shape->rank == 3 && shape->dim[2] != 1 && shape->dim[2] != 2))
+    return pare__call_fail(call, PARE_ERR_SHAPE,
+                           "its signal is %s; [batch, length], and then 1 (real) or 2 (complex), are needed",
+                           pare__shape_text(shape->rank, shape->dim, have, sizeof have));
+  if (!pare__dtype_is_float(call->input[0]->dtype))
+    return pare__call_fail(call, PARE_ERR_TYPE, "its signal is %s; floats are needed",
+                           pare_dtype_name(call->input[0]->dtype));
+  for (int d = 0; d < 3; d++) signal[d] = d < shape->rank ? shape->dim[d] : 1;
+  return PARE_OK;
+}
+
 static pare_status read_stft(pare__call *call, stft_call *s) {
   PARE__TRY(pare__call_check(call, 2, 4));
-  PARE__TRY(check_complex(call, 3));
-  const pare__shape *signal = &call->input[0]->shape;
-  if (signal->rank != 3)
-    return pare__call_fail(call, PARE_ERR_SHAPE, "its signal has rank %d; it must be 3", signal->rank);
+  PARE__TRY(read_signal(call, s->signal));
   PARE__TRY(pare__call_int(call, 1, &s->step));
-  s->length = signal->dim[1];
+  s->length = s->signal[1];
   if (pare__call_has(call, 2)) s->length = pare__shape_elements(&call->input[2]->shape);
   if (pare__call_has(call, 3)) PARE__TRY(pare__call_int(call, 3, &s->length));
-  if (s->step < 1 || s->length < 1 || s->length > signal->dim[1])
+  if (s->step < 1 || s->length < 1 || s->length > s->signal[1])
     return pare__call_fail(call, PARE_ERR_ARGUMENT, "frames of %lld in steps of %lld do not fit a signal of %lld",
-                           (long long)s->length, (long long)s->step, (long long)signal->dim[1]);
+                           (long long)s->length, (long long)s->step, (long long)s->signal[1]);
   if (pare__call_has(call, 2) && pare__shape_elements(&call->input[2]->shape) != s->length)
     return pare__call_fail(call, PARE_ERR_SHAPE, "a window of %lld elements does not fit frames of %lld",
                            (long long)pare__shape_elements(&call->input[2]->shape), (long long)s->length);
-  s->frames = (signal->dim[1] - s->length) / s->step + 1;
-  const bool real = signal->dim[2] == 1, onesided = pare__call_get_int(call, "onesided", 1) != 0;
+  s->frames = (s->signal[1] - s->length) / s->step + 1;
+  const bool real = s->signal[2] == 1, onesided = pare__call_get_int(call, "onesided", 1) != 0;
   if (onesided && !real)
     return pare__call_fail(call, PARE_ERR_ARGUMENT, "a one-sided transform of complex numbers is not possible");
   s->transform = (transform){.dtype = call->input[0]->dtype == PARE_F64 ? PARE_F64 : PARE_F32,
@@ -388,7 +400,8 @@ static pare_status stft(pare__call *call) {
   PARE__TRY(pare__call_tensor(call, 0, &signal));
   PARE__TRY(pare__call_tensor(call, 2, &window));
   PARE__TRY(transform_matrix(call, t, &matrix));
-  const int64_t parts = signal->shape.dim[2], dim[4] = {signal->shape.dim[0], s.frames, t->outputs, 2};
+  PARE__TRY(pare__call_reshaped(call, signal, 3, s.signal, &signal));
+  const int64_t parts = s.signal[2], dim[4] = {s.signal[0], s.frames, t->outputs, 2};
   if (window) { /* the rows of the matrix are scaled, not the frames */
     pare_tensor *rows, *weighted;
     const int64_t split[3] = {s.length, parts, matrix->shape.dim[1]};
