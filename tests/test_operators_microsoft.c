@@ -320,6 +320,98 @@ START_TEST(pooling_with_its_channels_last) {
 }
 END_TEST
 
+/* ---- what has a namesake in ai.onnx, or nearly ---- */
+
+/* transBatch: the first axis becomes the rows; _i: of a, of b, a constant b. */
+START_TEST(products_of_matrices_whose_batch_lies_within) {
+  enum { BATCH = 2, M = 3, K = 4, N = 5 };
+  const bool of_b = _i > 0;
+  float *a = random_floats(BATCH * M * K, 1), *b = random_floats(BATCH * K * N, 2);
+  const int64_t a_dim[3] = {of_b ? BATCH : M, of_b ? M : BATCH, K}, b_dim[3] = {of_b ? K : BATCH, of_b ? BATCH : K, N};
+  one_node one = one_node_contributed("FusedMatMul", "a b", "y");
+  one_node_input(&one, "a", PARE__ONNX_FLOAT, 3, a_dim, a);
+  if (_i == 2)
+    model_constant(one.onnx, "b", PARE__ONNX_FLOAT, 3, b_dim, b);
+  else
+    one_node_input(&one, "b", PARE__ONNX_FLOAT, 3, b_dim, b);
+  node_int(one.onnx, one.node, of_b ? "transBatchB" : "transBatchA", 1);
+  double expected[BATCH * M * N] = {0};
+  for (int i = 0; i < BATCH * M * N; i++) {
+    const int batch = i / (M * N), m = i / N % M, n = i % N;
+    for (int k = 0; k < K; k++)
+      expected[i] += (double)a[(of_b ? batch * M + m : m * BATCH + batch) * K + k] *
+                     (double)b[(of_b ? k * BATCH + batch : batch * K + k) * N + n];
+  }
+  one_node_expect(folder, &one, "y", BATCH * M * N, expected);
+  FREE_ALL(a, b);
+}
+END_TEST
+
+START_TEST(distances_between_rows) {
+  enum { M = 4, N = 3, D = 5 };
+  float *a = random_floats(M * D, 1), *b = random_floats(N * D, 2);
+  memcpy(b + D, a, D * sizeof *b); /* a distance of nothing is no NaN */
+  one_node one = one_node_contributed("CDist", "a b", "y");
+  one_node_input(&one, "a", PARE__ONNX_FLOAT, 2, (const int64_t[]){M, D}, a);
+  one_node_input(&one, "b", PARE__ONNX_FLOAT, 2, (const int64_t[]){N, D}, b);
+  if (_i) one_node_text(&one, "metric", "euclidean");
+  double expected[M * N];
+  for (int i = 0; i < M * N; i++) {
+    double sum = 0;
+    for (int d = 0; d < D; d++) sum += pow((double)a[i / N * D + d] - (double)b[i % N * D + d], 2);
+    expected[i] = _i ? sqrt(sum) : sum;
+  }
+  pare_tensor *out;
+  OK(one_node_run(folder, &one, "y", false, &out));
+  float *y = floats_of(out);
+  for (int i = 0; i < M * N; i++) ck_assert_double_eq_tol((double)y[i], expected[i], _i ? 2e-3 : 2e-6);
+  free(y);
+  pare_tensor_close(out);
+  FREE_ALL(a, b);
+}
+END_TEST
+
+START_TEST(slices_are_unfolded) {
+  enum { ROWS = 2, LENGTH = 7, C = 3, SIZE = 3, STEP = 2, MADE = (LENGTH - SIZE) / STEP + 1 };
+  float *x = random_floats(ROWS * LENGTH * C, 1);
+  one_node one = one_node_contributed("UnfoldTensor", "x", "y");
+  one_node_input(&one, "x", PARE__ONNX_FLOAT, 3, (const int64_t[]){ROWS, LENGTH, C}, x);
+  node_int(one.onnx, one.node, "dim", 1);
+  node_int(one.onnx, one.node, "size", SIZE);
+  node_int(one.onnx, one.node, "step", STEP);
+  double expected[ROWS * MADE * C * SIZE];
+  for (int i = 0; i < ROWS * MADE * C * SIZE; i++) {
+    const int k = i % SIZE, c = i / SIZE % C, slice = i / SIZE / C % MADE, row = i / SIZE / C / MADE;
+    expected[i] = (double)x[(row * LENGTH + slice * STEP + k) * C + c];
+  }
+  one_node_expect(folder, &one, "y", ROWS * MADE * C * SIZE, expected);
+  free(x);
+}
+END_TEST
+
+START_TEST(pads_axes_and_steps_are_inputs) {
+  const float x[2] = {1, 2}, value = 7, bounds[2] = {1.5F, 4};
+  const int64_t pads[4] = {0, 1, 1, 0};
+  const int32_t axis = -1;
+  one_node one = one_node_contributed("Pad", "x p v", "y");
+  one_node_input(&one, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){1, 2}, x);
+  model_constant(one.onnx, "p", PARE__ONNX_INT64, 2, (const int64_t[]){1, 4}, pads);
+  model_constant(one.onnx, "v", PARE__ONNX_FLOAT, 1, (const int64_t[]){1}, &value);
+  one_node_expect(folder, &one, "y", 6, (const double[]){7, 1, 2, 7, 7, 7});
+  one = one_node_contributed("Range", "a b", "y"); /* in steps of 1 */
+  for (int i = 0; i < 2; i++) model_constant(one.onnx, i ? "b" : "a", PARE__ONNX_FLOAT, 0, NULL, &bounds[i]);
+  one_node_expect(folder, &one, "y", 3, (const double[]){1.5, 2.5, 3.5});
+  one = one_node_contributed("ExpandDims", "x a", "y");
+  one_node_input(&one, "x", PARE__ONNX_FLOAT, 1, (const int64_t[]){2}, x);
+  model_constant(one.onnx, "a", PARE__ONNX_INT32, 0, NULL, &axis);
+  pare_tensor *out;
+  OK(one_node_run(folder, &one, "y", false, &out));
+  ck_assert_int_eq(pare_tensor_rank(out), 2);
+  ck_assert_int_eq(pare_tensor_shape(out)[1], 1);
+  pare_tensor_close(out);
+}
+END_TEST
+
 int main(void) {
   if (!mkdtemp(folder)) return EXIT_FAILURE;
   TCase *tests = tcase_create("operators of com.microsoft");
@@ -335,5 +427,9 @@ int main(void) {
   tcase_add_test(tests, a_bias_and_a_skip_are_added);
   tcase_add_loop_test(tests, convolutions_with_their_channels_last, 0, 2);
   tcase_add_test(tests, pooling_with_its_channels_last);
+  tcase_add_loop_test(tests, products_of_matrices_whose_batch_lies_within, 0, 3);
+  tcase_add_loop_test(tests, distances_between_rows, 0, 2);
+  tcase_add_test(tests, slices_are_unfolded);
+  tcase_add_test(tests, pads_axes_and_steps_are_inputs);
   return remove_folder(folder, run_tests("operators of com.microsoft", tests));
 }

@@ -132,6 +132,62 @@ START_TEST(means_of_bytes_over_all_pixels) {
 }
 END_TEST
 
+START_TEST(convolutions_of_integers_with_their_channels_last) {
+  enum { H = 4, W = 5, C = 3, O = 2, TAPS = 3 };
+  uint8_t *x = bytes_of(H * W * C, 1), *w = bytes_of(O * C * TAPS * TAPS, 2);
+  const int32_t bias[O] = {300, -500};
+  one_node one = one_node_contributed("QLinearConv", "x s p w t q u z b", "y");
+  one_node_input(&one, "x", PARE__ONNX_UINT8, 4, (const int64_t[]){1, H, W, C}, x);
+  scalar_float(&one, "s", 0.02F);
+  scalar_byte(&one, "p", false, 120);
+  model_constant(one.onnx, "w", PARE__ONNX_INT8, 4, (const int64_t[]){O, C, TAPS, TAPS}, w);
+  scalar_float(&one, "t", 0.01F);
+  scalar_byte(&one, "q", true, 0);
+  scalar_float(&one, "u", 0.25F);
+  scalar_byte(&one, "z", false, 131);
+  model_constant(one.onnx, "b", PARE__ONNX_INT32, 1, (const int64_t[]){O}, bias);
+  node_int(one.onnx, one.node, "channels_last", 1);
+  node_ints(one.onnx, one.node, "pads", 4, (const int64_t[]){1, 1, 1, 1});
+  double expected[H * W * O];
+  for (int at = 0; at < H * W * O; at++) {
+    const int o = at % O, row = at / O / W, column = at / O % W;
+    double sum = bias[o];
+    for (int k = 0; k < C * TAPS * TAPS; k++) {
+      const int c = k / (TAPS * TAPS), i = row + k / TAPS % TAPS - 1, j = column + k % TAPS - 1;
+      if (i >= 0 && i < H && j >= 0 && j < W)
+        sum += (x[(i * W + j) * C + c] - 120.0) * value_of(w[o * C * TAPS * TAPS + k], true);
+    }
+    expected[at] = fmin(fmax(sum * 0.02 * 0.01 / 0.25 + 131, 0), 255);
+  }
+  one_node_expect_bytes(folder, &one, false, H * W * O, expected);
+  free(x);
+  free(w);
+}
+END_TEST
+
+/* _i: the axis that the mean is over stays. */
+START_TEST(means_of_bytes_over_axes) {
+  enum { ROWS = 4, COLUMNS = 6 };
+  uint8_t *x = bytes_of(ROWS * COLUMNS, 1);
+  one_node one = one_node_contributed("QLinearReduceMean", "x s p t q", "y");
+  one_node_input(&one, "x", PARE__ONNX_UINT8, 2, (const int64_t[]){ROWS, COLUMNS}, x);
+  scalar_float(&one, "s", 0.02F);
+  scalar_byte(&one, "p", false, 120);
+  scalar_float(&one, "t", 0.01F);
+  scalar_byte(&one, "q", false, 128);
+  node_ints(one.onnx, one.node, "axes", 1, (const int64_t[]){-1});
+  node_int(one.onnx, one.node, "keepdims", _i);
+  double expected[ROWS];
+  for (int i = 0; i < ROWS; i++) {
+    expected[i] = 0;
+    for (int j = 0; j < COLUMNS; j++) expected[i] += (x[i * COLUMNS + j] - 120.0) / COLUMNS;
+    expected[i] = fmin(fmax(expected[i] * 0.02 / 0.01 + 128, 0), 255);
+  }
+  one_node_expect_bytes(folder, &one, false, ROWS, expected);
+  free(x);
+}
+END_TEST
+
 /* ---- caches of attention ---- */
 
 enum { HEADS = 4, KV_HEADS = 2, SIZE = 6, PAST = 5, NEW = 2, KEYS = PAST + NEW };
@@ -356,6 +412,8 @@ int main(void) {
   tcase_add_loop_test(tests, integer_products_become_floats, 0, 2);
   tcase_add_loop_test(tests, bytes_stand_for_numbers, 0, (int)(sizeof linear / sizeof *linear));
   tcase_add_loop_test(tests, means_of_bytes_over_all_pixels, 0, 2);
+  tcase_add_test(tests, convolutions_of_integers_with_their_channels_last);
+  tcase_add_loop_test(tests, means_of_bytes_over_axes, 0, 2);
   tcase_add_loop_test(tests, caches_of_integers_stand_for_floats, 0, 4);
   tcase_add_test(tests, caches_that_are_not_possible_are_refused);
   tcase_add_test(tests, attention_to_integers_is_attention_to_what_they_stand_for);

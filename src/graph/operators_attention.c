@@ -139,8 +139,42 @@ static pare_status attention(pare__call *call) {
 
 /* ---- com.microsoft Attention and MultiHeadAttention ---- */
 
-/* The padding mask of ONNX Runtime: [batch] lengths; or 1 for keys that count and 0 for others, of [batch, keys] or
- * [batch, queries, keys]. */
+/* Adds `least` to the scores of keys that are not kept: bool [batch, keys] or [batch, queries, keys]. The reference
+ * adds it, too: rows without a key keep their order. */
+static pare_status padding_of_keys(pare__attention *a, pare_tensor *kept, double least) {
+  pare__call *call = a->call;
+  const pare__shape *shape = &kept->shape;
+  const int64_t dim[4] = {a->batch, 1, shape->rank == 3 ? shape->dim[1] : 1, a->keys};
+  const pare_dtype dtype = a->scores->dtype;
+  pare_tensor *added, *filter, *none;
+  PARE__TRY(pare__call_reshaped(call, kept, 4, dim, &kept));
+  PARE__TRY(pare__call_scalar(call, dtype, least, &filter));
+  PARE__TRY(pare__call_scalar(call, dtype, 0, &none));
+  PARE__TRY(pare__call_scratch(call, dtype, 4, dim, &added));
+  PARE__TRY(pare_ternary(PARE_TERNARY_where, kept, none, filter, added));
+  return pare_binary(PARE_BINARY_add, a->scores, added, a->scores);
+}
+
+/* bool [batch, keys]: from bounds[batch + b] on, before bounds[b]. */
+static pare_status keys_between(pare__attention *a, pare_tensor *bounds, pare_tensor **out) {
+  pare__call *call = a->call;
+  const int64_t each[2] = {a->batch, 1}, dim[2] = {a->batch, a->keys};
+  pare_tensor *bound[2], *range, *begun;
+  PARE__TRY(pare__call_cast(call, bounds, PARE_I64, &bounds));
+  for (int i = 0; i < 2; i++) {
+    PARE__TRY(pare__call_slice(call, bounds, 0, i * a->batch, a->batch, 1, &bound[i]));
+    PARE__TRY(pare__call_reshaped(call, bound[i], 2, each, &bound[i]));
+  }
+  PARE__TRY(pare__call_range(call, PARE_I64, a->keys, 2, 1, &range));
+  PARE__TRY(pare__call_scratch(call, PARE_BOOL, 2, dim, &begun));
+  PARE__TRY(pare__call_scratch(call, PARE_BOOL, 2, dim, out));
+  PARE__TRY(pare_binary(PARE_BINARY_greater_equal, range, bound[1], begun));
+  PARE__TRY(pare_binary(PARE_BINARY_less, range, bound[0], *out));
+  return pare_binary(PARE_BINARY_and, begun, *out, *out);
+}
+
+/* The padding mask of ONNX Runtime: [batch] lengths; [2 batch] ends and beginnings; or 1 for keys that count and 0 for
+ * others, of [batch, keys] or [batch, queries, keys]. */
 static pare_status padding_mask(pare__attention *a, unsigned i) {
   pare__call *call = a->call;
   if (!pare__call_has(call, i)) return PARE_OK;
@@ -149,24 +183,19 @@ static pare_status padding_mask(pare__attention *a, unsigned i) {
   PARE__TRY(pare__call_tensor(call, i, &mask));
   const pare__shape *shape = &mask->shape;
   if (shape->rank == 1 && shape->dim[0] == a->batch) return pare__attention_lengths(a, mask, least);
+  if (shape->rank == 1 && shape->dim[0] == 2 * a->batch) { /* where the keys that count end, then where they begin */
+    PARE__TRY(keys_between(a, mask, &mask));
+    return padding_of_keys(a, mask, least);
+  }
   if (shape->rank < 2 || shape->rank > 3 || shape->dim[0] != a->batch || shape->dim[shape->rank - 1] != a->keys)
     return pare__call_fail(call, PARE_ERR_UNSUPPORTED,
-                           "a padding mask of rank %d is none of [batch], [batch, keys], "
+                           "a padding mask of rank %d is none of [batch], [2 batch], [batch, keys], "
                            "[batch, queries, keys]",
                            shape->rank);
-  const int64_t dim[4] = {a->batch, 1, shape->rank == 3 ? shape->dim[1] : 1, a->keys};
   PARE__TRY(pare__call_scalar(call, mask->dtype, 0, &zero));
   PARE__TRY(pare__call_scratch(call, PARE_BOOL, shape->rank, shape->dim, &kept));
   PARE__TRY(pare_binary(PARE_BINARY_not_equal, mask, zero, kept));
-  PARE__TRY(pare__call_reshaped(call, kept, 4, dim, &kept));
-  /* the reference adds the filter value to the score, and so does this: rows without a key keep their order */
-  pare_tensor *added, *filter, *none;
-  const pare_dtype dtype = a->scores->dtype;
-  PARE__TRY(pare__call_scalar(call, dtype, least, &filter));
-  PARE__TRY(pare__call_scalar(call, dtype, 0, &none));
-  PARE__TRY(pare__call_scratch(call, dtype, 4, dim, &added));
-  PARE__TRY(pare_ternary(PARE_TERNARY_where, kept, none, filter, added));
-  return pare_binary(PARE_BINARY_add, a->scores, added, a->scores);
+  return padding_of_keys(a, kept, least);
 }
 
 /* Scores with the masks of ONNX Runtime; bias: input that is added to them; past: keys before the queries. */
@@ -305,13 +334,55 @@ static pare_status runtime_attention_prepare(pare__call *call, pare__node *node)
   return PARE_OK;
 }
 
+/* Query, key and value one after the other in the query's last dimension. */
+static pare_status take_thirds(pare__call *call, pare_tensor **const *part) {
+  pare_tensor *all = *part[0];
+  const int64_t size = all->shape.rank == 3 ? all->shape.dim[2] / 3 : 0;
+  if (size < 1 || all->shape.dim[2] != 3 * size)
+    return pare__call_fail(call, PARE_ERR_SHAPE, "a query of rank %d holds no key and value, and they are left out",
+                           all->shape.rank);
+  for (int i = 0; i < 3; i++) PARE__TRY(pare__call_slice(call, all, 2, i * size, size, 1, part[i]));
+  return PARE_OK;
+}
+
+/* Output i: the past, of which `before` keys count, with *now behind those; it has room for more. The result is what
+ * counts then. */
+static pare_status extend_in_place(pare__call *call, unsigned past, unsigned i, int64_t before, pare_tensor **now) {
+  pare_tensor *room, *all, *place;
+  PARE__TRY(pare__call_tensor(call, past, &room));
+  const int64_t fresh = (*now)->shape.dim[2], *dim = room ? room->shape.dim : NULL;
+  if (!room || room->shape.rank != 4 || before < 0 || before > dim[2] - fresh)
+    return pare__call_fail(call, PARE_ERR_SHAPE, "input %u has no room for %lld keys after %lld", past,
+                           (long long)fresh, (long long)before);
+  PARE__TRY(pare__call_output(call, i, (*now)->dtype, 4, dim, &all));
+  PARE__TRY(pare_copy(room, all));
+  PARE__TRY(pare__call_slice(call, all, 2, before, fresh, 1, &place));
+  PARE__TRY(pare_copy(*now, place));
+  return pare__call_slice(call, all, 2, 0, before + fresh, 1, now);
+}
+
+/* Keys and values after those of inputs `past` and past + 1; input `length` tells how many of them count, or is left
+ * out: all do, and the results are longer. *before = how many there were. */
+static pare_status extend_past(pare__attention *a, unsigned past, unsigned length, int64_t *before) {
+  pare__call *call = a->call;
+  *before = pare__call_has(call, past) ? call->input[past]->shape.dim[2] : 0;
+  if (!pare__call_has(call, length)) {
+    PARE__TRY(extend(call, past, 1, &a->key));
+    return extend(call, past + 1, 2, &a->value);
+  }
+  PARE__TRY(pare__call_int(call, length, before));
+  PARE__TRY(extend_in_place(call, past, 1, *before, &a->key));
+  return extend_in_place(call, past + 1, 2, *before, &a->value);
+}
+
 /* Query, key and value; key and value may be packed into the query [batch, length, heads, 3, size] or the key
  * [batch, length, heads, 2, size]; those of another sequence may come with their heads apart. */
-static pare_status take_heads(pare__attention *a, int64_t heads) {
+static pare_status take_heads(pare__attention *a, int64_t heads, unsigned bias_input) {
   pare__call *call = a->call;
   pare_tensor *bias, **part[3] = {&a->query, &a->key, &a->value};
-  PARE__TRY(pare__call_tensor(call, 3, &bias));
+  PARE__TRY(pare__call_tensor(call, bias_input, &bias));
   for (unsigned i = 0; i < 3; i++) PARE__TRY(pare__call_tensor(call, i, part[i]));
+  if (call->node->op->detail && !a->key && !a->value) PARE__TRY(take_thirds(call, part));
   for (int i = 0; i < 2; i++) { /* query, then key: does it hold those after it? */
     pare_tensor *packed = *part[i];
     if (!packed || packed->shape.rank != 5) continue;
@@ -336,13 +407,18 @@ static pare_status take_heads(pare__attention *a, int64_t heads) {
 }
 
 static pare_status multi_head_attention(pare__call *call) {
-  PARE__TRY(pare__call_check(call, 1, 8));
+  const bool masked = call->node->op->detail != 0; /* DecoderMaskedMultiHeadAttention, whose bias is the last input */
+  const unsigned bias = masked ? 10 : 3, mask = masked ? 3 : 4, added = mask + 1, past = added + 1, length = past + 2;
+  int64_t before = 0;
+  PARE__TRY(pare__call_check(call, 1, masked ? 11 : 10));
+  if (pare__call_wants(call, 3) || pare__call_has(call, 9))
+    return pare__call_fail(call, PARE_ERR_UNSUPPORTED,
+                           "its scores are wanted (output 3), or its past is that of "
+                           "several beams (cache_indirection)");
   pare__attention a = {.call = call, .scale = pare__call_get_float(call, "scale", 0)};
-  PARE__TRY(take_heads(&a, pare__call_get_int(call, "num_heads", 0)));
-  PARE__TRY(extend(call, 6, 1, &a.key));
-  PARE__TRY(extend(call, 7, 2, &a.value));
-  const int64_t past = pare__call_has(call, 6) ? call->input[6]->shape.dim[2] : 0;
-  return run_runtime_attention(&a, 4, 5, past);
+  PARE__TRY(take_heads(&a, pare__call_get_int(call, "num_heads", 0), bias));
+  PARE__TRY(extend_past(&a, past, length, &before));
+  return run_runtime_attention(&a, mask, added, before);
 }
 
 /* ---- what the attention pass makes ---- */
@@ -423,6 +499,8 @@ const pare__operator pare__operators_attention[] = {
     MICROSOFT("Attention", runtime_attention, runtime_attention_prepare),
     {"com.microsoft", "QAttention", 1, 0, PARE__ON_DEVICE, quantised_attention, NULL, .types = "u8, i8"},
     MICROSOFT("MultiHeadAttention", multi_head_attention, NULL),
+    {"com.microsoft", "DecoderMaskedMultiHeadAttention", 1, 0, PARE__ON_DEVICE, multi_head_attention, NULL, .detail = 1,
+     .types = "floats"},
     {"pare", "Attention", 1, 0, PARE__ON_DEVICE, plain_attention, NULL, .types = "floats"},
     {0},
 };

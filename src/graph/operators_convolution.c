@@ -253,7 +253,10 @@ static pare_status prepare_integer(pare__call *call, pare__node *node) {
   return PARE_OK;
 }
 
-/* The exact sums, as output 0 or in scratch. */
+/* com.microsoft QLinearConv may have them so; the weights are those of Conv. */
+static bool channels_are_last(const pare__call *call) { return pare__call_get_int(call, "channels_last", 0) != 0; }
+
+/* The exact sums, channels first, as output 0 or in scratch. */
 static pare_status integer_sums(pare__call *call, const integer_inputs *in, pare_tensor *bias, bool is_output,
                                 pare_tensor **y) {
   pare_tensor *x, *w = NULL;
@@ -263,6 +266,7 @@ static pare_status integer_sums(pare__call *call, const integer_inputs *in, pare
   const pare_convolution_weights *weights;
   pare_convolution_weights *made;
   PARE__TRY(centred(call, in->x, in->x_zero, false, &x));
+  if (channels_are_last(call)) PARE__TRY(pare__call_channels_first(call, x, &x));
   if (!call->node->prepared) PARE__TRY(centred(call, in->w, in->w_zero, true, &w));
   const pare__shape *w_shape = &call->input[in->w]->shape;
   PARE__TRY(read_options(call, w_shape, &plan, &options));
@@ -318,7 +322,8 @@ static pare_status linear_conv(pare__call *call) {
   PARE__TRY(pare__call_cast(call, sums, PARE_F32, &scaled));
   PARE__TRY(pare_binary(PARE_BINARY_mul, scaled, factor, scaled));
   PARE__TRY(pare__call_constant(call, PARE_F32, 0, NULL, &one, &unit));
-  PARE__TRY(pare__call_output(call, 0, zero->dtype, sums->shape.rank, sums->shape.dim, &y));
+  if (channels_are_last(call)) PARE__TRY(pare__call_channels_last(call, scaled, &scaled));
+  PARE__TRY(pare__call_output(call, 0, zero->dtype, scaled->shape.rank, scaled->shape.dim, &y));
   return pare_quantize(scaled, unit, zero, 0, y);
 }
 
@@ -328,5 +333,6 @@ const pare__operator pare__operators_convolution[] = {
     {"com.microsoft", "NhwcConv", 1, 0, PARE__ON_DEVICE, nhwc_conv, NULL, prepare_conv, 0, "floats"},
     {"", "ConvInteger", 10, 0, PARE__ON_DEVICE, conv_integer, NULL, prepare_integer, 0, "u8, i8"},
     {"", "QLinearConv", 10, 0, PARE__ON_DEVICE, linear_conv, NULL, prepare_integer, 1, "u8, i8"},
+    {"com.microsoft", "QLinearConv", 1, 0, PARE__ON_DEVICE, linear_conv, NULL, prepare_integer, 1, "u8, i8"},
     {0},
 };

@@ -212,12 +212,15 @@ static pare_status tile(pare__call *call) {
 
 /* ---- Pad ---- */
 
+/* Are widths and constant inputs? From opset 11 on, and those of com.microsoft. */
+static bool pads_are_inputs(const pare__call *call) { return call->node->op->detail || call->node->opset >= 11; }
+
 /* before and after of every axis: an attribute until opset 10, then input 1, for the axes of input 3. */
 static pare_status pad_widths(pare__call *call, int rank, int64_t *before, int64_t *after) {
   int64_t given[2 * PARE_MAX_RANK];
   size_t count;
   int axes[PARE_MAX_RANK], naxes;
-  if (call->node->opset < 11)
+  if (!pads_are_inputs(call))
     PARE__TRY(pare__call_get_ints(call, "pads", given, 2 * PARE_MAX_RANK, &count));
   else
     PARE__TRY(pare__call_ints(call, 1, given, 2 * PARE_MAX_RANK, &count));
@@ -237,7 +240,7 @@ static pare_status pad_widths(pare__call *call, int rank, int64_t *before, int64
 
 static pare_status pad_value(pare__call *call, pare_dtype dtype, void *value) {
   memset(value, 0, 8);
-  if (call->node->opset < 11) {
+  if (!pads_are_inputs(call)) {
     pare__store(dtype, value, 0, pare__call_get_float(call, "value", 0));
     return PARE_OK;
   }
@@ -273,6 +276,32 @@ static pare_status pad(pare__call *call) {
   return pare_pad(data, before, after, (pare_pad_mode)mode, &value, out);
 }
 
+/* ---- com.microsoft UnfoldTensor ---- */
+
+/* Slices of `size` along an axis, a step from each to the next: the axis counts them, and a last one is appended. */
+static pare_status unfold(pare__call *call) {
+  const int64_t size = pare__call_get_int(call, "size", 0), step = pare__call_get_int(call, "step", 1);
+  pare_tensor *x, *view, *out;
+  int axis;
+  PARE__TRY(pare__call_check(call, 1, 1));
+  PARE__TRY(pare__call_tensor(call, 0, &x));
+  pare__shape shape = x->shape;
+  PARE__TRY(pare__call_axis(call, pare__call_get_int(call, "dim", -1), shape.rank, &axis));
+  if (shape.rank == PARE_MAX_RANK || size < 1 || step < 1 || size > shape.dim[axis])
+    return pare__call_fail(call, PARE_ERR_SHAPE, "slices of %lld in steps of %lld of an axis of %lld, of rank %d",
+                           (long long)size, (long long)step, (long long)shape.dim[axis], shape.rank);
+  shape.dim[shape.rank] = size;
+  shape.stride[shape.rank++] = shape.stride[axis];
+  shape.dim[axis] = (shape.dim[axis] - size) / step + 1;
+  shape.stride[axis] *= PARE__MIN(step, x->shape.dim[axis]); /* one slice has no next one */
+  PARE__TRY(pare__tensor_handle(x, &view));
+  PARE__TRY(pare__call_keep(call, view));
+  view->shape = shape;
+  view->read_only = true;
+  PARE__TRY(pare__call_output(call, 0, x->dtype, shape.rank, shape.dim, &out));
+  return pare_copy(view, out);
+}
+
 #define ROW(op, since, function, on_host) \
   { "", op, since, 0, PARE__ON_DEVICE, function, on_host, .types = "any" }
 const pare__operator pare__operators_index[] = {
@@ -285,5 +314,7 @@ const pare__operator pare__operators_index[] = {
     {"", "ScatterND", 11, 0, PARE__ON_DEVICE, scatter, NULL, .detail = 1, .types = "any"},
     ROW("Tile", 6, tile, NULL),
     ROW("Pad", 2, pad, NULL),
+    {"com.microsoft", "Pad", 1, 0, PARE__ON_DEVICE, pad, NULL, .detail = 1, .types = "any"},
+    {"com.microsoft", "UnfoldTensor", 1, 0, PARE__ON_DEVICE, unfold, NULL, .types = "any"},
     {0},
 };

@@ -1,8 +1,10 @@
 /* Matrix products. SPDX-License-Identifier: Apache-2.0 */
 #include <pare/elementwise.h>
 #include <pare/gemm.h>
+#include <pare/reduce.h>
 #include <string.h>
 
+#include "graph/compose.h"
 #include "graph/operator_tables.h"
 #include "graph/quantised.h"
 #include "graph/recurrent.h"
@@ -79,6 +81,15 @@ static pare_status matmul_prepare(pare__call *call, pare__node *node) { return p
 
 /* ---- com.microsoft FusedMatMul, and what passes make: a product with its epilogue ---- */
 
+/* transBatchA and transBatchB: the first axis goes to the rows, and the others move up. */
+static pare_status move_batch(pare__call *call, pare_tensor **tensor) {
+  int axes[PARE_MAX_RANK];
+  const int rank = (*tensor)->shape.rank;
+  if (rank < 3) return PARE_OK;
+  for (int d = 0; d < rank; d++) axes[d] = d < rank - 2 ? d + 1 : d == rank - 2 ? 0 : d;
+  return pare__call_permuted(call, *tensor, axes, tensor);
+}
+
 /* Attributes transA, transB (of the last two axes), alpha, activation; input 2: a bias. */
 static pare_status fused_matmul(pare__call *call) {
   PARE__TRY(pare__call_check(call, 2, 3));
@@ -89,9 +100,12 @@ static pare_status fused_matmul(pare__call *call) {
   options.activation = (pare_activation)pare__call_get_int(call, "activation", PARE_ACTIVATION_NONE);
   options.clip_low = pare__call_get_float(call, "clip_low", 0);
   options.clip_high = pare__call_get_float(call, "clip_high", 0);
-  if (pare__call_get_int(call, "transBatchA", 0) || pare__call_get_int(call, "transBatchB", 0))
-    return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "transBatchA and transBatchB");
-  pare__shape a_shape = call->input[0]->shape, b_shape = call->input[1]->shape;
+  pare_tensor *a, *b = NULL, *bias, *out;
+  PARE__TRY(pare__call_tensor(call, 0, &a));
+  if (!call->node->prepared) PARE__TRY(pare__call_tensor(call, 1, &b));
+  if (pare__call_get_int(call, "transBatchA", 0)) PARE__TRY(move_batch(call, &a));
+  if (b && pare__call_get_int(call, "transBatchB", 0)) PARE__TRY(move_batch(call, &b));
+  pare__shape a_shape = a->shape, b_shape = b ? b->shape : call->input[1]->shape;
   const bool swap[2] = {options.transpose_a && a_shape.rank > 1, options.transpose_b && b_shape.rank > 1};
   pare__shape *shapes[2] = {&a_shape, &b_shape};
   for (int i = 0; i < 2; i++) {
@@ -105,18 +119,46 @@ static pare_status fused_matmul(pare__call *call) {
   int rank;
   int64_t dim[PARE_MAX_RANK + 2];
   PARE__TRY(pare__call_product_shape(call, &a_shape, &b_shape, &rank, dim));
-  pare_tensor *a, *b, *bias, *out;
-  PARE__TRY(pare__call_tensor(call, 0, &a));
   PARE__TRY(pare__call_tensor(call, 2, &bias));
   PARE__TRY(pare__call_output(call, 0, a->dtype, rank, dim, &out));
   const pare_weights *weights = call->node->prepared;
-  if (weights) return pare_gemm_packed(a, weights, bias, &options, out);
-  PARE__TRY(pare__call_tensor(call, 1, &b));
-  return pare_gemm(a, b, bias, &options, out);
+  return weights ? pare_gemm_packed(a, weights, bias, &options, out) : pare_gemm(a, b, bias, &options, out);
 }
 
 static pare_status fused_matmul_prepare(pare__call *call, pare__node *node) {
+  if (pare__call_get_int(call, "transBatchB", 0)) return PARE_OK;
   return pack(call, node, pare__call_get_int(call, "transB", 0) != 0);
+}
+
+/* ---- com.microsoft CDist ---- */
+
+/* Distances of the rows of a [M, D] from those of b [N, D]: |a|^2 + |b|^2 - 2 a b, and its root. */
+static pare_status distances(pare__call *call) {
+  PARE__TRY(pare__call_check(call, 2, 2));
+  const bool squared = pare__call_text_is(call, "metric", "sqeuclidean", "sqeuclidean");
+  pare_tensor *side[2], *sum[2], *product, *out;
+  for (unsigned i = 0; i < 2; i++) PARE__TRY(pare__call_tensor(call, i, &side[i]));
+  if (side[0]->shape.rank != 2 || side[1]->shape.rank != 2)
+    return pare__call_fail(call, PARE_ERR_SHAPE, "its inputs have ranks %d and %d; 2 and 2 are needed",
+                           side[0]->shape.rank, side[1]->shape.rank);
+  if (!squared && !pare__call_text_is(call, "metric", "sqeuclidean", "euclidean"))
+    return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "its metric is neither euclidean nor sqeuclidean");
+  const int64_t dim[2] = {side[0]->shape.dim[0], side[1]->shape.dim[0]};
+  pare_gemm_options options = PARE_GEMM_OPTIONS_INIT;
+  options.transpose_b = true;
+  options.alpha = -2;
+  PARE__TRY(pare__call_scratch(call, side[0]->dtype, 2, dim, &product));
+  PARE__TRY(pare_gemm(side[0], side[1], NULL, &options, product));
+  for (int i = 0; i < 2; i++) {
+    const int64_t each[2] = {i == 0 ? dim[0] : 1, i == 0 ? 1 : dim[1]};
+    PARE__TRY(pare__call_scratch(call, side[i]->dtype, 1, &dim[i], &sum[i]));
+    PARE__TRY(pare_reduce(side[i], PARE_REDUCTION_SUM_SQUARE, (const int[]){1}, 1, false, sum[i]));
+    PARE__TRY(pare__call_reshaped(call, sum[i], 2, each, &sum[i]));
+    PARE__TRY(pare_binary(PARE_BINARY_add, product, sum[i], product));
+  }
+  PARE__TRY(pare__call_output(call, 0, side[0]->dtype, 2, dim, &out));
+  PARE__TRY(pare_unary(PARE_UNARY_relu, product, out)); /* what is left of nearly nothing may be below it */
+  return squared ? PARE_OK : pare_unary(PARE_UNARY_sqrt, out, out);
 }
 
 /* ---- Gemm ---- */
@@ -188,6 +230,7 @@ const pare__operator pare__operators_matrix[] = {
     {"com.microsoft", "TransposeMatMul", 1, 0, PARE__ON_DEVICE, fused_matmul, NULL, fused_matmul_prepare,
      .types = "floats"},
     {"com.microsoft", "FusedGemm", 1, 0, PARE__ON_DEVICE, fused_gemm, NULL, gemm_prepare, .types = "floats"},
+    {"com.microsoft", "CDist", 1, 0, PARE__ON_DEVICE, distances, NULL, .types = "floats"},
     {"pare", "FusedMatMul", 1, 0, PARE__ON_DEVICE, fused_matmul, NULL, fused_matmul_prepare, .types = "floats"},
     {0},
 };

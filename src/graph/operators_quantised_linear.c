@@ -111,6 +111,26 @@ static pare_status linear_global_pool(pare__call *call) {
   return quantised_output(call, 3, mean);
 }
 
+/* The mean over the axes of an attribute; x, its scale and zero point, y's. */
+static pare_status linear_mean(pare__call *call) {
+  PARE__TRY(check_given(call, 3, (const unsigned[]){0, 1, 3}));
+  const pare__shape *shape = &call->input[0]->shape;
+  const bool keep = pare__call_get_int(call, "keepdims", 1) != 0;
+  int axes[PARE_MAX_RANK], naxes, rank = 0;
+  int64_t dim[PARE_MAX_RANK];
+  PARE__TRY(pare__call_axes(call, "axes", UINT32_MAX, shape->rank, axes, &naxes));
+  for (int d = 0; d < shape->rank; d++) {
+    bool reduced = naxes <= 0;
+    for (int i = 0; i < naxes; i++) reduced = reduced || axes[i] == d;
+    if (!reduced || keep) dim[rank++] = reduced ? 1 : shape->dim[d];
+  }
+  pare_tensor *x, *mean;
+  PARE__TRY(dequantised_input(call, 0, &x));
+  PARE__TRY(pare__call_scratch(call, PARE_F32, rank, dim, &mean));
+  PARE__TRY(pare_reduce(x, PARE_REDUCTION_MEAN, axes, PARE__MAX(naxes, 0), keep, mean));
+  return quantised_output(call, 3, mean);
+}
+
 /* x, its scale and zero point, y's. */
 static pare_status linear_average_pool(pare__call *call) {
   PARE__TRY(check_given(call, 3, (const unsigned[]){0, 1, 3}));
@@ -178,6 +198,7 @@ const pare__operator pare__operators_quantised_linear[] = {
     LINEAR("QLinearGlobalAveragePool", linear_global_pool, 0),
     LINEAR("QLinearLeakyRelu", linear_unary, PARE_UNARY_leaky_relu),
     LINEAR("QLinearMul", linear_binary, PARE_BINARY_mul),
+    LINEAR("QLinearReduceMean", linear_mean, 0),
     LINEAR("QLinearSigmoid", linear_unary, PARE_UNARY_sigmoid),
     LINEAR("QLinearSoftmax", linear_softmax, 0),
     LINEAR("QLinearWhere", linear_where, 0),

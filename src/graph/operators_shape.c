@@ -142,14 +142,20 @@ static int64_t integer_steps(int64_t first, int64_t limit, int64_t step) {
 
 /* start, start + delta, … before limit. */
 static pare_status range(pare__call *call) {
-  PARE__TRY(pare__call_check(call, 3, 3));
+  const bool microsoft = call->node->op->detail != 0; /* its step may be left out */
+  PARE__TRY(pare__call_check(call, microsoft ? 2 : 3, 3));
   const pare_dtype dtype = call->input[0]->dtype;
   const pare_dtype working = !pare__dtype_is_float(dtype) ? PARE_I64 : dtype == PARE_F64 ? PARE_F64 : PARE_F32;
   double start, limit, delta;
   range_number first, last, step;
   PARE__TRY(range_input(call, 0, working, &start, &first));
   PARE__TRY(range_input(call, 1, working, &limit, &last));
-  PARE__TRY(range_input(call, 2, working, &delta, &step));
+  if (pare__call_has(call, 2)) {
+    PARE__TRY(range_input(call, 2, working, &delta, &step));
+  } else {
+    delta = 1;
+    pare__store(working, &step, 0, delta);
+  }
   const double steps = ceil((limit - start) / delta);
   if (!(delta != 0) || !(steps < 1e9))
     return pare__call_fail(call, PARE_ERR_ARGUMENT, "from %g to %g in steps of %g never ends", start, limit, delta);
@@ -194,6 +200,7 @@ const pare__operator pare__operators_shape[] = {
     {"", "Size", 1, 0, PARE__ON_HOST, size, NULL, .types = "any"},
     {"", "ConstantOfShape", 9, 0, PARE__ON_HOST, constant_of_shape, NULL, .types = "any"},
     {"", "Range", 11, 0, PARE__ON_DEVICE, range, NULL, .types = "numbers"},
+    {"com.microsoft", "Range", 1, 0, PARE__ON_DEVICE, range, NULL, .detail = 1, .types = "numbers"},
     {"", "EyeLike", 9, 0, PARE__ON_DEVICE, eye_like, NULL, .types = "numbers, bool"},
     {0},
 };

@@ -347,7 +347,14 @@ static pare_status expand(pare__call *call) {
 #define VIEW(op, since, function) \
   { "", op, since, 0, PARE__IS_VIEW, function, function, .types = "any" }
 const pare__operator pare__operators_view[] = {
-    VIEW("Reshape", 1, reshape),     VIEW("Flatten", 1, flatten),     VIEW("Squeeze", 1, squeeze),
-    VIEW("Unsqueeze", 1, unsqueeze), VIEW("Transpose", 1, transpose), VIEW("Slice", 1, slice),
-    VIEW("Split", 1, split),         VIEW("Expand", 8, expand),       {0},
+    VIEW("Reshape", 1, reshape),
+    VIEW("Flatten", 1, flatten),
+    VIEW("Squeeze", 1, squeeze),
+    VIEW("Unsqueeze", 1, unsqueeze),
+    VIEW("Transpose", 1, transpose),
+    VIEW("Slice", 1, slice),
+    VIEW("Split", 1, split),
+    VIEW("Expand", 8, expand),
+    {"com.microsoft", "ExpandDims", 1, 0, PARE__IS_VIEW, unsqueeze, unsqueeze, .types = "any"},
+    {0},
 };
