@@ -81,15 +81,32 @@ PARE_API pare_status pare_model_divided(pare_model *model, pare_model_division *
  * finished. false allows runs again. */
 PARE_API void pare_model_interrupt(pare_model *model, bool interrupted);
 
-/* What a plan for these shapes takes, beforehand: the peak of device memory while it runs, weights included. */
+/* What opening the model and a run with these shapes take of the device's memory, beforehand. */
 typedef struct pare_model_memory {
   uint64_t weight_bytes;     /* constants and packed weights on the device */
+  uint64_t input_bytes;      /* the caller's tensors */
   uint64_t activation_bytes; /* between the nodes, with reuse */
   uint64_t output_bytes;
-  uint64_t peak_bytes;
-  bool exact; /* false: shapes depend on values, and only a run can tell */
+  uint64_t load_bytes; /* the most that opening the model took: weights beside what they are packed from */
+  uint64_t peak_bytes; /* load_bytes, or the sum of the others if that is more */
+  bool exact;          /* false: there is no plan, as shapes depend on values; the figures estimate a run at once */
+  bool bounded;        /* no run takes more than peak_bytes, to a few percent; false: nodes that nothing bounds are left
+                        * out of it (pare_model_unplanned_nodes) */
 } pare_model_memory;
 PARE_API pare_status pare_model_plan(pare_model *model, pare_tensor *const *inputs, pare_model_memory *out);
+
+/* A node whose outputs depend on values. */
+typedef struct pare_model_unplanned {
+  const char *node, *op_type, *domain; /* valid as long as the model */
+  bool bounded;                        /* counted with the largest outputs that it can have */
+  bool follows;                        /* not bounded only because an input of it is not */
+  char output[64];                     /* dtype and largest shape of its first output; "": not bounded */
+} pare_model_unplanned;
+/* Those for inputs of these shapes, in the order of a run, as an array to free with pare_model_unplanned_free; none if
+ * the run is planned. */
+PARE_API pare_status pare_model_unplanned_nodes(pare_model *model, pare_tensor *const *inputs,
+                                                pare_model_unplanned **nodes, size_t *count);
+PARE_API void pare_model_unplanned_free(pare_model_unplanned *nodes);
 
 /* One node of a profiled run. */
 typedef struct pare_model_step {

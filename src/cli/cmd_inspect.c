@@ -341,15 +341,64 @@ static cli_exit show_support(const inspect_run *run) {
 
 /* ---- memory: the one that needs a device ---- */
 
+/* What a run of these inputs takes, beforehand. */
+typedef struct forecast {
+  pare_model_memory memory;
+  pare_model_unplanned *node;
+  size_t nnodes;
+} forecast;
+
+static json_t *unplanned_json(const forecast *found) {
+  json_t *list = json_array();
+  for (size_t i = 0; i < found->nnodes; i++) {
+    const pare_model_unplanned *node = &found->node[i];
+    json_array_append_new(list, json_pack("{s:o, s:o, s:o, s:b, s:b, s:o}", "name", cli_json_text(node->node), "op",
+                                          cli_json_text(node->op_type), "domain", cli_json_text(node->domain),
+                                          "bounded", (int)node->bounded, "follows", (int)node->follows, "output",
+                                          node->bounded ? cli_json_text(node->output) : json_null()));
+  }
+  return list;
+}
+
+static cli_exit memory_json(const inspect_run *run, const char *device, json_t *shapes, const forecast *found) {
+  const pare_model_memory *memory = &found->memory;
+  return cli_json_print(json_pack("{s:o, s:o, s:o, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "model",
+                                  cli_json_text(run->path), "device", cli_json_text(device), "shapes", shapes, "exact",
+                                  (int)memory->exact, "bounded", (int)memory->bounded, "weight_bytes",
+                                  (json_int_t)memory->weight_bytes, "input_bytes", (json_int_t)memory->input_bytes,
+                                  "activation_bytes", (json_int_t)memory->activation_bytes, "output_bytes",
+                                  (json_int_t)memory->output_bytes, "load_bytes", (json_int_t)memory->load_bytes,
+                                  "peak_bytes", (json_int_t)memory->peak_bytes, "unplanned", unplanned_json(found)));
+}
+
+/* The nodes whose outputs depend on values; of those that nothing bounds the first ones, as the others follow. */
+static void print_unplanned(const forecast *found) {
+  size_t nfollowing = 0;
+  if (found->memory.exact) return;
+  printf("shapes depend on values: the run is not planned, and this is an estimate\n");
+  for (size_t i = 0; i < found->nnodes; i++) {
+    const pare_model_unplanned *node = &found->node[i];
+    if (node->follows)
+      nfollowing++;
+    else if (node->bounded)
+      printf("%-12s%s (%s): counted as %s\n", "at most", node->node, node->op_type, node->output);
+    else
+      cli_print(CLI_BAD, "%-12s%s (%s): what it makes is not known beforehand\n", "not counted", node->node,
+                node->op_type);
+  }
+  if (nfollowing > 0) cli_print(CLI_BAD, "%-12s%zu nodes that follow from those\n", "not counted", nfollowing);
+}
+
+static void bytes_line(const char *label, uint64_t nbytes) {
+  char text[CLI_TEXT];
+  printf("%-12s%s\n", label, cli_bytes(nbytes, text));
+}
+
 static cli_exit print_memory(const inspect_run *run, const pare_context *context, const cli_inputs *inputs,
-                             const pare_model *model, const pare_model_memory *memory) {
+                             const pare_model *model, const forecast *found) {
   const char *device = pare_context_device(context)->name;
-  if (run->json)
-    return cli_json_print(json_pack("{s:o, s:o, s:o, s:b, s:I, s:I, s:I, s:I}", "model", cli_json_text(run->path),
-                                    "device", cli_json_text(device), "shapes", cli_inputs_shapes(inputs, model),
-                                    "exact", (int)memory->exact, "weight_bytes", (json_int_t)memory->weight_bytes,
-                                    "activation_bytes", (json_int_t)memory->activation_bytes, "output_bytes",
-                                    (json_int_t)memory->output_bytes, "peak_bytes", (json_int_t)memory->peak_bytes));
+  const pare_model_memory *memory = &found->memory;
+  if (run->json) return memory_json(run, device, cli_inputs_shapes(inputs, model), found);
   char text[CLI_TEXT];
   printf("%s on %s\n", run->path, device);
   for (size_t i = 0; i < inputs->count; i++) {
@@ -360,14 +409,18 @@ static cli_exit print_memory(const inspect_run *run, const pare_context *context
     memcpy(value.dim, pare_tensor_shape(inputs->tensor[i]), (size_t)value.rank * sizeof *value.dim);
     printf("%-12s%s: %s\n", i == 0 ? "inputs" : "", value.name, cli_value_text(&value, shape));
   }
-  if (!memory->exact) {
-    printf("shapes depend on values in this model: only a run tells how much memory it takes\n");
-    return CLI_OK;
-  }
-  printf("%-12s%s\n", "weights", cli_bytes(memory->weight_bytes, text));
-  printf("%-12s%s\n", "between", cli_bytes(memory->activation_bytes, text));
-  printf("%-12s%s\n", "outputs", cli_bytes(memory->output_bytes, text));
-  printf("%-12s%s (%" PRIu64 " bytes)\n", "peak", cli_bytes(memory->peak_bytes, text), memory->peak_bytes);
+  print_unplanned(found);
+  bytes_line("weights", memory->weight_bytes);
+  bytes_line("inputs", memory->input_bytes);
+  bytes_line("between", memory->activation_bytes);
+  bytes_line("outputs", memory->output_bytes);
+  bytes_line("opening", memory->load_bytes);
+  printf("%-12s%s%s (%" PRIu64 " bytes)%s\n", "peak",
+         memory->exact     ? ""
+         : memory->bounded ? "at most "
+                           : "at least ",
+         cli_bytes(memory->peak_bytes, text), memory->peak_bytes,
+         memory->load_bytes == memory->peak_bytes ? ", while the model is opened" : "");
   return CLI_OK;
 }
 
@@ -376,7 +429,7 @@ static cli_exit show_memory(const inspect_run *run) {
   pare_model *model = NULL;
   cli_feed *feed = NULL;
   cli_inputs inputs = {0};
-  pare_model_memory memory;
+  forecast found = {0};
   pare_model_options how = {.without = cli_value(run->arguments, &options[WITHOUT])};
   cli_exit code = cli_feed_open(run->arguments, NULL, &options[SHAPE], &feed);
   if (code == CLI_OK) code = cli_feed_names(feed, &how);
@@ -384,10 +437,12 @@ static cli_exit show_memory(const inspect_run *run) {
   if (code == CLI_OK) code = cli_model_open(context, run->path, &how, &model);
   if (code == CLI_OK) code = cli_feed_inputs(feed, context, model, &inputs);
   if (code == CLI_OK) {
-    const pare_status status = pare_model_plan(model, inputs.tensor, &memory);
+    pare_status status = pare_model_plan(model, inputs.tensor, &found.memory);
+    if (status == PARE_OK) status = pare_model_unplanned_nodes(model, inputs.tensor, &found.node, &found.nnodes);
     if (status != PARE_OK) code = cli_fail(status);
   }
-  if (code == CLI_OK) code = print_memory(run, context, &inputs, model, &memory);
+  if (code == CLI_OK) code = print_memory(run, context, &inputs, model, &found);
+  pare_model_unplanned_free(found.node);
   cli_inputs_close(&inputs);
   pare_model_close(model);
   pare_context_close(context);

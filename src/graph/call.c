@@ -102,6 +102,12 @@ pare_status pare__call_tensor(pare__call *call, unsigned i, pare_tensor **out) {
   return PARE_OK;
 }
 
+bool pare__call_bounding(pare__call *call) {
+  if (!call->state->estimate) return false;
+  call->state->bounding = true;
+  return true;
+}
+
 static pare_status need_values(pare__call *call, unsigned i) {
   call->state->values_needed = true;
   return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "the values of input %u must be known to plan it", i);

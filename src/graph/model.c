@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/estimate.h"
 #include "graph/parallel.h"
 #include "graph/pass.h"
 #include "graph/run.h"
@@ -35,7 +36,15 @@ static pare_status load_network(pare_model *model, const char *path) {
   return pare__network_open(onnx, &model->network);
 }
 
-static pare_status load(pare_model *model, const char *path, const pare__edits *edits) {
+/* Constants on the device that are read as they are; several values may be one. */
+static uint64_t bytes_of_constants(const pare_model *model) {
+  uint64_t nbytes = 0;
+  for (size_t i = 0; i < model->network->nvalues; i++)
+    if (model->constant[i]) nbytes += pare__storage_bytes(model->constant[i]->storage);
+  return nbytes;
+}
+
+static pare_status read_and_prepare(pare_model *model, const char *path, const pare__edits *edits) {
   PARE__TRY(load_network(model, path));
   model->network->channel_block = pare__convolution_prefers_blocks(model->context);
   if (edits) PARE__TRY(pare__network_edit(model->network, edits));
@@ -47,6 +56,18 @@ static pare_status load(pare_model *model, const char *path, const pare__edits *
   PARE__TRY(pare__model_fold(model, false));
   PARE__TRY(pare__network_settle(model->network));
   return pare__model_prepare(model);
+}
+
+static pare_status load(pare_model *model, const char *path, const pare__edits *edits) {
+  pare__device *device = pare__context_device(model->context);
+  uint64_t in_use, peak, limit;
+  const uint64_t before = pare__device_watch(device);
+  PARE__TRY(read_and_prepare(model, path, edits));
+  pare__device_memory(device, &in_use, &peak, &limit);
+  model->load_bytes = pare__device_watched(device) - PARE__MIN(before, pare__device_watched(device));
+  model->loaded_bytes = in_use - PARE__MIN(before, in_use); /* another thread may have closed something */
+  model->constant_bytes = bytes_of_constants(model);
+  return PARE_OK;
 }
 
 /* The nodes as the file has them, and nothing made ready. */
@@ -326,18 +347,82 @@ static pare_status plan_first(pare_model *first, pare_tensor *const *inputs, par
   return pare_model_plan(first, inputs, user);
 }
 
+/* Tensors of one storage count once. */
+static uint64_t bytes_of_inputs(const pare_model *model, pare_tensor *const *inputs) {
+  uint64_t nbytes = 0;
+  for (unsigned i = 0; i < model->network->graph.ninputs; i++) {
+    bool counted = false;
+    for (unsigned k = 0; k < i; k++) counted = counted || inputs[k]->storage == inputs[i]->storage;
+    if (!counted) nbytes += pare__storage_bytes(inputs[i]->storage);
+  }
+  return nbytes;
+}
+
+static pare_status foretell(pare_model *model, pare_tensor *const *inputs, pare_model_memory *out,
+                            pare_model_unplanned **nodes, size_t *count) {
+  pare__plan *plan = NULL;
+  if (all_on_device(model, inputs)) PARE__TRY(pare__plan_find(model, inputs, &plan));
+  if (plan)
+    pare__plan_memory(plan, out);
+  else
+    PARE__TRY(pare__estimate_run(model, inputs, out, nodes, count));
+  const uint64_t constants = bytes_of_constants(model); /* some are uploaded when they are first read */
+  out->weight_bytes =
+      PARE__MAX(out->weight_bytes, model->loaded_bytes + constants - PARE__MIN(constants, model->constant_bytes));
+  out->input_bytes = bytes_of_inputs(model, inputs);
+  out->load_bytes = model->load_bytes;
+  out->peak_bytes =
+      PARE__MAX(out->load_bytes, out->weight_bytes + out->input_bytes + out->activation_bytes + out->output_bytes);
+  return PARE_OK;
+}
+
 pare_status pare_model_plan(pare_model *model, pare_tensor *const *inputs, pare_model_memory *out) {
   if (!out) return pare__fail_null("pare_model_plan", "out");
   *out = (pare_model_memory){0};
   PARE__TRY(check_run("pare_model_plan", model, inputs));
   if (model->team) return on_first(model, inputs, NULL, plan_first, out);
+  pare_model_unplanned *nodes = NULL;
+  size_t count = 0;
   pthread_mutex_lock(&model->lock);
-  pare__plan *plan = NULL;
-  const pare_status status = all_on_device(model, inputs) ? pare__plan_find(model, inputs, &plan) : PARE_OK;
-  if (status == PARE_OK && plan) pare__plan_memory(plan, out);
+  const pare_status status = foretell(model, inputs, out, &nodes, &count);
   pthread_mutex_unlock(&model->lock);
+  free(nodes);
   return status;
 }
+
+typedef struct unplanned {
+  pare_model_unplanned *node;
+  size_t count;
+} unplanned;
+
+static pare_status list_first(pare_model *first, pare_tensor *const *inputs, pare_tensor **outputs, void *user) {
+  unplanned *all = user;
+  (void)outputs;
+  return pare_model_unplanned_nodes(first, inputs, &all->node, &all->count);
+}
+
+pare_status pare_model_unplanned_nodes(pare_model *model, pare_tensor *const *inputs, pare_model_unplanned **nodes,
+                                       size_t *count) {
+  if (!nodes || !count) return pare__fail_null("pare_model_unplanned_nodes", "an output");
+  *nodes = NULL;
+  *count = 0;
+  PARE__TRY(check_run("pare_model_unplanned_nodes", model, inputs));
+  unplanned all = {0};
+  pare_status status;
+  if (model->team) {
+    status = on_first(model, inputs, NULL, list_first, &all);
+  } else {
+    pare_model_memory memory;
+    pthread_mutex_lock(&model->lock);
+    status = foretell(model, inputs, &memory, &all.node, &all.count);
+    pthread_mutex_unlock(&model->lock);
+  }
+  *nodes = all.node;
+  *count = all.count;
+  return status;
+}
+
+void pare_model_unplanned_free(pare_model_unplanned *nodes) { free(nodes); }
 
 pare_status pare_model_count_launches(pare_model *model, pare_model_launches *out) {
   if (!out) return pare__fail_null("pare_model_count_launches", "out");

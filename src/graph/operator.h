@@ -9,12 +9,16 @@
 
 #include "graph/graph.h"
 
+/* What an estimate of memory knows of a value beforehand: its shape, a shape that is nowhere smaller, or nothing. */
+typedef enum pare__extent { PARE__EXACT, PARE__BOUND, PARE__UNKNOWN } pare__extent;
+
 /* A value in a run: on the device, known to the host, or both. Neither: it was left out. */
 typedef struct pare__slot {
   pare_dtype dtype;
   pare__shape shape;
   pare_tensor *tensor;
   pare__content *content;
+  pare__extent extent; /* EXACT but in an estimate */
 } pare__slot;
 
 typedef struct pare__run_state pare__run_state;
@@ -141,6 +145,9 @@ pare__slot *pare__call_slot(pare__call *call, int32_t id);
 /* Must control operators run at once (their shapes or steps depend on values)? Then this fails while planning, and the
  * graph is not planned but run. */
 pare_status pare__call_at_once(pare__call *call);
+/* Is this an estimate of memory? Then a call that cannot go on without values makes its outputs as large as they can
+ * become, whatever the values are, and they count as bounds. */
+bool pare__call_bounding(pare__call *call);
 
 /* Slots by themselves. */
 pare_status pare__slot_copy(const pare__slot *from, pare__slot *to); /* releases what `to` held */

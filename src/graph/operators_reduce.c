@@ -161,9 +161,12 @@ static pare_status top_k(pare__call *call) {
   pare_tensor *x, *values, *indices;
   int axis;
   int64_t k = pare__call_get_int(call, "k", 0), dim[PARE_MAX_RANK];
-  if (call->node->opset >= 10) PARE__TRY(pare__call_int(call, 1, &k));
   PARE__TRY(pare__call_tensor(call, 0, &x));
   PARE__TRY(pare__call_axis(call, pare__call_get_int(call, "axis", -1), x->shape.rank, &axis));
+  if (call->node->opset >= 10 && !call->input[1]->content && pare__call_bounding(call))
+    k = x->shape.dim[axis];
+  else if (call->node->opset >= 10)
+    PARE__TRY(pare__call_int(call, 1, &k));
   if (k < 0 || k > x->shape.dim[axis])
     return pare__call_fail(call, PARE_ERR_SHAPE, "k is %lld, and axis %d has the length %lld", (long long)k, axis,
                            (long long)x->shape.dim[axis]);

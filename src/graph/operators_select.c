@@ -19,6 +19,7 @@ static pare_status list_set(pare__call *call, pare_tensor *mask, pare_tensor **o
   pare_tensor *flat, *list;
   const int64_t count = pare__shape_elements(&mask->shape);
   *out = NULL;
+  if (pare__call_bounding(call)) return pare__call_scratch(call, PARE_I64, 1, &count, out); /* all may be set */
   PARE__TRY(pare__call_at_once(call));
   PARE__TRY(pare__call_reshaped(call, mask, 1, &count, &flat));
   PARE__TRY(pare__mask_list(flat, &list));
@@ -261,7 +262,6 @@ static pare_status unique(pare__call *call) {
     for (unsigned i = 1; i < 4; i++) PARE__TRY(pare__call_output(call, i, PARE_I64, 1, &none, &wanted));
     return PARE_OK;
   }
-  PARE__TRY(pare__call_at_once(call));
   PARE__TRY(slices_of(call, x, axis, &slices));
   PARE__TRY(sorted_slices(call, slices, &found.order));
   PARE__TRY(first_of_kind(call, slices, found.order, &found.flags));
@@ -380,8 +380,24 @@ static pare_status read_suppression(pare__call *call, suppression *s) {
   return PARE_OK;
 }
 
+/* Every box of every class, or the most of each. */
+static pare_status bound_suppression(pare__call *call) {
+  const pare__shape *scores = &call->input[1]->shape;
+  int64_t most = 0, dim[2] = {0, 3};
+  pare_tensor *out;
+  if (scores->rank != 3)
+    return pare__call_fail(call, PARE_ERR_SHAPE, "scores have rank %d; they must have 3", scores->rank);
+  if (pare__call_has(call, 2) && call->input[2]->content) PARE__TRY(pare__call_int(call, 2, &most));
+  if (pare__call_has(call, 2) && !call->input[2]->content) most = scores->dim[2];
+  dim[0] = scores->dim[0] * scores->dim[1]; /* in range, as the scores exist */
+  if (!pare__i64_mul(dim[0], pare__i64_clamp(most, 0, scores->dim[2]), &dim[0])) dim[0] = INT64_MAX;
+  return pare__call_output(call, 0, PARE_I64, 2, dim, &out);
+}
+
 static pare_status non_max_suppression(pare__call *call) {
   PARE__TRY(pare__call_check(call, 2, 5));
+  const bool known = call->input[0]->content && call->input[1]->content;
+  if (!known && pare__call_bounding(call)) return bound_suppression(call);
   suppression s = {.most = 0, .least = (double)-INFINITY};
   PARE__TRY(read_suppression(call, &s));
   const size_t nboxes = (size_t)s.boxes->shape.dim[1];

@@ -302,9 +302,30 @@ static pare_status make_fresh_outputs(const pare__plan *plan, pare_model *model,
   return PARE_OK;
 }
 
+/* All that the run will take is there, or nothing of it is taken. */
+static pare_status check_room(const pare__plan *plan, const pare_model *model) {
+  uint64_t in_use, peak, limit, between = 0;
+  pare__device_memory(pare__context_device(model->context), &in_use, &peak, &limit);
+  for (size_t i = 0; i < plan->narenas; i++) {
+    const pare_tensor *arena = i < model->narenas ? model->arena[i] : NULL;
+    const uint64_t has = arena ? (uint64_t)pare_tensor_elements(arena) : 0;
+    between += plan->arena_bytes[i] - PARE__MIN(has, plan->arena_bytes[i]);
+  }
+  if (limit == 0 || in_use + between + plan->output_bytes <= limit) return PARE_OK;
+  char text[4][32];
+  return pare__fail(
+      PARE_ERR_LIMIT,
+      "a run of these shapes takes %s of device memory between its nodes and %s for its outputs, beside "
+      "the %s that are in use; the limit is %s: raise PARE_MEMORY or the context's limit, or run fewer "
+      "samples at once",
+      pare__bytes_text(between, text[0], sizeof text[0]), pare__bytes_text(plan->output_bytes, text[1], sizeof text[1]),
+      pare__bytes_text(in_use, text[2], sizeof text[2]), pare__bytes_text(limit, text[3], sizeof text[3]));
+}
+
 pare_status pare__plan_bind(const pare__plan *plan, pare_model *model, pare_tensor *const *inputs,
                             pare_tensor **compact, pare_tensor **outputs) {
   unbind_others(plan, model);
+  PARE__TRY(check_room(plan, model));
   PARE__TRY(bind_between(plan, model));
   PARE__TRY(bind_inputs(plan, inputs, compact));
   return make_fresh_outputs(plan, model, outputs);
@@ -336,9 +357,9 @@ pare_status pare__plan_run(pare__plan *plan, pare_model *model, pare_tensor *con
 }
 
 void pare__plan_memory(const pare__plan *plan, pare_model_memory *out) {
-  *out = (pare_model_memory){.weight_bytes = plan->constant_bytes, .output_bytes = plan->output_bytes, .exact = true};
+  *out = (pare_model_memory){
+      .output_bytes = plan->output_bytes, .weight_bytes = plan->constant_bytes, .exact = true, .bounded = true};
   for (size_t i = 0; i < plan->narenas; i++) out->activation_bytes += plan->arena_bytes[i];
-  out->peak_bytes = out->weight_bytes + out->activation_bytes + out->output_bytes;
 }
 
 void pare__plan_launches(const pare__plan *plan, pare_model_launches *out) {

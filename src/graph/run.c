@@ -1,7 +1,7 @@
 /* Running the nodes of a graph, one after the other. SPDX-License-Identifier: Apache-2.0 */
 #include <pare/move.h>
 
-#include "graph/run.h"
+#include "graph/estimate.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -59,14 +59,14 @@ void pare__run_end(pare__run_state *state) {
   *state = (pare__run_state){0};
 }
 
-static bool is_empty(const pare__slot *slot) { return !slot->tensor && !slot->content; }
+bool pare__slot_empty(const pare__slot *slot) { return !slot->tensor && !slot->content; }
 
 bool pare__run_on_host(const pare__run_state *state, const pare__node *node) {
   if (!node->op->on_host) return false;
   for (unsigned i = 0; i < node->ninputs; i++) {
     if (node->input[i] < 0) continue;
     const pare__slot *slot = &state->slot[node->input[i]];
-    if (is_empty(slot)) continue;
+    if (pare__slot_empty(slot)) continue;
     if (!slot->content || slot->content->count > MOST_HOST_ELEMENTS) return false;
   }
   return true;
@@ -80,7 +80,7 @@ static void list_shapes(const pare__run_state *state, const pare__node *node, ch
     const pare__slot *slot = node->input[i] >= 0 ? &state->slot[node->input[i]] : NULL;
     char shape[PARE__SHAPE_TEXT] = "-";
     const char *dtype = "";
-    if (slot && !is_empty(slot)) {
+    if (slot && !pare__slot_empty(slot)) {
       dtype = pare_dtype_name(slot->dtype);
       (void)pare__shape_text(slot->shape.rank, slot->shape.dim, shape, sizeof shape);
     }
@@ -103,13 +103,21 @@ static pare_status at_node(const pare__run_state *state, const pare__node *node,
   return status;
 }
 
+pare_status pare__run_call(pare__call *call) {
+  const size_t kept = call->state->nkept;
+  const bool on_host = pare__run_on_host(call->state, call->node);
+  const pare_status status = on_host ? call->node->op->on_host(call) : call->node->op->run(call);
+  close_kept(call->state, kept);
+  return status;
+}
+
 static pare_status call_operator(pare__run_state *state, const pare__node *node, pare__slot **input,
                                  pare__slot **output) {
   for (unsigned i = 0; i < node->ninputs; i++) {
     input[i] = NULL;
     if (node->input[i] < 0) continue;
     pare__slot *slot = &state->slot[node->input[i]];
-    if (!is_empty(slot)) input[i] = slot;
+    if (!pare__slot_empty(slot)) input[i] = slot;
   }
   for (unsigned i = 0; i < node->noutputs; i++) output[i] = node->output[i] >= 0 ? &state->slot[node->output[i]] : NULL;
   pare__call call = {.state = state,
@@ -119,10 +127,7 @@ static pare_status call_operator(pare__run_state *state, const pare__node *node,
                      .noutputs = node->noutputs,
                      .input = input,
                      .output = output};
-  const size_t kept = state->nkept;
-  const pare_status status = pare__run_on_host(state, node) ? node->op->on_host(&call) : node->op->run(&call);
-  close_kept(state, kept);
-  return status;
+  return state->estimate ? pare__estimate_call(&call) : pare__run_call(&call);
 }
 
 pare_status pare__run_node(pare__run_state *state, const pare__node *node) {
@@ -146,8 +151,11 @@ pare_status pare__run_graph(pare__run_state *state, const pare__graph *graph) {
   for (size_t i = 0; i < graph->nnodes; i++) {
     PARE__TRY(pare__model_go_on(state->model, "node '%s' (%s)", graph->node[i].name, graph->node[i].op_type));
     PARE__TRY(pare__run_node(state, &graph->node[i]));
-    for (uint32_t k = graph->dead_from[i]; k < graph->dead_from[i + 1]; k++)
-      pare__slot_clear(&state->slot[graph->dead[k]]);
+    for (uint32_t k = graph->dead_from[i]; k < graph->dead_from[i + 1]; k++) {
+      pare__slot *dead = &state->slot[graph->dead[k]];
+      if (state->estimate) PARE__TRY(pare__estimate_note(state, dead));
+      pare__slot_clear(dead);
+    }
   }
   return PARE_OK;
 }
@@ -190,7 +198,8 @@ pare_status pare__run_output(pare__run_state *state, int32_t id, pare_tensor *co
   *out = NULL;
   const pare__slot *slot = &state->slot[id];
   const char *name = state->model->network->value[id].name;
-  if (is_empty(slot)) return pare__fail(PARE_ERR_FORMAT, "output '%s' was left out by the node that makes it", name);
+  if (pare__slot_empty(slot))
+    return pare__fail(PARE_ERR_FORMAT, "output '%s' was left out by the node that makes it", name);
   if (!slot->tensor)
     return pare_tensor_from(state->model->context, slot->content->dtype, slot->content->shape.rank,
                             slot->content->shape.dim, slot->content->data, slot->content->nbytes, out);

@@ -16,10 +16,11 @@ struct pare_model {
   char *without;     /* a copy of options.without */
   char **overridden; /* a copy of options.overridden, up to a NULL */
   atomic_bool interrupted;
-  pthread_mutex_t lock;   /* guards what follows, and is held through each run */
-  pare_tensor **constant; /* on the device; one for each value, NULL: not there */
-  uint64_t prepared_bytes;
-  pare__plan *plans; /* the last used first */
+  pthread_mutex_t lock;              /* guards what follows, and is held through each run */
+  pare_tensor **constant;            /* on the device; one for each value, NULL: not there */
+  uint64_t load_bytes, loaded_bytes; /* of the device's memory: the most while it was opened, and what that has left */
+  uint64_t constant_bytes;           /* of what it left, constants as they are read */
+  pare__plan *plans;                 /* the last used first */
   size_t nplans;
   /* The memory that all plans share: work of one queue runs in order, so one run's values may lie where another's do.
    */
@@ -41,9 +42,11 @@ struct pare__run_state {
   pare_model *model;
   pare__slot *slot; /* one a value */
   bool planning;
-  bool shapes_only;   /* planning, for the shapes alone: large constants stay where they are */
-  bool values_needed; /* planning failed only because an operator must see values */
-  unsigned depth;     /* of subgraphs */
+  bool shapes_only;                /* planning, for the shapes alone: large constants stay where they are */
+  bool values_needed;              /* planning failed only because an operator must see values */
+  struct pare__estimate *estimate; /* planning, only to learn how much memory a run at once takes; NULL: no */
+  bool bounding;                   /* a call has given bounds in place of shapes */
+  unsigned depth;                  /* of subgraphs */
   size_t nkept, kept_capacity;
   pare_tensor **kept; /* handles that live as long as a call */
   pare__observe observe;
@@ -57,10 +60,14 @@ pare_status pare__run_begin(pare_model *model, bool planning, pare__run_state *s
 void pare__run_end(pare__run_state *state);
 /* Runs the nodes of a graph in order; releases values when they die. */
 pare_status pare__run_graph(pare__run_state *state, const pare__graph *graph);
+/* The operator itself. */
+pare_status pare__run_call(pare__call *call);
 /* Runs one node whatever is known of its inputs: for folding. */
 pare_status pare__run_node(pare__run_state *state, const pare__node *node);
 /* May the node be computed on the host: it can be, and all of its inputs are known and small? */
 bool pare__run_on_host(const pare__run_state *state, const pare__node *node);
+/* Neither on the device nor known to the host. */
+bool pare__slot_empty(const pare__slot *slot);
 /* An output of a graph as a tensor of its own: not an input's, a constant's or another output's elements. */
 pare_status pare__run_output(pare__run_state *state, int32_t id, pare_tensor *const *avoid, size_t navoid,
                              pare_tensor **out);

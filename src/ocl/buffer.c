@@ -64,6 +64,7 @@ static pare_status account(pare__device *device, size_t nbytes, const char *what
   } else {
     device->in_use_bytes += nbytes;
     device->peak_bytes = PARE__MAX(device->peak_bytes, device->in_use_bytes);
+    device->watched_bytes = PARE__MAX(device->watched_bytes, device->in_use_bytes);
   }
   pthread_mutex_unlock(&device->memory_lock);
   if (!over) return PARE_OK;
@@ -273,4 +274,18 @@ void pare__device_memory(const pare__device *device, uint64_t *in_use, uint64_t 
   *peak = device->peak_bytes;
   *limit = device->limit_bytes;
   pthread_mutex_unlock(lock);
+}
+
+uint64_t pare__device_watch(pare__device *device) {
+  pthread_mutex_lock(&device->memory_lock);
+  const uint64_t in_use = device->watched_bytes = device->in_use_bytes;
+  pthread_mutex_unlock(&device->memory_lock);
+  return in_use;
+}
+
+uint64_t pare__device_watched(pare__device *device) {
+  pthread_mutex_lock(&device->memory_lock);
+  const uint64_t watched = device->watched_bytes;
+  pthread_mutex_unlock(&device->memory_lock);
+  return watched;
 }

@@ -65,6 +65,7 @@ struct pare__device {
   pthread_mutex_t memory_lock;
   unsigned references;
   uint64_t in_use_bytes, peak_bytes, limit_bytes;
+  uint64_t watched_bytes; /* the most in use since pare__device_watch */
   pare__pace pace;
   pare__buffer *buffers;
 };

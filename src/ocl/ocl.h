@@ -97,6 +97,9 @@ pare_status pare__buffer_write_later(pare__buffer *buffer, size_t offset, size_t
 /* Map for reading and unmap: makes a wrapped host pointer current. Blocking. */
 pare_status pare__buffer_sync(pare__buffer *buffer);
 void pare__device_memory(const pare__device *device, uint64_t *in_use, uint64_t *peak, uint64_t *limit);
+/* From now on the most that is in use is noted; what is in use now. Another thread's watch begins it anew. */
+uint64_t pare__device_watch(pare__device *device);
+uint64_t pare__device_watched(pare__device *device);
 
 /* ---- programs ---- */
 
