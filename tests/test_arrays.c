@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/dtype.h"
+#include "onnx_builder.h"
 #include "run.h"
 
 static char folder[] = "/tmp/pare-test-XXXXXX";
@@ -212,6 +214,38 @@ START_TEST(an_inspection_has_no_more_than_it_says) {
 }
 END_TEST
 
+/* ---- sizes ---- */
+
+static size_t size_of(const char *path) {
+  struct stat found;
+  ck_assert_int_eq(stat(path, &found), 0);
+  return (size_t)found.st_size;
+}
+
+START_TEST(the_size_of_a_model_counts_each_external_file_once) {
+  enum { COUNT = 500 };
+  static const float values[COUNT] = {1};
+  pare__onnx_model *onnx = model_new(17);
+  model_input(onnx, "x", PARE__ONNX_FLOAT, 1, (const int64_t[]){COUNT});
+  for (int i = 0; i < 3; i++)
+    model_constant(onnx, (const char *[]){"a", "b", "c"}[i], PARE__ONNX_FLOAT, 1, (const int64_t[]){COUNT}, values);
+  model_node(onnx, "Sum", "x a b c", "y");
+  model_output(onnx, "y");
+  const pare__onnx_write_options options = {.external_file = "weights.data", .external_minimum_bytes = 64};
+  OK(pare__onnx_write(onnx, below("external.onnx"), &options));
+  pare__onnx_close(onnx);
+  pare_inspection *inspection;
+  pare_model_info info;
+  OK(pare_inspect_open(below("external.onnx"), &inspection));
+  OK(pare_inspect_model(inspection, &info));
+  const size_t weights = size_of(below("weights.data"));
+  ck_assert_uint_ge(weights, 3 * sizeof values);
+  ck_assert_uint_eq(info.nexternal, 1);
+  ck_assert_uint_eq(info.file_bytes, size_of(below("external.onnx")) + weights);
+  pare_inspect_close(inspection);
+}
+END_TEST
+
 int main(void) {
   TCase *tests = tcase_create("arrays");
   if (!mkdtemp(folder)) return EXIT_FAILURE;
@@ -223,5 +257,6 @@ int main(void) {
   tcase_add_test(tests, arrays_that_do_not_fit_are_not_written);
   tcase_add_test(tests, an_inspection_tells_what_the_file_holds);
   tcase_add_test(tests, an_inspection_has_no_more_than_it_says);
+  tcase_add_test(tests, the_size_of_a_model_counts_each_external_file_once);
   return remove_folder(folder, run_tests("arrays", tests));
 }

@@ -31,6 +31,8 @@ typedef struct pare_model_info {
   size_t nunsupported;
   uint64_t parameters;   /* elements of all tensors */
   uint64_t tensor_bytes; /* bytes of all tensors */
+  uint64_t file_bytes;   /* of the model's file and of its external files, each once; one that is missing counts 0 */
+  size_t nexternal;      /* external files */
 } pare_model_info;
 /* *out all zero and its texts "" if inspection is NULL: PARE_ERR_ARGUMENT. */
 PARE_API pare_status pare_inspect_model(const pare_inspection *inspection, pare_model_info *out);

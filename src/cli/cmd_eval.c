@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
+
+#include <pare/inspect.h>
 
 #include "cli/feed.h"
 #include "cli/schedule.h"
@@ -311,9 +312,14 @@ static uint64_t process_peak_bytes(void) {
   return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
 }
 
+/* External files included. */
 static uint64_t file_bytes(const char *path) {
-  struct stat found;
-  return stat(path, &found) == 0 ? (uint64_t)found.st_size : 0;
+  pare_inspection *inspection;
+  pare_model_info info;
+  if (pare_inspect_open(path, &inspection) != PARE_OK) return 0;
+  const pare_status status = pare_inspect_model(inspection, &info);
+  pare_inspect_close(inspection);
+  return status == PARE_OK ? info.file_bytes : 0;
 }
 
 static double samples_per_second(const eval_run *eval) {
@@ -373,7 +379,7 @@ static cli_exit print_text(eval_run *eval, const pare_memory_usage *memory) {
          cli_seconds(cli_times_percentile(&eval->times, 0.5), text[0]),
          cli_seconds(cli_times_percentile(&eval->times, 0.95), text[1]));
   printf("%-11s%s samples a second\n", "throughput", cli_figure(samples_per_second(eval), text[0]));
-  printf("%-11s%s in the file; peak on the device %s, of the process %s\n", "memory",
+  printf("%-11s%s in its files; peak on the device %s, of the process %s\n", "memory",
          cli_bytes(file_bytes(eval->path), text[0]), cli_bytes(memory->peak_bytes, text[1]),
          cli_bytes(process_peak_bytes(), text[2]));
   if (eval->schedule.given || eval->schedule.stats) cli_division_show(eval->model, NULL);

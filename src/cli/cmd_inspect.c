@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "cli/drawing.h"
 #include "cli/feed.h"
@@ -32,11 +31,6 @@ static const char *or_none(const char *text) { return *text ? text : "-"; }
 static const char *domain_name(const char *domain) { return *domain ? domain : "ai.onnx"; }
 
 /* ---- summary ---- */
-
-static uint64_t file_bytes(const char *path) {
-  struct stat found;
-  return stat(path, &found) == 0 ? (uint64_t)found.st_size : 0;
-}
 
 static json_t *value_json(const pare_model_value *value) {
   json_t *shape = value->rank < 0 ? json_null() : json_array();
@@ -84,7 +78,7 @@ static cli_exit summary_json(const inspect_run *run) {
   const pare_model_info *info = &run->info;
   return cli_json_print(json_pack(
       "{s:o, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "model",
-      cli_json_text(run->path), "format", info->format, "file_bytes", (json_int_t)file_bytes(run->path), "ir_version",
+      cli_json_text(run->path), "format", info->format, "file_bytes", (json_int_t)info->file_bytes, "ir_version",
       (json_int_t)info->ir_version, "producer", cli_json_text(info->producer_name), "producer_version",
       cli_json_text(info->producer_version), "graph", cli_json_text(info->graph_name), "description",
       cli_json_text(info->description), "nodes", (json_int_t)info->nnodes, "functions", (json_int_t)info->nfunctions,
@@ -126,7 +120,9 @@ static cli_exit show_summary(const inspect_run *run) {
   char text[CLI_TEXT];
   if (run->json) return summary_json(run);
   cli_print(CLI_BOLD, "%s", run->path);
-  printf(", %s\n", cli_bytes(file_bytes(run->path), text));
+  printf(", %s", cli_bytes(info->file_bytes, text));
+  if (info->nexternal > 0) printf(" with %zu external file%s", info->nexternal, info->nexternal > 1 ? "s" : "");
+  putchar('\n');
   if (strcmp(info->format, "onnx") == 0)
     print_graph(run);
   else

@@ -1,6 +1,7 @@
 /* Looking at an ONNX file without a device. SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "graph/inspect.h"
 #include "graph/operator.h"
@@ -177,9 +178,23 @@ static int by_value_name(const void *a, const void *b) {
 
 static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
 
-static pare_status find_inputs(pare_inspection *all) {
+static bool is_among(size_t count, const char *const *names, const char *name) {
+  for (size_t i = 0; i < count; i++)
+    if (strcmp(names[i], name) == 0) return true;
+  return false;
+}
+
+bool pare__inspect_has_default(const pare_inspection *inspection, const char *name) {
+  for (size_t i = 0; i < inspection->info.ntensors; i++)
+    if (strcmp(inspection->tensor[i].name, name) == 0) return true;
+  return false;
+}
+
+static pare_status find_inputs(pare_inspection *all, size_t noverridden, const char *const *overridden) {
   const pare__onnx_graph *graph = all->onnx->graph;
   const size_t ntensors = all->info.ntensors;
+  free(all->input);
+  all->ninputs = 0;
   all->input = calloc(graph->input.count + 1, sizeof *all->input);
   const char **names = calloc(ntensors + 1, sizeof *names);
   if (!all->input || !names) {
@@ -190,10 +205,16 @@ static pare_status find_inputs(pare_inspection *all) {
   qsort(names, ntensors, sizeof *names, by_text);
   for (size_t i = 0; i < graph->input.count; i++) {
     const char *name = text(graph->input.items[i].name);
-    if (!bsearch(&name, names, ntensors, sizeof *names, by_text)) all->input[all->ninputs++] = &graph->input.items[i];
+    const bool has_default = bsearch(&name, names, ntensors, sizeof *names, by_text) != NULL;
+    if (!has_default || is_among(noverridden, overridden, name)) all->input[all->ninputs++] = &graph->input.items[i];
   }
   free(names);
+  all->info.ninputs = all->ninputs;
   return PARE_OK;
+}
+
+pare_status pare__inspect_override(pare_inspection *inspection, size_t count, const char *const *names) {
+  return inspection->onnx ? find_inputs(inspection, count, names) : PARE_OK;
 }
 
 static pare_status inspect(pare_inspection *all, const char *path) {
@@ -202,7 +223,7 @@ static pare_status inspect(pare_inspection *all, const char *path) {
   const pare__onnx_model *onnx = all->onnx;
   walk at = {.inspection = all, .opsets = &onnx->opset_import, .within = ""};
   PARE__TRY(walk_graph(&at, onnx->graph));
-  PARE__TRY(find_inputs(all));
+  PARE__TRY(find_inputs(all, 0, NULL));
   for (size_t i = 0; i < onnx->functions.count; i++) {
     const pare__onnx_function *function = &onnx->functions.items[i];
     at = (walk){.inspection = all, .opsets = &function->opset_import, .within = text(function->name), .depth = 1};
@@ -219,12 +240,43 @@ static pare_status inspect(pare_inspection *all, const char *path) {
   info->domain = text(onnx->domain);
   info->graph_name = text(onnx->graph->name);
   info->description = text(onnx->doc_string);
-  info->ninputs = all->ninputs;
   info->noutputs = onnx->graph->output.count;
   info->nopsets = onnx->opset_import.count;
   info->nmetadata = onnx->metadata_props.count;
   info->nfunctions = onnx->functions.count;
   return PARE_OK;
+}
+
+/* ---- sizes of files ---- */
+
+static void add_file(const char *path, struct stat *seen, pare_model_info *info) {
+  struct stat *found = &seen[info->nexternal];
+  if (stat(path, found) != 0) return; /* told where it is read */
+  for (size_t i = 0; i < info->nexternal; i++)
+    if (seen[i].st_dev == found->st_dev && seen[i].st_ino == found->st_ino) return;
+  info->file_bytes += (uint64_t)found->st_size;
+  info->nexternal++;
+}
+
+static pare_status count_files(pare_inspection *all, const char *path) {
+  const char *slash = strrchr(path, '/');
+  const int folder = slash ? (int)(slash - path) + 1 : 0;
+  struct stat own, *seen = calloc(all->info.ntensors + 1, sizeof *seen);
+  if (!seen) return pare__fail_memory("an inspection", all->info.ntensors * sizeof *seen);
+  pare_status status = PARE_OK;
+  if (stat(path, &own) == 0) all->info.file_bytes = (uint64_t)own.st_size;
+  for (size_t i = 0; i < all->info.ntensors && status == PARE_OK; i++) {
+    const char *name = all->tensor[i].file;
+    if (!name || !*name || (i > 0 && all->tensor[i - 1].file && strcmp(all->tensor[i - 1].file, name) == 0)) continue;
+    char *full = pare__format("%.*s%s", folder, path, name);
+    if (full)
+      add_file(full, seen, &all->info);
+    else
+      status = pare__fail_memory("an inspection", strlen(name));
+    free(full);
+  }
+  free(seen);
+  return status;
 }
 
 /* ---- the public interface ---- */
@@ -235,7 +287,8 @@ pare_status pare_inspect_open(const char *path, pare_inspection **out) {
   if (!path) return pare__fail_null("pare_inspect_open", "path");
   pare_inspection *inspection = calloc(1, sizeof *inspection);
   if (!inspection) return pare__fail_memory("an inspection", sizeof *inspection);
-  const pare_status status = inspect(inspection, path);
+  pare_status status = inspect(inspection, path);
+  if (status == PARE_OK) status = count_files(inspection, path);
   if (status != PARE_OK) {
     pare_inspect_close(inspection);
     return status;

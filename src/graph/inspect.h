@@ -16,11 +16,15 @@ struct pare_inspection {
   pare_tensor_info *tensor;
   const pare__onnx_tensor **source; /* of an ONNX model: what each tensor was made of */
   const pare__onnx_value **value;   /* all that are declared, by name */
-  const pare__onnx_value **input;   /* without those that are initialisers */
+  const pare__onnx_value **input;   /* without those that are initialisers, but for overridden ones */
   pare_model *inferred;             /* its values have the shapes that were inferred; NULL: none were */
   pare_node_work *work;             /* one a node; NULL: not asked for yet */
 };
 
+/* What the file has an initialiser for and lists as an input, too, is an input if it is among these names. */
+pare_status pare__inspect_override(pare_inspection *inspection, size_t count, const char *const *names);
+/* Is there an initialiser of this name? */
+bool pare__inspect_has_default(const pare_inspection *inspection, const char *name);
 /* One more tensor, whose elements and bytes are counted. PARE_ERR_FORMAT if all have more than can be counted. */
 pare_status pare__inspect_add(pare_inspection *inspection, const pare_tensor_info *info, size_t nbytes);
 /* Is the file one of safetensors? */
