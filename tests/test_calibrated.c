@@ -170,6 +170,74 @@ START_TEST(the_hessian_of_a_convolution_foretells_the_size_of_its_outputs) {
 }
 END_TEST
 
+/* x * factor, MatMul: the factor is an input with a default of 1 if `given`, else a constant of this value. */
+static void write_scaled(const char *path, const float *weight, bool given, float factor) {
+  pare__onnx_model *onnx = model_new(17);
+  model_input(onnx, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){-1, INPUTS});
+  if (given) model_input(onnx, "factor", PARE__ONNX_FLOAT, 1, (const int64_t[]){1});
+  model_constant(onnx, "factor", PARE__ONNX_FLOAT, 1, (const int64_t[]){1}, &factor);
+  model_constant(onnx, "weight", PARE__ONNX_FLOAT, 2, (const int64_t[]){INPUTS, HIDDEN}, weight);
+  model_node(onnx, "Mul", "x factor", "h");
+  model_node(onnx, "MatMul", "h weight", "y");
+  model_output(onnx, "y");
+  model_write(onnx, path);
+}
+
+/* Squares of what the layer sees of the data, INPUTS of them; to be freed. */
+static float *squares_of(const char *model, const char *data) {
+  pare__compression compression = {.context = context};
+  const pare__statistics *statistics;
+  const char *reason;
+  OK(pare__checkpoint_open(model, &compression.checkpoint));
+  OK(pare__calibration_open(&compression, data, &compression.calibration));
+  size_t weight = 0;
+  while (strcmp(compression.checkpoint->weights[weight].name, "weight") != 0) weight++;
+  OK(pare__calibration_want(compression.calibration, weight, PARE__NEEDS_RANGES, &reason));
+  OK(pare__calibration_statistics(compression.calibration, weight, PARE__NEEDS_RANGES, &statistics));
+  float *squares = malloc(INPUTS * sizeof *squares);
+  memcpy(squares, statistics->squares, INPUTS * sizeof *squares);
+  pare__calibration_close(compression.calibration);
+  pare__checkpoint_close(compression.checkpoint);
+  return squares;
+}
+
+START_TEST(a_value_given_for_an_input_with_a_default_counts) {
+  const float factor = 3;
+  const int64_t dim[] = {SAMPLES, INPUTS};
+  float *weight = random_floats(INPUTS * HIDDEN, 5), *x = random_floats((int64_t)SAMPLES * INPUTS, 6);
+  write_scaled(path_of("default.onnx"), weight, true, 1);
+  write_scaled(path_of("constant.onnx"), weight, false, factor);
+  pare_array arrays[2] = {
+      {.name = "x",
+       .dtype = PARE_F32,
+       .rank = 2,
+       .dim = {dim[0], dim[1]},
+       .data = x,
+       .nbytes = sizeof *x * SAMPLES * INPUTS},
+      {.name = "factor", .dtype = PARE_F32, .rank = 1, .dim = {1}, .data = &factor, .nbytes = sizeof factor}};
+  OK(pare_arrays_write(path_of("given.npz"), 2, arrays, false));
+  save(path_of("x.npz"), "x", PARE_F32, 2, dim, x);
+  float *given = squares_of(path_of("default.onnx"), path_of("given.npz")),
+        *expected = squares_of(path_of("constant.onnx"), path_of("x.npz")),
+        *left = squares_of(path_of("default.onnx"), path_of("x.npz"));
+  for (int i = 0; i < INPUTS; i++) {
+    ck_assert_float_eq_tol(given[i], expected[i], 1e-5F * expected[i]);
+    ck_assert_float_eq_tol(9 * left[i], expected[i], 1e-5F * expected[i]);
+  }
+  /* and what is written is verified with it */
+  OK(compressed(path_of("default.onnx"), path_of("small.onnx"), path_of("given.npz"), NULL, "int8"));
+  save(path_of("alone.npz"), "factor", PARE_F32, 1, (const int64_t[]){1}, &factor);
+  ck_assert_int_ne(compressed(path_of("default.onnx"), path_of("small.onnx"), path_of("alone.npz"), NULL, "int8"),
+                   PARE_OK);
+  ck_assert_msg(strstr(pare_message(), "'x'") != NULL, "%s", pare_message());
+  free(given);
+  free(expected);
+  free(left);
+  free(weight);
+  free(x);
+}
+END_TEST
+
 /* ---- what it gains ---- */
 
 static const struct gain {
@@ -319,6 +387,7 @@ int main(void) {
   tcase_add_loop_test(tests, outputs_on_calibration_data_are_nearer, 0, (int)(sizeof gains / sizeof *gains));
   tcase_add_test(tests, a_mask_chosen_by_gptq_costs_less_than_one_by_magnitude);
   tcase_add_test(tests, what_cannot_be_calibrated_is_told);
+  tcase_add_test(tests, a_value_given_for_an_input_with_a_default_counts);
   tcase_add_test(tests, digits_pruned_and_quantised_lose_at_most_one_point);
   return remove_folder(folder, run_tests("calibrated", tests));
 }

@@ -289,9 +289,10 @@ static pare_status collect(pare__calibration *calibration, size_t wanted) {
   for (size_t t = 0; t < calibration->ntaps; t++)
     if (calibration->taps[t].collecting) names[next++] = calibration->taps[t].input.value;
   const pare__edits edits = {.noutputs = count, .output = names};
+  const pare_model_options options = pare__calibration_data_options(&calibration->data);
   pare_model *model;
   pare_status status =
-      pare__model_open_edited(compression->context, compression->checkpoint->path, NULL, &edits, &model);
+      pare__model_open_edited(compression->context, compression->checkpoint->path, &options, &edits, &model);
   free(names);
   PARE__TRY(status);
   int64_t batch = calibration->data.batch > 0 ? calibration->data.batch : MOST_BATCH;

@@ -7,11 +7,14 @@
 #include <string.h>
 
 #include "base/dtype.h"
+#include "graph/inspect.h"
 #include "tensor/tensor.h"
 
 void pare__calibration_data_close(pare__calibration_data *data) {
   pare_arrays_close(data->arrays);
+  free(data->name);
   free(data->input);
+  free(data->whole);
   *data = (pare__calibration_data){0};
 }
 
@@ -39,8 +42,17 @@ static pare_status check_shape(const char *path, const pare_model_value *declare
                     pare__shape_text(PARE__MAX(declared->rank, 0), declared->dim, wanted, sizeof wanted));
 }
 
-static pare_status check_input(const char *path, const pare_model_value *declared, pare__calibration_data *data,
-                               pare_array *array) {
+/* In just the shape that the model declares? */
+static bool is_as_declared(const pare_model_value *declared, const pare_array *array) {
+  bool same = declared->rank == array->rank;
+  for (int d = 0; d < declared->rank && same; d++) same = declared->dim[d] == array->dim[d];
+  return same;
+}
+
+/* has_default: the file has a value for it. In the shape of that, it holds for every sample; else it has samples. */
+static pare_status check_input(const char *path, const pare_model_value *declared, bool has_default,
+                               pare__calibration_data *data, size_t i) {
+  pare_array *array = &data->input[i];
   size_t index;
   if (!pare_arrays_find(data->arrays, declared->name, &index))
     return pare__fail(PARE_ERR_ARGUMENT, "calibration data %s has no array '%.100s', which is an input of the model",
@@ -49,6 +61,8 @@ static pare_status check_input(const char *path, const pare_model_value *declare
   if (array->dtype == PARE_NDTYPES || (declared->dtype != PARE_NDTYPES && declared->dtype != array->dtype))
     return pare__fail(PARE_ERR_TYPE, "calibration data %s: input '%.100s' is %s; the model takes %s", path,
                       declared->name, array->dtype_name, declared->dtype_name);
+  data->whole[i] = has_default && is_as_declared(declared, array);
+  if (data->whole[i]) return check_numbers(path, declared->name, array);
   PARE__TRY(check_shape(path, declared, array));
   if (array->nbytes == 0)
     return pare__fail(PARE_ERR_ARGUMENT, "calibration data %s: input '%.100s' is empty", path, declared->name);
@@ -65,22 +79,37 @@ static pare_status check_input(const char *path, const pare_model_value *declare
   return check_numbers(path, declared->name, array);
 }
 
-static pare_status check_inputs(const char *path, const pare_inspection *inspection, pare__calibration_data *data) {
+static pare_status check_inputs(const char *path, pare_inspection *inspection, pare__calibration_data *data) {
   pare_model_info info;
+  const size_t narrays = pare_arrays_count(data->arrays);
+  data->name = calloc(narrays + 1, sizeof *data->name);
+  if (!data->name) return pare__fail_memory("calibration data", narrays * sizeof *data->name);
+  for (size_t i = 0; i < narrays; i++) data->name[i] = pare_arrays_name(data->arrays, i);
+  PARE__TRY(pare__inspect_override(inspection, narrays, data->name));
   PARE__TRY(pare_inspect_model(inspection, &info));
   data->input = calloc(info.ninputs + 1, sizeof *data->input);
-  if (!data->input) return pare__fail_memory("calibration data", info.ninputs * sizeof *data->input);
+  data->whole = calloc(info.ninputs + 1, sizeof *data->whole);
+  if (!data->input || !data->whole) return pare__fail_memory("calibration data", info.ninputs * sizeof *data->input);
   data->ninputs = info.ninputs;
   if (info.ninputs == 0) return pare__fail(PARE_ERR_ARGUMENT, "the model has no inputs to calibrate with");
   for (size_t i = 0; i < info.ninputs; i++) {
     pare_model_value declared;
     PARE__TRY(pare_inspect_input(inspection, i, &declared));
-    PARE__TRY(check_input(path, &declared, data, &data->input[i]));
+    const bool has_default = pare__inspect_has_default(inspection, declared.name);
+    PARE__TRY(check_input(path, &declared, has_default, data, i));
     const bool integer = !pare__dtype_is_float(data->input[i].dtype);
     if (strcmp(declared.name, "attention_mask") == 0 && integer && data->input[i].rank == 2)
       data->mask = &data->input[i];
   }
-  return PARE_OK;
+  if (data->nsamples > 0) return PARE_OK;
+  return pare__fail(PARE_ERR_ARGUMENT, "calibration data %s has no samples: only values in place of defaults", path);
+}
+
+pare_model_options pare__calibration_data_options(const pare__calibration_data *data) {
+  pare_model_options options = PARE_MODEL_OPTIONS_INIT;
+  options.noverridden = pare_arrays_count(data->arrays);
+  options.overridden = data->name;
+  return options;
 }
 
 pare_status pare__calibration_data_open(const char *model, const char *path, pare__calibration_data *out) {
@@ -97,6 +126,11 @@ pare_status pare__calibration_data_batch(const pare__calibration_data *data, par
                                          int64_t count, pare_tensor **inputs) {
   for (size_t i = 0; i < data->ninputs; i++) {
     const pare_array *array = &data->input[i];
+    if (data->whole[i]) {
+      PARE__TRY(
+          pare_tensor_from(context, array->dtype, array->rank, array->dim, array->data, array->nbytes, &inputs[i]));
+      continue;
+    }
     const size_t sample = array->nbytes / (size_t)array->dim[0];
     int64_t dim[PARE_MAX_RANK];
     memcpy(dim, array->dim, sizeof dim);

@@ -2,13 +2,13 @@
 #include "compress/verify.h"
 
 #include <math.h>
-#include <pare/arrays.h>
 #include <pare/model.h>
 #include <pare/random.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/dtype.h"
+#include "compress/calibration_data.h"
 
 #define SEED 5
 #define MOST_SAMPLES 8 /* of calibration inputs */
@@ -50,23 +50,6 @@ static pare_status random_input(struct run *run, size_t index, int64_t batch, in
   return pare_random_bernoulli(SEED, index, 0.5, run->inputs[index]); /* 0 and 1 are in every table */
 }
 
-static pare_status array_input(struct run *run, pare_arrays *arrays, size_t index) {
-  pare_model_value value;
-  pare_array array;
-  size_t found;
-  PARE__TRY(pare_model_input(run->model, index, &value));
-  if (!pare_arrays_find(arrays, value.name, &found))
-    return pare__fail(PARE_ERR_ARGUMENT, "the calibration inputs have no array '%.100s'", value.name);
-  PARE__TRY(pare_arrays_get(arrays, found, &array));
-  if (array.rank < 1 || array.dtype == PARE_NDTYPES || array.dim[0] < 1)
-    return pare__fail(PARE_ERR_ARGUMENT, "the calibration inputs '%.100s' hold no samples", value.name);
-  int64_t dim[PARE_MAX_RANK];
-  memcpy(dim, array.dim, sizeof dim);
-  dim[0] = PARE__MIN(dim[0], value.rank > 0 && value.dim[0] > 0 ? value.dim[0] : MOST_SAMPLES);
-  const size_t nbytes = array.nbytes / (size_t)array.dim[0] * (size_t)dim[0];
-  return pare_tensor_from(run->context, array.dtype, array.rank, dim, array.data, nbytes, &run->inputs[index]);
-}
-
 static pare_status run_once(struct run *run) {
   close_tensors(run->noutputs, run->outputs);
   PARE__TRY(pare_model_run(run->model, run->inputs, NULL, run->outputs));
@@ -88,19 +71,31 @@ static pare_status try_sizes(struct run *run) {
   return status;
 }
 
-static pare_status run_old(struct run *run, const char *calibration) {
-  if (!calibration) return try_sizes(run);
-  pare_arrays *arrays;
-  PARE__TRY(pare_arrays_open(calibration, &arrays));
-  pare_status status = PARE_OK;
-  for (size_t i = 0; i < run->ninputs && status == PARE_OK; i++) status = array_input(run, arrays, i);
-  pare_arrays_close(arrays);
-  return status == PARE_OK ? run_once(run) : status;
+/* What models are run on: calibration inputs, or random ones if there are none. */
+struct given {
+  pare__calibration_data data;
+  pare_model_options options; /* to open both models with: what the data have in place of defaults */
+};
+
+static pare_status open_given(const char *path, const char *calibration, struct given *out) {
+  *out = (struct given){.options = PARE_MODEL_OPTIONS_INIT};
+  if (!calibration) return PARE_OK;
+  PARE__TRY(pare__calibration_data_open(path, calibration, &out->data));
+  out->options = pare__calibration_data_options(&out->data);
+  return PARE_OK;
 }
 
-static pare_status open_run(pare_context *context, const char *path, struct run *out) {
+static pare_status run_old(struct run *run, const struct given *given) {
+  const pare__calibration_data *data = &given->data;
+  if (!data->arrays) return try_sizes(run);
+  const int64_t count = data->batch > 0 ? data->batch : PARE__MIN(data->nsamples, MOST_SAMPLES);
+  PARE__TRY(pare__calibration_data_batch(data, run->context, 0, count, run->inputs));
+  return run_once(run);
+}
+
+static pare_status open_run(pare_context *context, const char *path, const struct given *given, struct run *out) {
   *out = (struct run){.context = context};
-  PARE__TRY(pare_model_open(context, path, NULL, &out->model));
+  PARE__TRY(pare_model_open(context, path, &given->options, &out->model));
   out->ninputs = pare_model_inputs(out->model);
   out->noutputs = pare_model_outputs(out->model);
   out->inputs = calloc(out->ninputs + 1, sizeof(pare_tensor *));
@@ -158,6 +153,7 @@ static pare_status compare(pare_tensor *before, pare_tensor *after, const char *
 
 struct pare__reference {
   struct run run; /* its model is closed: the weights of both are never in memory together */
+  struct given given;
 };
 
 pare_status pare__reference_open(pare_context *context, const char *path, const char *calibration,
@@ -165,8 +161,9 @@ pare_status pare__reference_open(pare_context *context, const char *path, const 
   pare__reference *reference = calloc(1, sizeof *reference);
   *out = NULL;
   if (!reference) return pare__fail_memory("a run", sizeof *reference);
-  pare_status status = open_run(context, path, &reference->run);
-  if (status == PARE_OK) status = run_old(&reference->run, calibration);
+  pare_status status = open_given(path, calibration, &reference->given);
+  if (status == PARE_OK) status = open_run(context, path, &reference->given, &reference->run);
+  if (status == PARE_OK) status = run_old(&reference->run, &reference->given);
   if (status != PARE_OK) {
     pare__reference_close(reference);
     return status;
@@ -180,6 +177,7 @@ pare_status pare__reference_open(pare_context *context, const char *path, const 
 void pare__reference_close(pare__reference *reference) {
   if (!reference) return;
   close_run(&reference->run);
+  pare__calibration_data_close(&reference->given.data);
   free(reference);
 }
 
@@ -194,7 +192,7 @@ pare_status pare__reference_compare(pare__reference *reference, const char *path
                                     pare__output_distance each, void *user) {
   const struct run *before = &reference->run;
   struct run after;
-  pare_status status = open_run(before->context, path, &after);
+  pare_status status = open_run(before->context, path, &reference->given, &after);
   if (status == PARE_OK && (after.ninputs != before->ninputs || after.noutputs != before->noutputs))
     status = pare__fail(PARE_ERR_FORMAT, "verifying %s: it has other inputs or outputs than the original", name);
   if (status == PARE_OK) status = run_new(before, &after);
@@ -259,9 +257,11 @@ static pare_status time_turn(struct timed *timed) {
 pare_status pare__compare_speed(pare_context *context, const char *old_path, const char *new_path,
                                 const char *calibration, int turns, pare__speeds each, void *user) {
   struct timed before = {0}, after = {0};
-  pare_status status = open_run(context, old_path, &before.run);
-  if (status == PARE_OK) status = run_old(&before.run, calibration);
-  if (status == PARE_OK) status = open_run(context, new_path, &after.run);
+  struct given given;
+  pare_status status = open_given(old_path, calibration, &given);
+  if (status == PARE_OK) status = open_run(context, old_path, &given, &before.run);
+  if (status == PARE_OK) status = run_old(&before.run, &given);
+  if (status == PARE_OK) status = open_run(context, new_path, &given, &after.run);
   if (status == PARE_OK && after.run.ninputs != before.run.ninputs)
     status = pare__fail(PARE_ERR_FORMAT, "%s has other inputs than %s", new_path, old_path);
   if (status == PARE_OK) status = run_new(&before.run, &after.run);
@@ -276,5 +276,6 @@ pare_status pare__compare_speed(pare_context *context, const char *old_path, con
   pare_model_steps_free(before.steps);
   close_run(&after.run);
   close_run(&before.run);
+  pare__calibration_data_close(&given.data);
   return status;
 }
