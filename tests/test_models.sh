@@ -229,6 +229,21 @@ cp "$digits" "$folder/elsewhere/no-digits.onnx"
 run 0 bench "$folder/elsewhere/no-digits.onnx" -i "$data" --executor launches --warmup 10ms --duration 50ms --baseline "$folder/fast.json" --json
 says err "has no median of $folder/elsewhere/no-digits.onnx"
 says out '"baseline_ms": null'
+# Two models of one name: each is its own, a third that may be either is neither, and no model takes another one's figure.
+mkdir "$folder/a" "$folder/b" "$folder/c" && cp "$digits" "$folder/a/" && cp "$digits" "$folder/b/" && cp "$digits" "$folder/c/"
+short() { run "$@" -i "$data" --executor launches --warmup 10ms --duration 50ms --json; }
+short 0 bench "$folder/a/digits.onnx" "$folder/b/digits.onnx"
+awk '/"median_ms"/ { sub(/: [0-9.e-]*/, ": " (n++ ? 2000000 : 1000000)) } { print }' "$folder/out" >"$folder/both.json"
+short 0 bench "$folder/b/digits.onnx" --baseline "$folder/both.json"
+says out '"baseline_ms": 2000000'
+short 0 bench "$folder/c/digits.onnx" --baseline "$folder/both.json"
+says out '"baseline_ms": null'
+says err "may be either"
+short 0 bench "$folder/a/digits.onnx"
+sed 's/"median_ms": [0-9.]*/"median_ms": 3000000/' "$folder/out" >"$folder/one.json"
+short 0 bench "$folder/b/digits.onnx" "$folder/a/digits.onnx" --baseline "$folder/one.json"
+says out '"baseline_ms": null'
+says out '"baseline_ms": 3000000'
 mistake 2 "no time" bench "$digits" --duration soon
 mistake 3 "no-such.json" bench "$digits" --baseline "$folder/no-such.json"
 mistake 2 "kernels or models" bench "$digits" --kernel gemm

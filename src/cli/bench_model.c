@@ -46,25 +46,50 @@ static size_t common_names(const char *a, const char *b) {
   return count + ((x == a || x[-1] == '/') && (y == b || y[-1] == '/') && *x != '/');
 }
 
-/* The median that it has for the same model, device and shapes; 0: none. The same model is the one whose path ends most
- * alike, with the file's name at least, so that a model is found again from another folder. */
-static double baseline_ms(const json_t *baseline, const json_t *result) {
+/* Is this row of the baseline another model's of this run, by a path that ends more alike? */
+static bool is_of_another(const cli_bench_models *bench, const char *row, size_t common) {
+  for (size_t i = 0; i < bench->count; i++)
+    if (common_names(bench->paths[i], row) > common) return true;
+  return false;
+}
+
+/* The row that it has for the same model, device and shapes; NULL: none. The same model is the one whose path ends most
+ * alike, with the file's name at least, so that a model is found again from another folder. *rival: another one's name
+ * if its path ends as much alike: which is meant cannot be told. */
+static const json_t *baseline_row(const bench_state *state, const json_t *result, const char **rival) {
   static const char *const keys[] = {"device", "shapes"};
   const char *name = json_string_value(json_object_get(result, "name"));
+  const json_t *found = NULL;
   size_t i, most = 0;
-  double found = 0;
   json_t *row;
-  json_array_foreach(baseline, i, row) {
+  *rival = NULL;
+  json_array_foreach(state->baseline, i, row) {
     const char *other = json_string_value(json_object_get(row, "name"));
     bool same = name && other;
     for (size_t k = 0; k < CLI_COUNT(keys); k++)
       same = same && json_equal(json_object_get(row, keys[k]), json_object_get(result, keys[k]));
     const size_t common = same ? common_names(name, other) : 0;
-    if (common <= most) continue;
+    if (common < most || common == 0 || is_of_another(state->bench, other, common)) continue;
+    if (common > most) *rival = NULL;
+    if (common == most && strcmp(other, json_string_value(json_object_get(found, "name"))) != 0) *rival = other;
+    if (common > most) found = row;
     most = common;
-    found = json_number_value(json_object_get(row, "median_ms"));
   }
   return found;
+}
+
+/* Its median; 0, and a note: there is none. */
+static double baseline_ms(const bench_state *state, const json_t *result) {
+  const char *rival, *name = json_string_value(json_object_get(result, "name"));
+  const json_t *row = baseline_row(state, result, &rival);
+  const double median = row && !rival ? json_number_value(json_object_get(row, "median_ms")) : 0;
+  if (row && rival)
+    cli_note("pare: %s has medians of %s and of %s, and %s may be either: nothing to compare", state->bench->baseline,
+             json_string_value(json_object_get(row, "name")), rival, name);
+  else if (!(median > 0))
+    cli_note("pare: %s has no median of %s on this device with these shapes: nothing to compare",
+             state->bench->baseline, name);
+  return median;
 }
 
 /* ---- one model ---- */
@@ -153,12 +178,8 @@ static void result_row(bench_state *state, const json_t *result, double before_m
 }
 
 static void take_result(bench_state *state, json_t *result) {
-  const double before_ms = state->baseline ? baseline_ms(state->baseline, result) : 0;
-  if (state->baseline && !(before_ms > 0)) {
-    cli_note("pare: %s has no median of %s on this device with these shapes: nothing to compare",
-             state->bench->baseline, json_string_value(json_object_get(result, "name")));
-    json_object_set_new(result, "baseline_ms", json_null());
-  }
+  const double before_ms = state->baseline ? baseline_ms(state, result) : 0;
+  if (state->baseline && !(before_ms > 0)) json_object_set_new(result, "baseline_ms", json_null());
   if (before_ms > 0) {
     json_object_set_new(result, "baseline_ms", json_real(before_ms));
     if (json_number_value(json_object_get(result, "median_ms")) > SLOWER * before_ms) state->slower = true;
