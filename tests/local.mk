@@ -81,6 +81,7 @@ check_PROGRAMS += tests/test_exporters
 check_PROGRAMS += tests/test_import
 check_PROGRAMS += tests/test_layers
 check_PROGRAMS += tests/test_memory
+check_PROGRAMS += tests/test_node_errors
 check_PROGRAMS += tests/test_passes
 check_PROGRAMS += tests/test_symbolic
 check_PROGRAMS += tests/test_verify

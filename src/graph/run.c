@@ -2,6 +2,7 @@
 #include <pare/move.h>
 
 #include "graph/estimate.h"
+#include "tensor/context.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -90,9 +91,10 @@ static void list_shapes(const pare__run_state *state, const pare__node *node, ch
 }
 
 /* The message gets the node before it, and what the node was given behind it if that may be why: once, where a node has
- * failed in a subgraph of another. */
+ * failed in a subgraph of another. An index out of range that the device has found may be an earlier node's. */
 static pare_status at_node(const pare__run_state *state, const pare__node *node, pare_status status) {
   static const char begin[] = "node '";
+  if (node->nsubgraphs == 0 && strncmp(pare_message(), begin, strlen(begin)) == 0) return status;
   char *why = pare__strdup(pare_message()), given[MOST_GIVEN] = "";
   const bool shapes = (status == PARE_ERR_SHAPE || status == PARE_ERR_TYPE || status == PARE_ERR_ARGUMENT) && why &&
                       strncmp(why, begin, strlen(begin)) != 0 && pare__model_go_on(state->model, "%s", "") == PARE_OK;
@@ -111,6 +113,20 @@ pare_status pare__run_call(pare__call *call) {
   return status;
 }
 
+/* A node, for what the device finds later. */
+typedef struct node_origin {
+  pare__origin origin;
+  const pare__run_state *state;
+  const pare__node *node;
+} node_origin;
+
+static void describe_node(const pare__origin *origin, const char *message, char *text, size_t capacity) {
+  const node_origin *at = (const node_origin *)origin;
+  char given[MOST_GIVEN];
+  list_shapes(at->state, at->node, given, sizeof given);
+  snprintf(text, capacity, "node '%.100s' (%s): %s; its inputs: %s", at->node->name, at->node->op_type, message, given);
+}
+
 static pare_status call_operator(pare__run_state *state, const pare__node *node, pare__slot **input,
                                  pare__slot **output) {
   for (unsigned i = 0; i < node->ninputs; i++) {
@@ -127,7 +143,11 @@ static pare_status call_operator(pare__run_state *state, const pare__node *node,
                      .noutputs = node->noutputs,
                      .input = input,
                      .output = output};
-  return state->estimate ? pare__estimate_call(&call) : pare__run_call(&call);
+  const node_origin here = {{describe_node}, state, node};
+  const pare__origin *around = pare__origin_set(&here.origin);
+  const pare_status status = state->estimate ? pare__estimate_call(&call) : pare__run_call(&call);
+  pare__origin_set(around);
+  return status;
 }
 
 pare_status pare__run_node(pare__run_state *state, const pare__node *node) {

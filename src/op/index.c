@@ -73,7 +73,7 @@ typedef struct index_params {
   pare__problem whole;
   bool scatter, shared, each;
   int axis;
-  const char *function; /* a literal, which names its flag */
+  char message[PARE__INDEX_MESSAGE]; /* of its flag */
 } index_params;
 
 static pare_status run_index(const pare__piece *piece) {
@@ -92,7 +92,7 @@ static pare_status run_index(const pare__piece *piece) {
   dim[PARE__INDEX_LENGTH] = data->dim[1];
   dim[PARE__INDEX_POSITION] = params->scatter && params->axis == 1 ? piece->begin : 0;
   pare__operand operand[4];
-  PARE__TRY(pare__context_flag(piece->context, params->function, &operand[3].mem, &operand[3].offset));
+  PARE__TRY(pare__context_flag(piece->context, params->message, &operand[3].mem, &operand[3].offset));
   for (int i = DATA; i <= VALUES; i++) operand[i] = (pare__operand){piece->binding[i].mem, piece->binding[i].offset};
   pare__choice choice;
   PARE__TRY(pare__choose(piece->device, family, &params->whole, &choice));
@@ -146,7 +146,7 @@ pare_status pare__index_submit(const pare__index_call *call, pare_tensor *data, 
   params.each = call->each;
   params.axis = axis;
   whole_problem(call, seen, &params.whole);
-  params.function = call->function;
+  pare__index_message(call->function, params.message);
   bool along_rows = axis == 1;
   int data_axis = along_rows && !call->scatter ? PARE__WHOLE : axis;
   int values_axis = along_rows && call->scatter ? PARE__WHOLE : axis;

@@ -181,15 +181,21 @@ pare_status pare_grid_sample(pare_tensor *x, pare_tensor *grid, pare_sampling sa
 
 /* ---- roi_align ---- */
 
+typedef struct roi_params {
+  pare__problem whole;
+  char message[PARE__INDEX_MESSAGE]; /* of its flag */
+} roi_params;
+
 static pare_status run_roi(const pare__piece *piece) {
-  const pare__problem *whole = piece->params;
+  const roi_params *params = piece->params;
+  const pare__problem *whole = &params->whole;
   pare__problem problem = *whole;
   problem.dim[ROI_COUNT] = piece->end - piece->begin;
   pare__operand operand[ROI_NBUFFERS];
   for (int i = 0; i < ROI_BUFFER_FLAG; i++)
     operand[i] = (pare__operand){piece->binding[i].mem, piece->binding[i].offset};
   pare__operand *flag = &operand[ROI_BUFFER_FLAG]; /* set by an index out of range */
-  PARE__TRY(pare__context_flag(piece->context, "pare_roi_align", &flag->mem, &flag->offset));
+  PARE__TRY(pare__context_flag(piece->context, params->message, &flag->mem, &flag->offset));
   pare__choice choice;
   PARE__TRY(pare__choose(piece->device, &pare__family_roi_align, whole, &choice));
   return pare__run_choice(piece->device, &pare__family_roi_align, &choice, whole, &problem, operand);
@@ -200,8 +206,10 @@ static const pare__codelet roi_codelet = {"roi_align", run_roi};
 static pare_status submit_roi(pare_tensor *x, pare_tensor *rois, pare_tensor *batch, const pare_roi_options *options,
                               pare_tensor *y) {
   if (pare__shape_elements(&y->shape) == 0) return PARE_OK;
-  pare__problem problem, *whole = &problem;
-  memset(whole, 0, sizeof *whole);
+  roi_params params;
+  pare__problem *whole = &params.whole;
+  memset(&params, 0, sizeof params);
+  pare__index_message("pare_roi_align", params.message);
   for (int d = 0; d < 4; d++) whole->dim[ROI_N + d] = x->shape.dim[d];
   whole->dim[ROI_COUNT] = y->shape.dim[0];
   whole->dim[ROI_BINS_Y] = y->shape.dim[2];
@@ -215,8 +223,8 @@ static pare_status submit_roi(pare_tensor *x, pare_tensor *rois, pare_tensor *ba
   whole->dtype[ROI_BUFFER_FLAG] = PARE_I32;
   const pare__task task = {.codelet = &roi_codelet,
                            .context = y->context,
-                           .params = whole,
-                           .params_bytes = sizeof *whole,
+                           .params = &params,
+                           .params_bytes = sizeof params,
                            .n = y->shape.dim[0],
                            .naccesses = ROI_BUFFER_FLAG,
                            .flags = true,

@@ -3,12 +3,13 @@
 #include "tensor/context.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define MAX_SELECTED 256
-#define FLAG_COUNT 32 /* operations that may meet a bad index */
+#define FLAG_COUNT 256 /* messages of a bad index; those that come later share the last */
 
 struct pare_context {
   atomic_int references;
@@ -33,7 +34,7 @@ struct pare_context {
   char *flagging;
   pare__buffer *flags;
   unsigned flags_used;
-  const char *flag_operation[FLAG_COUNT];
+  char *flag_message[FLAG_COUNT];
 };
 
 static pare_status memory_limit(const pare_context_options *options, uint64_t *out) {
@@ -194,6 +195,7 @@ void pare__context_release(pare_context *context) {
       pare__device_close(context->device);
     pare_device_list_close(context->list);
   }
+  for (unsigned i = 0; i < context->flags_used; i++) free(context->flag_message[i]);
   pthread_mutex_destroy(&context->lock);
   pthread_mutex_destroy(&context->residency.lock);
   free((char *)context->schedule.policy);
@@ -259,19 +261,46 @@ void pare__context_record(pare_context *context, pare_status status) {
   pthread_mutex_unlock(&context->lock);
 }
 
-pare_status pare__context_flag(pare_context *context, const char *operation, cl_mem *mem, int64_t *offset) {
+static _Thread_local const pare__origin *thread_origin;
+
+const pare__origin *pare__origin_set(const pare__origin *origin) {
+  const pare__origin *before = thread_origin;
+  thread_origin = origin;
+  return before;
+}
+
+void pare__index_message(const char *operation, char text[PARE__INDEX_MESSAGE]) {
+  char message[128];
+  snprintf(message, sizeof message, "%s: an index is out of range; that element was not moved", operation);
+  if (thread_origin)
+    thread_origin->describe(thread_origin, message, text, PARE__INDEX_MESSAGE);
+  else
+    snprintf(text, PARE__INDEX_MESSAGE, "%s", message);
+}
+
+/* The message's flag. The last one is for all that come when the others are taken: the error is not lost. */
+static pare_status find_flag(pare_context *context, const char *message, unsigned *slot) {
+  *slot = 0;
+  while (*slot < context->flags_used && strcmp(context->flag_message[*slot], message) != 0) ++*slot;
+  *slot = PARE__MIN(*slot, FLAG_COUNT - 1U);
+  if (*slot < context->flags_used) return PARE_OK;
+  if (*slot == FLAG_COUNT - 1U) message = "an index is out of range; that element was not moved";
+  context->flag_message[*slot] = pare__strdup(message);
+  if (!context->flag_message[*slot]) return pare__fail_memory("a message", strlen(message));
+  context->flags_used++;
+  return PARE_OK;
+}
+
+pare_status pare__context_flag(pare_context *context, const char *message, cl_mem *mem, int64_t *offset) {
   pthread_mutex_lock(&context->lock);
   pare_status status = PARE_OK;
+  unsigned slot = 0;
   if (!context->flags) {
     static const int32_t zero[FLAG_COUNT];
     status = pare__buffer_create_from(context->device, zero, sizeof zero, "error flags", &context->flags);
   }
+  if (status == PARE_OK) status = find_flag(context, message, &slot);
   if (status == PARE_OK) {
-    unsigned slot = 0;
-    while (slot < context->flags_used && strcmp(context->flag_operation[slot], operation) != 0) slot++;
-    /* more operations than flags share the last: the name may be another's, the error is not lost */
-    slot = PARE__MIN(slot, FLAG_COUNT - 1U);
-    if (slot == context->flags_used) context->flag_operation[context->flags_used++] = operation;
     *mem = pare__buffer_mem(context->flags);
     *offset = slot;
   }
@@ -292,14 +321,13 @@ pare_status pare__context_flags_check(pare_context *context) {
   if (used > 0) {
     int32_t flag[FLAG_COUNT];
     static const int32_t zero[FLAG_COUNT];
-    const char *operation = NULL;
+    const char *message = NULL;
     status = pare__buffer_read(context->flags, 0, used * sizeof flag[0], flag);
-    for (unsigned i = 0; status == PARE_OK && i < used && !operation; i++)
-      if (flag[i] != 0) operation = context->flag_operation[i];
-    if (operation) {
+    for (unsigned i = 0; status == PARE_OK && i < used && !message; i++)
+      if (flag[i] != 0) message = context->flag_message[i];
+    if (message) {
       status = pare__buffer_write(context->flags, 0, used * sizeof flag[0], zero);
-      if (status == PARE_OK)
-        status = pare__fail(PARE_ERR_ARGUMENT, "%s: an index is out of range; that element was not moved", operation);
+      if (status == PARE_OK) status = pare__fail_text(PARE_ERR_ARGUMENT, message);
     }
   }
   pthread_mutex_unlock(&context->lock);

@@ -59,10 +59,20 @@ bool pare__context_is_left_open(const pare_context *context);
 /* Records an error of work with this thread's message; pare_context_wait raises the first one. */
 void pare__context_record(pare_context *context, pare_status status);
 
+/* What this thread's operations are part of: it puts that around the messages of errors that only the device finds. */
+typedef struct pare__origin {
+  void (*describe)(const struct pare__origin *origin, const char *message, char *text, size_t capacity);
+} pare__origin;
+/* From now on; NULL: nothing. What it was. */
+const pare__origin *pare__origin_set(const pare__origin *origin);
+
+#define PARE__INDEX_MESSAGE 640
+/* What is to be said of an index of this operation that is out of range, here. */
+void pare__index_message(const char *operation, char text[PARE__INDEX_MESSAGE]);
 /* An int in device memory, zero, that a kernel sets to something else when it meets an index out of range. Whoever
- * waits next gets PARE_ERR_ARGUMENT naming `operation` (a literal) if it was set. Each operation keeps its flag as long
- * as the context lives, so that work may be recorded and run again. */
-pare_status pare__context_flag(pare_context *context, const char *operation, cl_mem *mem, int64_t *offset);
+ * waits next gets PARE_ERR_ARGUMENT with the message if it was set. Each message keeps its flag as long as the context
+ * lives, so that work may be recorded and run again. */
+pare_status pare__context_flag(pare_context *context, const char *message, cl_mem *mem, int64_t *offset);
 /* After the queue is finished: raises the first flag that is set, and clears all. */
 pare_status pare__context_flags_check(pare_context *context);
 
