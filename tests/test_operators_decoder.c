@@ -1,5 +1,5 @@
-/* Attention of com.microsoft to keys in buffers that have room for more, with masks of ends and beginnings: against its
- * formula in double precision. SPDX-License-Identifier: Apache-2.0 */
+/* What decoders of com.microsoft carry from token to token: keys in buffers that have room for more, states; masks of
+ * ends and beginnings: against formulas in double precision. SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,6 +129,70 @@ START_TEST(masks_of_ends_and_beginnings) {
 }
 END_TEST
 
+/* ---- states ---- */
+
+/* y[t] = silu(bias + sum over j of w[j] x[t - (k - 1 - j) dilation]), where the past goes before x; _i: the present,
+ * its last elements, is looked at. */
+START_TEST(causal_convolutions_reach_back_into_their_past) {
+  enum { CHANNELS = 3, LENGTH = 5, TAPS = 3, DILATION = 2, PAST = (TAPS - 1) * DILATION, ALL = PAST + LENGTH };
+  enum { ROWS = BATCH * CHANNELS };
+  float *x = random_floats(ROWS * LENGTH, 1), *w = random_floats(CHANNELS * TAPS, 2),
+        *bias = random_floats(CHANNELS, 3), *past = random_floats(ROWS * PAST, 4);
+  one_node one = one_node_contributed("CausalConvWithState", "x w b p", "y n");
+  one_node_input(&one, "x", PARE__ONNX_FLOAT, 3, (const int64_t[]){BATCH, CHANNELS, LENGTH}, x);
+  model_constant(one.onnx, "w", PARE__ONNX_FLOAT, 3, (const int64_t[]){CHANNELS, 1, TAPS}, w);
+  model_constant(one.onnx, "b", PARE__ONNX_FLOAT, 1, (const int64_t[]){CHANNELS}, bias);
+  one_node_input(&one, "p", PARE__ONNX_FLOAT, 3, (const int64_t[]){BATCH, CHANNELS, PAST}, past);
+  one_node_text(&one, "activation", "silu");
+  node_int(one.onnx, one.node, "dilation", DILATION);
+  double y[ROWS * LENGTH], present[ROWS * PAST];
+  for (int row = 0; row < ROWS; row++) {
+    double all[ALL];
+    for (int i = 0; i < ALL; i++) all[i] = (double)(i < PAST ? past[row * PAST + i] : x[row * LENGTH + i - PAST]);
+    for (int i = 0; i < PAST; i++) present[row * PAST + i] = all[LENGTH + i];
+    for (int t = 0; t < LENGTH; t++) {
+      double sum = (double)bias[row % CHANNELS];
+      for (int j = 0; j < TAPS; j++) sum += (double)w[row % CHANNELS * TAPS + j] * all[t + j * DILATION];
+      y[row * LENGTH + t] = sum / (1 + exp(-sum));
+    }
+  }
+  one_node_expect(folder, &one, _i ? "n" : "y", _i ? ROWS * PAST : ROWS * LENGTH, _i ? present : y);
+  FREE_ALL(x, w, bias, past);
+}
+END_TEST
+
+static void add_linear(one_node *one, const float *const *part, int64_t window) {
+  static const char *const name[4] = {"q", "k", "v", "g"};
+  for (int i = 0; i < 4; i++)
+    one_node_input(one, name[i], PARE__ONNX_FLOAT, 3, (const int64_t[]){BATCH, KEYS, WIDE}, part[i]);
+  one_node_text(one, "update_rule", "gated");
+  node_int(one->onnx, one->node, "q_num_heads", HEADS);
+  node_int(one->onnx, one->node, "kv_num_heads", HEADS);
+  if (window) node_int(one->onnx, one->node, "state_window", window);
+}
+
+/* Of com.microsoft and of ai.onnx; a window of states is refused. */
+START_TEST(linear_attention_has_a_namesake) {
+  float *part[4];
+  for (uint32_t i = 0; i < 4; i++) part[i] = random_floats(BATCH * KEYS * WIDE, 1 + i);
+  one_node plain = one_node_begin(27, "LinearAttention", "q k v - g", "y");
+  add_linear(&plain, (const float *const *)part, 0);
+  pare_tensor *out;
+  OK(one_node_run(folder, &plain, "y", false, &out));
+  float *values = floats_of(out);
+  double expected[BATCH * KEYS * WIDE];
+  for (int i = 0; i < BATCH * KEYS * WIDE; i++) expected[i] = (double)values[i];
+  pare_tensor_close(out);
+  one_node one = one_node_contributed("LinearAttention", "q k v - g", "y");
+  add_linear(&one, (const float *const *)part, 0);
+  one_node_expect(folder, &one, "y", BATCH * KEYS * WIDE, expected);
+  one = one_node_contributed("LinearAttention", "q k v - g", "y");
+  add_linear(&one, (const float *const *)part, 2);
+  one_node_refused(folder, &one, PARE_ERR_UNSUPPORTED, "state_window is 2");
+  FREE_ALL(values, part[0], part[1], part[2], part[3]);
+}
+END_TEST
+
 int main(void) {
   if (!mkdtemp(folder)) return EXIT_FAILURE;
   TCase *tests = tcase_create("attention of decoders");
@@ -136,5 +200,7 @@ int main(void) {
   tcase_add_loop_test(tests, new_keys_are_written_behind_those_that_count, 0, 6);
   tcase_add_test(tests, buffers_without_room_and_beams_are_refused);
   tcase_add_test(tests, masks_of_ends_and_beginnings);
+  tcase_add_loop_test(tests, causal_convolutions_reach_back_into_their_past, 0, 2);
+  tcase_add_test(tests, linear_attention_has_a_namesake);
   return remove_folder(folder, run_tests("attention of decoders", tests));
 }

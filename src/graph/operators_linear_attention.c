@@ -140,10 +140,26 @@ static pare_status step(const linear *l, int64_t t, pare_tensor *out) {
   return pare_gemm(query, l->state, NULL, &scaled, out);
 }
 
+/* What com.microsoft has beyond ai.onnx. */
+static pare_status check_plain(const pare__call *call) {
+  static const struct {
+    const char *name;
+    int64_t plain;
+  } attribute[] = {{"state_window", 0}, {"channels_last", 0}, {"ndim", 1}};
+  for (size_t i = 0; i < PARE__COUNT(attribute); i++) {
+    const int64_t value = pare__call_get_int(call, attribute[i].name, attribute[i].plain);
+    if (value != attribute[i].plain)
+      return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "%s is %lld; only %lld is possible", attribute[i].name,
+                             (long long)value, (long long)attribute[i].plain);
+  }
+  return PARE_OK;
+}
+
 static pare_status linear_attention(pare__call *call) {
   linear l;
   pare_tensor *all, *out, *to, *decay;
   PARE__TRY(pare__call_check(call, 3, 6));
+  PARE__TRY(check_plain(call));
   PARE__TRY(read_linear(call, &l));
   PARE__TRY(begin_state(&l));
   const int64_t shared = l.heads / l.kv_heads;
@@ -172,7 +188,7 @@ static pare_status linear_attention(pare__call *call) {
 
 /* ---- CausalConvWithState ---- */
 
-/* The past, or zeros, and x after it: [batch, channels, k - 1 + length]. */
+/* The past, or zeros, and x after it: [batch, channels, before + length]. */
 static pare_status extend(pare__call *call, pare_tensor *x, int64_t before, pare_tensor **out) {
   const int64_t *dim = x->shape.dim, past_dim[3] = {dim[0], dim[1], before}, all[3] = {dim[0], dim[1], before + dim[2]};
   pare_tensor *past;
@@ -190,6 +206,7 @@ static pare_status extend(pare__call *call, pare_tensor *x, int64_t before, pare
 static pare_status causal_convolution(pare__call *call) {
   pare_tensor *x, *w, *bias, *all, *y, *present;
   PARE__TRY(pare__call_check(call, 2, 4));
+  PARE__TRY(check_plain(call));
   PARE__TRY(pare__call_tensor(call, 0, &x));
   PARE__TRY(pare__call_tensor(call, 1, &w));
   PARE__TRY(pare__call_tensor(call, 2, &bias));
@@ -201,11 +218,15 @@ static pare_status causal_convolution(pare__call *call) {
       w->shape.dim[2] < 1 || w->shape.dim[2] > INT32_MAX)
     return pare__call_fail(call, PARE_ERR_SHAPE, "x and weights of ranks %d and %d are not [N, C, L] and [C, 1, k]",
                            x->shape.rank, w->shape.rank);
-  const int64_t before = w->shape.dim[2] - 1, length = x->shape.dim[2];
+  const int64_t dilation = pare__call_get_int(call, "dilation", 1), length = x->shape.dim[2];
+  if (dilation < 1 || dilation > INT32_MAX)
+    return pare__call_fail(call, PARE_ERR_ARGUMENT, "its dilation is %lld", (long long)dilation);
+  const int64_t before = (w->shape.dim[2] - 1) * dilation;
   PARE__TRY(extend(call, x, before, &all));
   PARE__TRY(pare__call_output(call, 0, x->dtype, 3, x->shape.dim, &y));
   pare_convolution_options options = PARE_CONVOLUTION_OPTIONS_INIT;
   options.groups = x->shape.dim[1];
+  options.dilation[0] = dilation;
   options.activation = none ? PARE_ACTIVATION_NONE : PARE_ACTIVATION_SILU;
   if (pare__shape_elements(&y->shape) > 0) {
     pare_convolution_weights *packed = NULL;
@@ -224,5 +245,7 @@ static pare_status causal_convolution(pare__call *call) {
 const pare__operator pare__operators_linear_attention[] = {
     {"", "CausalConvWithState", 27, 0, PARE__ON_DEVICE, causal_convolution, .types = "floats"},
     {"", "LinearAttention", 27, 0, PARE__ON_DEVICE, linear_attention, .types = "floats"},
+    {"com.microsoft", "CausalConvWithState", 1, 0, PARE__ON_DEVICE, causal_convolution, .types = "floats"},
+    {"com.microsoft", "LinearAttention", 1, 0, PARE__ON_DEVICE, linear_attention, .types = "floats"},
     {0},
 };
