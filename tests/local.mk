@@ -88,6 +88,7 @@ check_PROGRAMS += tests/test_verify
 check_PROGRAMS += tests/test_operators_attention
 check_PROGRAMS += tests/test_operators_decoder
 check_PROGRAMS += tests/test_operators_elementwise
+check_PROGRAMS += tests/test_operator_types
 check_PROGRAMS += tests/test_operators_microsoft
 check_PROGRAMS += tests/test_operators_microsoft_integers
 check_PROGRAMS += tests/test_operators_mixture

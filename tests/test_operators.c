@@ -31,7 +31,11 @@ static void print_page(FILE *to) {
         "An operator runs on the device; on the host, where it computes shapes or steps of control, or decides about\n"
         "one box after another (NonMaxSuppression); as a view, where no element moves; or as control, where it runs\n"
         "other nodes. What computes shapes too, such as Add, does so on the host where all of its inputs are known\n"
-        "beforehand and small. Opsets are those of the operator's domain.\n",
+        "beforehand and small. Opsets are those of the operator's domain.\n\n"
+        "Types are those of the operator's data; indices, shapes and conditions have types of their own. Floats are "
+        "f32,\n"
+        "f16, bf16 and f64; integers have 8 to 64 bits, signed or not; numbers are both; any is also bool and what is\n"
+        "only stored and cast, ONNX's float8 and float4.\n",
         to);
   const char *domain = NULL;
   pare_operator_info row, next;

@@ -208,7 +208,7 @@ const pare__operator pare__operators_pool[] = {
     {"", "GlobalMaxPool", 1, 0, PARE__ON_DEVICE, global_pool, NULL, NULL, PARE_POOLING_MAX, "floats"},
     {"", "GlobalAveragePool", 1, 0, PARE__ON_DEVICE, global_pool, NULL, NULL, PARE_POOLING_AVERAGE, "floats"},
     {"", "GlobalLpPool", 2, 0, PARE__ON_DEVICE, global_pool, NULL, NULL, PARE_POOLING_NORM, "floats"},
-    {"", "MaxUnpool", 9, 0, PARE__ON_DEVICE, max_unpool, .types = "any"},
+    {"", "MaxUnpool", 9, 0, PARE__ON_DEVICE, max_unpool, .types = "numbers, bool"},
     {"", "LRN", 1, 0, PARE__ON_DEVICE, local_response, .types = "floats"},
     {0},
 };

@@ -177,15 +177,16 @@ static pare_status top_k(pare__call *call) {
   return pare_top_k(x, k, axis, pare__call_get_int(call, "largest", 1) == 0, values, indices);
 }
 
-#define REDUCE(op, reduction, on_host) \
-  { "", op, 1, 0, PARE__ON_DEVICE, reduce, on_host, .detail = PARE_REDUCTION_##reduction, .types = "numbers" }
+#define REDUCE_OF(op, reduction, on_host, dtypes) \
+  { "", op, 1, 0, PARE__ON_DEVICE, reduce, on_host, .detail = PARE_REDUCTION_##reduction, .types = dtypes }
+#define REDUCE(op, reduction, on_host) REDUCE_OF(op, reduction, on_host, "numbers")
 #define SOFTMAX_ROW(op, which) \
   { "", op, 1, 0, PARE__ON_DEVICE, softmax, NULL, .detail = which, .types = "floats" }
 const pare__operator pare__operators_reduce[] = {
     REDUCE("ReduceSum", SUM, reduce_on_host),
     REDUCE("ReduceMean", MEAN, NULL),
-    REDUCE("ReduceMin", MIN, reduce_on_host),
-    REDUCE("ReduceMax", MAX, reduce_on_host),
+    REDUCE_OF("ReduceMin", MIN, reduce_on_host, "numbers, bool"),
+    REDUCE_OF("ReduceMax", MAX, reduce_on_host, "numbers, bool"),
     REDUCE("ReduceProd", PRODUCT, reduce_on_host),
     REDUCE("ReduceL1", L1, NULL),
     REDUCE("ReduceL2", L2, NULL),

@@ -417,7 +417,7 @@ static pare_status non_max_suppression(pare__call *call) {
 const pare__operator pare__operators_select[] = {
     {"", "Compress", 9, 0, PARE__ON_DEVICE, compress, NULL, .types = "any"},
     {"", "NonZero", 9, 0, PARE__ON_DEVICE, non_zero, non_zero_on_host, .types = "any"},
-    {"", "Unique", 11, 0, PARE__ON_DEVICE, unique, NULL, .types = "any"},
+    {"", "Unique", 11, 0, PARE__ON_DEVICE, unique, NULL, .types = "numbers, bool"},
     {"", "NonMaxSuppression", 10, 0, PARE__ON_HOST, non_max_suppression, NULL, .types = "f32"},
     {0},
 };

@@ -263,6 +263,6 @@ const pare__operator pare__operators_transformer[] = {
     {"com.microsoft", "QEmbedLayerNormalization", 1, 0, PARE__ON_DEVICE, embed_layer_norm, NULL, .detail = 1,
      .types = "u8, i8"},
     {"com.microsoft", "BiasSplitGelu", 1, 0, PARE__ON_DEVICE, bias_split_gelu, NULL, .types = "floats"},
-    {"", "TensorScatter", 24, 0, PARE__ON_DEVICE, tensor_scatter, NULL, .types = "any"},
+    {"", "TensorScatter", 24, 0, PARE__ON_DEVICE, tensor_scatter, NULL, .types = "numbers, bool"},
     {0},
 };

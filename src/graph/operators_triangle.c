@@ -212,11 +212,11 @@ static pare_status det(pare__call *call) {
 }
 
 const pare__operator pare__operators_triangle[] = {
-    {"", "Trilu", 14, 0, PARE__ON_DEVICE, trilu, NULL, .types = "any"},
-    {"com.microsoft", "Trilu", 1, 0, PARE__ON_DEVICE, trilu, NULL, .types = "any"},
+    {"", "Trilu", 14, 0, PARE__ON_DEVICE, trilu, NULL, .types = "numbers, bool"},
+    {"com.microsoft", "Trilu", 1, 0, PARE__ON_DEVICE, trilu, NULL, .types = "numbers, bool"},
     {"", "CumSum", 11, 0, PARE__ON_DEVICE, cumulative, NULL, .detail = PARE_BINARY_add, .types = "numbers"},
     {"", "CumProd", 26, 0, PARE__ON_DEVICE, cumulative, NULL, .detail = PARE_BINARY_mul, .types = "numbers"},
-    {"", "OneHot", 9, 0, PARE__ON_DEVICE, one_hot, NULL, .types = "any"},
+    {"", "OneHot", 9, 0, PARE__ON_DEVICE, one_hot, NULL, .types = "numbers, bool"},
     {"", "Det", 11, 0, PARE__ON_DEVICE, det, NULL, .types = "floats"},
     {0},
 };
