@@ -9,7 +9,7 @@
  * One work-item a work-group: it quantises its mc rows of A into local memory, then multiplies them by each panel of
  * its columns; the panel stays in the first level cache. -DPRODUCT: 0 plain C; 1 vpmaddwd on activations of 16 bits
  * (exact, unlike vpmaddubsw, which saturates); 2 vpdpbusd by inline assembly: a builtin with a target attribute would
- * not survive PoCL's inlining. */
+ * not survive PoCL's inlining; 3 tiles of AMX, with 2 for what is left of k. */
 #include "dtype.cl"
 
 #pragma OPENCL FP_CONTRACT OFF
@@ -62,6 +62,92 @@ typedef short shorts __attribute__((vector_size(SHORTS_BYTES)));
 #define PACKED uchar
 #endif
 
+#if PRODUCT == 3
+
+#define TILE_ROWS 16
+#define TILE_QUADS 16
+/* Intel's manual, volume 1, chapter 18: palette 1, then of each of 8 tiles at byte 16 the bytes of a row (two bytes,
+ * little endian), at byte 48 the rows. */
+#define ROW_BYTES 64, 0
+__constant uchar tile_shapes[64] __attribute__((aligned(64))) = {
+    1, 0, 0, 0, 0,         0,         0,         0,         0,         0,         0,         0,
+    0, 0, 0, 0, ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES,
+    0, 0, 0, 0, 0,         0,         0,         0,         0,         0,         0,         0,
+    0, 0, 0, 0, TILE_ROWS, TILE_ROWS, TILE_ROWS, TILE_ROWS, TILE_ROWS, TILE_ROWS, TILE_ROWS, TILE_ROWS};
+#define TILES_BEGIN __asm__ volatile("ldtilecfg %0" ::"m"(*tile_shapes))
+#define TILES_END __asm__ volatile("tilerelease" ::)
+
+/* sums[MR][PANEL] of the first TILE_QUADS * steps quads. Rows of A past the last are there, with whatever values. */
+static __attribute__((noinline)) void tile_steps(__local const int *a, int a_row, __global const int *b, int steps,
+                                                 int *sums) {
+  long left = steps;
+  const long a_bytes = a_row * (long)sizeof(int), row_bytes = PANEL * (long)sizeof(int);
+#if MR > TILE_ROWS
+  __local const int *lower = a + TILE_ROWS * a_row;
+  int *lower_sums = sums + TILE_ROWS * PANEL;
+#endif
+  __asm__ volatile(
+      "tilezero %%tmm0\n\ttilezero %%tmm1\n\ttilezero %%tmm2\n\ttilezero %%tmm3\n"
+      "1:\n\t"
+      "tileloadd (%[b],%[row_bytes],1), %%tmm6\n\t"
+      "tileloadd 64(%[b],%[row_bytes],1), %%tmm7\n\t"
+      "tileloadd (%[a],%[a_bytes],1), %%tmm4\n\t"
+      "tdpbusd %%tmm6, %%tmm4, %%tmm0\n\t"
+      "tdpbusd %%tmm7, %%tmm4, %%tmm1\n\t"
+      "add $64, %[a]\n\t"
+#if MR > TILE_ROWS
+      "tileloadd (%[lower],%[a_bytes],1), %%tmm5\n\t"
+      "tdpbusd %%tmm6, %%tmm5, %%tmm2\n\t"
+      "tdpbusd %%tmm7, %%tmm5, %%tmm3\n\t"
+      "add $64, %[lower]\n\t"
+#endif
+      "add %[step_bytes], %[b]\n\t"
+      "dec %[left]\n\t"
+      "jnz 1b\n\t"
+      "tilestored %%tmm0, (%[sums],%[row_bytes],1)\n\t"
+      "tilestored %%tmm1, 64(%[sums],%[row_bytes],1)\n\t"
+#if MR > TILE_ROWS
+      "tilestored %%tmm2, (%[lower_sums],%[row_bytes],1)\n\t"
+      "tilestored %%tmm3, 64(%[lower_sums],%[row_bytes],1)\n\t"
+#endif
+      : [a] "+r"(a), [b] "+r"(b), [left] "+r"(left)
+#if MR > TILE_ROWS
+                                      ,
+        [lower] "+r"(lower)
+#endif
+      : [a_bytes] "r"(a_bytes), [row_bytes] "r"(row_bytes), [sums] "r"(sums), [step_bytes] "i"(TILE_QUADS * PANEL * 4)
+#if MR > TILE_ROWS
+                                                                                  ,
+        [lower_sums] "r"(lower_sums)
+#endif
+      : "memory", "cc");
+}
+
+/* sums[MR][PANEL] = A[MR][4 * quads] * B[quads][PANEL][4]; at least one tile of k. */
+static __attribute__((noinline)) WIDE void tile(__local const int *a, int a_row, int rows, __global const int *b,
+                                                int quads, int *sums) {
+  const int steps = quads / TILE_QUADS;
+  tile_steps(a, a_row, b, steps, sums);
+  if (steps * TILE_QUADS == quads) return;
+  for (int r = 0; r < rows; r++) {
+    INTS sum[NV];
+    UNROLL for (int v = 0; v < NV; v++) sum[v] = JOIN(vload, VW)(r * NV + v, sums);
+    for (int k = steps * TILE_QUADS; k < quads; k++) {
+      const INTS factor = (INTS)(a[r * a_row + k]);
+      UNROLL for (int v = 0; v < NV; v++) {
+        const INTS word = JOIN(vload, VW)(k * NV + v, b);
+        __asm__("vpdpbusd %2,%1,%0" : "+v"(sum[v]) : "v"(factor), "v"(word));
+      }
+    }
+    UNROLL for (int v = 0; v < NV; v++) JOIN(vstore, VW)(sum[v], r * NV + v, sums);
+  }
+}
+
+#else
+
+#define TILES_BEGIN
+#define TILES_END
+
 /* sums[MR][PANEL] = A[MR][4 * quads] * B[quads][PANEL][4]. Not inlined, so that the sums stay in registers. */
 static __attribute__((noinline)) WIDE void tile(__local const int *a, int a_row, int rows, __global const int *b,
                                                 int quads, int *sums) {
@@ -103,6 +189,7 @@ static __attribute__((noinline)) WIDE void tile(__local const int *a, int a_row,
   }
   UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) JOIN(vstore, VW)(sum[r][v], r * NV + v, sums);
 }
+#endif
 
 /* Activations as they are multiplied: 0 to 255. */
 #if A_IS_FLOAT
@@ -116,7 +203,7 @@ static __attribute__((noinline)) WIDE void tile(__local const int *a, int a_row,
 #define QUANTISE(width, x) ((x) + A_SHIFT)
 #endif
 
-static WIDE void pack_row(__global const STORE(T0) * a, int k, int quads, float scale, int zero,
+static WIDE void pack_row(__global const STORE(T0) *a, int k, int quads, float scale, int zero,
                           __local PACKED *packed) {
   int l = 0;
   for (; l + 8 <= k; l += 8) {
@@ -154,12 +241,11 @@ static LANES load_columns(__global const float *p, int j, int n) {
 
 /* Group (x, y): columns x * nc … of rows y * mc …. */
 __attribute__((reqd_work_group_size(1, 1, 1))) WIDE __kernel void
-gemm_int8(int m, int n, int k, __global const STORE(T0) * a, long a_offset, long a_row, __global const int *b,
+gemm_int8(int m, int n, int k, __global const STORE(T0) *a, long a_offset, long a_row, __global const int *b,
           long b_offset, __global const int *column_sum, long column_sum_offset, __global const float *b_scale,
-          long b_scale_offset, __global const STORE(T4) * a_scale, long a_scale_offset,
-          __global const STORE(T5) * a_zero, long a_zero_offset, __global const float *bias, long bias_offset,
-          __global STORE(T7) * c, long c_offset, long c_row, int activation, float low, float high, long range_count,
-          int mc, int nc, __local PACKED *packed) {
+          long b_scale_offset, __global const STORE(T4) *a_scale, long a_scale_offset, __global const STORE(T5) *a_zero,
+          long a_zero_offset, __global const float *bias, long bias_offset, __global STORE(T7) *c, long c_offset,
+          long c_row, int activation, float low, float high, long range_count, int mc, int nc, __local PACKED *packed) {
   const int j0 = get_global_id(0) * nc, j1 = min(n, j0 + nc), i0 = get_global_id(1) * mc, i1 = min(m, i0 + mc);
   const int quads = (k + 3) / 4;
   float scale = a_scale ? LOAD(T4, a_scale, a_scale_offset) : 1.0f;
@@ -172,6 +258,7 @@ gemm_int8(int m, int n, int k, __global const STORE(T0) * a, long a_offset, long
   int sums[MR * PANEL];
   for (int i = i0; i < i1; i++)
     pack_row(a + a_offset + i * a_row, k, quads, scale, zero, packed + (i - i0) * quads * 4);
+  TILES_BEGIN;
   for (int j = j0; j < j1; j += PANEL) {
     __global const int *panel = b + b_offset + (long)(j / PANEL) * quads * PANEL;
     for (int i = i0; i < i1; i += MR) {
@@ -204,4 +291,5 @@ gemm_int8(int m, int n, int k, __global const STORE(T0) * a, long a_offset, long
       }
     }
   }
+  TILES_END;
 }

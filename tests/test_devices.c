@@ -48,6 +48,7 @@ START_TEST(capabilities_agree_with_each_other) {
     ck_assert(!can->avx512 || can->avx2);
     ck_assert(!can->avx512_vnni || can->avx512);
     ck_assert(!can->avx512_bf16 || can->avx512);
+    ck_assert(!can->amx_int8 || can->avx512_vnni);
     ck_assert(can->vector_bits == 32 || can->vector_bits == 128 || can->vector_bits == 256 || can->vector_bits == 512);
     ck_assert(can->max_loop_steps == 0 || can->max_loop_steps < PARE__PROBE_STEPS);
     ck_assert(!can->max_loop_steps || *pare_device_list_get(list, i)->remark);

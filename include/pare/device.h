@@ -26,6 +26,7 @@ typedef struct pare_device_capabilities {
   bool avx512;            /* AVX-512 F, BW, VL */
   bool avx512_vnni;
   bool avx512_bf16;
+  bool amx_int8;           /* AMX tiles of int8, which Linux lets this process use; what is past a tile needs VNNI */
   bool lane_vectors;       /* the driver takes vectors apart: short ones are as good, and compile sooner */
   bool unified_memory;     /* device and host share memory: wrapping needs no copy */
   unsigned vector_bits;    /* width of the widest vector unit worth using: 128, 256, 512; 32 on scalar-lane GPUs */

@@ -19,6 +19,7 @@ const cli_capability cli_capabilities[] = {
     CAPABILITY(avx512, "AVX-512", true),
     CAPABILITY(avx512_vnni, "AVX-512 VNNI", true),
     CAPABILITY(avx512_bf16, "AVX-512 BF16", true),
+    CAPABILITY(amx_int8, "AMX int8", true),
     CAPABILITY(unified_memory, "memory shared with the host", false),
 };
 const size_t cli_ncapabilities = CLI_COUNT(cli_capabilities);

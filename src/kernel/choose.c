@@ -21,6 +21,7 @@ static const struct {
     NEED(AVX2, avx2),
     NEED(AVX512, avx512),
     NEED(AVX512_VNNI, avx512_vnni),
+    NEED(AMX_INT8, amx_int8),
 #undef NEED
 };
 

@@ -96,6 +96,7 @@ static pare_status cpu_run(const pare__run *run, int product) {
 static pare_status wide_launch(const pare__run *run) { return cpu_run(run, 0); }
 static pare_status madd_launch(const pare__run *run) { return cpu_run(run, 1); }
 static pare_status vnni_launch(const pare__run *run) { return cpu_run(run, 2); }
+static pare_status amx_launch(const pare__run *run) { return cpu_run(run, 3); }
 
 static bool madd256_accepts(const pare_device_info *info, const pare__problem *whole) {
   return cpu_accepts(info, whole) && info->can.vector_bits == 256;
@@ -103,6 +104,13 @@ static bool madd256_accepts(const pare_device_info *info, const pare__problem *w
 
 static bool wide512_accepts(const pare_device_info *info, const pare__problem *whole) {
   return cpu_accepts(info, whole) && info->can.vector_bits == 512;
+}
+
+/* Where a tile has nothing to do, VNNI is as good. */
+static bool amx_accepts(const pare_device_info *info, const pare__problem *whole) {
+  const int64_t tile_rows = 32, tile_depth = 64;
+  return wide512_accepts(info, whole) && whole->dim[INT8_K] >= tile_depth &&
+         (int64_t)info->local_bytes / 2 >= tile_rows * (int64_t)row_bytes(whole);
 }
 
 static bool tile_accepts(const pare_device_info *info, const pare__problem *whole) {
@@ -133,7 +141,18 @@ static pare_status tile_dot_launch(const pare__run *run) { return tile_run(run, 
 static const pare__param rows_params[] = {{"MR", (const int[]){4, 2, 6, 0}}, {NULL, NULL}};
 static const pare__param rows512_params[] = {{"MR", (const int[]){8, 4, 6, 0}}, {NULL, NULL}};
 
+static const pare__param tiles_params[] = {{"MR", (const int[]){32, 16, 0}}, {NULL, NULL}}; /* two tiles of AMX, one */
+
 static const pare__variant variants[] = {
+    {.name = "amx",
+     .file = "gemm_int8.cl",
+     .needs = PARE__NEEDS_AMX_INT8 | PARE__NEEDS_INLINE_ASSEMBLY,
+     .shaped = PARE__FOR_CPU,
+     .risky = true,
+     .params = tiles_params,
+     .neutral = 1, /* MR */
+     .accepts = amx_accepts,
+     .launch = amx_launch},
     {.name = "vnni",
      .file = "gemm_int8.cl",
      .needs = PARE__NEEDS_AVX512_VNNI | PARE__NEEDS_INLINE_ASSEMBLY,

@@ -64,7 +64,8 @@ enum {
   PARE__NEEDS_AVX2 = 8,
   PARE__NEEDS_AVX512 = 16,
   PARE__NEEDS_AVX512_VNNI = 32,
-  PARE__NEEDS_CPU = 64 /* device type, where a shape cannot even run elsewhere */
+  PARE__NEEDS_AMX_INT8 = 64,
+  PARE__NEEDS_CPU = 128 /* device type, where a shape cannot even run elsewhere */
 };
 /* Which devices it is shaped for: those try it first, others only when nothing better is left. */
 typedef enum pare__shaped { PARE__FOR_CPU, PARE__FOR_GPU, PARE__FOR_ANY } pare__shaped;
