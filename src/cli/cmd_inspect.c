@@ -382,7 +382,9 @@ static void print_unplanned(const forecast *found) {
       cli_print(CLI_BAD, "%-12s%s (%s): what it makes is not known beforehand\n", "not counted", node->node,
                 node->op_type);
   }
-  if (nfollowing > 0) cli_print(CLI_BAD, "%-12s%zu nodes that follow from those\n", "not counted", nfollowing);
+  if (nfollowing > 0)
+    cli_print(CLI_BAD, "%-12s%zu node%s that read%s what those make\n", "not counted", nfollowing,
+              nfollowing > 1 ? "s" : "", nfollowing > 1 ? "" : "s");
 }
 
 static void bytes_line(const char *label, uint64_t nbytes) {
