@@ -13,19 +13,34 @@ static char folder[] = "/tmp/pare-test-mixture-XXXXXX";
 enum { EXPERTS = 4, SIZE = 16, INNER = 32, BEST = 2, MOST_ROWS = 5 };
 enum { MOST_WEIGHTS = EXPERTS * 2 * INNER * SIZE, MOST_OUTPUTS = 2 * INNER };
 
-/* bits 0: MoE; else QMoE. block 0: a scale an output. Rows: few have their experts' weights gathered. */
+/* bits 0: MoE; else QMoE. block 0: a scale an output. loose: the weights are inputs of the model; few rows then have
+ * those of their experts gathered. */
 static const struct {
   const char *activation;
   int fused, rows, bits, block;
-  bool third, zeros, normalised, mixing;
+  bool third, zeros, normalised, mixing, loose;
 } cases[] = {
-    {"relu", 0, 5, 0, 0, false, false, false, false},  {"gelu", 0, 1, 0, 0, false, false, true, false},
-    {"silu", 0, 5, 0, 0, true, false, true, false},    {"identity", 0, 2, 0, 0, false, false, false, false},
-    {"swiglu", 1, 5, 0, 0, false, false, true, false}, {"swiglu", 2, 1, 0, 0, false, false, false, false},
-    {"swiglu", 0, 5, 0, 0, true, false, false, false}, {"silu", 0, 5, 4, 0, false, true, false, false},
-    {"swiglu", 1, 1, 4, 16, false, true, true, true},  {"swiglu", 1, 5, 4, 16, false, false, true, false},
-    {"relu", 0, 5, 8, 0, false, false, false, true},   {"silu", 0, 2, 2, 16, true, true, false, false},
-    {"gelu", 0, 5, 8, 16, false, true, true, true},
+    {"relu", 0, 5, 0, 0, false, false, false, false, false},
+    {"gelu", 0, 1, 0, 0, false, false, true, false, false},
+    {"silu", 0, 5, 0, 0, true, false, true, false, false},
+    {"identity", 0, 2, 0, 0, false, false, false, false, false},
+    {"swiglu", 1, 5, 0, 0, false, false, true, false, false},
+    {"swiglu", 2, 1, 0, 0, false, false, false, false, false},
+    {"swiglu", 0, 5, 0, 0, true, false, false, false, false},
+    {"silu", 0, 5, 4, 0, false, true, false, false, false},
+    {"swiglu", 1, 1, 4, 16, false, true, true, true, false},
+    {"swiglu", 1, 5, 4, 16, false, false, true, false, false},
+    {"relu", 0, 5, 8, 0, false, false, false, true, false},
+    {"silu", 0, 2, 2, 16, true, true, false, false, false},
+    {"gelu", 0, 5, 8, 16, false, true, true, true, false},
+    {"silu", 0, 5, 0, 0, true, false, true, false, true},
+    {"gelu", 0, 1, 0, 0, false, false, true, false, true},
+    {"swiglu", 1, 5, 0, 0, false, false, true, false, true},
+    {"swiglu", 2, 1, 0, 0, false, false, false, false, true},
+    {"silu", 0, 5, 4, 0, false, true, false, false, true},
+    {"swiglu", 1, 1, 4, 16, false, true, true, true, true},
+    {"silu", 0, 2, 2, 16, true, true, false, false, true},
+    {"relu", 0, 5, 8, 0, false, false, false, true, true},
 };
 
 static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
@@ -76,12 +91,19 @@ typedef struct names {
   const char *weights, *scale, *bias, *zero;
 } names;
 
-static void add_floats(one_node *one, const names *name, uint32_t seed, layer *l) {
+/* An input of the model, or a constant. */
+static void add_weights(one_node *one, int c, const char *name, int32_t type, const int64_t *dim, const void *data) {
+  if (cases[c].loose)
+    one_node_input(one, name, type, 3, dim, data);
+  else
+    model_constant(one->onnx, name, type, 3, dim, data);
+}
+
+static void add_floats(one_node *one, const names *name, int c, uint32_t seed, layer *l) {
   const int count = EXPERTS * l->outputs * l->inputs;
   float *weights = random_floats(count, seed);
   for (int i = 0; i < count; i++) l->weights[i] = (double)weights[i];
-  model_constant(one->onnx, name->weights, PARE__ONNX_FLOAT, 3, (const int64_t[]){EXPERTS, l->outputs, l->inputs},
-                 weights);
+  add_weights(one, c, name->weights, PARE__ONNX_FLOAT, (const int64_t[]){EXPERTS, l->outputs, l->inputs}, weights);
   free(weights);
 }
 
@@ -99,7 +121,7 @@ static void add_integers(one_node *one, const names *name, int c, uint32_t seed,
     l->weights[i] = (element[i] - zero[i / block]) * (double)scale[i / block];
   }
   int64_t row = pack(bits, rows, l->inputs, element, bytes);
-  model_constant(one->onnx, name->weights, PARE__ONNX_UINT8, 3, (const int64_t[]){EXPERTS, l->outputs, row}, bytes);
+  add_weights(one, c, name->weights, PARE__ONNX_UINT8, (const int64_t[]){EXPERTS, l->outputs, row}, bytes);
   model_constant(one->onnx, name->scale, PARE__ONNX_FLOAT, cases[c].block ? 3 : 2,
                  (const int64_t[]){EXPERTS, l->outputs, blocks}, scale);
   if (cases[c].zeros && cases[c].block) {
@@ -190,7 +212,7 @@ START_TEST(the_best_experts_are_added) {
     if (integers)
       add_integers(&one, &name[i], _i, 20 + (uint32_t)i, &l[i]);
     else
-      add_floats(&one, &name[i], 20 + (uint32_t)i, &l[i]);
+      add_floats(&one, &name[i], _i, 20 + (uint32_t)i, &l[i]);
     model_constant(one.onnx, name[i].bias, PARE__ONNX_FLOAT, 2, (const int64_t[]){EXPERTS, l[i].outputs}, l[i].bias);
   }
   add_attributes(&one, _i);

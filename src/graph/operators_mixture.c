@@ -2,8 +2,9 @@
  *
  * A router gives each row a score for each expert; the k best experts see the row, and what they make of it is added
  * with weights from the softmax of the scores (Shazeer et al. 2017). Which experts those are is known on the device
- * only. Few rows, as when text is generated, gather the weights of the experts that they need; many rows go through
- * all experts, one after the other, with weight 0 where an expert was not chosen. */
+ * only: rows go through all experts, one after the other, with weight 0 where an expert was not chosen. Constant
+ * weights are packed for that once at load. Where they are not, and few rows have few of many experts, the weights of
+ * those are gathered. */
 #include <math.h>
 #include <pare/elementwise.h>
 #include <pare/gemm.h>
@@ -12,6 +13,7 @@
 #include <pare/normalise.h>
 #include <pare/reduce.h>
 #include <pare/select.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "graph/compose.h"
@@ -24,11 +26,20 @@ typedef struct layer {
   pare_tensor *scale, *zero; /* [experts, outputs, blocks]; scale NULL: weights are floats; zero: a scalar, perhaps */
   pare_tensor *bias;         /* [experts, outputs]; NULL: none */
   int64_t outputs, inputs, bits;
+  int number;   /* among the layers */
+  bool is_used; /* else the node lacks it */
 } layer;
+
+/* Of layer i and expert e: [i * experts + e]; NULL: there is no such layer. */
+typedef struct packed_experts {
+  int64_t count;
+  pare_weights *weights[];
+} packed_experts;
 
 typedef struct mixture {
   pare__call *call;
-  pare_tensor *x; /* [rows, size] */
+  const packed_experts *packed; /* NULL: the layers have the weights */
+  pare_tensor *x;               /* [rows, size] */
   layer layer[3];
   int64_t experts, rows, size, inner, best;
   int fused;  /* a gate and what it opens in one layer: 1 in turns, 2 in halves */
@@ -121,61 +132,74 @@ static pare_status read_layer(mixture *m, int i, int64_t outputs, int64_t inputs
   pare__call *call = m->call;
   const int quantised = call->node->op->detail;
   layer *l = &m->layer[i];
-  *l = (layer){.outputs = outputs, .inputs = inputs, .bits = 8};
-  PARE__TRY(pare__call_tensor(call, weights[quantised][i], &l->weights));
+  *l = (layer){.outputs = outputs, .inputs = inputs, .bits = 8, .number = i};
+  l->is_used = pare__call_has(call, weights[quantised][i]);
+  if (!l->is_used) return PARE_OK;
+  const pare__slot *slot = call->input[weights[quantised][i]];
   PARE__TRY(pare__call_tensor(call, bias[quantised][i], &l->bias));
-  if (!l->weights) return PARE_OK;
   if (quantised) l->bits = pare__call_get_int(call, name[i], pare__call_get_int(call, "expert_weight_bits", 4));
   if (l->bits != 2 && l->bits != 4 && l->bits != 8)
     return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "weights of %lld bits", (long long)l->bits);
-  const int64_t stored = quantised ? inputs * l->bits / 8 : inputs, *dim = l->weights->shape.dim;
+  const int64_t stored = quantised ? inputs * l->bits / 8 : inputs, *dim = slot->shape.dim;
   char have[PARE__SHAPE_TEXT];
-  if (l->weights->shape.rank != 3 || dim[0] != m->experts || dim[1] != outputs || dim[2] != stored ||
-      (quantised && (l->weights->dtype != PARE_U8 || inputs * l->bits % 8 != 0)))
+  if (slot->shape.rank != 3 || dim[0] != m->experts || dim[1] != outputs || dim[2] != stored ||
+      (quantised && (slot->dtype != PARE_U8 || inputs * l->bits % 8 != 0)))
     return pare__call_fail(call, PARE_ERR_SHAPE, "input %u is %s %s; [%lld, %lld, %lld] is needed",
-                           weights[quantised][i], pare_dtype_name(l->weights->dtype),
-                           pare__shape_text(l->weights->shape.rank, dim, have, sizeof have), (long long)m->experts,
+                           weights[quantised][i], pare_dtype_name(slot->dtype),
+                           pare__shape_text(slot->shape.rank, dim, have, sizeof have), (long long)m->experts,
                            (long long)outputs, (long long)stored);
   if (l->bias && pare__shape_elements(&l->bias->shape) != m->experts * outputs)
     return pare__call_fail(call, PARE_ERR_SHAPE, "input %u is no bias for %lld experts of %lld outputs",
                            bias[quantised][i], (long long)m->experts, (long long)outputs);
   if (l->bias) PARE__TRY(pare__call_reshaped(call, l->bias, 2, (const int64_t[]){m->experts, outputs}, &l->bias));
+  if (m->packed) return PARE_OK;
+  PARE__TRY(pare__call_tensor(call, weights[quantised][i], &l->weights));
   return quantised ? read_scale(m, weights[1][i] + 1, 11 + (unsigned)i, l) : PARE_OK;
+}
+
+/* The layers, whose weights say how many experts there are and how wide they are. */
+static pare_status read_layers(mixture *m) {
+  pare__call *call = m->call;
+  const unsigned second = call->node->op->detail ? 5 : 4;
+  PARE__TRY(read_activation(m));
+  if (!pare__call_has(call, 2) || !pare__call_has(call, second))
+    return pare__call_fail(call, PARE_ERR_FORMAT, "its first or second layer, input 2 or %u, is left out", second);
+  const pare__shape *first = &call->input[2]->shape, *last = &call->input[second]->shape;
+  if (first->rank != 3 || last->rank != 3)
+    return pare__call_fail(call, PARE_ERR_SHAPE, "its weights have ranks %d and %d; 3 is needed", first->rank,
+                           last->rank);
+  m->experts = first->dim[0];
+  m->inner = m->fused ? first->dim[1] / 2 : first->dim[1];
+  m->size = last->dim[1];
+  m->best = pare__call_get_int(call, "k", 1);
+  PARE__TRY(read_layer(m, 0, m->fused ? 2 * m->inner : m->inner, m->size));
+  PARE__TRY(read_layer(m, 1, m->size, m->inner));
+  PARE__TRY(read_layer(m, 2, m->inner, m->size));
+  if (m->gated && (m->fused != 0) == m->layer[2].is_used)
+    return pare__call_fail(call, PARE_ERR_FORMAT, "SwiGLU with swiglu_fusion %d %s a third layer", m->fused,
+                           m->fused ? "and" : "without");
+  return PARE_OK;
 }
 
 static pare_status read_mixture(mixture *m) {
   pare__call *call = m->call;
-  const bool quantised = call->node->op->detail != 0;
-  const unsigned second = quantised ? 5 : 4;
-  pare_tensor *scores, *first, *last;
-  PARE__TRY(pare__call_check(call, 3, quantised ? 15 : 8));
-  PARE__TRY(read_activation(m));
+  pare_tensor *scores;
+  PARE__TRY(pare__call_check(call, 3, call->node->op->detail ? 15 : 8));
+  m->packed = call->node->prepared;
+  PARE__TRY(read_layers(m));
   PARE__TRY(pare__call_tensor(call, 0, &m->x));
   PARE__TRY(pare__call_tensor(call, 1, &scores));
-  PARE__TRY(pare__call_tensor(call, 2, &first));
-  PARE__TRY(pare__call_tensor(call, second, &last));
-  if (!last) return pare__call_fail(call, PARE_ERR_FORMAT, "its second layer, input %u, is left out", second);
   const pare__shape *x = &m->x->shape, *s = &scores->shape;
-  if (x->rank < 2 || s->rank < 2 || first->shape.rank != 3 || last->shape.rank != 3)
-    return pare__call_fail(call, PARE_ERR_SHAPE, "its input, scores and weights have ranks %d, %d, %d and %d", x->rank,
-                           s->rank, first->shape.rank, last->shape.rank);
-  m->size = x->dim[x->rank - 1];
-  m->experts = s->dim[s->rank - 1];
-  m->rows = pare__shape_elements(x) / PARE__MAX(m->size, 1);
-  m->inner = m->fused ? first->shape.dim[1] / 2 : first->shape.dim[1];
-  m->best = pare__call_get_int(call, "k", 1);
-  if (m->best < 1 || m->best > m->experts || m->size < 1 || pare__shape_elements(s) != m->rows * m->experts)
+  if (x->rank < 2 || s->rank < 2 || x->dim[x->rank - 1] != m->size || s->dim[s->rank - 1] != m->experts || m->size < 1)
+    return pare__call_fail(call, PARE_ERR_SHAPE,
+                           "its input and scores, of ranks %d and %d, do not have %lld columns and %lld experts",
+                           x->rank, s->rank, (long long)m->size, (long long)m->experts);
+  m->rows = pare__shape_elements(x) / m->size;
+  if (m->best < 1 || m->best > m->experts || pare__shape_elements(s) != m->rows * m->experts)
     return pare__call_fail(call, PARE_ERR_SHAPE, "%lld scores for %lld rows; the best %lld of %lld experts",
                            (long long)pare__shape_elements(s), (long long)m->rows, (long long)m->best,
                            (long long)m->experts);
-  PARE__TRY(pare__call_reshaped(call, m->x, 2, (const int64_t[]){m->rows, m->size}, &m->x));
-  PARE__TRY(read_layer(m, 0, m->fused ? 2 * m->inner : m->inner, m->size));
-  PARE__TRY(read_layer(m, 1, m->size, m->inner));
-  PARE__TRY(read_layer(m, 2, m->inner, m->size));
-  if (m->gated && (m->fused != 0) == (m->layer[2].weights != NULL))
-    return pare__call_fail(call, PARE_ERR_FORMAT, "SwiGLU with swiglu_fusion %d %s a third layer", m->fused,
-                           m->fused ? "and" : "without");
-  return PARE_OK;
+  return pare__call_reshaped(call, m->x, 2, (const int64_t[]){m->rows, m->size}, &m->x);
 }
 
 /* Experts and weights of each row. */
@@ -247,9 +271,13 @@ static pare_status apply_layer(mixture *m, const layer *l, const chosen *which, 
   options.transpose_b = true;
   pare_tensor *weights, *bias;
   const int64_t slots = x->shape.dim[0];
-  PARE__TRY(weights_of(m, l, which, &weights));
   PARE__TRY(pare__call_scratch(call, PARE_F32, 3, (const int64_t[]){slots, x->shape.dim[1], l->outputs}, out));
-  PARE__TRY(pare_gemm(x, weights, NULL, &options, *out));
+  if (m->packed) {
+    PARE__TRY(pare_gemm_packed(x, m->packed->weights[l->number * m->experts + which->expert], NULL, NULL, *out));
+  } else {
+    PARE__TRY(weights_of(m, l, which, &weights));
+    PARE__TRY(pare_gemm(x, weights, NULL, &options, *out));
+  }
   if (!l->bias) return PARE_OK;
   PARE__TRY(of_chosen(m, which, l->bias, &bias));
   PARE__TRY(pare__call_reshaped(call, bias, 3, (const int64_t[]){slots, 1, l->outputs}, &bias));
@@ -282,7 +310,7 @@ static pare_status activate(mixture *m, pare_tensor *opened, pare_tensor **x) {
 static pare_status ask(mixture *m, const chosen *which, pare_tensor *x, pare_tensor **out) {
   pare_tensor *inner, *opened = NULL;
   PARE__TRY(apply_layer(m, &m->layer[0], which, x, &inner));
-  if (m->layer[2].weights) PARE__TRY(apply_layer(m, &m->layer[2], which, x, &opened));
+  if (m->layer[2].is_used) PARE__TRY(apply_layer(m, &m->layer[2], which, x, &opened));
   PARE__TRY(activate(m, opened, &inner));
   return apply_layer(m, &m->layer[1], which, inner, out);
 }
@@ -331,16 +359,77 @@ static pare_status mixture_of_experts(pare__call *call) {
   PARE__TRY(read_mixture(&m));
   PARE__TRY(route(&m));
   PARE__TRY(pare__call_scratch(call, PARE_F32, 2, (const int64_t[]){m.rows, m.size}, &sum));
-  PARE__TRY(m.rows * m.best <= m.experts ? ask_gathered(&m, sum) : ask_all(&m, sum));
+  PARE__TRY(!m.packed && m.rows * m.best <= m.experts ? ask_gathered(&m, sum) : ask_all(&m, sum));
   const pare__shape *shape = &call->input[0]->shape;
   PARE__TRY(pare__call_output(call, 0, call->input[0]->dtype, shape->rank, shape->dim, &out));
   PARE__TRY(pare__call_reshaped(call, sum, shape->rank, shape->dim, &sum));
   return pare_cast(sum, out);
 }
 
+/* ---- weights packed at load ---- */
+
+static void release_experts(void *prepared) {
+  packed_experts *packed = prepared;
+  for (int64_t i = 0; packed && i < packed->count; i++) pare_weights_close(packed->weights[i]);
+  free(packed);
+}
+
+static pare_status pack_expert(mixture *m, const layer *l, int64_t expert, pare_weights **out) {
+  const chosen which = {.expert = expert};
+  pare_tensor *weights, *scale, *zero = NULL;
+  PARE__TRY(of_chosen(m, &which, l->weights, &weights));
+  const int64_t dim[2] = {l->outputs, weights->shape.dim[2]};
+  PARE__TRY(pare__call_reshaped(m->call, weights, 2, dim, &weights));
+  if (!l->scale) return pare_weights_pack(weights, true, out);
+  const int64_t blocks = l->scale->shape.dim[2], each[2] = {l->outputs, blocks};
+  const pare_blocks_options options = {.bits = (int)l->bits,
+                                       .block = l->inputs / blocks,
+                                       .transposed = true,
+                                       .packed = true,
+                                       .k = l->inputs,
+                                       .zero = 1 << (l->bits - 1)};
+  PARE__TRY(of_chosen(m, &which, l->scale, &scale));
+  PARE__TRY(pare__call_reshaped(m->call, scale, 2, each, &scale));
+  if (l->zero->shape.rank > 0) {
+    PARE__TRY(of_chosen(m, &which, l->zero, &zero));
+    PARE__TRY(pare__call_reshaped(m->call, zero, 2, each, &zero));
+  }
+  return pare_weights_pack_blocks(weights, scale, zero, &options, out);
+}
+
+/* Are all weights constant, with their scales and zero points? */
+static bool are_constant(const pare__call *call, const pare__node *node) {
+  const bool quantised = node->op->detail != 0;
+  for (unsigned i = 2; i < node->ninputs && i < (quantised ? 14U : 8U); i++)
+    if (node->input[i] >= 0 && !pare__call_has(call, i)) return false;
+  return true;
+}
+
+static pare_status prepare_experts(pare__call *call, pare__node *node) {
+  const int64_t most_a_choice = 8; /* floats of more experts than so many times k: reading all of them costs more */
+  mixture m = {.call = call};
+  if (!are_constant(call, node)) return PARE_OK;
+  PARE__TRY(read_layers(&m));
+  if (m.experts < 1 || m.size < 1 || m.inner < 1 || (!node->op->detail && m.experts / most_a_choice > m.best))
+    return PARE_OK;
+  size_t nbytes;
+  if (!pare__size_mul((size_t)m.experts, 3 * sizeof(pare_weights *), &nbytes))
+    return pare__call_fail(call, PARE_ERR_LIMIT, "%lld experts", (long long)m.experts);
+  packed_experts *packed = calloc(1, sizeof *packed + nbytes);
+  if (!packed) return pare__call_fail(call, PARE_ERR_MEMORY, "no memory for %zu bytes", nbytes);
+  packed->count = 3 * m.experts;
+  node->prepared = packed;
+  node->prepared_close = release_experts;
+  for (int64_t i = 0; i < packed->count; i++) {
+    const layer *l = &m.layer[i / m.experts];
+    if (l->is_used) PARE__TRY(pack_expert(&m, l, i % m.experts, &packed->weights[i]));
+  }
+  return PARE_OK;
+}
+
 const pare__operator pare__operators_mixture[] = {
-    {"com.microsoft", "MoE", 1, 0, PARE__ON_DEVICE, mixture_of_experts, NULL, .types = "small floats"},
-    {"com.microsoft", "QMoE", 1, 0, PARE__ON_DEVICE, mixture_of_experts, NULL, .detail = 1,
+    {"com.microsoft", "MoE", 1, 0, PARE__ON_DEVICE, mixture_of_experts, NULL, prepare_experts, .types = "small floats"},
+    {"com.microsoft", "QMoE", 1, 0, PARE__ON_DEVICE, mixture_of_experts, NULL, prepare_experts, .detail = 1,
      .types = "small floats with 2, 4 and 8 bits"},
     {0},
 };
