@@ -25,8 +25,11 @@ static const struct {
 #undef NEED
 };
 
-bool pare__variant_possible(const pare_device_info *info, const pare__family *family, const pare__variant *variant,
-                            const pare__problem *problem, char *reason, size_t capacity) {
+static uint64_t least_local_bytes(const pare_device_info *info, const pare__variant *variant) {
+  return variant->local_bytes + (uint64_t)variant->lane_local_bytes * (PARE__MIN(info->can.vector_bits, 512U) / 32);
+}
+
+static bool device_can_run(const pare_device_info *info, const pare__variant *variant, char *reason, size_t capacity) {
   for (unsigned i = 0; i < PARE__COUNT(needs); i++)
     if ((variant->needs & needs[i].bit) && !*(const bool *)((const char *)&info->can + needs[i].offset)) {
       snprintf(reason, capacity, "the device lacks %s", needs[i].name);
@@ -36,6 +39,26 @@ bool pare__variant_possible(const pare_device_info *info, const pare__family *fa
     snprintf(reason, capacity, "not for this type of device");
     return false;
   }
+  if ((variant->needs & PARE__NEEDS_LONG_LOOPS) && info->can.max_loop_steps != 0) {
+    snprintf(reason, capacity, "the device ends loops after %u steps", (unsigned)info->can.max_loop_steps);
+    return false;
+  }
+  if (variant->vector_bits && variant->vector_bits != info->can.vector_bits) {
+    snprintf(reason, capacity, "for vectors of %u bits; the device's have %u", variant->vector_bits,
+             info->can.vector_bits);
+    return false;
+  }
+  if (info->local_bytes < least_local_bytes(info, variant)) {
+    snprintf(reason, capacity, "takes %llu bytes of local memory; the device has %llu",
+             (unsigned long long)least_local_bytes(info, variant), (unsigned long long)info->local_bytes);
+    return false;
+  }
+  return true;
+}
+
+bool pare__variant_possible(const pare_device_info *info, const pare__family *family, const pare__variant *variant,
+                            const pare__problem *problem, char *reason, size_t capacity) {
+  if (!device_can_run(info, variant, reason, capacity)) return false;
   if (!problem) return true;
   if (variant->whole_only && (problem->flags & PARE__IN_PIECES)) {
     snprintf(reason, capacity, "cannot run in pieces");

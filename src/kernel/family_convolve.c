@@ -107,14 +107,15 @@ static const pare__param tile_params[] = {{"TILE_M", (const int[]){64, 32, 0}},
                                           {"TILE_K", (const int[]){16, 8, 0}},
                                           {NULL, NULL}};
 
+enum { TILE_LOCAL_BYTES = 16384 }; /* f64: twice as many */
+
 static bool tile_accepts(const pare_device_info *info, const pare__problem *whole) {
   const int64_t depth = whole->dim[CONV_C] * product3(whole->dim + CONV_K);
-  const int64_t few = 8; /* channels or steps of a group: most of a tile would be empty */
-  const uint64_t local_bytes = is_f64(whole) ? 32768 : 16384;
+  const int64_t few = 8;         /* channels or steps of a group: most of a tile would be empty */
   const int64_t steps_per_k = 4; /* of all loops of an item, if the driver unrolls none that is not marked */
   const uint32_t most = info->can.max_loop_steps;
-  return fits(whole) && whole->dim[CONV_O] >= few && depth >= few && info->local_bytes >= local_bytes &&
-         (most == 0 || depth < most / steps_per_k);
+  return fits(whole) && whole->dim[CONV_O] >= few && depth >= few &&
+         info->local_bytes >= (is_f64(whole) ? 2 : 1) * TILE_LOCAL_BYTES && (most == 0 || depth < most / steps_per_k);
 }
 
 static pare_status tile_launch(const pare__run *run) {
@@ -158,8 +159,7 @@ static void direct_defaults(const pare_device_info *info, const pare__problem *w
 static bool direct_accepts(const pare_device_info *info, const pare__problem *whole) {
   const int64_t *dim = whole->dim, lanes = dim[CONV_W_LANES];
   const bool aligned = dim[CONV_G] == 1 || (lanes > 0 && dim[CONV_C] % lanes == 0 && dim[CONV_O] % lanes == 0);
-  return pare__convolve_packs(info) && fits(whole) &&
-         lanes == pare__convolve_lanes(info, whole->dtype[CONV_BUFFER_Y]) &&
+  return fits(whole) && lanes == pare__convolve_lanes(info, whole->dtype[CONV_BUFFER_Y]) &&
          (dim[CONV_X_LENGTH] == 1 || (dim[CONV_X_LENGTH] == lanes && aligned)) &&
          (dim[CONV_Y_LENGTH] == 1 || (dim[CONV_Y_LENGTH] == lanes && aligned));
 }
@@ -232,7 +232,7 @@ static bool is_pointwise(const int64_t *dim) {
 
 static bool packed_accepts(const pare_device_info *info, const pare__problem *whole) {
   const int64_t *dim = whole->dim, lanes = dim[CONV_W_LANES], most_pixels = 7, most_blocks = 4;
-  return pare__convolve_packs(info) && fits(whole) && is_pointwise(dim) && dim[CONV_G] == 1 && lanes > 1 &&
+  return fits(whole) && is_pointwise(dim) && dim[CONV_G] == 1 && lanes > 1 &&
          lanes == pare__convolve_lanes(info, whole->dtype[CONV_BUFFER_Y]) && dim[CONV_C] % lanes == 0 &&
          (dim[CONV_X_LENGTH] == 1 || dim[CONV_X_LENGTH] == lanes) && dim[CONV_X_STRIDE + 2] == dim[CONV_X_LENGTH] &&
          (dim[CONV_Y_LENGTH] == 1 || dim[CONV_Y_LENGTH] == lanes) && dim[CONV_Y_STRIDE + 2] == dim[CONV_Y_LENGTH] &&
@@ -279,7 +279,7 @@ static bool point_accepts(const pare_device_info *info, const pare__problem *who
    * again */
   const int64_t most_channels = 512;
   const int64_t *dim = whole->dim, lanes = dim[CONV_W_LANES], most_vectors = 3;
-  return dim[CONV_C] <= most_channels && pare__convolve_packs(info) && fits(whole) && lanes >= 4 &&
+  return dim[CONV_C] <= most_channels && fits(whole) && lanes >= 4 &&
          lanes == pare__convolve_lanes(info, whole->dtype[CONV_BUFFER_Y]) && dim[CONV_X_LENGTH] == 1 &&
          dim[CONV_Y_LENGTH] == 1 && dim[CONV_X_STRIDE + 2] == 1 && dim[CONV_Y_STRIDE + 2] == 1 && is_pointwise(dim) &&
          dim[CONV_Y + 2] >= most_vectors * lanes;
@@ -336,8 +336,7 @@ static size_t line_bytes(const pare__problem *p, int64_t lanes) {
 
 static bool depthwise_accepts(const pare_device_info *info, const pare__problem *whole) {
   const int64_t *dim = whole->dim;
-  if (!pare__convolve_packs(info) || !fits(whole) || dim[CONV_C] != 1 || dim[CONV_W_LANES] != 0 || !flat(dim))
-    return false;
+  if (!fits(whole) || dim[CONV_C] != 1 || dim[CONV_W_LANES] != 0 || !flat(dim)) return false;
   const int64_t lanes = pare__convolve_lanes(info, whole->dtype[CONV_BUFFER_Y]);
   if (dim[CONV_X_LENGTH] > 1 || dim[CONV_Y_LENGTH] > 1)
     return dim[CONV_X_LENGTH] == lanes && dim[CONV_Y_LENGTH] == lanes && dim[CONV_O] == 1 &&
@@ -374,6 +373,7 @@ static pare_status depthwise_launch(const pare__run *run) {
 static const pare__variant variants[] = {
     {.name = "point",
      .file = "convolve_point.cl",
+     .needs = PARE__NEEDS_CPU | PARE__NEEDS_LONG_LOOPS,
      .shaped = PARE__FOR_CPU,
      .params = point_params,
      .defaults = point_defaults,
@@ -381,6 +381,7 @@ static const pare__variant variants[] = {
      .launch = point_launch},
     {.name = "packed",
      .file = "convolve_packed.cl",
+     .needs = PARE__NEEDS_CPU | PARE__NEEDS_LONG_LOOPS,
      .shaped = PARE__FOR_CPU,
      .params = packed_params,
      .defaults = packed_defaults,
@@ -388,6 +389,7 @@ static const pare__variant variants[] = {
      .launch = packed_launch},
     {.name = "direct",
      .file = "convolve_direct.cl",
+     .needs = PARE__NEEDS_CPU | PARE__NEEDS_LONG_LOOPS,
      .shaped = PARE__FOR_CPU,
      .params = direct_params,
      .defaults = direct_defaults,
@@ -395,12 +397,14 @@ static const pare__variant variants[] = {
      .launch = direct_launch},
     {.name = "depthwise",
      .file = "convolve_depthwise.cl",
+     .needs = PARE__NEEDS_CPU | PARE__NEEDS_LONG_LOOPS,
      .shaped = PARE__FOR_CPU,
      .params = depthwise_params,
      .accepts = depthwise_accepts,
      .launch = depthwise_launch},
     {.name = "tile",
      .file = "convolve_tile.cl",
+     .local_bytes = TILE_LOCAL_BYTES,
      .shaped = PARE__FOR_GPU,
      .params = tile_params,
      .accepts = tile_accepts,

@@ -144,11 +144,9 @@ void pare__gemm_tile_defaults(const pare_device_info *info, const pare__problem 
 }
 
 bool pare__gemm_tile_accepts(const pare_device_info *info, const pare__problem *whole) {
-  const uint64_t local_bytes = 16384;
   const int64_t steps_per_k = 4; /* of all loops of an item, if the driver unrolls none that is not marked */
   const uint32_t most = info->can.max_loop_steps;
-  return pare__gemm_accepts(whole) && info->local_bytes >= local_bytes &&
-         (most == 0 || whole->dim[GEMM_K] < most / steps_per_k);
+  return pare__gemm_accepts(whole) && (most == 0 || whole->dim[GEMM_K] < most / steps_per_k);
 }
 
 static pare_status tile_batch(const pare__run *run, int64_t batch0) {
@@ -172,6 +170,8 @@ pare_status pare__gemm_tile_launch(const pare__run *run) { return pare__gemm_eac
 static const pare__variant variants[] = {
     {.name = "wide",
      .file = "gemm_wide.cl",
+     .needs = PARE__NEEDS_CPU | PARE__NEEDS_LONG_LOOPS,
+     .local_bytes = GEMM_WIDE_LOCAL_BYTES,
      .shaped = PARE__FOR_CPU,
      .params = pare__gemm_wide_params,
      .neutral = GEMM_WIDE_NEUTRAL,
@@ -180,6 +180,7 @@ static const pare__variant variants[] = {
      .launch = pare__gemm_wide_launch},
     {.name = "tile",
      .file = "gemm_tile.cl",
+     .local_bytes = GEMM_TILE_LOCAL_BYTES,
      .shaped = PARE__FOR_GPU,
      .params = pare__gemm_tile_params,
      .neutral = GEMM_TILE_NEUTRAL,
@@ -192,6 +193,7 @@ static const pare__variant variants[] = {
      * for some seconds where CLBlast meets a driver for the first time; its problems are few for that reason. */
     {.name = "clblast",
      .provider = PARE__CLBLAST_VERSION,
+     .needs = PARE__NEEDS_LONG_LOOPS, /* how many steps a loop of its kernels takes is not told */
      .shaped = PARE__FOR_GPU,
      .whole_only = true,
      .dtypes = PARE__CLBLAST_DTYPES,

@@ -117,11 +117,13 @@ pare_status pare__gemm_plain_launch(const pare__run *run);
 /* All operands f64 or none; sizes that fit an int. */
 bool pare__gemm_accepts(const pare__problem *whole);
 /* Launches that the family gemm_blocks shares, which adds the arguments of its blocks. */
+enum { GEMM_TILE_LOCAL_BYTES = 16384 };
 bool pare__gemm_tile_accepts(const pare_device_info *info, const pare__problem *whole);
 extern const pare__param pare__gemm_tile_params[];
 void pare__gemm_tile_defaults(const pare_device_info *info, const pare__problem *whole, pare__tuning *tuning);
 pare_status pare__gemm_tile_launch(const pare__run *run);
 extern const pare__param pare__gemv_group_params[];
+enum { GEMV_GROUP_LOCAL_BYTES = 16384 };
 bool pare__gemv_group_accepts(const pare_device_info *info, const pare__problem *whole);
 pare_status pare__gemv_group_launch(const pare__run *run);
 /* Scale, zero point and block, if B has blocks or is N:M sparse: always the last arguments. */
@@ -132,6 +134,7 @@ const char *pare__gemm_packed_options(const pare__problem *whole, char *text, si
 /* The variant for CPU devices: family_gemm_wide.c. */
 extern const pare__param pare__gemm_wide_params[];
 void pare__gemm_wide_defaults(const pare_device_info *info, const pare__problem *whole, pare__tuning *tuning);
+enum { GEMM_WIDE_LOCAL_BYTES = 131072 };
 bool pare__gemm_wide_accepts(const pare_device_info *info, const pare__problem *whole);
 pare_status pare__gemm_wide_launch(const pare__run *run);
 

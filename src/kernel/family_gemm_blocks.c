@@ -21,8 +21,7 @@ static bool few_rows(const pare__problem *whole) { return whole->dim[GEMM_M] <= 
 
 /* What the kernels for CPUs need: panels as wide as the device's, and columns of C side by side. */
 static bool cpu_accepts(const pare_device_info *info, const pare__problem *whole) {
-  return info->type == PARE_DEVICE_CPU && info->can.max_loop_steps == 0 && pare__gemm_accepts(whole) &&
-         whole->dtype[GEMM_BUFFER_C] != PARE_F64 && whole->dim[GEMM_C_COL] == 1 &&
+  return pare__gemm_accepts(whole) && whole->dtype[GEMM_BUFFER_C] != PARE_F64 && whole->dim[GEMM_C_COL] == 1 &&
          whole->dim[GEMM_PANEL] == pare__gemm_panel(info);
 }
 
@@ -77,14 +76,6 @@ static pare_status vnni_batch(const pare__run *run, int64_t batch0) { return rou
 static pare_status plain_launch(const pare__run *run) { return pare__gemm_each_batch(run, plain_batch); }
 static pare_status bytes_launch(const pare__run *run) { return pare__gemm_each_batch(run, bytes_batch); }
 static pare_status vnni_launch(const pare__run *run) { return pare__gemm_each_batch(run, vnni_batch); }
-
-static bool bytes256_accepts(const pare_device_info *info, const pare__problem *whole) {
-  return rounded_accepts(info, whole) && info->can.vector_bits == 256;
-}
-
-static bool wide512_accepts(const pare_device_info *info, const pare__problem *whole) {
-  return rounded_accepts(info, whole) && info->can.vector_bits == 512;
-}
 
 /* Rows of a tile: what keeps the sums of a block in registers; one row needs no more. */
 static const pare__param rows_params[] = {{"MR", (const int[]){4, 2, 1, 0}}, {NULL, NULL}};
@@ -190,36 +181,40 @@ static pare_status tile_dot_launch(const pare__run *run) { return pare__gemm_eac
 static const pare__variant variants[] = {
     {.name = "vnni",
      .file = "gemm_blocks_int8.cl",
-     .needs = PARE__NEEDS_AVX512_VNNI | PARE__NEEDS_INLINE_ASSEMBLY,
+     .needs = PARE__NEEDS_CPU | PARE__NEEDS_LONG_LOOPS | PARE__NEEDS_AVX512_VNNI | PARE__NEEDS_INLINE_ASSEMBLY,
+     .vector_bits = 512,
      .shaped = PARE__FOR_CPU,
      .risky = true,
      .params = rows512_params,
      .neutral = 1, /* MR */
      .defaults = rows_defaults,
-     .accepts = wide512_accepts,
+     .accepts = rounded_accepts,
      .launch = vnni_launch},
     {.name = "bytes512",
      .file = "gemm_blocks_int8.cl",
-     .needs = PARE__NEEDS_AVX512 | PARE__NEEDS_VECTOR_EXTENSIONS,
+     .needs = PARE__NEEDS_CPU | PARE__NEEDS_LONG_LOOPS | PARE__NEEDS_AVX512 | PARE__NEEDS_VECTOR_EXTENSIONS,
+     .vector_bits = 512,
      .shaped = PARE__FOR_CPU,
      .risky = true,
      .params = rows512_params,
      .neutral = 1, /* MR */
      .defaults = rows_defaults,
-     .accepts = wide512_accepts,
+     .accepts = rounded_accepts,
      .launch = bytes_launch},
     {.name = "bytes",
      .file = "gemm_blocks_int8.cl",
-     .needs = PARE__NEEDS_AVX2 | PARE__NEEDS_VECTOR_EXTENSIONS,
+     .needs = PARE__NEEDS_CPU | PARE__NEEDS_LONG_LOOPS | PARE__NEEDS_AVX2 | PARE__NEEDS_VECTOR_EXTENSIONS,
+     .vector_bits = 256,
      .shaped = PARE__FOR_CPU,
      .risky = true,
      .params = rows_params,
      .neutral = 1, /* MR */
      .defaults = rows_defaults,
-     .accepts = bytes256_accepts,
+     .accepts = rounded_accepts,
      .launch = bytes_launch},
     {.name = "integers",
      .file = "gemm_blocks_int8.cl",
+     .needs = PARE__NEEDS_CPU | PARE__NEEDS_LONG_LOOPS,
      .shaped = PARE__FOR_CPU,
      .params = rows_params,
      .neutral = 1, /* MR */
@@ -228,12 +223,15 @@ static const pare__variant variants[] = {
      .launch = plain_launch},
     {.name = "stream",
      .file = "gemv_blocks.cl",
+     .needs = PARE__NEEDS_CPU | PARE__NEEDS_LONG_LOOPS,
      .shaped = PARE__FOR_CPU,
      .params = stream_params,
      .accepts = stream_accepts,
      .launch = stream_launch},
     {.name = "wide",
      .file = "gemm_wide.cl",
+     .needs = PARE__NEEDS_CPU | PARE__NEEDS_LONG_LOOPS,
+     .local_bytes = GEMM_WIDE_LOCAL_BYTES,
      .shaped = PARE__FOR_CPU,
      .params = pare__gemm_wide_params,
      .neutral = GEMM_WIDE_NEUTRAL,
@@ -254,12 +252,14 @@ static const pare__variant variants[] = {
      .launch = tile_plain_launch},
     {.name = "group",
      .file = "gemv_group.cl",
+     .local_bytes = GEMV_GROUP_LOCAL_BYTES,
      .shaped = PARE__FOR_GPU,
      .params = pare__gemv_group_params,
      .accepts = group_accepts,
      .launch = pare__gemv_group_launch},
     {.name = "tile",
      .file = "gemm_tile.cl",
+     .local_bytes = GEMM_TILE_LOCAL_BYTES,
      .shaped = PARE__FOR_GPU,
      .params = pare__gemm_tile_params,
      .neutral = GEMM_TILE_NEUTRAL,

@@ -54,8 +54,8 @@ static size_t row_bytes(const pare__problem *whole) {
 
 static bool cpu_accepts(const pare_device_info *info, const pare__problem *whole) {
   const size_t least_rows = 8;
-  return info->type == PARE_DEVICE_CPU && info->can.max_loop_steps == 0 && accepts_common(whole) &&
-         whole->dim[INT8_PANEL] == pare__gemm_panel(info) && info->local_bytes / 2 >= least_rows * row_bytes(whole);
+  return accepts_common(whole) && whole->dim[INT8_PANEL] == pare__gemm_panel(info) &&
+         info->local_bytes / 2 >= least_rows * row_bytes(whole);
 }
 
 void pare__gemm_int8_cut(const pare_device_info *info, const pare__gemm_int8_shape *shape, int64_t *mc, int64_t *nc) {
@@ -98,18 +98,10 @@ static pare_status madd_launch(const pare__run *run) { return cpu_run(run, 1); }
 static pare_status vnni_launch(const pare__run *run) { return cpu_run(run, 2); }
 static pare_status amx_launch(const pare__run *run) { return cpu_run(run, 3); }
 
-static bool madd256_accepts(const pare_device_info *info, const pare__problem *whole) {
-  return cpu_accepts(info, whole) && info->can.vector_bits == 256;
-}
-
-static bool wide512_accepts(const pare_device_info *info, const pare__problem *whole) {
-  return cpu_accepts(info, whole) && info->can.vector_bits == 512;
-}
-
 /* Where a tile has nothing to do, VNNI is as good. */
 static bool amx_accepts(const pare_device_info *info, const pare__problem *whole) {
   const int64_t tile_rows = 32, tile_depth = 64;
-  return wide512_accepts(info, whole) && whole->dim[INT8_K] >= tile_depth &&
+  return cpu_accepts(info, whole) && whole->dim[INT8_K] >= tile_depth &&
          (int64_t)info->local_bytes / 2 >= tile_rows * (int64_t)row_bytes(whole);
 }
 
@@ -146,7 +138,8 @@ static const pare__param tiles_params[] = {{"MR", (const int[]){32, 16, 0}}, {NU
 static const pare__variant variants[] = {
     {.name = "amx",
      .file = "gemm_int8.cl",
-     .needs = PARE__NEEDS_AMX_INT8 | PARE__NEEDS_INLINE_ASSEMBLY,
+     .needs = PARE__NEEDS_CPU | PARE__NEEDS_LONG_LOOPS | PARE__NEEDS_AMX_INT8 | PARE__NEEDS_INLINE_ASSEMBLY,
+     .vector_bits = 512,
      .shaped = PARE__FOR_CPU,
      .risky = true,
      .params = tiles_params,
@@ -155,33 +148,37 @@ static const pare__variant variants[] = {
      .launch = amx_launch},
     {.name = "vnni",
      .file = "gemm_int8.cl",
-     .needs = PARE__NEEDS_AVX512_VNNI | PARE__NEEDS_INLINE_ASSEMBLY,
+     .needs = PARE__NEEDS_CPU | PARE__NEEDS_LONG_LOOPS | PARE__NEEDS_AVX512_VNNI | PARE__NEEDS_INLINE_ASSEMBLY,
+     .vector_bits = 512,
      .shaped = PARE__FOR_CPU,
      .risky = true,
      .params = rows512_params,
      .neutral = 1, /* MR */
-     .accepts = wide512_accepts,
+     .accepts = cpu_accepts,
      .launch = vnni_launch},
     {.name = "madd512",
      .file = "gemm_int8.cl",
-     .needs = PARE__NEEDS_AVX512 | PARE__NEEDS_VECTOR_EXTENSIONS,
+     .needs = PARE__NEEDS_CPU | PARE__NEEDS_LONG_LOOPS | PARE__NEEDS_AVX512 | PARE__NEEDS_VECTOR_EXTENSIONS,
+     .vector_bits = 512,
      .shaped = PARE__FOR_CPU,
      .risky = true,
      .params = rows512_params,
      .neutral = 1, /* MR */
-     .accepts = wide512_accepts,
+     .accepts = cpu_accepts,
      .launch = madd_launch},
     {.name = "madd",
      .file = "gemm_int8.cl",
-     .needs = PARE__NEEDS_AVX2 | PARE__NEEDS_VECTOR_EXTENSIONS,
+     .needs = PARE__NEEDS_CPU | PARE__NEEDS_LONG_LOOPS | PARE__NEEDS_AVX2 | PARE__NEEDS_VECTOR_EXTENSIONS,
+     .vector_bits = 256,
      .shaped = PARE__FOR_CPU,
      .risky = true,
      .params = rows_params,
      .neutral = 1, /* MR */
-     .accepts = madd256_accepts,
+     .accepts = cpu_accepts,
      .launch = madd_launch},
     {.name = "wide",
      .file = "gemm_int8.cl",
+     .needs = PARE__NEEDS_CPU | PARE__NEEDS_LONG_LOOPS,
      .shaped = PARE__FOR_CPU,
      .params = rows_params,
      .neutral = 1, /* MR */

@@ -30,8 +30,7 @@ static size_t grouped_bytes(const pare__problem *whole) {
 }
 
 static bool stream_accepts(const pare_device_info *info, const pare__problem *whole) {
-  return info->type == PARE_DEVICE_CPU && info->can.max_loop_steps == 0 && pare__gemm_accepts(whole) &&
-         whole->dtype[GEMM_BUFFER_C] != PARE_F64 && whole->dim[GEMM_C_COL] == 1 &&
+  return pare__gemm_accepts(whole) && whole->dtype[GEMM_BUFFER_C] != PARE_F64 && whole->dim[GEMM_C_COL] == 1 &&
          whole->dim[GEMM_M] <= GEMV_MOST_ROWS && whole->dim[GEMM_PANEL] == pare__gemm_panel(info) &&
          info->local_bytes / 2 >= grouped_bytes(whole);
 }
@@ -74,7 +73,7 @@ static pare_status lanes_launch(const pare__run *run) { return pare__gemm_each_b
 static const pare__variant variants[] = {
     {.name = "permute",
      .file = "gemv_nm.cl",
-     .needs = PARE__NEEDS_AVX2 | PARE__NEEDS_VECTOR_EXTENSIONS,
+     .needs = PARE__NEEDS_CPU | PARE__NEEDS_LONG_LOOPS | PARE__NEEDS_AVX2 | PARE__NEEDS_VECTOR_EXTENSIONS,
      .shaped = PARE__FOR_CPU,
      .risky = true,
      .params = stream_params,
@@ -82,12 +81,15 @@ static const pare__variant variants[] = {
      .launch = permute_launch},
     {.name = "lanes",
      .file = "gemv_nm.cl",
+     .needs = PARE__NEEDS_CPU | PARE__NEEDS_LONG_LOOPS,
      .shaped = PARE__FOR_CPU,
      .params = stream_params,
      .accepts = stream_accepts,
      .launch = lanes_launch},
     {.name = "wide",
      .file = "gemm_wide.cl",
+     .needs = PARE__NEEDS_CPU | PARE__NEEDS_LONG_LOOPS,
+     .local_bytes = GEMM_WIDE_LOCAL_BYTES,
      .shaped = PARE__FOR_CPU,
      .params = pare__gemm_wide_params,
      .neutral = GEMM_WIDE_NEUTRAL,
@@ -96,12 +98,14 @@ static const pare__variant variants[] = {
      .launch = pare__gemm_wide_launch},
     {.name = "group",
      .file = "gemv_group.cl",
+     .local_bytes = GEMV_GROUP_LOCAL_BYTES,
      .shaped = PARE__FOR_GPU,
      .params = pare__gemv_group_params,
      .accepts = pare__gemv_group_accepts,
      .launch = pare__gemv_group_launch},
     {.name = "tile",
      .file = "gemm_tile.cl",
+     .local_bytes = GEMM_TILE_LOCAL_BYTES,
      .shaped = PARE__FOR_GPU,
      .params = pare__gemm_tile_params,
      .neutral = GEMM_TILE_NEUTRAL,

@@ -17,9 +17,7 @@ void pare__gemm_wide_defaults(const pare_device_info *info, const pare__problem 
 }
 
 bool pare__gemm_wide_accepts(const pare_device_info *info, const pare__problem *whole) {
-  const uint64_t local_bytes = 131072;
-  return info->type == PARE_DEVICE_CPU && info->can.max_loop_steps == 0 && info->local_bytes >= local_bytes &&
-         pare__gemm_accepts(whole) && whole->dtype[GEMM_BUFFER_C] != PARE_F64 && whole->dim[GEMM_C_COL] == 1 &&
+  return pare__gemm_accepts(whole) && whole->dtype[GEMM_BUFFER_C] != PARE_F64 && whole->dim[GEMM_C_COL] == 1 &&
          (whole->dim[GEMM_PANEL] == 0 || whole->dim[GEMM_PANEL] == pare__gemm_panel(info));
 }
 

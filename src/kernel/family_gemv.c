@@ -19,8 +19,8 @@ static bool accepts(const pare__problem *whole) {
 static const pare__param cpu_params[] = {{"NC", (const int[]){512, 256, 1024, 128, 0}}, {NULL, NULL}};
 
 static bool cpu_accepts(const pare_device_info *info, const pare__problem *whole) {
-  return info->type == PARE_DEVICE_CPU && info->can.max_loop_steps == 0 && info->local_bytes >= 32768 &&
-         accepts(whole) && whole->dtype[GEMM_BUFFER_C] != PARE_F64;
+  (void)info;
+  return accepts(whole) && whole->dtype[GEMM_BUFFER_C] != PARE_F64;
 }
 
 static pare_status cpu_batch(const pare__run *run, int64_t batch0) {
@@ -52,8 +52,7 @@ const pare__param pare__gemv_group_params[] = {{"GROUP", (const int[]){256, 128,
 bool pare__gemv_group_accepts(const pare_device_info *info, const pare__problem *whole) {
   const uint32_t most = info->can.max_loop_steps;
   const int64_t least_slices = 2; /* of k, with the smallest group */
-  return accepts(whole) && info->local_bytes >= 16384 &&
-         (most == 0 || whole->dim[GEMM_K] / least_slices * (1 + GEMV_MOST_ROWS) < most);
+  return accepts(whole) && (most == 0 || whole->dim[GEMM_K] / least_slices * (1 + GEMV_MOST_ROWS) < most);
 }
 
 static pare_status gpu_batch(const pare__run *run, int64_t batch0) {
@@ -76,12 +75,15 @@ pare_status pare__gemv_group_launch(const pare__run *run) { return pare__gemm_ea
 static const pare__variant variants[] = {
     {.name = "stream",
      .file = "gemv.cl",
+     .needs = PARE__NEEDS_CPU | PARE__NEEDS_LONG_LOOPS,
+     .local_bytes = 32768,
      .shaped = PARE__FOR_CPU,
      .params = cpu_params,
      .accepts = cpu_accepts,
      .launch = cpu_launch},
     {.name = "group",
      .file = "gemv_group.cl",
+     .local_bytes = GEMV_GROUP_LOCAL_BYTES,
      .shaped = PARE__FOR_GPU,
      .params = pare__gemv_group_params,
      .accepts = pare__gemv_group_accepts,

@@ -54,7 +54,8 @@ static bool fits(const pare__problem *whole) {
 }
 
 static bool accepts_items(const pare_device_info *info, const pare__problem *whole) {
-  return info->can.max_loop_steps == 0 && fits(whole);
+  (void)info;
+  return fits(whole);
 }
 
 static bool accepts_groups(const pare_device_info *info, const pare__problem *whole) {
@@ -67,7 +68,12 @@ static const int widths[] = {16, 8, 4, 0}, sizes[] = {32, 64, 128, 0};
 static const pare__param item_params[] = {{"WIDTH", widths}, {NULL, NULL}};
 static const pare__param group_params[] = {{"GROUP", sizes}, {NULL, NULL}};
 static const pare__variant variants[] = {
-    {.name = "item", .file = "grid.cl", .shaped = PARE__FOR_CPU, .params = item_params, .accepts = accepts_items},
+    {.name = "item",
+     .file = "grid.cl",
+     .needs = PARE__NEEDS_LONG_LOOPS,
+     .shaped = PARE__FOR_CPU,
+     .params = item_params,
+     .accepts = accepts_items},
     {.name = "group", .file = "grid.cl", .shaped = PARE__FOR_GPU, .params = group_params, .accepts = accepts_groups},
     {.name = NULL},
 };

@@ -43,7 +43,8 @@ static pare_status launch_items(const pare__run *run) {
 static pare_status launch_groups(const pare__run *run) { return launch(run, pare__tuned(run, "GROUP"), ""); }
 
 static bool accepts_items(const pare_device_info *info, const pare__problem *whole) {
-  return info->can.max_loop_steps == 0 && PARE__MIN(whole->dim[CODING_PART], whole->dim[CODING_LENGTH]) <= INT32_MAX;
+  (void)info;
+  return PARE__MIN(whole->dim[CODING_PART], whole->dim[CODING_LENGTH]) <= INT32_MAX;
 }
 
 /* The range, candidates, rounds and two errors: loops over all elements of a group. */
@@ -58,6 +59,7 @@ static const pare__param group_params[] = {{"GROUP", (const int[]){64, 128, 0}},
 static const pare__variant variants[] = {
     {.name = "item",
      .file = "grid_fit.cl",
+     .needs = PARE__NEEDS_LONG_LOOPS,
      .shaped = PARE__FOR_CPU,
      .params = item_params,
      .accepts = accepts_items,

@@ -100,19 +100,18 @@ static int64_t line_bytes(const pare__problem *p, int64_t width) {
   return phase_width(p->dim, width) * p->dim[POOL_STRIDE + 2] * (is_f64(p) ? 8 : 4);
 }
 
-static bool cpu_accepts(const pare_device_info *info, const pare__problem *whole) {
-  return info->type == PARE_DEVICE_CPU && info->can.max_loop_steps == 0 && fits(whole) && flat(whole->dim) &&
-         !(whole->flags & POOL_HAS_INDICES);
+static bool cpu_accepts(const pare__problem *whole) {
+  return fits(whole) && flat(whole->dim) && !(whole->flags & POOL_HAS_INDICES);
 }
 
 static bool rows_accepts(const pare_device_info *info, const pare__problem *whole) {
   const int64_t width = lanes_of(info, whole);
-  return cpu_accepts(info, whole) && whole->dim[POOL_LANES] == 1 &&
+  return cpu_accepts(whole) && whole->dim[POOL_LANES] == 1 &&
          (double)rows_seen(whole->dim, 1) * (double)line_bytes(whole, width) <= (double)info->local_bytes / 2;
 }
 
 static bool lanes_accepts(const pare_device_info *info, const pare__problem *whole) {
-  return cpu_accepts(info, whole) && whole->dim[POOL_LANES] == lanes_of(info, whole) && whole->mode != POOL_NORM;
+  return cpu_accepts(whole) && whole->dim[POOL_LANES] == lanes_of(info, whole) && whole->mode != POOL_NORM;
 }
 
 static pare_status cpu_launch(const pare__run *run) {
@@ -136,8 +135,18 @@ static pare_status cpu_launch(const pare__run *run) {
 }
 
 static const pare__variant variants[] = {
-    {.name = "rows", .file = "pool.cl", .shaped = PARE__FOR_CPU, .accepts = rows_accepts, .launch = cpu_launch},
-    {.name = "lanes", .file = "pool.cl", .shaped = PARE__FOR_CPU, .accepts = lanes_accepts, .launch = cpu_launch},
+    {.name = "rows",
+     .file = "pool.cl",
+     .needs = PARE__NEEDS_CPU | PARE__NEEDS_LONG_LOOPS,
+     .shaped = PARE__FOR_CPU,
+     .accepts = rows_accepts,
+     .launch = cpu_launch},
+    {.name = "lanes",
+     .file = "pool.cl",
+     .needs = PARE__NEEDS_CPU | PARE__NEEDS_LONG_LOOPS,
+     .shaped = PARE__FOR_CPU,
+     .accepts = lanes_accepts,
+     .launch = cpu_launch},
     {.name = "each", .file = "pool.cl", .shaped = PARE__FOR_ANY, .accepts = each_accepts, .launch = each_launch},
     {.name = NULL},
 };

@@ -83,12 +83,6 @@ static pare_status n_of_m_launch(const pare__run *run) {
   return pare__run_kernel(run, "prune_n_of_m", options, 2, global, local, &args);
 }
 
-/* A device that limits loops gets the items of a GPU. */
-static bool unlimited(const pare_device_info *info, const pare__problem *whole) {
-  (void)whole;
-  return info->can.max_loop_steps == 0;
-}
-
 static const struct {
   pare__case_set set;
   int mode;
@@ -180,7 +174,11 @@ static void n_of_m_describe(const pare__problem *problem, char *text, size_t cap
 }
 
 static const pare__variant n_of_m_variants[] = {
-    {.name = "item", .file = "n_of_m.cl", .shaped = PARE__FOR_CPU, .params = item_params, .accepts = unlimited},
+    {.name = "item",
+     .file = "n_of_m.cl",
+     .needs = PARE__NEEDS_LONG_LOOPS,
+     .shaped = PARE__FOR_CPU,
+     .params = item_params},
     {.name = "group", .file = "n_of_m.cl", .shaped = PARE__FOR_GPU, .params = group_params},
     {.name = NULL},
 };

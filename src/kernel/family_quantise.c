@@ -87,11 +87,6 @@ static pare_status quantise_launch(const pare__run *run) {
 
 /* ---- what a device with a limit of loop steps can do ---- */
 
-static bool unlimited(const pare_device_info *info, const pare__problem *whole) {
-  (void)whole;
-  return info->can.max_loop_steps == 0;
-}
-
 static bool range_accepts(const pare_device_info *info, const pare__problem *whole) {
   const uint32_t most = info->can.max_loop_steps;
   return most == 0 || whole->dim[RANGE_CHUNK] / GPU_ITEMS < most / 2;
@@ -104,7 +99,7 @@ static bool affine_accepts(const pare_device_info *info, const pare__problem *wh
 
 #define VARIANTS(source, accepts_group)                                                                         \
   {                                                                                                             \
-    {.name = "stream", .file = source, .shaped = PARE__FOR_CPU, .accepts = unlimited},                          \
+    {.name = "stream", .file = source, .needs = PARE__NEEDS_LONG_LOOPS, .shaped = PARE__FOR_CPU},               \
         {.name = "group", .file = source, .shaped = PARE__FOR_GPU, .accepts = (accepts_group)}, {.name = NULL}, \
   }
 static const pare__variant range_variants[] = VARIANTS("quantise_range.cl", range_accepts);

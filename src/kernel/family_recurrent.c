@@ -25,12 +25,10 @@ static size_t local_bytes(const pare__problem *whole, int64_t rows) {
   return (size_t)(STATES * rows * padded_units(whole)) * sizeof(float);
 }
 
-/* A sequence is too long for a device that ends loops early: it goes step by step. */
 static bool accepts(const pare_device_info *info, const pare__problem *whole) {
   const int64_t *dim = whole->dim;
-  return info->can.max_loop_steps == 0 && dim[RECURRENT_HIDDEN] <= INT32_MAX / 64 &&
-         dim[RECURRENT_STEPS] <= INT32_MAX && dim[RECURRENT_ROWS] <= INT32_MAX / 2 &&
-         local_bytes(whole, MOST_ROWS) <= info->local_bytes;
+  return dim[RECURRENT_HIDDEN] <= INT32_MAX / 64 && dim[RECURRENT_STEPS] <= INT32_MAX &&
+         dim[RECURRENT_ROWS] <= INT32_MAX / 2 && local_bytes(whole, MOST_ROWS) <= info->local_bytes;
 }
 
 /* Rows share what is read of the weights; few of them are better shared by the cores. */
@@ -75,7 +73,7 @@ static const pare__param params[] = {{"ROWS", (const int[]){1, 2, 4, 0}}, {NULL,
 static const pare__variant variants[] = {
     {.name = "sequence",
      .file = "recurrent.cl",
-     .needs = PARE__NEEDS_CPU,
+     .needs = PARE__NEEDS_CPU | PARE__NEEDS_LONG_LOOPS, /* a device that ends loops early goes step by step */
      .shaped = PARE__FOR_ANY, /* states in a core's cache; GPUs go step by step, each of them a large product */
      .params = params,
      .defaults = defaults,

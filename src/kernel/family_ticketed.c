@@ -74,20 +74,13 @@ static pare_status launch(const pare__run *run) {
   return status;
 }
 
-/* Waiting takes any number of loop steps. */
-static bool accepts(const pare_device_info *info, const pare__problem *whole) {
-  (void)whole;
-  return info->can.max_loop_steps == 0;
-}
-
 static const pare__variant variants[] = {
     {.name = "tickets",
      .file = "ticketed_step.cl",
-     .needs = PARE__NEEDS_CPU,
-     .shaped = PARE__FOR_ANY, /* a way of launching, not a shape; GPUs have no need of it */
-     .risky = true,           /* waits in loops, and makes system calls in inline assembly where it can */
-     .whole_only = true,
-     .accepts = accepts},
+     .needs = PARE__NEEDS_CPU | PARE__NEEDS_LONG_LOOPS, /* waiting takes any number of steps */
+     .shaped = PARE__FOR_ANY,                           /* a way of launching, not a shape; GPUs have no need of it */
+     .risky = true, /* waits in loops, and makes system calls in inline assembly where it can */
+     .whole_only = true},
     {.name = NULL},
 };
 

@@ -110,15 +110,11 @@ static void tile_defaults(const pare_device_info *info, const pare__problem *who
 
 enum { MOST_STRIPS = 3 };
 
-static size_t local_bytes(int64_t chunk, int64_t no, int64_t np, int64_t lanes) {
-  return (size_t)(36 * (chunk + np) * no * lanes * 4);
-}
+#define LOCAL_BYTES(chunk, no, np, lanes) (36 * ((chunk) + (np)) * (no) * (lanes)*4)
 
 static bool tiles_accepts(const pare_device_info *info, const pare__problem *whole) {
   const int64_t lanes = whole->dim[WINOGRAD_LANES];
-  return info->type == PARE_DEVICE_CPU && info->can.max_loop_steps == 0 && fits(whole) &&
-         lanes == PARE__MIN(info->can.vector_bits, 512) / 32 &&
-         info->local_bytes >= local_bytes((MOST_STRIPS + 1) * 7, 4, 7, lanes);
+  return fits(whole) && lanes == PARE__MIN(info->can.vector_bits, 512) / 32;
 }
 
 static pare_status input_launch(const pare__run *run, const char *options) {
@@ -165,7 +161,7 @@ static pare_status tiles_launch(const pare__run *run) {
   pare__arg_int(&args, (int32_t)pare__winograd_pitch(dim));
   pare__arg_int(&args, (int32_t)chunk);
   pare__arg_int(&args, (int32_t)span);
-  pare__arg_local(&args, local_bytes(chunk, no, np, lanes));
+  pare__arg_local(&args, (size_t)LOCAL_BYTES(chunk, no, np, lanes));
   const size_t global[] = {(size_t)pare__div_up(tiles, chunk), (size_t)pare__div_up(sets, span),
                            (size_t)dim[WINOGRAD_N]};
   const size_t one[] = {1, 1, 1};
@@ -175,6 +171,8 @@ static pare_status tiles_launch(const pare__run *run) {
 static const pare__variant variants[] = {
     {.name = "tiles",
      .file = "winograd.cl",
+     .needs = PARE__NEEDS_CPU | PARE__NEEDS_LONG_LOOPS,
+     .lane_local_bytes = LOCAL_BYTES((MOST_STRIPS + 1) * 7, 4, 7, 1),
      .shaped = PARE__FOR_CPU,
      .params = tile_params,
      .defaults = tile_defaults,

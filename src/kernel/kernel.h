@@ -56,7 +56,9 @@ typedef struct pare__param {
   const int *values;
 } pare__param;
 
-/* What a variant needs of the device: bits for `needs`. */
+/* What a variant needs of the device: bits for `needs`. A device that has this, and the width of vectors and the local
+ * memory of the row, can run the variant: tests then want a problem of it. So `accepts` looks at the device only for
+ * what depends on the problem, too. */
 enum {
   PARE__NEEDS_INTEGER_DOT = 1,
   PARE__NEEDS_VECTOR_EXTENSIONS = 2,
@@ -65,7 +67,8 @@ enum {
   PARE__NEEDS_AVX512 = 16,
   PARE__NEEDS_AVX512_VNNI = 32,
   PARE__NEEDS_AMX_INT8 = 64,
-  PARE__NEEDS_CPU = 128 /* device type, where a shape cannot even run elsewhere */
+  PARE__NEEDS_CPU = 128,       /* device type, where a shape cannot even run elsewhere */
+  PARE__NEEDS_LONG_LOOPS = 256 /* of any number of steps: a device that ends loops early takes none of its problems */
 };
 /* Which devices it is shaped for: those try it first, others only when nothing better is left. */
 typedef enum pare__shaped { PARE__FOR_CPU, PARE__FOR_GPU, PARE__FOR_ANY } pare__shaped;
@@ -75,6 +78,9 @@ struct pare__variant {
   const char *file;     /* in cl/; NULL: a library brings the kernel */
   const char *provider; /* that library with its version: a part of what was trusted */
   unsigned needs;
+  unsigned vector_bits;      /* of the vectors that it is written for; 0: any */
+  uint32_t local_bytes;      /* local memory that no problem does without, */
+  uint32_t lane_local_bytes; /* and so much more for each 32 bits of the device's vectors */
   pare__shaped shaped;
   bool risky;                /* inline assembly or extensions: first tested in a child process */
   bool whole_only;           /* its bits depend on the shape of a piece: the choice of it forbids to split */
@@ -189,6 +195,8 @@ pare_status pare__check(pare__device *device, const pare__family *family, const 
 /* Median seconds of one run over at least `rounds` runs after warming up. */
 pare_status pare__time(pare__device *device, const pare__family *family, const pare__choice *choice,
                        const pare__problem *problem, unsigned rounds, double *seconds);
+/* Can the variant compute this problem on the device? problem NULL: can the device run the variant at all? If not,
+ * reason says why. */
 bool pare__variant_possible(const pare_device_info *info, const pare__family *family, const pare__variant *variant,
                             const pare__problem *problem, char *reason, size_t capacity);
 /* Has the CPU 16 vector registers, not 32? For sizes of tiles. */
