@@ -206,9 +206,13 @@ static pare_status choose_locked(pare__device *device, const pare__family *famil
     if (!state->choices) return pare__fail_memory("kept choices", PARE__CHOICE_SLOTS * sizeof *state->choices);
   }
   const size_t slot = XXH3_64bits_withSeed(whole, sizeof *whole, (uintptr_t)family) % PARE__CHOICE_SLOTS;
-  pare__kept_choice *first = &state->choices[slot], *second = &state->choices[slot ^ 1];
-  if (is_choice_of(first, family, whole) || is_choice_of(second, family, whole)) {
-    *out = is_choice_of(first, family, whole) ? first->choice : second->choice;
+  pare__kept_choice *first = &state->choices[slot];
+  const pare__kept_choice *second = &state->choices[slot ^ 1];
+  const pare__kept_choice *kept = is_choice_of(first, family, whole)    ? first
+                                  : is_choice_of(second, family, whole) ? second
+                                                                        : NULL;
+  if (kept) {
+    *out = kept->choice;
     return PARE_OK;
   }
   if (!first->family) pare__prepared(); /* it may wait for those who build and test */
