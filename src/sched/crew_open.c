@@ -71,7 +71,6 @@ static pare_status open_members(pare__crew *crew, const pare__crew_member *membe
     worker->name = pare__strdup(member[i].name ? member[i].name : "");
     worker->key = pare__strdup(member[i].key ? member[i].key : "");
     if (!worker->name || !worker->key) return pare__fail_memory("names of devices", 0);
-    worker->stats.name = worker->name;
   }
   return PARE_OK;
 }

@@ -134,8 +134,6 @@ static void end_piece(pare__crew *crew, pare__crew_worker *worker, size_t index,
   worker->count--;
   worker->settled_at = crew->now;
   pare__crew_count *count = pare__crew_count_of(crew, slot, worker->index);
-  worker->stats.busy_seconds += seconds;
-  worker->stats.pieces += !refused;
   count->busy_seconds += seconds;
   count->pieces += !refused;
   if (status != PARE_OK && !refused) pare__crew_fail(crew, slot, status, pare_message());
@@ -166,7 +164,6 @@ static void call(pare__crew *crew, pare__crew_worker *worker, bool settle) {
   const bool later = !settle && job->settle;
   if (!settle) {
     flight->began = crew->now;
-    worker->stats.wait_seconds += crew->now - job->since;
     pare__crew_count_of(crew, flight->piece.task, worker->index)->wait_seconds += crew->now - job->since;
   }
   worker->in_call = true;
@@ -269,7 +266,7 @@ void pare__crew_retire(pare__crew *crew, size_t member, const char *why, bool fa
     if (failed && !worker->abandoned) give_back(crew, worker);
     return;
   }
-  worker->lost = worker->stats.lost = true;
+  worker->lost = true;
   worker->why = pare__strdup(why);
   crew->nlost++;
   /* Those that are left try everything again: there may be nobody else for it now. */

@@ -65,7 +65,7 @@ typedef struct pare__crew_count {
 typedef struct pare__crew_kernel {
   uint64_t barred,
       told; /* devices, by bits: those that cannot run it; of which it was told that they gave back a job */
-  pare__crew_count *count; /* of each member */
+  pare__crew_count *count; /* of each member; a member's own are their sums over kernels */
 } pare__crew_kernel;
 
 /* A pooled list: who needs a job. When the need is met and there is a trace, it turns into a note of where from. */
@@ -98,7 +98,7 @@ typedef struct pare__crew_worker {
   uint64_t calls, watched; /* the last that it made, and that the watchdog saw */
   double stalled;          /* seconds that the watchdog saw it in that call */
   pare__policy_queue pinned;
-  pare_device_stats stats;
+  uint64_t copied_bytes;
 } pare__crew_worker;
 
 typedef struct pare__crew_energy pare__crew_energy;

@@ -36,14 +36,30 @@ static double latency_at(const pare__crew *crew, double share) {
 
 /* ---- counters ---- */
 
+static pare_device_stats sum_kernels(const pare__crew *crew, size_t member, double elapsed) {
+  const pare__crew_worker *worker = &crew->member[member];
+  pare_device_stats sum = {.name = worker->name, .lost = worker->lost, .copied_bytes = worker->copied_bytes};
+  for (size_t k = 0; k < crew->nkernels; k++) {
+    const pare__crew_count *count = &crew->kernel[k].count[member];
+    sum.busy_seconds += count->busy_seconds;
+    sum.copy_seconds += count->copy_seconds;
+    sum.wait_seconds += count->wait_seconds;
+    sum.pieces += count->pieces;
+  }
+  sum.idle_seconds = fmax(elapsed - sum.busy_seconds - sum.copy_seconds, 0);
+  sum.price = sum.busy_seconds / 3600 * crew->policy->device[member].price_per_hour;
+  return sum;
+}
+
 /* Measured if the counters are of one member alone; shared by busy time, or from watts, it is an estimate. */
-static void note_joules(pare__crew *crew, size_t index, double elapsed, pare_device_stats *out) {
+static void note_joules(pare__crew *crew, size_t index, double elapsed, pare_device_stats *device) {
+  pare_device_stats *out = &device[index];
   const pare__policy_device *seen = &crew->policy->device[index];
   double busy = 0;
   size_t ncpus = 0;
   for (size_t i = 0; i < crew->nmembers; i++) {
     if (crew->policy->device[i].resource != PARE__ON_CPU) continue;
-    busy += crew->member[i].stats.busy_seconds;
+    busy += device[i].busy_seconds;
     ncpus++;
   }
   out->joules = -1;
@@ -97,12 +113,10 @@ pare_status pare__crew_stats(pare__crew *crew, pare_schedule_stats *out) {
                                .ndevices = crew->nmembers,
                                .device = device};
   for (size_t i = 0; i < crew->nmembers; i++) {
-    device[i] = crew->member[i].stats;
-    device[i].idle_seconds = fmax(elapsed - device[i].busy_seconds - device[i].copy_seconds, 0);
-    device[i].price = device[i].busy_seconds / 3600 * crew->policy->device[i].price_per_hour;
+    device[i] = sum_kernels(crew, i, elapsed);
     out->pieces += device[i].pieces;
-    note_joules(crew, i, elapsed, &device[i]);
   }
+  for (size_t i = 0; i < crew->nmembers; i++) note_joules(crew, i, elapsed, device);
   const pare_status status = list_kernels(crew, out);
   pare__crew_unlock(crew);
   if (status != PARE_OK) pare_schedule_stats_close(out);
@@ -131,8 +145,7 @@ void pare__crew_copied(pare__crew *crew, size_t member, size_t nbytes, double fr
   if (!worker->abandoned && worker->in_call) {
     const size_t index = worker->settling ? 0 : worker->count - 1;
     pare__crew_flight *flight = &worker->flight[index];
-    worker->stats.copy_seconds += until - from;
-    worker->stats.copied_bytes += nbytes;
+    worker->copied_bytes += nbytes;
     pare__crew_count_of(crew, flight->piece.task, member)->copy_seconds += until - from;
     /* While the piece before runs, it takes no time of this one's. */
     if (worker->settling || worker->count == 1) flight->copied += until - from;
