@@ -1,15 +1,13 @@
 /* The executor: pieces, staging of tensors over the largest buffer, failed work. SPDX-License-Identifier: Apache-2.0 */
 #include <pare/elementwise.h>
 #include <pare/gemm.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "fixture.h"
 #include "sched/sched.h"
+#include "workload.h"
 
 enum { ROWS = 37, COLUMNS = 53 };
 
@@ -274,51 +272,21 @@ static pare_status fill_run(const pare__piece *piece) {
   return error == CL_SUCCESS ? PARE_OK : pare__fail_cl(error, "filling");
 }
 
-enum { MANY_TASKS = 4 * PARE__PACE_TASKS };
-static atomic_int submitted;
-static int64_t elements_each;
-
-static void *submit_many(void *unused) {
-  static const pare__codelet fill = {"fill", fill_run};
-  (void)unused;
-  for (int i = 0; i < MANY_TASKS; i++) {
-    pare_tensor *y = NULL;
-    if (pare_tensor_create(context, PARE_I32, 1, &elements_each, &y) != PARE_OK) break;
-    const pare__task task = {.codelet = &fill,
-                             .context = context,
-                             .n = 1,
-                             .naccesses = 1,
-                             .access = {{.tensor = y, .mode = PARE__WRITE, .axis = PARE__WHOLE}}};
-    const pare_status status = pare__submit(&task);
-    pare_tensor_close(y);
-    if (status != PARE_OK) break;
-    atomic_fetch_add(&submitted, 1);
-  }
-  return NULL;
+static void open_gate(void *gate) {
+  ck_assert_int_eq(clSetUserEventStatus(*(cl_event *)gate, CL_COMPLETE), CL_SUCCESS);
 }
 
 /* On a queue that stands still: whoever submits has to wait, after so many tasks or so many bytes that only they use.
  */
 START_TEST(unfinished_work_is_bounded) {
+  static const pare__codelet fill = {"fill", fill_run};
   pare__device *first = pare__context_device(context);
-  const int most = _i == 0 ? PARE__PACE_TASKS : (int)(PARE__PACE_BYTES >> 22) + 1, least = most / 2 - 1;
-  elements_each = _i == 0 ? 1 : 1 << 20;
   cl_int error;
   cl_event gate = clCreateUserEvent(pare__device_context(first), &error);
   ck_assert_int_eq(error, CL_SUCCESS);
   ck_assert_int_eq(clEnqueueBarrierWithWaitList(pare__device_queue(first), 1, &gate, NULL), CL_SUCCESS);
-  atomic_store(&submitted, 0);
-  pthread_t thread;
-  ck_assert_int_eq(pthread_create(&thread, NULL, submit_many, NULL), 0);
-  while (atomic_load(&submitted) < least) usleep(1000);
-  usleep(50000); /* it would go on, were it not kept */
-  const int kept_at = atomic_load(&submitted);
-  ck_assert_int_eq(clSetUserEventStatus(gate, CL_COMPLETE), CL_SUCCESS);
-  pthread_join(thread, NULL);
+  workload_is_paced(context, &fill, _i == 1, open_gate, &gate);
   clReleaseEvent(gate);
-  ck_assert_int_le(kept_at, most);
-  ck_assert_int_eq(atomic_load(&submitted), MANY_TASKS);
-  OK(pare_context_wait(context));
 }
 END_TEST
 

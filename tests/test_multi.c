@@ -18,6 +18,7 @@
 #include "sched/multi.h"
 /* what follows has a variable with the name of those functions' arguments */
 #include "fixture.h"
+#include "workload.h"
 
 enum { WATCHDOG_SECONDS = 300, ROWS = 203, COLUMNS = 157, MOST_VALUES = ROWS * COLUMNS };
 
@@ -443,8 +444,6 @@ END_TEST
 
 /* ---- unfinished work is bounded ---- */
 
-enum { MANY_TASKS = 4 * PARE__PACE_TASKS };
-static atomic_int submitted;
 static atomic_bool stands_still;
 
 static pare_status stand_still(const pare__piece *piece) {
@@ -453,41 +452,17 @@ static pare_status stand_still(const pare__piece *piece) {
   return PARE_OK;
 }
 
-static void *submit_many(void *elements_each) {
-  static const pare__codelet still = {"still", stand_still};
-  for (int i = 0; i < MANY_TASKS; i++) {
-    pare_tensor *y = NULL;
-    if (pare_tensor_create(several, PARE_I32, 1, elements_each, &y) != PARE_OK) break;
-    const pare__task task = {.codelet = &still,
-                             .context = several,
-                             .n = 1,
-                             .naccesses = 1,
-                             .access = {{.tensor = y, .mode = PARE__WRITE, .axis = PARE__WHOLE}}};
-    const pare_status status = pare__submit(&task);
-    pare_tensor_close(y);
-    if (status != PARE_OK) break;
-    atomic_fetch_add(&submitted, 1);
-  }
-  return NULL;
+static void let_go(void *unused) {
+  (void)unused;
+  atomic_store(&stands_still, false);
 }
 
 /* On devices that stand still: whoever submits has to wait, after so many tasks or so many bytes that only they use. */
 START_TEST(unfinished_work_is_bounded) {
-  const int most = _i == 0 ? PARE__PACE_TASKS : (int)(PARE__PACE_BYTES >> 22) + 1, least = most / 2 - 1;
-  int64_t elements_each = _i == 0 ? 1 : 1 << 20;
-  pthread_t thread;
+  static const pare__codelet still = {"still", stand_still};
   (void)open_several(NULL);
-  atomic_store(&submitted, 0);
   atomic_store(&stands_still, true);
-  ck_assert_int_eq(pthread_create(&thread, NULL, submit_many, &elements_each), 0);
-  while (atomic_load(&submitted) < least) usleep(1000);
-  usleep(50000); /* it would go on, were it not kept */
-  const int kept_at = atomic_load(&submitted);
-  atomic_store(&stands_still, false);
-  pthread_join(thread, NULL);
-  ck_assert_int_le(kept_at, most);
-  ck_assert_int_eq(atomic_load(&submitted), MANY_TASKS);
-  OK(pare_context_wait(several));
+  workload_is_paced(several, &still, _i == 1, let_go, NULL);
   close_several();
 }
 END_TEST

@@ -3,9 +3,13 @@
 #include "workload.h"
 
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
+#include <unistd.h>
 
 #include "onnx_builder.h"
+#include "run.h"
 
 enum { A_COUNT = WORKLOAD_ROWS * WORKLOAD_INNER, B_COUNT = WORKLOAD_INNER * WORKLOAD_COLUMNS };
 
@@ -217,4 +221,50 @@ pare_status workload_compute(pare_context *context, unsigned seed, workload_resu
   pare_weights_close(weights);
   for (unsigned i = 0; i < NTENSORS; i++) pare_tensor_close(tensors[i]);
   return status != PARE_OK ? status : waited;
+}
+
+/* ---- pacing ---- */
+
+enum { MANY_TASKS = 4 * PARE__PACE_TASKS };
+
+typedef struct submission {
+  pare_context *context;
+  const pare__codelet *codelet;
+  int64_t elements_each;
+  atomic_int submitted;
+} submission;
+
+static void *submit_many(void *argument) {
+  submission *s = argument;
+  for (int i = 0; i < MANY_TASKS; i++) {
+    pare_tensor *y = NULL;
+    if (pare_tensor_create(s->context, PARE_I32, 1, &s->elements_each, &y) != PARE_OK) break;
+    const pare__task task = {.codelet = s->codelet,
+                             .context = s->context,
+                             .n = 1,
+                             .naccesses = 1,
+                             .access = {{.tensor = y, .mode = PARE__WRITE, .axis = PARE__WHOLE}}};
+    const pare_status status = pare__submit(&task);
+    pare_tensor_close(y);
+    if (status != PARE_OK) break;
+    atomic_fetch_add(&s->submitted, 1);
+  }
+  return NULL;
+}
+
+void workload_is_paced(pare_context *context, const pare__codelet *codelet, bool large, void (*go)(void *),
+                       void *argument) {
+  const int most = large ? (int)(PARE__PACE_BYTES >> 22) + 1 : PARE__PACE_TASKS, least = most / 2 - 1;
+  submission s = {.context = context, .codelet = codelet, .elements_each = large ? 1 << 20 : 1};
+  atomic_init(&s.submitted, 0);
+  pthread_t thread;
+  ck_assert_int_eq(pthread_create(&thread, NULL, submit_many, &s), 0);
+  while (atomic_load(&s.submitted) < least) usleep(1000);
+  usleep(50000); /* it would go on, were it not kept */
+  const int kept_at = atomic_load(&s.submitted);
+  go(argument);
+  pthread_join(thread, NULL);
+  ck_assert_int_le(kept_at, most);
+  ck_assert_int_eq(atomic_load(&s.submitted), MANY_TASKS);
+  OK(pare_context_wait(context));
 }

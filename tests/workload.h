@@ -6,6 +6,8 @@
 #include <pare.h>
 #include <stdbool.h>
 
+#include "sched/sched.h"
+
 enum { WORKLOAD_ROWS = 24, WORKLOAD_INNER = 40, WORKLOAD_COLUMNS = 33 };
 
 typedef struct workload_result {
@@ -32,5 +34,10 @@ void workload_use_model(const char *path, pare_executor executor);
 /* Compares with double precision on the host. */
 bool workload_is_right(unsigned seed, const workload_result *result);
 bool workload_rows_are_right(unsigned seed, int rows, const workload_result *result);
+
+/* The law that unfinished work is bounded: far more tasks of `codelet` than that are submitted, each with a tensor of
+ * its own, small or of some MiB, while `context` stands still; then `go` lets it run. */
+void workload_is_paced(pare_context *context, const pare__codelet *codelet, bool large, void (*go)(void *),
+                       void *argument);
 
 #endif
