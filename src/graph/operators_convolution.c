@@ -137,45 +137,55 @@ static pare_status add_broadcast(pare__call *call, const fused_activation *activ
   return pare_unary_with(PARE_UNARY_affine, activation->scale, activation->shift, y, y);
 }
 
-static pare_status conv(pare__call *call) {
-  pare_tensor *x, *w = NULL, *bias, *residual, *y;
+/* What a node of a convolution of floats is given. */
+typedef struct convolution {
+  pare_tensor *x, *w, *bias; /* w NULL: packed weights are read no more, and need not be on the device as they were */
+  const pare__shape *w_shape;
   pare__window_plan plan;
   pare_convolution_options options;
+} convolution;
+
+static pare_status read_convolution(pare__call *call, convolution *out) {
+  *out = (convolution){.w_shape = &call->input[1]->shape};
+  PARE__TRY(pare__call_tensor(call, 0, &out->x));
+  if (!call->node->prepared) PARE__TRY(pare__call_tensor(call, 1, &out->w));
+  PARE__TRY(pare__call_tensor(call, 2, &out->bias));
+  return read_options(call, out->w_shape, &out->plan, &out->options);
+}
+
+static pare_status conv(pare__call *call) {
+  convolution c;
+  pare_tensor *residual, *y;
   fused_activation activation = activations[0];
   int64_t dim[PARE_MAX_RANK];
   const pare_convolution_weights *weights;
   pare_convolution_weights *made;
   PARE__TRY(pare__call_check(call, 2, 4));
-  PARE__TRY(pare__call_tensor(call, 0, &x));
-  const pare__shape *w_shape = &call->input[1]->shape;
-  /* packed weights are read no more: they need not be on the device as they were */
-  if (!call->node->prepared) PARE__TRY(pare__call_tensor(call, 1, &w));
-  PARE__TRY(pare__call_tensor(call, 2, &bias));
+  PARE__TRY(read_convolution(call, &c));
   PARE__TRY(pare__call_tensor(call, 3, &residual));
-  PARE__TRY(read_options(call, w_shape, &plan, &options));
-  options.x_blocked = pare__call_get_int(call, "x_blocked", 0) != 0;
-  options.y_blocked = pare__call_get_int(call, "y_blocked", 0) != 0;
-  PARE__TRY(size_result(call, x, w_shape, &plan, &options, dim));
+  c.options.x_blocked = pare__call_get_int(call, "x_blocked", 0) != 0;
+  c.options.y_blocked = pare__call_get_int(call, "y_blocked", 0) != 0;
+  PARE__TRY(size_result(call, c.x, c.w_shape, &c.plan, &c.options, dim));
   PARE__TRY(read_activation(call, &activation));
-  const int rank = w_shape->rank + options.y_blocked;
-  if (options.y_blocked) {
-    dim[rank - 1] = pare_convolution_block(call->context, x->dtype);
+  const int rank = c.w_shape->rank + c.options.y_blocked;
+  if (c.options.y_blocked) {
+    dim[rank - 1] = pare_convolution_block(call->context, c.x->dtype);
     dim[1] = pare__div_up(dim[1], dim[rank - 1]);
   }
   const bool broadcast =
       residual && (residual->shape.rank != rank || memcmp(residual->shape.dim, dim, (size_t)rank * sizeof *dim) != 0);
   if (!broadcast) {
-    options.activation = activation.activation;
-    options.clip_low = activation.p;
-    options.clip_high = activation.q;
-    options.scale = activation.scale;
-    options.shift = activation.shift;
-    PARE__TRY(pare__call_output(call, 0, x->dtype, rank, dim, &y));
+    c.options.activation = activation.activation;
+    c.options.clip_low = activation.p;
+    c.options.clip_high = activation.q;
+    c.options.scale = activation.scale;
+    c.options.shift = activation.shift;
+    PARE__TRY(pare__call_output(call, 0, c.x->dtype, rank, dim, &y));
   } else {
-    PARE__TRY(pare__call_scratch(call, x->dtype, rank, dim, &y));
+    PARE__TRY(pare__call_scratch(call, c.x->dtype, rank, dim, &y));
   }
-  PARE__TRY(weights_of(call, w, &options, &weights, &made));
-  pare_status status = pare_convolve(x, weights, bias, broadcast ? NULL : residual, &options, y);
+  PARE__TRY(weights_of(call, c.w, &c.options, &weights, &made));
+  pare_status status = pare_convolve(c.x, weights, c.bias, broadcast ? NULL : residual, &c.options, y);
   if (status == PARE_OK && broadcast) status = add_broadcast(call, &activation, y, residual);
   pare_convolution_weights_close(made);
   return status;
@@ -183,23 +193,18 @@ static pare_status conv(pare__call *call) {
 
 /* com.microsoft NhwcConv: x and y have their channels last, the weights are those of Conv. */
 static pare_status nhwc_conv(pare__call *call) {
-  pare_tensor *x, *w = NULL, *bias, *y, *out;
-  pare__window_plan plan;
-  pare_convolution_options options;
+  convolution c;
+  pare_tensor *y, *out;
   int64_t dim[PARE_MAX_RANK];
   const pare_convolution_weights *weights;
   pare_convolution_weights *made;
   PARE__TRY(pare__call_check(call, 2, 3));
-  PARE__TRY(pare__call_tensor(call, 0, &x));
-  const pare__shape *w_shape = &call->input[1]->shape;
-  if (!call->node->prepared) PARE__TRY(pare__call_tensor(call, 1, &w));
-  PARE__TRY(pare__call_tensor(call, 2, &bias));
-  PARE__TRY(pare__call_channels_first(call, x, &x));
-  PARE__TRY(read_options(call, w_shape, &plan, &options));
-  PARE__TRY(size_result(call, x, w_shape, &plan, &options, dim));
-  PARE__TRY(pare__call_scratch(call, x->dtype, w_shape->rank, dim, &y));
-  PARE__TRY(weights_of(call, w, &options, &weights, &made));
-  const pare_status status = pare_convolve(x, weights, bias, NULL, &options, y);
+  PARE__TRY(read_convolution(call, &c));
+  PARE__TRY(pare__call_channels_first(call, c.x, &c.x));
+  PARE__TRY(size_result(call, c.x, c.w_shape, &c.plan, &c.options, dim));
+  PARE__TRY(pare__call_scratch(call, c.x->dtype, c.w_shape->rank, dim, &y));
+  PARE__TRY(weights_of(call, c.w, &c.options, &weights, &made));
+  const pare_status status = pare_convolve(c.x, weights, c.bias, NULL, &c.options, y);
   pare_convolution_weights_close(made);
   PARE__TRY(status);
   PARE__TRY(pare__call_channels_last(call, y, &y));
