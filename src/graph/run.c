@@ -14,10 +14,14 @@
 #define MOST_GIVEN 512
 #define FEW 16 /* inputs and outputs that need no allocation */
 
-pare_status pare__model_go_on(const pare_model *model, const char *format, ...) {
+static bool is_interrupted(const pare_model *model) {
   const volatile int *stop = model->options.stop;
-  const bool stopped = stop && __atomic_load_n(stop, __ATOMIC_RELAXED) != 0;
-  if (!stopped && !atomic_load_explicit(&model->interrupted, memory_order_relaxed)) return PARE_OK;
+  return (stop && __atomic_load_n(stop, __ATOMIC_RELAXED) != 0) ||
+         atomic_load_explicit(&model->interrupted, memory_order_relaxed);
+}
+
+pare_status pare__model_go_on(const pare_model *model, const char *format, ...) {
+  if (!is_interrupted(model)) return PARE_OK;
   char before[256];
   va_list arguments;
   va_start(arguments, format);
@@ -97,7 +101,7 @@ static pare_status at_node(const pare__run_state *state, const pare__node *node,
   if (node->nsubgraphs == 0 && strncmp(pare_message(), begin, strlen(begin)) == 0) return status;
   char *why = pare__strdup(pare_message()), given[MOST_GIVEN] = "";
   const bool shapes = (status == PARE_ERR_SHAPE || status == PARE_ERR_TYPE || status == PARE_ERR_ARGUMENT) && why &&
-                      strncmp(why, begin, strlen(begin)) != 0 && pare__model_go_on(state->model, "%s", "") == PARE_OK;
+                      strncmp(why, begin, strlen(begin)) != 0 && !is_interrupted(state->model);
   if (shapes) list_shapes(state, node, given, sizeof given);
   pare__fail(status, "%s%s' (%s): %s%s%s", begin, node->name, node->op_type, why ? why : "",
              *given ? "; its inputs: " : "", given);
