@@ -14,8 +14,8 @@ typedef struct pare__quirks {
   bool in_place;     /* computes in host memory that it is given: large buffers then lie on huge pages */
   bool late_release; /* lets go of a command's event after clFinish returned, and looks into its device then */
   bool simulator;    /* interprets kernels: takes no machine instructions */
-  bool soft_fma;     /* emulates fma by a hundred operations on integers, which compile for minutes; its mad is the
-                        processor's fma, and where it is not, self-tests tell */
+  bool soft_fma;     /* emulates fma by a hundred operations on integers, which compile for minutes; its mad rounds the
+                        product, too, as a * b + c does, and self-tests tell where that is not enough */
   bool lane_vectors; /* takes vectors apart, lane by lane: long ones compile for minutes and gain nothing */
 } pare__quirks;
 
