@@ -25,14 +25,25 @@ enum {
 #define NARROW 1.0 /* pixels: narrower bars of a kind join */
 #define LETTER 6.4 /* pixels of one at the size of labels */
 
-static const char style[] =
-    ":root{--ink:#1c2430;--dim:#5d6b7c;--paper:#fff;--line:#d9dfe7;--copy:#8a97a6}"
-    "@media(prefers-color-scheme:dark){:root{--ink:#e4e9f0;--dim:#9aa7b7;--paper:#151a21;--line:#323b47}}"
-    "@media print{:root{--ink:#000;--dim:#333;--paper:#fff;--line:#bbb}}"
-    "svg{background:var(--paper)}text{font:11px system-ui,sans-serif;fill:var(--ink)}.dim{fill:var(--dim)}"
-    ".title{font-size:14px;font-weight:600}.in{fill:#fff;font-size:10.5px}.axis{stroke:var(--line)}"
-    ".c{fill:var(--copy)}.b{stroke:var(--paper);stroke-width:.5}"
-    "*{print-color-adjust:exact;-webkit-print-color-adjust:exact}";
+static void print_colours(FILE *to, const char *ink, const char *dim, const char *paper, const char *line) {
+  fprintf(to, "svg{background:%s}.paper{fill:%s}text{fill:%s}.dim{fill:%s}.axis{stroke:%s}.b{stroke:%s}", paper, paper,
+          ink, dim, line, paper);
+}
+
+/* No custom properties: what draws pictures outside of browsers knows no var(), and then draws black on black. Such
+ * programs also pass over @media, and get the light colours. */
+static void print_style(FILE *to) {
+  fputs("<style>text{font-family:system-ui,sans-serif;font-size:11px}.title{font-size:14px;font-weight:600}"
+        ".in{fill:#fff;font-size:10.5px}.c{fill:#8a97a6}.b{stroke-width:.5}"
+        "*{print-color-adjust:exact;-webkit-print-color-adjust:exact}",
+        to);
+  print_colours(to, "#1c2430", "#5d6b7c", "#fff", "#d9dfe7");
+  fputs("@media(prefers-color-scheme:dark){", to);
+  print_colours(to, "#e4e9f0", "#9aa7b7", "#151a21", "#323b47");
+  fputs("}@media print{", to);
+  print_colours(to, "#000", "#333", "#fff", "#bbb");
+  fputs("}</style>\n", to);
+}
 
 /* Dark enough for white letters, of unlike lightness. */
 static const char *const colours[MOST_KINDS + 1] = {"#2f6f9f", "#b0561f", "#3d7a3a", "#7d4d9e", "#a33a4b",
@@ -191,13 +202,17 @@ static void print_chart(FILE *to, const cli_gantt *gantt, const char *title) {
   for (size_t i = 0; i < gantt->nslices; i++) has_copies = has_copies || gantt->slice[i].is_copy;
   fprintf(to,
           "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %.0f\" width=\"%d\" height=\"%.0f\" "
-          "role=\"img\">\n<style>%s</style>\n<title>",
-          WIDTH, bottom + 30, WIDTH, bottom + 30, style);
+          "role=\"img\">\n",
+          WIDTH, bottom + 30, WIDTH, bottom + 30);
+  print_style(to);
+  fputs("<title>", to);
   escaped(to, title, 200);
   fputs("</title>\n", to);
   print_patterns(to);
-  fprintf(to, "<rect width=\"%d\" height=\"%.0f\" fill=\"var(--paper)\"/>\n<text class=\"title\" x=\"%d\" y=\"20\">",
-          WIDTH, bottom + 30, LEFT);
+  fprintf(
+      to,
+      "<rect class=\"paper\" fill=\"#fff\" width=\"%d\" height=\"%.0f\"/>\n<text class=\"title\" x=\"%d\" y=\"20\">",
+      WIDTH, bottom + 30, LEFT);
   escaped(to, title, 100);
   fputs("</text>\n", to);
   if (gantt->ndevices > rows)
