@@ -56,7 +56,7 @@ pare_status pare__device_finish(pare__device *device); /* clFinish, checked */
 pare_status pare__device_pace(pare__device *device);
 /* Is its driver one that pare is tested on? What an unknown one may not survive is first done in a child process. */
 bool pare__device_known(const pare__device *device);
-/* Is its mad what others call fma, and its fma slow? */
+/* Is its fma so slow that kernels take mad instead, which rounds twice? */
 bool pare__device_soft_fma(const pare__device *device);
 /* Calls `watch` before and after each build of a program; NULL: no more. */
 void pare__device_watch_builds(pare__device *device, void (*watch)(bool begins));
