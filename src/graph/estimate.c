@@ -61,7 +61,7 @@ static pare_status most_alive(pare__estimate *all, const pare_tensor *const *inp
     const pare__storage *storage = all->seen[i].storage;
     bool counts = pare__storage_deferred(storage);
     for (end = i; end < all->nseen && all->seen[end].storage == storage;) end++;
-    for (unsigned k = 0; k < ninputs; k++) counts = counts && inputs[k]->storage != storage;
+    for (unsigned k = 0; k < ninputs; k++) counts = counts && !(inputs[k] && inputs[k]->storage == storage);
     if (!counts) continue;
     const size_t nbytes = pare__storage_bytes(storage);
     change[all->seen[i].step] += (int64_t)nbytes;

@@ -131,10 +131,11 @@ static pare_status range_input(pare__call *call, unsigned i, pare_dtype working,
   return PARE_OK;
 }
 
-/* How many steps there are before the limit: exact, where a double is not. The caller has seen that they are few. */
+/* How many steps there are before the limit: exact, where a double is not. The caller has seen that they are few, and
+ * that they are not 0. */
 static int64_t integer_steps(int64_t first, int64_t limit, int64_t step) {
   const bool up = step > 0;
-  if (up ? first >= limit : first <= limit) return 0;
+  if (step == 0 || (up ? first >= limit : first <= limit)) return 0;
   const uint64_t way = up ? (uint64_t)limit - (uint64_t)first : (uint64_t)first - (uint64_t)limit;
   const uint64_t each = up ? (uint64_t)step : 0 - (uint64_t)step;
   return (int64_t)((way - 1) / each + 1);
