@@ -291,7 +291,8 @@ mistake 3 "input 'image', f32[batch, 1, 8, 8], is in none of the files" run "$di
 for shape in image image= =1x2 image=1x image=x1 image=1xtwo image=-1x1x8x8 image=1x1x1x1x1x1x1x1x1; do
   mistake 2 "--shape" run "$digits" --shape $shape
 done
-mistake 2 "takes f32[batch, 1, 8, 8]" run "$digits" --shape image=1x1x8x9
+mistake 2 "--shape image=1x1x8x9: input 'image' takes f32[batch, 1, 8, 8]" run "$digits" --shape image=1x1x8x9
+mistake 2 "--shape image=3x4: input 'image' takes f32[batch, 1, 8, 8]" run "$digits" --shape image=3x4
 mistake 2 "no input 'frobnicate'" run "$digits" --shape frobnicate=3
 mistake 2 "random inputs" run "$digits" -i "$data" --shape batch=3
 
