@@ -230,7 +230,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void softmax_given(ARGUM
   for (; r < end; r++) {
     long i = 0, p = from + r * x_axis, q = to + r * y_axis;
     FOR_VECTORS(i, inner) {
-      realv largest = LOADV(T1, WIDTH, m, o * inner + i), factor = FACTOR(LOADV(T2, WIDTH, s, o * inner + i));
+      realv largest = CONVERTV(T1, ROW, WIDTH, LOADV(T1, WIDTH, m, o * inner + i)),
+            factor = FACTOR(CONVERTV(T2, ROW, WIDTH, LOADV(T2, WIDTH, s, o * inner + i)));
       PUT(WIDTH, q + i, RESULT(WIDTH, LOAD_ROW(WIDTH, x, p + i), largest, factor));
     }
     for (; i < inner; i++) {

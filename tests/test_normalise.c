@@ -3,6 +3,8 @@
 #include <math.h>
 #include <pare/elementwise.h>
 #include <pare/normalise.h>
+#include <pare/reduce.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -234,6 +236,50 @@ START_TEST(pieces_give_the_same_bits) {
 }
 END_TEST
 
+static void note_unbuilt(pare_log_level level, const char *line, void *user) {
+  (void)level;
+  if (strstr(line, "not built") != NULL) snprintf(user, 512, "%s", line);
+}
+
+/* A variant that does not compile for some dtype is passed over with a warning: here it is a failure. */
+START_TEST(every_float_compiles) {
+  static const pare_dtype dtypes[] = {PARE_F32, PARE_F16, PARE_BF16, PARE_F64};
+  static const int64_t shapes[][2] = {{37, 129}, {2, 140001}};
+  char unbuilt[512] = "";
+  pare_log_set(note_unbuilt, unbuilt, PARE_LOG_WARN);
+  for (size_t i = 0; i < 2 * PARE__COUNT(dtypes); i++) {
+    const pare_dtype dtype = dtypes[i / 2];
+    const int64_t *shape = shapes[i % 2];
+    if (dtype == PARE_F64 && !pare__device_info(pare__context_device(context))->can.f64) continue;
+    float *data = random_floats(count_of(2, shape), 5);
+    pare_tensor *floats = tensor_of(PARE_F32, 2, shape, data), *x, *y, *row, *truth;
+    OK(pare_tensor_create(context, dtype, 2, shape, &x));
+    OK(pare_tensor_create(context, dtype, 2, shape, &y));
+    OK(pare_tensor_create(context, dtype, 1, shape + 1, &row));
+    OK(pare_tensor_create(context, PARE_BOOL, 2, shape, &truth));
+    OK(pare_cast(floats, x));
+    OK(pare_cast(floats, truth));
+    OK(pare_reduce(x, PARE_REDUCTION_MEAN, (const int[]){0}, 1, false, row));
+    for (int axis = 0; axis < 2; axis++) {
+      OK(pare_softmax(x, axis, y));
+      OK(pare_log_softmax(x, axis, y));
+    }
+    OK(pare_masked_softmax(x, x, 0, y));
+    OK(pare_masked_softmax(x, truth, -1, y));
+    OK(pare_layer_norm(x, 1, row, row, 1e-5, y, NULL, NULL));
+    OK(pare_skip_layer_norm(x, x, 1, row, NULL, 1e-5, y, NULL));
+    OK(pare_rms_norm(x, 1, row, 1e-5, y));
+    OK(pare_instance_norm(x, NULL, NULL, 1e-5, y));
+    OK(pare_context_wait(context));
+    ck_assert_msg(!*unbuilt, "%s", unbuilt);
+    pare_tensor *const all[] = {truth, row, y, x, floats};
+    for (size_t k = 0; k < PARE__COUNT(all); k++) pare_tensor_close(all[k]);
+    free(data);
+  }
+  pare_log_set(NULL, NULL, PARE_LOG_ERROR);
+}
+END_TEST
+
 START_TEST(empty_and_scalar_rows) {
   static const int64_t shapes[][2] = {{0, 4}, {4, 0}, {3, 1}};
   for (size_t s = 0; s < PARE__COUNT(shapes); s++) {
@@ -260,6 +306,7 @@ int main(void) {
   tcase_add_test(tests, masks_broadcast_and_give_what_the_steps_give);
   tcase_add_test(tests, norms_of_a_sum_are_those_of_its_steps);
   tcase_add_test(tests, pieces_give_the_same_bits);
+  tcase_add_test(tests, every_float_compiles);
   tcase_add_test(tests, empty_and_scalar_rows);
   return run_tests("normalise", tests);
 }
