@@ -21,7 +21,6 @@ static void write_pair(const char *op_type, int64_t index_columns) {
   model_node(onnx, op_type, "x good", "a")->name = "first";
   model_node(onnx, op_type, "x bad", "b")->name = "second";
   model_node(onnx, "Add", "a b", "y")->name = "sum";
-  model_output(onnx, "y");
   model_write(onnx, path_in(folder, "model.onnx"));
 }
 
@@ -81,7 +80,6 @@ START_TEST(a_node_that_waits_is_not_taken_for_the_one_that_failed) {
   model_input(onnx, "i", PARE__ONNX_INT64, 1, (const int64_t[]){1});
   model_node(onnx, "Gather", "x i", "a")->name = "lookup";
   model_node(onnx, "NonZero", "a", "y")->name = "waits";
-  model_output(onnx, "y");
   float *data = random_floats(ROWS * COLUMNS, 1);
   const int64_t index = 9;
   pare_tensor *x = tensor_of(PARE_F32, 2, (const int64_t[]){ROWS, COLUMNS}, data),
@@ -115,7 +113,6 @@ START_TEST(more_nodes_than_flags_lose_no_error) {
     onnx->graph->node.items[n].name = onnx->graph->node.items[n].output.items[0];
     memcpy(from, to, sizeof from);
   }
-  model_output(onnx, "y");
   float *data = random_floats(ROWS * COLUMNS, 1), y[ROWS * COLUMNS];
   const int64_t good[ROWS] = {3, 1, 2, 0}, bad[ROWS] = {0, 1, 2, -5};
   pare_tensor *in[] = {tensor_of(PARE_F32, 2, (const int64_t[]){ROWS, COLUMNS}, data),
