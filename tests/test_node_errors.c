@@ -21,6 +21,7 @@ static void write_pair(const char *op_type, int64_t index_columns) {
   model_node(onnx, op_type, "x good", "a")->name = "first";
   model_node(onnx, op_type, "x bad", "b")->name = "second";
   model_node(onnx, "Add", "a b", "y")->name = "sum";
+  model_output(onnx, "y");
   model_write(onnx, path_in(folder, "model.onnx"));
 }
 
