@@ -169,12 +169,9 @@ static const char *decibels(double value, char text[CLI_TEXT]) {
 
 static void tensor_row(cli_table *table, const pare_report_tensor *tensor, bool planned_only) {
   char text[CLI_TEXT], shape[CLI_SHAPE];
-  size_t used = 0;
-  for (int d = 0; d < tensor->rank && used < sizeof shape; d++)
-    used += (size_t)snprintf(shape + used, sizeof shape - used, "%s%lld", d ? "x" : "", (long long)tensor->dim[d]);
   cli_table_cell(table, CLI_PLAIN, "%s", tensor->name);
   cli_table_cell(table, CLI_PLAIN, "%s", tensor->role);
-  cli_table_cell(table, CLI_PLAIN, "%s", shape);
+  cli_table_cell(table, CLI_PLAIN, "%s", cli_shape_text((size_t)tensor->rank, tensor->dim, shape));
   cli_table_cell(table, *tensor->treatment ? CLI_PLAIN : CLI_DIM, "%s",
                  *tensor->treatment ? tensor->treatment : "stays");
   cli_table_cell(table, CLI_PLAIN, "%s", cli_bytes(tensor->bytes_before, text));

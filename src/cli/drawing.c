@@ -118,11 +118,9 @@ static void find_weights(drawing *all, size_t count) {
   for (size_t i = 0; i < count; i++) {
     pare_tensor_info tensor;
     char text[CLI_SHAPE];
-    size_t used = 0;
     if (pare_inspect_tensor(all->inspection, i, &tensor) != PARE_OK) continue;
-    for (size_t d = 0; d < tensor.rank && used < sizeof text - 24; d++)
-      used += (size_t)snprintf(text + used, sizeof text - used, "%s%lld", d ? "x" : "", (long long)tensor.dim[d]);
-    if (tensor.rank > 0) json_object_set_new(all->weights, tensor.name, json_string(text));
+    if (tensor.rank > 0)
+      json_object_set_new(all->weights, tensor.name, json_string(cli_shape_text(tensor.rank, tensor.dim, text)));
   }
 }
 

@@ -241,18 +241,6 @@ static const feed_shape *find_shape(const cli_feed *feed, const char *name) {
   return NULL;
 }
 
-/* As it is written on the command line: 1x3x224x224. */
-static const char *shape_text(const feed_shape *shape, char text[CLI_SHAPE]) {
-  size_t used = 0;
-  text[0] = '\0';
-  for (int i = 0; i < shape->rank; i++) {
-    const int length = snprintf(text + used, CLI_SHAPE - used, "%s%lld", i > 0 ? "x" : "", (long long)shape->dim[i]);
-    if (length < 0 || (size_t)length >= CLI_SHAPE - used) break;
-    used += (size_t)length;
-  }
-  return text;
-}
-
 /* What --shape says, else what the model does; sizes that nobody knows are 1. */
 static cli_exit choose_shape(const cli_feed *feed, const pare_model_value *declared, int *rank, int64_t *dim) {
   char expected[CLI_SHAPE], asked[CLI_SHAPE];
@@ -270,7 +258,8 @@ static cli_exit choose_shape(const cli_feed *feed, const pare_model_value *decla
   }
   if (fits) return CLI_OK;
   return cli_error(CLI_USAGE, "--shape %s=%s: input '%s' takes %s", declared->name,
-                   given ? shape_text(given, asked) : "", declared->name, cli_value_text(declared, expected));
+                   given ? cli_shape_text((size_t)given->rank, given->dim, asked) : "", declared->name,
+                   cli_value_text(declared, expected));
 }
 
 static pare_status fill_random(pare_tensor *tensor, uint64_t stream) {

@@ -58,6 +58,8 @@ void cli_inputs_note(const cli_inputs *inputs);
 /* "f32[batch, 3, 224, 224]" */
 const char *cli_value_text(const pare_model_value *value, char text[CLI_SHAPE]);
 const char *cli_array_text(const pare_array *array, char text[CLI_SHAPE]);
+/* As it is written on the command line: "1x3x224x224"; "" for a scalar. */
+const char *cli_shape_text(size_t rank, const int64_t *dim, char text[CLI_SHAPE]);
 json_t *cli_dims_json(int rank, const int64_t *dim);
 
 /* A tensor's elements on the host: free data with cli_array_free. */

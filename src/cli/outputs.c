@@ -17,6 +17,13 @@ static void append(char text[CLI_SHAPE], size_t *used, const char *format, ...) 
   *used = n < 0 || *used + (size_t)n >= CLI_SHAPE ? CLI_SHAPE - 1 : *used + (size_t)n;
 }
 
+const char *cli_shape_text(size_t rank, const int64_t *dim, char text[CLI_SHAPE]) {
+  size_t used = 0;
+  text[0] = '\0';
+  for (size_t d = 0; d < rank; d++) append(text, &used, "%s%lld", d > 0 ? "x" : "", (long long)dim[d]);
+  return text;
+}
+
 const char *cli_value_text(const pare_model_value *value, char text[CLI_SHAPE]) {
   size_t used = 0;
   const bool same = value->dtype < PARE_NDTYPES && strstr(value->dtype_name, "int4") == NULL &&

@@ -112,3 +112,16 @@ pare_status pare__call_scan(pare__call *call, pare_binary_operation operation, i
   *out = x;
   return PARE_OK;
 }
+
+int pare__reduced_shape(const pare__shape *from, const int *axes, int count, bool keep, int64_t *dim) {
+  unsigned gone = 0;
+  for (int i = 0; i < count; i++) gone |= 1U << axes[i];
+  int rank = 0;
+  for (int d = 0; d < from->rank; d++) {
+    if (!(gone >> d & 1U))
+      dim[rank++] = from->dim[d];
+    else if (keep)
+      dim[rank++] = 1;
+  }
+  return rank;
+}

@@ -21,6 +21,8 @@ pare_status pare__call_broadcast(pare__call *call, pare_tensor *tensor, int rank
 /* [N, ..., C] as [N, C, ...], and back: views. PARE_ERR_SHAPE if it has no channels. */
 pare_status pare__call_channels_first(pare__call *call, pare_tensor *tensor, pare_tensor **out);
 pare_status pare__call_channels_last(pare__call *call, pare_tensor *tensor, pare_tensor **out);
+/* The shape that a reduction over these axes leaves, in dim; its rank. keep: they stay, 1 long. */
+int pare__reduced_shape(const pare__shape *from, const int *axes, int count, bool keep, int64_t *dim);
 /* Element `index` of an axis, which goes: a view of one rank less. */
 pare_status pare__call_at(pare__call *call, pare_tensor *tensor, int axis, int64_t index, pare_tensor **out);
 /* All prefixes along the axis, in a logarithm of steps (Hillis & Steele 1986); *out is x or scratch. An infinity or NaN

@@ -116,18 +116,16 @@ static pare_status linear_mean(pare__call *call) {
   PARE__TRY(check_given(call, 3, (const unsigned[]){0, 1, 3}));
   const pare__shape *shape = &call->input[0]->shape;
   const bool keep = pare__call_get_int(call, "keepdims", 1) != 0;
-  int axes[PARE_MAX_RANK], naxes, rank = 0;
+  int axes[PARE_MAX_RANK], naxes;
   int64_t dim[PARE_MAX_RANK];
   PARE__TRY(pare__call_axes(call, "axes", UINT32_MAX, shape->rank, axes, &naxes));
-  for (int d = 0; d < shape->rank; d++) {
-    bool reduced = naxes <= 0;
-    for (int i = 0; i < naxes; i++) reduced = reduced || axes[i] == d;
-    if (!reduced || keep) dim[rank++] = reduced ? 1 : shape->dim[d];
-  }
+  if (naxes <= 0)
+    for (naxes = 0; naxes < shape->rank; naxes++) axes[naxes] = naxes;
+  const int rank = pare__reduced_shape(shape, axes, naxes, keep, dim);
   pare_tensor *x, *mean;
   PARE__TRY(dequantised_input(call, 0, &x));
   PARE__TRY(pare__call_scratch(call, PARE_F32, rank, dim, &mean));
-  PARE__TRY(pare_reduce(x, PARE_REDUCTION_MEAN, axes, PARE__MAX(naxes, 0), keep, mean));
+  PARE__TRY(pare_reduce(x, PARE_REDUCTION_MEAN, axes, naxes, keep, mean));
   return quantised_output(call, 3, mean);
 }
 

@@ -5,6 +5,7 @@
 #include <pare/select.h>
 #include <string.h>
 
+#include "graph/compose.h"
 #include "graph/operator_tables.h"
 
 /* ---- Reduce* ---- */
@@ -18,19 +19,6 @@ static pare_status reduced_axes(pare__call *call, int *axes, int *count, bool *n
   if (*count <= 0)
     for (*count = 0; *count < rank; ++*count) axes[*count] = *count;
   return PARE_OK;
-}
-
-static int reduced_shape(const pare__shape *from, const int *axes, int count, bool keep, int64_t *dim) {
-  unsigned gone = 0;
-  for (int i = 0; i < count; i++) gone |= 1U << axes[i];
-  int rank = 0;
-  for (int d = 0; d < from->rank; d++) {
-    if (!(gone >> d & 1U))
-      dim[rank++] = from->dim[d];
-    else if (keep)
-      dim[rank++] = 1;
-  }
-  return rank;
 }
 
 /* With no axis to reduce, a reduction is still a function of each element: its own over a run of one. */
@@ -54,7 +42,7 @@ static pare_status reduce(pare__call *call) {
   PARE__TRY(pare__call_tensor(call, 0, &x));
   if (none || x->shape.rank == 0) return reduce_each(call, reduction, x);
   int64_t dim[PARE_MAX_RANK];
-  const int rank = reduced_shape(&x->shape, axes, count, keep, dim);
+  const int rank = pare__reduced_shape(&x->shape, axes, count, keep, dim);
   PARE__TRY(pare__call_output(call, 0, x->dtype, rank, dim, &out));
   const bool logarithm = reduction == PARE_REDUCTION_LOG_SUM || reduction == PARE_REDUCTION_LOG_SUM_EXP;
   if (!logarithm || pare__dtype_is_float(x->dtype)) return pare_reduce(x, reduction, axes, count, keep, out);
@@ -88,7 +76,7 @@ static pare_status reduce_on_host(pare__call *call) {
   if (total < -9007199254740992.0 || total > 9007199254740992.0) return reduce(call); /* 2^53 */
   int64_t dim[PARE_MAX_RANK];
   const bool keep = pare__call_get_int(call, "keepdims", 1) != 0;
-  const int rank = reduced_shape(&content->shape, axes, count, keep, dim);
+  const int rank = pare__reduced_shape(&content->shape, axes, count, keep, dim);
   pare__content *made;
   PARE__TRY(pare__content_create(PARE_I64, rank, dim, (const int64_t[]){(int64_t)total}, &made));
   return pare__call_give_content(call, 0, made);
@@ -103,7 +91,7 @@ static pare_status arg(pare__call *call) {
   const bool keep = pare__call_get_int(call, "keepdims", 1) != 0;
   const bool last = pare__call_get_int(call, "select_last_index", 0) != 0;
   int64_t dim[PARE_MAX_RANK];
-  const int rank = reduced_shape(&x->shape, &axis, 1, keep, dim);
+  const int rank = pare__reduced_shape(&x->shape, &axis, 1, keep, dim);
   PARE__TRY(pare__call_output(call, 0, PARE_I64, rank, dim, &out));
   return call->node->op->detail ? pare_arg_max(x, axis, keep, last, out) : pare_arg_min(x, axis, keep, last, out);
 }
@@ -115,7 +103,7 @@ enum { SOFTMAX, LOG_SOFTMAX, HARDMAX };
 /* 1 at the first largest element along the axis, else 0. */
 static pare_status hardmax(pare__call *call, pare_tensor *x, int axis, pare_tensor *out) {
   int64_t dim[PARE_MAX_RANK];
-  const int rank = reduced_shape(&x->shape, &axis, 1, true, dim);
+  const int rank = pare__reduced_shape(&x->shape, &axis, 1, true, dim);
   pare_tensor *where, *ramp, *equal;
   PARE__TRY(pare__call_scratch(call, PARE_I64, rank, dim, &where));
   PARE__TRY(pare_arg_max(x, axis, true, false, where));
