@@ -97,6 +97,26 @@ void one_node_expect_bytes(const char *folder, one_node *one, bool is_signed, in
   pare_tensor_close(out);
 }
 
+void one_node_expect_integers(const char *folder, one_node *one, const char *output, int64_t count,
+                              const int64_t *expected) {
+  pare_tensor *out;
+  OK(one_node_run(folder, one, output, false, &out));
+  ck_assert_int_eq(pare_tensor_elements(out), count);
+  const bool wide = pare_tensor_dtype(out) == PARE_I64;
+  ck_assert(wide || pare_tensor_dtype(out) == PARE_I32);
+  int64_t *found = calloc((size_t)count + 1, sizeof *found);
+  ck_assert_ptr_nonnull(found);
+  OK(pare_tensor_read(out, found, (size_t)count * (wide ? 8 : 4)));
+  for (int64_t i = 0; i < count; i++) {
+    int32_t narrow;
+    memcpy(&narrow, (const char *)found + 4 * i, sizeof narrow);
+    ck_assert_msg((wide ? found[i] : narrow) == expected[i], "element %lld: %lld, expected %lld", (long long)i,
+                  (long long)(wide ? found[i] : narrow), (long long)expected[i]);
+  }
+  free(found);
+  pare_tensor_close(out);
+}
+
 void one_node_refused(const char *folder, one_node *one, pare_status status, const char *text) {
   pare_tensor *out;
   ck_assert_int_eq(one_node_run(folder, one, "y", false, &out), status);

@@ -25,6 +25,9 @@ pare_status one_node_run(const char *folder, one_node *one, const char *output, 
 void one_node_expect(const char *folder, one_node *one, const char *output, int64_t count, const double *expected);
 /* The output y is `count` bytes, each as near to what is expected as a byte can be: halves may go either way. */
 void one_node_expect_bytes(const char *folder, one_node *one, bool is_signed, int64_t count, const double *expected);
+/* The output is `count` integers of i32 or i64. */
+void one_node_expect_integers(const char *folder, one_node *one, const char *output, int64_t count,
+                              const int64_t *expected);
 /* Opening or running it fails, and the message has the text. */
 void one_node_refused(const char *folder, one_node *one, pare_status status, const char *text);
 

@@ -99,6 +99,39 @@ static const struct form {
     {"GRU", "T[2,1,2] T[1,6,2] T[1,6,2]", "hidden_size=2", "y"},
     {"LSTM", "T[2,1,2] T[1,8,2] T[1,8,2]", "hidden_size=2", "y"},
     {"Attention", "T[1,1,2,2] T[1,1,2,2] T[1,1,2,2]", "", "y"},
+    {"com.microsoft.Rfft com.microsoft.Unique com.microsoft.BranchwiseRMSNorm com.microsoft.ScaledSiLU "
+     "com.microsoft.IsAllFinite",
+     "T[4]", "num_branches=1", "y"},
+    {"com.microsoft.Irfft", "T[3,2]", "", "y"},
+    {"com.microsoft.ComplexMul com.microsoft.ComplexMulConj", "T[3,2] T[3,2]", "", "y"},
+    {"com.microsoft.Inverse com.microsoft.DynamicTimeWarping", "T[2,2]", "", "y"},
+    {"com.microsoft.MulInteger", "T[2,3] - T[2,3]", "", "y"},
+    {"com.microsoft.ReduceSumInteger", "T[2,3]", "", "y"},
+    {"com.microsoft.MatMulInteger16 com.microsoft.GemmFastGelu com.microsoft.SparseToDenseMatMul", "T[2,3] T[3,2]", "",
+     "y"},
+    {"com.microsoft.CropAndResize", "T[1,1,4,4] f32[1,4] i32[1]=0 i32[2]=2,2", "", "y"},
+    {"com.microsoft.MaxpoolWithMask", "T[1,1,4,4] i32[1,1,4,4]", "kernel_shape=2,2", "y"},
+    {"com.microsoft.ConvTransposeWithDynamicPads", "T[1,2,4,4] T[2,2,3,3] i64[4]=1,1,1,1", "", "y"},
+    {"com.microsoft.NhwcFusedConv", "T[1,4,4,2] T[2,2,3,3]", "", "y"},
+    {"com.microsoft.GatherND", "T[2,3] i64[1,1]=1", "", "y"},
+    {"com.microsoft.TorchEmbedding", "T[2,3] i64[2]=0,1", "", "y"},
+    {"com.microsoft.BiasSoftmax", "T[2,3] T[1,3]", "is_inner_broadcast=0", "y"},
+    {"com.microsoft.BiasDropout", "T[2,3] T[3]", "", "y"},
+    {"com.microsoft.GatedAdd", "T[2,3] T[2,3] T[2,1]", "", "y"},
+    {"com.microsoft.GatedRMSNorm", "T[2,3] T[3] T[2,3]", "", "y"},
+    {"com.microsoft.LinearAttentionGate", "T[1,2,3] f32[3] f32[3]", "", "y"},
+    {"com.microsoft.NGramRepeatBlock", "i64[1,3]=1,2,1 T[1,4]", "ngram_size=2", "y"},
+    {"com.microsoft.RemovePadding", "T[1,2,3] i32[1]=1", "", "y"},
+    {"com.microsoft.RestorePadding", "T[1,3] i32[1,2]=1,0", "", "y"},
+    {"com.microsoft.PackedAttention", "T[1,3] T[3,6] T[6] i32[1,2]=0,1 i32[2]=0,1", "num_heads=1", "y"},
+    {"com.microsoft.PackedMultiHeadAttention", "T[1,2] T[1,2] T[1,2] - i32[1,2]=0,1 i32[2]=0,1", "num_heads=1", "y"},
+    {"com.microsoft.SparseAttention",
+     "T[1,1,2] T[1,1,2] T[1,1,2] T[1,1,4,2] T[1,1,4,2] i32[1,2]=0,1 i32[1,1]=0 i32[1]=1 i32[1]=1",
+     "num_heads=1 kv_num_heads=1 sparse_block_size=4", "y k v"},
+    {"com.microsoft.RelativePositionBias", "T[8,2] i64[1]=3 i64[1]=3", "max_distance=16", "y"},
+    {"com.microsoft.GatedRelativePositionBias", "T[1,2,3] T[3] T[1,1,2,2] T[3,4] T[4] T[1,1,1,1]", "num_heads=1", "y"},
+    {"com.microsoft.MRotaryEmbedding", "T[1,2,6] i64[3,1,2] T[4,3] T[4,3]", "mrope_section=1,1,1", "y"},
+    {"com.microsoft.GemmaRotaryEmbedding", "T[1,2,4] T[1,1,2,4] T[1,1,2,4] T[1,1,2,4] T[1,1,2,4]", "", "y z"},
 };
 
 /* Of these the suite of ONNX (tests/conformance) and tests/test_operators_… have nodes; their inputs are of several
@@ -192,7 +225,7 @@ static void add_attribute(pare__onnx_model *onnx, pare__onnx_node *node, const c
     node_int(onnx, node, name, pare__onnx_dtype_from_pare(tried));
   } else if (strchr("-0123456789", *value)) {
     const size_t count = numbers_of(value, value + strlen(value), numbers);
-    if (strstr(name, "shape"))
+    if (strstr(name, "shape") || count > 1)
       node_ints(onnx, node, name, count, numbers);
     else
       node_int(onnx, node, name, *numbers);
@@ -206,7 +239,7 @@ static void add_attribute(pare__onnx_model *onnx, pare__onnx_node *node, const c
 }
 
 static node_case make_case(const pare_operator_info *row, const struct form *form, pare_dtype tried) {
-  static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+  static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i"};
   const int64_t newest = *row->domain ? 1 : 24;
   node_case one = {.onnx = model_new(*row->domain ? 17 : row->until ? row->until : PARE__MAX(newest, row->since))};
   one.onnx->ir_version = 10;

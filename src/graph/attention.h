@@ -55,4 +55,8 @@ pare_status pare__rotate(pare__call *call, pare_tensor *x, pare_tensor *cosines,
 /* [batch, length, heads * size] as [batch, heads, length, size]: a view. */
 pare_status pare__heads_of(pare__call *call, pare_tensor *tensor, int64_t heads, pare_tensor **out);
 
+/* Tokens [tokens, size] as [batch, length, size], zeros where there is none; input i has their places (token_offset).
+ */
+pare_status pare__call_unpack_tokens(pare__call *call, pare_tensor *tokens, unsigned i, pare_tensor **out);
+
 #endif

@@ -36,6 +36,10 @@
   X(attention) \
   X(grouped_attention) \
   X(transformer) \
+  X(position) \
+  X(packed) \
+  X(gated) \
+  X(decoding) \
   X(columns) \
   X(deform) \
   X(diffusion) \

@@ -153,6 +153,15 @@ static pare_status read_convolution(pare__call *call, convolution *out) {
   return read_options(call, out->w_shape, &out->plan, &out->options);
 }
 
+/* The activation of a convolution goes into its options. */
+static void set_activation(const fused_activation *activation, pare_convolution_options *options) {
+  options->activation = activation->activation;
+  options->clip_low = activation->p;
+  options->clip_high = activation->q;
+  options->scale = activation->scale;
+  options->shift = activation->shift;
+}
+
 static pare_status conv(pare__call *call) {
   convolution c;
   pare_tensor *residual, *y;
@@ -175,11 +184,7 @@ static pare_status conv(pare__call *call) {
   const bool broadcast =
       residual && (residual->shape.rank != rank || memcmp(residual->shape.dim, dim, (size_t)rank * sizeof *dim) != 0);
   if (!broadcast) {
-    c.options.activation = activation.activation;
-    c.options.clip_low = activation.p;
-    c.options.clip_high = activation.q;
-    c.options.scale = activation.scale;
-    c.options.shift = activation.shift;
+    set_activation(&activation, &c.options);
     PARE__TRY(pare__call_output(call, 0, c.x->dtype, rank, dim, &y));
   } else {
     PARE__TRY(pare__call_scratch(call, c.x->dtype, rank, dim, &y));
@@ -191,20 +196,26 @@ static pare_status conv(pare__call *call) {
   return status;
 }
 
-/* com.microsoft NhwcConv: x and y have their channels last, the weights are those of Conv. */
+/* com.microsoft NhwcConv and NhwcFusedConv: x, y and a summand have their channels last, the weights are those of Conv.
+ */
 static pare_status nhwc_conv(pare__call *call) {
   convolution c;
-  pare_tensor *y, *out;
+  pare_tensor *residual, *y, *out;
+  fused_activation activation = activations[0];
   int64_t dim[PARE_MAX_RANK];
   const pare_convolution_weights *weights;
   pare_convolution_weights *made;
-  PARE__TRY(pare__call_check(call, 2, 3));
+  PARE__TRY(pare__call_check(call, 2, call->node->op->detail ? 4 : 3));
   PARE__TRY(read_convolution(call, &c));
+  PARE__TRY(pare__call_tensor(call, 3, &residual));
   PARE__TRY(pare__call_channels_first(call, c.x, &c.x));
+  if (residual) PARE__TRY(pare__call_channels_first(call, residual, &residual));
+  PARE__TRY(read_activation(call, &activation));
+  set_activation(&activation, &c.options);
   PARE__TRY(size_result(call, c.x, c.w_shape, &c.plan, &c.options, dim));
   PARE__TRY(pare__call_scratch(call, c.x->dtype, c.w_shape->rank, dim, &y));
   PARE__TRY(weights_of(call, c.w, &c.options, &weights, &made));
-  const pare_status status = pare_convolve(c.x, weights, c.bias, NULL, &c.options, y);
+  const pare_status status = pare_convolve(c.x, weights, c.bias, residual, &c.options, y);
   pare_convolution_weights_close(made);
   PARE__TRY(status);
   PARE__TRY(pare__call_channels_last(call, y, &y));
@@ -336,6 +347,7 @@ const pare__operator pare__operators_convolution[] = {
     {"", "Conv", 1, 0, PARE__ON_DEVICE, conv, NULL, prepare_conv, 0, "floats"},
     {"com.microsoft", "FusedConv", 1, 0, PARE__ON_DEVICE, conv, NULL, prepare_conv, 0, "floats"},
     {"com.microsoft", "NhwcConv", 1, 0, PARE__ON_DEVICE, nhwc_conv, NULL, prepare_conv, 0, "floats"},
+    {"com.microsoft", "NhwcFusedConv", 1, 0, PARE__ON_DEVICE, nhwc_conv, NULL, prepare_conv, 1, "floats"},
     {"", "ConvInteger", 10, 0, PARE__ON_DEVICE, conv_integer, NULL, prepare_integer, 0, "u8, i8"},
     {"", "QLinearConv", 10, 0, PARE__ON_DEVICE, linear_conv, NULL, prepare_integer, 1, "u8, i8"},
     {"com.microsoft", "QLinearConv", 1, 0, PARE__ON_DEVICE, linear_conv, NULL, prepare_integer, 1, "u8, i8"},

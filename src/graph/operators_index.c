@@ -92,11 +92,12 @@ static pare_status gather_shape(const pare__call *call, int *axis, int *rank, in
   return PARE_OK;
 }
 
+/* detail: TorchEmbedding, whose inputs 2 and 3 say what training does. */
 static pare_status gather(pare__call *call) {
   int axis, rank;
   int64_t dim[PARE_MAX_RANK];
   pare_tensor *data, *indices, *out;
-  PARE__TRY(pare__call_check(call, 2, 2));
+  PARE__TRY(pare__call_check(call, 2, call->node->op->detail ? 4 : 2));
   PARE__TRY(gather_shape(call, &axis, &rank, dim));
   PARE__TRY(pare__call_tensor(call, 0, &data));
   PARE__TRY(pare__call_tensor(call, 1, &indices));
@@ -312,6 +313,8 @@ const pare__operator pare__operators_index[] = {
     {"", "Scatter", 9, 0, PARE__ON_DEVICE, scatter, NULL, .types = "numbers, bool"},
     {"", "ScatterElements", 11, 0, PARE__ON_DEVICE, scatter, NULL, .types = "numbers, bool"},
     {"", "ScatterND", 11, 0, PARE__ON_DEVICE, scatter, NULL, .detail = 1, .types = "numbers, bool"},
+    {"com.microsoft", "GatherND", 1, 0, PARE__ON_DEVICE, gather_nd, NULL, .types = "any"},
+    {"com.microsoft", "TorchEmbedding", 1, 0, PARE__ON_DEVICE, gather, NULL, .detail = 1, .types = "any"},
     ROW("Tile", 6, tile, NULL),
     ROW("Pad", 2, pad, NULL),
     {"com.microsoft", "Pad", 1, 0, PARE__ON_DEVICE, pad, NULL, .detail = 1, .types = "any"},

@@ -77,6 +77,27 @@ static pare_status matmul(pare__call *call) {
   return is_integer(call) ? integer_product(call, a, b, out) : pare_gemm(a, b, NULL, NULL, out);
 }
 
+/* com.microsoft MatMulInteger16: of 16 bits each; sums wrap modulo 2^32. */
+static pare_status matmul_integer16(pare__call *call) {
+  PARE__TRY(pare__call_check(call, 2, 2));
+  int rank;
+  int64_t dim[PARE_MAX_RANK + 2];
+  pare_tensor *a, *b, *wide, *out;
+  PARE__TRY(pare__call_tensor(call, 0, &a));
+  PARE__TRY(pare__call_tensor(call, 1, &b));
+  const pare_tensor *const sides[2] = {a, b};
+  for (int i = 0; i < 2; i++)
+    if (sides[i]->dtype != PARE_I16 && sides[i]->dtype != PARE_U16)
+      return pare__call_fail(call, PARE_ERR_TYPE, "input %d is %s; it must be i16 or u16", i,
+                             pare_dtype_name(sides[i]->dtype));
+  PARE__TRY(pare__call_product_shape(call, &a->shape, &b->shape, &rank, dim));
+  PARE__TRY(pare__call_scratch(call, PARE_I64, rank, dim, &wide));
+  PARE__TRY(integer_product(call, a, b, wide));
+  const bool is_signed = a->dtype == PARE_I16 || b->dtype == PARE_I16;
+  PARE__TRY(pare__call_output(call, 0, is_signed ? PARE_I32 : PARE_U32, rank, dim, &out));
+  return pare_cast(wide, out);
+}
+
 static pare_status matmul_prepare(pare__call *call, pare__node *node) { return pack(call, node, false); }
 
 /* ---- com.microsoft FusedMatMul, and what passes make: a product with its epilogue ---- */
@@ -128,6 +149,15 @@ static pare_status fused_matmul(pare__call *call) {
 static pare_status fused_matmul_prepare(pare__call *call, pare__node *node) {
   if (pare__call_get_int(call, "transBatchB", 0)) return PARE_OK;
   return pack(call, node, pare__call_get_int(call, "transB", 0) != 0);
+}
+
+/* ---- com.microsoft GemmFastGelu ---- */
+
+/* gelu(x w + bias) by tanh */
+static pare_status gemm_fast_gelu(pare__call *call) {
+  PARE__TRY(fused_matmul(call));
+  pare_tensor *out = call->output[0]->tensor;
+  return pare_unary(PARE_UNARY_gelu_tanh, out, out);
 }
 
 /* ---- com.microsoft CDist ---- */
@@ -229,6 +259,10 @@ const pare__operator pare__operators_matrix[] = {
      .types = "floats"},
     {"com.microsoft", "TransposeMatMul", 1, 0, PARE__ON_DEVICE, fused_matmul, NULL, fused_matmul_prepare,
      .types = "floats"},
+    {"com.microsoft", "SparseToDenseMatMul", 1, 0, PARE__ON_DEVICE, fused_matmul, NULL, fused_matmul_prepare,
+     .types = "floats"},
+    {"com.microsoft", "GemmFastGelu", 1, 0, PARE__ON_DEVICE, gemm_fast_gelu, NULL, matmul_prepare, .types = "floats"},
+    {"com.microsoft", "MatMulInteger16", 1, 0, PARE__ON_DEVICE, matmul_integer16, NULL, .types = "i16, u16"},
     {"com.microsoft", "FusedGemm", 1, 0, PARE__ON_DEVICE, fused_gemm, NULL, gemm_prepare, .types = "floats"},
     {"com.microsoft", "CDist", 1, 0, PARE__ON_DEVICE, distances, NULL, .types = "floats"},
     {"pare", "FusedMatMul", 1, 0, PARE__ON_DEVICE, fused_matmul, NULL, fused_matmul_prepare, .types = "floats"},

@@ -1,4 +1,5 @@
 /* Pooling, its inverse, and local response normalisation. SPDX-License-Identifier: Apache-2.0 */
+#include <float.h>
 #include <pare/elementwise.h>
 #include <pare/index.h>
 #include <pare/move.h>
@@ -106,6 +107,109 @@ static pare_status global_pool(pare__call *call) {
   return pare_pool(line, pooling, &options, result, NULL);
 }
 
+/* ---- com.microsoft MaxpoolWithMask ---- */
+
+/* Windows over x and a mask, both padded so that every window is whole: the largest element of each line of a window
+ * along the last dimension that comes before the first 0 of the mask; the lowest number where there is none. */
+typedef struct masked_pool {
+  pare__call *call;
+  pare__window_plan plan;
+  pare_tensor *x, *mask; /* mask: bool, broadcasts to x */
+  pare_tensor *alive;    /* of the line: no 0 yet; the mask's batch and channels, and the shape of y */
+  pare_tensor *candidate, *lowest, *y;
+} masked_pool;
+
+static pare_status take_tap(const masked_pool *p, const int64_t *tap, pare_tensor *from, pare_tensor **out) {
+  *out = from;
+  for (int d = 0; d < p->plan.rank; d++)
+    PARE__TRY(pare__call_slice(p->call, *out, 2 + d, tap[d], p->y->shape.dim[2 + d], p->plan.stride[d], out));
+  return PARE_OK;
+}
+
+/* The line of taps whose first one is given. */
+static pare_status pool_line(const masked_pool *p, int64_t *tap) {
+  const int last = p->plan.rank - 1;
+  pare_tensor *x, *mask;
+  for (tap[last] = 0; tap[last] < p->plan.kernel[last]; tap[last]++) {
+    PARE__TRY(take_tap(p, tap, p->x, &x));
+    PARE__TRY(take_tap(p, tap, p->mask, &mask));
+    PARE__TRY(tap[last] == 0 ? pare_copy(mask, p->alive) : pare_binary(PARE_BINARY_and, mask, p->alive, p->alive));
+    PARE__TRY(pare_ternary(PARE_TERNARY_where, p->alive, x, p->lowest, p->candidate));
+    PARE__TRY(pare_binary(PARE_BINARY_max, p->y, p->candidate, p->y));
+  }
+  return PARE_OK;
+}
+
+/* x with the lowest number around it, the mask with 1. */
+static pare_status pad_windows(masked_pool *p, double lowest) {
+  int64_t before[PARE_MAX_RANK] = {0}, after[PARE_MAX_RANK] = {0}, dim[PARE_MAX_RANK], mask_dim[PARE_MAX_RANK];
+  const int rank = p->x->shape.rank;
+  uint64_t least = 0;
+  const uint8_t truth = 1;
+  pare_tensor *x, *mask;
+  memcpy(dim, p->x->shape.dim, sizeof dim);
+  memcpy(mask_dim, p->mask->shape.dim, sizeof mask_dim);
+  for (int d = 2; d < rank; d++) {
+    const int64_t reach = (p->y->shape.dim[d] - 1) * p->plan.stride[d - 2] + p->plan.kernel[d - 2];
+    before[d] = p->plan.before[d - 2];
+    after[d] = PARE__MAX(reach - before[d] - dim[d], 0);
+    mask_dim[d] = dim[d] += before[d] + after[d];
+  }
+  pare__store(p->x->dtype, &least, 0, lowest);
+  PARE__TRY(pare__call_scratch(p->call, p->x->dtype, rank, dim, &x));
+  PARE__TRY(pare__call_scratch(p->call, PARE_BOOL, rank, mask_dim, &mask));
+  PARE__TRY(pare_pad(p->x, before, after, PARE_PAD_CONSTANT, &least, x));
+  PARE__TRY(pare_pad(p->mask, before, after, PARE_PAD_CONSTANT, &truth, mask));
+  p->x = x;
+  p->mask = mask;
+  return PARE_OK;
+}
+
+static pare_status read_masked_pool(masked_pool *p) {
+  pare__call *call = p->call;
+  int64_t dim[PARE_MAX_RANK];
+  char have[PARE__SHAPE_TEXT], other[PARE__SHAPE_TEXT];
+  PARE__TRY(pare__call_check(call, 2, 2));
+  PARE__TRY(pare__call_tensor(call, 0, &p->x));
+  PARE__TRY(pare__call_tensor(call, 1, &p->mask));
+  const pare__shape *x = &p->x->shape, *mask = &p->mask->shape;
+  PARE__TRY(pare__call_window(call, x->rank, NULL, &p->plan));
+  bool fits = mask->rank == x->rank;
+  for (int d = 0; d < x->rank && fits; d++) fits = mask->dim[d] == x->dim[d] || (d < 2 && mask->dim[d] == 1);
+  if (!fits)
+    return pare__call_fail(call, PARE_ERR_SHAPE, "its mask %s does not fit its input %s",
+                           pare__shape_text(mask->rank, mask->dim, have, sizeof have),
+                           pare__shape_text(x->rank, x->dim, other, sizeof other));
+  memcpy(dim, x->dim, sizeof dim);
+  PARE__TRY(pare__call_window_sizes(call, &p->plan, x->dim + 2, false, dim + 2));
+  PARE__TRY(pare__call_output(call, 0, p->x->dtype, x->rank, dim, &p->y));
+  PARE__TRY(pare__call_scratch(call, p->x->dtype, x->rank, dim, &p->candidate));
+  memcpy(dim, mask->dim, 2 * sizeof *dim);
+  PARE__TRY(pare__call_scratch(call, PARE_BOOL, x->rank, dim, &p->alive));
+  return pare__call_cast(call, p->mask, PARE_BOOL, &p->mask);
+}
+
+static pare_status masked_max_pool(pare__call *call) {
+  masked_pool p = {.call = call};
+  int64_t tap[PARE_CONVOLUTION_RANK] = {0}, lines = 1;
+  PARE__TRY(read_masked_pool(&p));
+  const double lowest = p.x->dtype == PARE_F64 ? -DBL_MAX : p.x->dtype == PARE_F16 ? -65504 : -(double)FLT_MAX;
+  PARE__TRY(pare__call_scalar(call, p.x->dtype, lowest, &p.lowest));
+  PARE__TRY(pare_copy(p.lowest, p.y));
+  PARE__TRY(pad_windows(&p, lowest));
+  const int last = p.plan.rank - 1;
+  for (int d = 0; d < last; d++) lines *= p.plan.kernel[d];
+  for (int64_t line = 0; line < lines; line++) {
+    int64_t rest = line;
+    for (int d = last - 1; d >= 0; d--) {
+      tap[d] = rest % p.plan.kernel[d];
+      rest /= p.plan.kernel[d];
+    }
+    PARE__TRY(pool_line(&p, tap));
+  }
+  return PARE_OK;
+}
+
 /* ---- MaxUnpool ---- */
 
 static pare_status unpool_sizes(const pare__call *call, const pare_tensor *x, int64_t *dim) {
@@ -203,6 +307,7 @@ static pare_status local_response(pare__call *call) {
 const pare__operator pare__operators_pool[] = {
     {"", "MaxPool", 1, 0, PARE__ON_DEVICE, pool, NULL, NULL, PARE_POOLING_MAX, "floats, u8, i8"},
     {"com.microsoft", "NhwcMaxPool", 1, 0, PARE__ON_DEVICE, nhwc_max_pool, .types = "floats, u8, i8"},
+    {"com.microsoft", "MaxpoolWithMask", 1, 0, PARE__ON_DEVICE, masked_max_pool, .types = "f32, f16, f64"},
     {"", "AveragePool", 1, 0, PARE__ON_DEVICE, pool, NULL, NULL, PARE_POOLING_AVERAGE, "floats"},
     {"", "LpPool", 2, 0, PARE__ON_DEVICE, pool, NULL, NULL, PARE_POOLING_NORM, "floats"},
     {"", "GlobalMaxPool", 1, 0, PARE__ON_DEVICE, global_pool, NULL, NULL, PARE_POOLING_MAX, "floats"},

@@ -1,4 +1,5 @@
-/* Operators of com.microsoft on quantised elements that are computed through floats: QLinearAdd and relatives.
+/* Operators of com.microsoft on quantised elements: QLinearAdd and relatives, computed through floats, and sums and
+ * products of integers.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <pare/elementwise.h>
 #include <pare/move.h>
@@ -189,6 +190,61 @@ static pare_status linear_where(pare__call *call) {
 
 #define LINEAR(name, function, operation) \
   { "com.microsoft", name, 1, 0, PARE__ON_DEVICE, function, .detail = operation, .types = "u8, i8, u16, i16" }
+/* ---- integers that stay integers ---- */
+
+/* Input i less its zero point, input i + 1, as i32. */
+static pare_status centred_input(pare__call *call, unsigned i, pare_tensor **out) {
+  pare_tensor *integers, *zero, *wide;
+  PARE__TRY(pare__call_tensor(call, i, &integers));
+  PARE__TRY(pare__call_tensor(call, i + 1, &zero));
+  if (integers->dtype != PARE_U8 && integers->dtype != PARE_I8)
+    return pare__call_fail(call, PARE_ERR_TYPE, "input %u is %s; it must be u8 or i8", i,
+                           pare_dtype_name(integers->dtype));
+  PARE__TRY(pare__call_cast(call, integers, PARE_I32, &wide));
+  *out = wide;
+  if (!zero) return PARE_OK;
+  if (zero->dtype != integers->dtype || pare__shape_elements(&zero->shape) != 1)
+    return pare__call_fail(
+        call, PARE_ERR_SHAPE, "the zero point of input %u has %lld elements of %s; it must be one of %s", i,
+        (long long)pare__shape_elements(&zero->shape), pare_dtype_name(zero->dtype), pare_dtype_name(integers->dtype));
+  PARE__TRY(pare__call_cast(call, zero, PARE_I32, &zero));
+  PARE__TRY(pare__call_reshaped(call, zero, 0, NULL, &zero));
+  PARE__TRY(pare__call_scratch(call, PARE_I32, wide->shape.rank, wide->shape.dim, out));
+  return pare_binary(PARE_BINARY_sub, wide, zero, *out);
+}
+
+/* (a - a_zero) (b - b_zero) */
+static pare_status mul_integer(pare__call *call) {
+  PARE__TRY(check_given(call, 2, (const unsigned[]){0, 2}));
+  pare_tensor *a, *b, *out;
+  pare__shape shape;
+  PARE__TRY(centred_input(call, 0, &a));
+  PARE__TRY(centred_input(call, 2, &b));
+  PARE__TRY(pare__shape_broadcast(&a->shape, &b->shape, &shape));
+  PARE__TRY(pare__call_output(call, 0, PARE_I32, shape.rank, shape.dim, &out));
+  return pare_binary(PARE_BINARY_mul, a, b, out);
+}
+
+/* Sums of bytes along axes, which are an attribute: i32, of unsigned ones u32. */
+static pare_status reduce_sum_integer(pare__call *call) {
+  PARE__TRY(pare__call_check(call, 1, 1));
+  pare_tensor *x, *sums, *out;
+  int axes[PARE_MAX_RANK], count;
+  int64_t dim[PARE_MAX_RANK];
+  PARE__TRY(pare__call_tensor(call, 0, &x));
+  if (x->dtype != PARE_U8 && x->dtype != PARE_I8)
+    return pare__call_fail(call, PARE_ERR_TYPE, "its input is %s; it must be u8 or i8", pare_dtype_name(x->dtype));
+  PARE__TRY(pare__call_axes(call, "axes", UINT32_MAX, x->shape.rank, axes, &count));
+  if (count <= 0)
+    for (count = 0; count < x->shape.rank; count++) axes[count] = count;
+  const bool keep = pare__call_get_int(call, "keepdims", 1) != 0;
+  const int rank = pare__reduced_shape(&x->shape, axes, count, keep, dim);
+  PARE__TRY(pare__call_scratch(call, PARE_I64, rank, dim, &sums));
+  PARE__TRY(pare_reduce(x, PARE_REDUCTION_SUM, axes, count, keep, sums));
+  PARE__TRY(pare__call_output(call, 0, x->dtype == PARE_U8 ? PARE_U32 : PARE_I32, rank, dim, &out));
+  return pare_cast(sums, out);
+}
+
 const pare__operator pare__operators_quantised_linear[] = {
     LINEAR("QLinearAdd", linear_binary, PARE_BINARY_add),
     LINEAR("QLinearAveragePool", linear_average_pool, 0),
@@ -200,5 +256,7 @@ const pare__operator pare__operators_quantised_linear[] = {
     LINEAR("QLinearSigmoid", linear_unary, PARE_UNARY_sigmoid),
     LINEAR("QLinearSoftmax", linear_softmax, 0),
     LINEAR("QLinearWhere", linear_where, 0),
+    {"com.microsoft", "MulInteger", 1, 0, PARE__ON_DEVICE, mul_integer, NULL, .types = "u8, i8"},
+    {"com.microsoft", "ReduceSumInteger", 1, 0, PARE__ON_DEVICE, reduce_sum_integer, NULL, .types = "u8, i8"},
     {0},
 };

@@ -1,5 +1,6 @@
 /* Reductions, arg-min and arg-max, softmax. SPDX-License-Identifier: Apache-2.0 */
 #include <pare/elementwise.h>
+#include <pare/move.h>
 #include <pare/normalise.h>
 #include <pare/reduce.h>
 #include <pare/select.h>
@@ -142,6 +143,65 @@ static pare_status softmax(pare__call *call) {
   }
 }
 
+/* com.microsoft BiasSoftmax: softmax(x + bias) over the dimensions from axis on. The bias has rows of as many elements;
+ * each is for as many rows of x that follow one another (is_inner_broadcast), or they are taken in turns. */
+static pare_status bias_softmax(pare__call *call) {
+  PARE__TRY(pare__call_check(call, 2, 2));
+  pare_tensor *x, *bias, *sum, *out;
+  int axis;
+  PARE__TRY(pare__call_tensor(call, 0, &x));
+  PARE__TRY(pare__call_tensor(call, 1, &bias));
+  PARE__TRY(pare__call_axis(call, pare__call_get_int(call, "axis", 1), x->shape.rank, &axis));
+  int64_t rows = 1, columns = 1;
+  for (int d = 0; d < x->shape.rank; d++) *(d < axis ? &rows : &columns) *= x->shape.dim[d];
+  const int64_t elements = pare__shape_elements(&bias->shape), given = columns > 0 ? elements / columns : 0;
+  PARE__TRY(pare__call_output(call, 0, x->dtype, x->shape.rank, x->shape.dim, &out));
+  if (rows == 0 || columns == 0) return PARE_OK;
+  if (given < 1 || given * columns != elements || rows % given != 0)
+    return pare__call_fail(call, PARE_ERR_SHAPE, "a bias of %lld elements does not fit %lld rows of %lld",
+                           (long long)elements, (long long)rows, (long long)columns);
+  const bool inner = pare__call_get_int(call, "is_inner_broadcast", 0) != 0;
+  const int64_t each = rows / given, split[3] = {inner ? given : each, inner ? each : given, columns};
+  const int64_t bias_dim[3] = {inner ? given : 1, inner ? 1 : given, columns};
+  PARE__TRY(pare__call_reshaped(call, x, 3, split, &x));
+  PARE__TRY(pare__call_reshaped(call, bias, 3, bias_dim, &bias));
+  PARE__TRY(pare__call_reshaped(call, out, 3, split, &out));
+  PARE__TRY(pare__call_scratch(call, x->dtype, 3, split, &sum));
+  PARE__TRY(pare_binary(PARE_BINARY_add, x, bias, sum));
+  return pare_softmax(sum, 2, out);
+}
+
+/* ---- com.microsoft IsAllFinite ---- */
+
+/* Is no element of any input infinite (isinf_only), NaN (isnan_only), or either? */
+static pare_status is_all_finite(pare__call *call) {
+  static const pare_unary_operation tests[2] = {PARE_UNARY_isinf, PARE_UNARY_isnan};
+  const bool only[2] = {pare__call_get_int(call, "isinf_only", 0) != 0, pare__call_get_int(call, "isnan_only", 0) != 0};
+  pare_tensor *x, *flags, *any, *found, *out;
+  PARE__TRY(pare__call_check(call, 1, UINT32_MAX));
+  if (only[0] && only[1])
+    return pare__call_fail(call, PARE_ERR_ARGUMENT, "isinf_only and isnan_only exclude each other");
+  PARE__TRY(pare__call_scratch(call, PARE_BOOL, 0, NULL, &found));
+  PARE__TRY(pare__call_scratch(call, PARE_BOOL, 0, NULL, &any));
+  PARE__TRY(pare__call_scalar(call, PARE_BOOL, 0, &x));
+  PARE__TRY(pare_copy(x, found));
+  for (unsigned i = 0; i < call->ninputs; i++) {
+    PARE__TRY(pare__call_tensor(call, i, &x));
+    const int64_t count = x ? pare__shape_elements(&x->shape) : 0;
+    if (count == 0) continue;
+    PARE__TRY(pare__call_scratch(call, PARE_BOOL, 1, &count, &flags));
+    PARE__TRY(pare__call_reshaped(call, x, 1, &count, &x));
+    for (int k = 0; k < 2; k++) {
+      if (only[!k]) continue;
+      PARE__TRY(pare_unary(tests[k], x, flags));
+      PARE__TRY(pare_reduce(flags, PARE_REDUCTION_ANY, NULL, 0, false, any));
+      PARE__TRY(pare_binary(PARE_BINARY_or, found, any, found));
+    }
+  }
+  PARE__TRY(pare__call_output(call, 0, PARE_BOOL, 0, NULL, &out));
+  return pare_unary(PARE_UNARY_not, found, out);
+}
+
 /* ---- the k largest ---- */
 
 static pare_status top_k(pare__call *call) {
@@ -186,6 +246,8 @@ const pare__operator pare__operators_reduce[] = {
     SOFTMAX_ROW("Softmax", SOFTMAX),
     SOFTMAX_ROW("LogSoftmax", LOG_SOFTMAX),
     SOFTMAX_ROW("Hardmax", HARDMAX),
+    {"com.microsoft", "BiasSoftmax", 1, 0, PARE__ON_DEVICE, bias_softmax, NULL, .types = "floats"},
+    {"com.microsoft", "IsAllFinite", 1, 0, PARE__ON_DEVICE, is_all_finite, NULL, .types = "floats"},
     {"", "TopK", 1, 0, PARE__ON_DEVICE, top_k, NULL, .types = "numbers"},
     {0},
 };

@@ -1,4 +1,4 @@
-/* GridSample, AffineGrid, RoiAlign; channels to space and back; crops around the centre.
+/* GridSample, AffineGrid, RoiAlign, CropAndResize; channels to space and back; crops around the centre.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <pare/elementwise.h>
 #include <pare/gemm.h>
@@ -176,6 +176,190 @@ static pare_status max_roi_pool(pare__call *call) {
   return pare_roi_align(x, corners, batch, &options, y);
 }
 
+/* ---- com.microsoft CropAndResize ---- */
+
+/* Where the elements of the crops lie in the images, along one dimension. */
+typedef struct crop_axis {
+  pare_tensor *inside;   /* bool: the place is in the image */
+  pare_tensor *first;    /* i64: the element at the place or before it */
+  pare_tensor *last;     /* i64: the one at the place or behind it; the nearest one if that is asked for */
+  pare_tensor *fraction; /* how far the place lies from the first to the last; with a last dimension of 1 */
+} crop_axis;
+
+typedef struct crops {
+  pare__call *call;
+  pare_dtype dtype; /* of the arithmetic */
+  bool nearest;
+  int64_t count, size[2];  /* size: of a crop */
+  pare_tensor *x;          /* [N, C, H, W] */
+  pare_tensor *boxes;      /* [count, 4]: y1, x1, y2, x2 as parts of an image */
+  pare_tensor *first_line; /* i64 [count, 1, 1]: of the N H lines */
+  crop_axis axis[2];       /* [count, size[0], 1] and [count, 1, size[1]] */
+} crops;
+
+/* Corners are aligned: the first and the last element of a crop lie at the edges of its box, a single one in the
+ * middle.
+ */
+static pare_status find_places(const crops *c, int d, pare_tensor **out) {
+  pare__call *call = c->call;
+  const int64_t size = c->size[d], length = c->x->shape.dim[2 + d], edge[3] = {c->count, 1, 1};
+  const double reach = (double)(length - 1);
+  int64_t dim[3] = {c->count, 1, 1};
+  pare_tensor *from, *to, *extent, *range;
+  dim[1 + d] = size;
+  PARE__TRY(pare__call_slice(call, c->boxes, 1, d, 1, 1, &from));
+  PARE__TRY(pare__call_slice(call, c->boxes, 1, d + 2, 1, 1, &to));
+  PARE__TRY(pare__call_reshaped(call, from, 3, edge, &from));
+  PARE__TRY(pare__call_reshaped(call, to, 3, edge, &to));
+  PARE__TRY(pare__call_scratch(call, c->dtype, 3, edge, &extent));
+  PARE__TRY(pare__call_scratch(call, c->dtype, 3, dim, out));
+  if (size == 1) {
+    PARE__TRY(pare_binary(PARE_BINARY_add, from, to, extent));
+    return pare_unary_with(PARE_UNARY_affine, reach / 2, 0, extent, *out);
+  }
+  PARE__TRY(pare_binary(PARE_BINARY_sub, to, from, extent));
+  PARE__TRY(pare_unary_with(PARE_UNARY_affine, reach / (double)(size - 1), 0, extent, extent));
+  PARE__TRY(pare__call_range(call, c->dtype, size, 3, 1 + d, &range));
+  PARE__TRY(pare_binary(PARE_BINARY_mul, extent, range, *out));
+  PARE__TRY(pare__call_scratch(call, c->dtype, 3, edge, &extent));
+  PARE__TRY(pare_unary_with(PARE_UNARY_affine, reach, 0, from, extent));
+  return pare_binary(PARE_BINARY_add, *out, extent, *out);
+}
+
+/* *whole = floor(place), *fraction = the rest, as tensors of the arithmetic. */
+static pare_status split_place(const crops *c, pare_tensor *place, pare_tensor **whole, pare_tensor **fraction) {
+  PARE__TRY(pare__call_scratch(c->call, c->dtype, 3, place->shape.dim, whole));
+  PARE__TRY(pare__call_scratch(c->call, c->dtype, 3, place->shape.dim, fraction));
+  PARE__TRY(pare_unary(PARE_UNARY_floor, place, *whole));
+  return pare_binary(PARE_BINARY_sub, place, *whole, *fraction);
+}
+
+static pare_status read_axis(crops *c, int d) {
+  pare__call *call = c->call;
+  crop_axis *axis = &c->axis[d];
+  pare_tensor *place, *least, *most, *half, *low, *next;
+  PARE__TRY(find_places(c, d, &place));
+  const int64_t *dim = place->shape.dim, with_channels[4] = {dim[0], dim[1], dim[2], 1};
+  PARE__TRY(pare__call_scalar(call, c->dtype, 0, &least));
+  PARE__TRY(pare__call_scalar(call, c->dtype, (double)(c->x->shape.dim[2 + d] - 1), &most));
+  PARE__TRY(pare__call_scratch(call, PARE_BOOL, 3, dim, &axis->inside));
+  PARE__TRY(pare__call_scratch(call, PARE_BOOL, 3, dim, &next));
+  PARE__TRY(pare_binary(PARE_BINARY_greater_equal, place, least, next));
+  PARE__TRY(pare_binary(PARE_BINARY_less_equal, place, most, axis->inside));
+  PARE__TRY(pare_binary(PARE_BINARY_and, next, axis->inside, axis->inside));
+  PARE__TRY(pare_ternary(PARE_TERNARY_where, axis->inside, place, least, place));
+  PARE__TRY(split_place(c, place, &low, &axis->fraction));
+  PARE__TRY(pare__call_cast(call, low, PARE_I64, &axis->first));
+  /* The element after it: from the middle on, the nearest one; always, where both are blended. */
+  PARE__TRY(pare__call_scalar(call, c->dtype, 0.5, &half));
+  PARE__TRY(c->nearest ? pare_binary(PARE_BINARY_greater_equal, axis->fraction, half, next)
+                       : pare_binary(PARE_BINARY_greater, axis->fraction, least, next));
+  PARE__TRY(pare__call_cast(call, next, PARE_I64, &next));
+  PARE__TRY(pare__call_scratch(call, PARE_I64, 3, dim, &axis->last));
+  PARE__TRY(pare_binary(PARE_BINARY_add, axis->first, next, axis->last));
+  return pare__call_reshaped(call, axis->fraction, 4, with_channels, &axis->fraction);
+}
+
+/* *out [count, size[0], size[1], C] = the rows [N H W, C] at these places. */
+static pare_status take_places(const crops *c, pare_tensor *rows, pare_tensor *y, pare_tensor *x, pare_tensor **out) {
+  pare__call *call = c->call;
+  const int64_t dim[4] = {c->count, c->size[0], c->size[1], rows->shape.dim[1]};
+  pare_tensor *line, *index, *width;
+  PARE__TRY(pare__call_scalar(call, PARE_I64, (double)c->x->shape.dim[3], &width));
+  PARE__TRY(pare__call_scratch(call, PARE_I64, 3, y->shape.dim, &line));
+  PARE__TRY(pare__call_scratch(call, PARE_I64, 3, dim, &index));
+  PARE__TRY(pare_binary(PARE_BINARY_add, c->first_line, y, line));
+  PARE__TRY(pare_binary(PARE_BINARY_mul, line, width, line));
+  PARE__TRY(pare_binary(PARE_BINARY_add, line, x, index));
+  PARE__TRY(pare__call_scratch(call, c->dtype, 4, dim, out));
+  return pare_gather(rows, index, 0, *out);
+}
+
+/* from = from + (to - from) fraction */
+static pare_status blend(pare_tensor *from, pare_tensor *to, pare_tensor *fraction) {
+  PARE__TRY(pare_binary(PARE_BINARY_sub, to, from, to));
+  PARE__TRY(pare_binary(PARE_BINARY_mul, to, fraction, to));
+  return pare_binary(PARE_BINARY_add, from, to, from);
+}
+
+/* *out [count, size[0], size[1], C] */
+static pare_status sample_places(const crops *c, pare_tensor **out) {
+  pare__call *call = c->call;
+  const int64_t *image = c->x->shape.dim;
+  const crop_axis *y = &c->axis[0], *x = &c->axis[1];
+  pare_tensor *rows, *corner[2][2];
+  PARE__TRY(pare__call_permuted(call, c->x, (const int[]){0, 2, 3, 1}, &rows));
+  PARE__TRY(pare__call_reshaped(call, rows, 2, (const int64_t[]){image[0] * image[2] * image[3], image[1]}, &rows));
+  PARE__TRY(pare__call_cast(call, rows, c->dtype, &rows));
+  if (c->nearest) return take_places(c, rows, y->last, x->last, out);
+  for (int i = 0; i < 2; i++) {
+    for (int k = 0; k < 2; k++)
+      PARE__TRY(take_places(c, rows, i ? y->last : y->first, k ? x->last : x->first, &corner[i][k]));
+    PARE__TRY(blend(corner[i][0], corner[i][1], x->fraction));
+  }
+  *out = corner[0][0];
+  return blend(corner[0][0], corner[1][0], y->fraction);
+}
+
+/* Which line of all images each box's image begins with; one of an image that there is not is beyond all of them. */
+static pare_status find_lines(crops *c) {
+  pare__call *call = c->call;
+  const int64_t dim[3] = {c->count, 1, 1};
+  pare_tensor *batch, *zero, *none, *height, *missing;
+  PARE__TRY(pare__call_tensor(call, 2, &batch));
+  PARE__TRY(pare__call_cast(call, batch, PARE_I64, &batch));
+  PARE__TRY(pare__call_reshaped(call, batch, 3, dim, &batch));
+  PARE__TRY(pare__call_scalar(call, PARE_I64, 0, &zero));
+  PARE__TRY(pare__call_scalar(call, PARE_I64, (double)c->x->shape.dim[0], &none));
+  PARE__TRY(pare__call_scalar(call, PARE_I64, (double)c->x->shape.dim[2], &height));
+  PARE__TRY(pare__call_scratch(call, PARE_BOOL, 3, dim, &missing));
+  PARE__TRY(pare__call_scratch(call, PARE_I64, 3, dim, &c->first_line));
+  PARE__TRY(pare_binary(PARE_BINARY_less, batch, zero, missing));
+  PARE__TRY(pare_ternary(PARE_TERNARY_where, missing, none, batch, c->first_line));
+  return pare_binary(PARE_BINARY_mul, c->first_line, height, c->first_line);
+}
+
+static pare_status read_crops(crops *c) {
+  pare__call *call = c->call;
+  size_t count;
+  PARE__TRY(pare__call_check(call, 4, 4));
+  PARE__TRY(pare__call_tensor(call, 0, &c->x));
+  PARE__TRY(pare__call_tensor(call, 1, &c->boxes));
+  PARE__TRY(pare__call_ints(call, 3, c->size, 2, &count));
+  const pare__shape *x = &c->x->shape, *boxes = &c->boxes->shape, *batch = &call->input[2]->shape;
+  if (x->rank != 4 || boxes->rank != 2 || boxes->dim[1] != 4 || pare__shape_elements(batch) != boxes->dim[0] ||
+      count != 2 || c->size[0] < 1 || c->size[1] < 1 || c->size[0] > INT32_MAX || c->size[1] > INT32_MAX)
+    return pare__call_fail(call, PARE_ERR_SHAPE,
+                           "ranks %d and %d, %lld indices, %zu sizes: x has rank 4, boxes are [n, 4] with n indices of "
+                           "images, and a crop has a height and a width",
+                           x->rank, boxes->rank, (long long)pare__shape_elements(batch), count);
+  c->nearest = pare__call_text_is(call, "mode", "bilinear", "nearest");
+  if (!c->nearest && !pare__call_text_is(call, "mode", "bilinear", "bilinear"))
+    return pare__call_fail(call, PARE_ERR_FORMAT, "its mode is neither bilinear nor nearest");
+  c->dtype = c->x->dtype == PARE_F64 ? PARE_F64 : PARE_F32;
+  c->count = boxes->dim[0];
+  return pare__call_cast(call, c->boxes, c->dtype, &c->boxes);
+}
+
+static pare_status crop_and_resize(pare__call *call) {
+  crops c = {.call = call};
+  pare_tensor *inside, *outside, *samples, *out;
+  PARE__TRY(read_crops(&c));
+  const int64_t dim[4] = {c.count, c.x->shape.dim[1], c.size[0], c.size[1]}, places[4] = {dim[0], dim[2], dim[3], 1};
+  PARE__TRY(pare__call_output(call, 0, c.x->dtype, 4, dim, &out));
+  if (pare__shape_elements(&out->shape) == 0) return PARE_OK;
+  PARE__TRY(find_lines(&c));
+  for (int d = 0; d < 2; d++) PARE__TRY(read_axis(&c, d));
+  PARE__TRY(sample_places(&c, &samples));
+  PARE__TRY(pare__call_scratch(call, PARE_BOOL, 3, places, &inside));
+  PARE__TRY(pare_binary(PARE_BINARY_and, c.axis[0].inside, c.axis[1].inside, inside));
+  PARE__TRY(pare__call_reshaped(call, inside, 4, places, &inside));
+  PARE__TRY(pare__call_scalar(call, c.dtype, pare__call_get_float(call, "extrapolation_value", 0), &outside));
+  PARE__TRY(pare_ternary(PARE_TERNARY_where, inside, samples, outside, samples));
+  PARE__TRY(pare__call_permuted(call, samples, (const int[]){0, 3, 1, 2}, &samples));
+  return pare_cast(samples, out);
+}
+
 /* ---- DepthToSpace, SpaceToDepth ---- */
 
 /* Splits and permutes the six dimensions that both are about: x as `split`, its axes in this order, then as y. */
@@ -262,6 +446,7 @@ const pare__operator pare__operators_sample[] = {
     {"", "AffineGrid", 20, 0, PARE__ON_DEVICE, affine_grid, .types = "floats"},
     {"", "RoiAlign", 10, 0, PARE__ON_DEVICE, roi_align, .types = "floats"},
     {"", "MaxRoiPool", 1, 0, PARE__ON_DEVICE, max_roi_pool, .types = "floats"},
+    {"com.microsoft", "CropAndResize", 1, 0, PARE__ON_DEVICE, crop_and_resize, .types = "floats"},
     {"", "DepthToSpace", 1, 0, PARE__ON_DEVICE, depth_to_space, .detail = 0, .types = "any"},
     {"", "SpaceToDepth", 1, 0, PARE__ON_DEVICE, space_to_depth, .detail = 1, .types = "any"},
     {"", "CenterCropPad", 18, 0, PARE__ON_DEVICE, center_crop_pad, .types = "any"},

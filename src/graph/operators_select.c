@@ -250,8 +250,11 @@ static pare_status give_copy(pare__call *call, unsigned i, pare_tensor *tensor) 
   return pare_copy(tensor, out);
 }
 
+/* detail: com.microsoft's, in the order of first elements, whose places are not given. */
 static pare_status unique(pare__call *call) {
   PARE__TRY(pare__call_check(call, 1, 1));
+  const bool microsoft = call->node->op->detail != 0;
+  const unsigned which = microsoft ? 1 : 2; /* the output of kinds; their numbers follow */
   pare_tensor *x, *slices, *first, *wanted;
   kinds found = {0};
   int axis;
@@ -259,7 +262,7 @@ static pare_status unique(pare__call *call) {
   if (x->shape.dim[axis] == 0) {
     const int64_t none = 0;
     PARE__TRY(pare__call_output(call, 0, x->dtype, x->shape.rank, x->shape.dim, &wanted));
-    for (unsigned i = 1; i < 4; i++) PARE__TRY(pare__call_output(call, i, PARE_I64, 1, &none, &wanted));
+    for (unsigned i = 1; i < which + 2; i++) PARE__TRY(pare__call_output(call, i, PARE_I64, 1, &none, &wanted));
     return PARE_OK;
   }
   PARE__TRY(slices_of(call, x, axis, &slices));
@@ -267,19 +270,19 @@ static pare_status unique(pare__call *call) {
   PARE__TRY(first_of_kind(call, slices, found.order, &found.flags));
   PARE__TRY(list_set(call, found.flags, &found.starts));
   PARE__TRY(gathered(call, found.order, found.starts, &first));
-  if (pare__call_get_int(call, "sorted", 1) == 0) {
+  if (microsoft || pare__call_get_int(call, "sorted", 1) == 0) {
     PARE__TRY(sorted_positions(call, first, &found.rank));
     PARE__TRY(gathered(call, first, found.rank, &first));
   }
   PARE__TRY(give_gathered(call, 0, x, axis, first));
-  if (pare__call_wants(call, 1)) PARE__TRY(give_copy(call, 1, first));
-  if (pare__call_wants(call, 2)) {
+  if (!microsoft && pare__call_wants(call, 1)) PARE__TRY(give_copy(call, 1, first));
+  if (pare__call_wants(call, which)) {
     PARE__TRY(kinds_of_slices(call, &found, &wanted));
-    PARE__TRY(give_copy(call, 2, wanted));
+    PARE__TRY(give_copy(call, which, wanted));
   }
-  if (!pare__call_wants(call, 3)) return PARE_OK;
+  if (!pare__call_wants(call, which + 1)) return PARE_OK;
   PARE__TRY(count_kinds(call, &found, &wanted));
-  return give_copy(call, 3, wanted);
+  return give_copy(call, which + 1, wanted);
 }
 
 /* ---- NonMaxSuppression, on the host: whether a box stays depends on all that stayed before it ---- */
@@ -418,6 +421,7 @@ const pare__operator pare__operators_select[] = {
     {"", "Compress", 9, 0, PARE__ON_DEVICE, compress, NULL, .types = "any"},
     {"", "NonZero", 9, 0, PARE__ON_DEVICE, non_zero, non_zero_on_host, .types = "any"},
     {"", "Unique", 11, 0, PARE__ON_DEVICE, unique, NULL, .types = "numbers, bool"},
+    {"com.microsoft", "Unique", 1, 0, PARE__ON_DEVICE, unique, NULL, .detail = 1, .types = "numbers, bool"},
     {"", "NonMaxSuppression", 10, 0, PARE__ON_HOST, non_max_suppression, NULL, .types = "f32"},
     {0},
 };

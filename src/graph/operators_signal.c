@@ -258,6 +258,26 @@ static pare_status transform_rows(pare__call *call, const transform *t, pare_ten
 
 /* ---- DFT ---- */
 
+/* Transforms x [..., parts] along an axis into out [..., parts]. */
+static pare_status transform_axis(pare__call *call, const transform *t, pare_tensor *x, int axis, pare_tensor *out) {
+  const int rank = x->shape.rank;
+  int order[PARE_MAX_RANK]; /* the axis next to the parts */
+  for (int d = 0, k = 0; d < rank; d++)
+    if (d != axis) order[d == rank - 1 ? rank - 1 : k++] = d;
+  order[rank - 2] = axis;
+  int64_t rows[3] = {1, t->inputs, x->shape.dim[rank - 1]};
+  for (int d = 0; d < rank - 1; d++) rows[0] *= d == axis ? 1 : x->shape.dim[d];
+  pare_tensor *product;
+  PARE__TRY(pare__call_cast(call, x, t->dtype, &x));
+  PARE__TRY(pare__call_slice(call, x, axis, 0, t->inputs, 1, &x));
+  PARE__TRY(pare__call_permuted(call, x, order, &x));
+  PARE__TRY(pare__call_reshaped(call, x, 3, rows, &x));
+  PARE__TRY(transform_rows(call, t, x, &product));
+  PARE__TRY(pare__call_permuted(call, out, order, &out));
+  PARE__TRY(pare__call_reshaped(call, product, rank, out->shape.dim, &product));
+  return pare_cast(product, out);
+}
+
 static pare_status check_complex(const pare__call *call) {
   const pare__shape *shape = &call->input[0]->shape;
   const int64_t parts = shape->rank > 0 ? shape->dim[shape->rank - 1] : 0;
@@ -296,7 +316,7 @@ static pare_status dft_transform(pare__call *call, int64_t have, bool real, tran
 static pare_status dft(pare__call *call) {
   PARE__TRY(pare__call_check(call, 1, call->node->opset < 20 ? 2 : 3));
   PARE__TRY(check_complex(call));
-  pare_tensor *x, *product, *out;
+  pare_tensor *x, *out;
   PARE__TRY(pare__call_tensor(call, 0, &x));
   const int rank = x->shape.rank;
   int64_t given = call->node->opset < 20 ? pare__call_get_int(call, "axis", 1) : -2;
@@ -311,20 +331,7 @@ static pare_status dft(pare__call *call) {
   dim[axis] = t.outputs;
   dim[rank - 1] = t.real_output ? 1 : 2;
   PARE__TRY(pare__call_output(call, 0, x->dtype, rank, dim, &out));
-  int order[PARE_MAX_RANK]; /* the axis next to the parts */
-  for (int d = 0, k = 0; d < rank; d++)
-    if (d != axis) order[d == rank - 1 ? rank - 1 : k++] = d;
-  order[rank - 2] = axis;
-  int64_t rows[3] = {1, t.inputs, x->shape.dim[rank - 1]};
-  for (int d = 0; d < rank - 1; d++) rows[0] *= d == axis ? 1 : x->shape.dim[d];
-  PARE__TRY(pare__call_cast(call, x, t.dtype, &x));
-  PARE__TRY(pare__call_slice(call, x, axis, 0, t.inputs, 1, &x));
-  PARE__TRY(pare__call_permuted(call, x, order, &x));
-  PARE__TRY(pare__call_reshaped(call, x, 3, rows, &x));
-  PARE__TRY(transform_rows(call, &t, x, &product));
-  PARE__TRY(pare__call_permuted(call, out, order, &out));
-  PARE__TRY(pare__call_reshaped(call, product, rank, out->shape.dim, &product));
-  return pare_cast(product, out);
+  return transform_axis(call, &t, x, axis, out);
 }
 
 /* ---- STFT ---- */
@@ -426,6 +433,125 @@ static pare_status stft(pare__call *call) {
   return pare_cast(product, out);
 }
 
+/* ---- com.microsoft Rfft, Irfft; detail: it is the inverse ---- */
+
+/* Over the last signal_ndim dimensions of real numbers. Of the last one, which is transformed first and back last, the
+ * complex side has half and one more: the rest are their conjugates. */
+typedef struct real_fourier {
+  pare__call *call;
+  bool inverse;
+  pare_dtype dtype; /* of the arithmetic */
+  int rank;         /* with the parts */
+  int64_t naxes;
+} real_fourier;
+
+static pare_status read_real_fourier(real_fourier *f) {
+  pare__call *call = f->call;
+  PARE__TRY(pare__call_check(call, 1, 1));
+  const pare__shape *shape = &call->input[0]->shape;
+  char have[PARE__SHAPE_TEXT];
+  f->inverse = call->node->op->detail != 0;
+  f->rank = shape->rank + (f->inverse ? 0 : 1);
+  f->naxes = pare__call_get_int(call, "signal_ndim", 1);
+  f->dtype = call->input[0]->dtype == PARE_F64 ? PARE_F64 : PARE_F32;
+  if (pare__call_get_int(call, "onesided", 1) != 1 || pare__call_get_int(call, "normalized", 0) != 0)
+    return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "only onesided 1 and normalized 0 are possible");
+  if (f->rank < 2 || f->rank > PARE_MAX_RANK || f->naxes < 1 || f->naxes > f->rank - 1 ||
+      (f->inverse && shape->dim[shape->rank - 1] != 2))
+    return pare__call_fail(call, PARE_ERR_SHAPE, "%lld dimensions of a signal do not fit its input %s",
+                           (long long)f->naxes, pare__shape_text(shape->rank, shape->dim, have, sizeof have));
+  return PARE_OK;
+}
+
+/* All of an axis of that length to as many complex numbers. */
+static transform whole_transform(const real_fourier *f, int64_t length) {
+  return (transform){.dtype = f->dtype,
+                     .length = length,
+                     .inputs = length,
+                     .outputs = length,
+                     .sign = f->inverse ? 1 : -1,
+                     .scale = f->inverse ? 1 / (double)length : 1};
+}
+
+/* *x = the dimensions of the signal before the last one transformed. */
+static pare_status transform_others(const real_fourier *f, pare_tensor **x) {
+  for (int64_t k = 1; k < f->naxes; k++) {
+    const int axis = f->rank - 2 - (int)k;
+    const transform t = whole_transform(f, (*x)->shape.dim[axis]);
+    pare_tensor *out;
+    PARE__TRY(pare__call_scratch(f->call, f->dtype, f->rank, (*x)->shape.dim, &out));
+    PARE__TRY(transform_axis(f->call, &t, *x, axis, out));
+    *x = out;
+  }
+  return PARE_OK;
+}
+
+static pare_status real_transform(pare__call *call) {
+  real_fourier f = {.call = call};
+  pare_tensor *x, *out, *result, *all;
+  int64_t dim[PARE_MAX_RANK];
+  PARE__TRY(read_real_fourier(&f));
+  PARE__TRY(pare__call_tensor(call, 0, &x));
+  const int last = f.rank - 2;
+  memcpy(dim, x->shape.dim, sizeof dim);
+  const int64_t have = dim[last], length = f.inverse ? 2 * (have - 1) : have;
+  for (int d = 0; d <= last; d++)
+    if (length < 1 || dim[d] < 1)
+      return pare__call_fail(call, PARE_ERR_SHAPE, "dimension %d of %lld has no transform", d, (long long)dim[d]);
+  transform t = whole_transform(&f, length);
+  t.real_input = !f.inverse;
+  t.real_output = t.mirrored = f.inverse;
+  t.inputs = have;
+  t.outputs = f.inverse ? length : length / 2 + 1;
+  dim[last] = t.outputs;
+  dim[last + 1] = f.inverse ? 1 : 2;
+  PARE__TRY(pare__call_output(call, 0, x->dtype, f.inverse ? f.rank - 1 : f.rank, dim, &out));
+  PARE__TRY(pare__call_scratch(call, f.dtype, f.rank, dim, &all));
+  if (f.inverse) {
+    PARE__TRY(transform_others(&f, &x));
+    PARE__TRY(transform_axis(call, &t, x, last, all));
+    PARE__TRY(pare__call_reshaped(call, all, f.rank - 1, dim, &result));
+    return pare_cast(result, out);
+  }
+  dim[last] = have;
+  dim[last + 1] = 1;
+  PARE__TRY(pare__call_reshaped(call, x, f.rank, dim, &x));
+  PARE__TRY(transform_axis(call, &t, x, last, all));
+  PARE__TRY(transform_others(&f, &all));
+  return pare_cast(all, out);
+}
+
+/* ---- com.microsoft ComplexMul, ComplexMulConj; detail: b is conjugated ---- */
+
+/* Products of complex numbers [..., 2]. */
+static pare_status complex_product(pare__call *call) {
+  PARE__TRY(pare__call_check(call, 2, 2));
+  const bool conjugated = call->node->op->detail != 0;
+  pare_tensor *side[2], *part[2][2], *out, *to, *left, *right;
+  pare__shape shape, half;
+  for (unsigned i = 0; i < 2; i++) {
+    PARE__TRY(pare__call_tensor(call, i, &side[i]));
+    const int last = side[i]->shape.rank - 1;
+    if (last < 0 || side[i]->shape.dim[last] != 2)
+      return pare__call_fail(call, PARE_ERR_SHAPE, "the last dimension of input %u is not 2", i);
+    for (int k = 0; k < 2; k++) PARE__TRY(pare__call_slice(call, side[i], last, k, 1, 1, &part[i][k]));
+  }
+  PARE__TRY(pare__shape_broadcast(&side[0]->shape, &side[1]->shape, &shape));
+  PARE__TRY(pare__shape_broadcast(&part[0][0]->shape, &part[1][0]->shape, &half));
+  PARE__TRY(pare__call_output(call, 0, side[0]->dtype, shape.rank, shape.dim, &out));
+  PARE__TRY(pare__call_scratch(call, side[0]->dtype, half.rank, half.dim, &left));
+  PARE__TRY(pare__call_scratch(call, side[0]->dtype, half.rank, half.dim, &right));
+  for (int k = 0; k < 2; k++) { /* ac - bd, bc + ad; conjugated ac + bd, bc - ad */
+    PARE__TRY(pare_binary(PARE_BINARY_mul, part[0][k], part[1][0], left));
+    PARE__TRY(pare_binary(PARE_BINARY_mul, part[0][!k], part[1][1], right));
+    PARE__TRY(pare__call_slice(call, out, shape.rank - 1, k, 1, 1, &to));
+    PARE__TRY(pare_binary((k == 0) == conjugated ? PARE_BINARY_add : PARE_BINARY_sub, left, right, to));
+  }
+  return PARE_OK;
+}
+
+#define MICROSOFT(op, function, which) \
+  { "com.microsoft", op, 1, 0, PARE__ON_DEVICE, function, NULL, .detail = which, .types = "floats" }
 #define WINDOW(op, which) \
   { "", op, 17, 0, PARE__ON_DEVICE, window, NULL, .detail = which, .types = "numbers" }
 const pare__operator pare__operators_signal[] = {
@@ -435,5 +561,9 @@ const pare__operator pare__operators_signal[] = {
     {"", "MelWeightMatrix", 17, 0, PARE__ON_HOST, mel_weight_matrix, NULL, .types = "numbers"},
     {"", "DFT", 17, 0, PARE__ON_DEVICE, dft, NULL, .types = "floats"},
     {"", "STFT", 17, 0, PARE__ON_DEVICE, stft, NULL, .types = "floats"},
+    MICROSOFT("Rfft", real_transform, 0),
+    MICROSOFT("Irfft", real_transform, 1),
+    MICROSOFT("ComplexMul", complex_product, 0),
+    MICROSOFT("ComplexMulConj", complex_product, 1),
     {0},
 };

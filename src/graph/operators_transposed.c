@@ -215,16 +215,37 @@ static pare_status fill(pare__call *call, pare_tensor *bias, pare_tensor *y) {
   return pare_copy(value, y);
 }
 
+/* com.microsoft ConvTransposeWithDynamicPads: pads are input 2, those before each dimension, then those after. */
+static pare_status read_pads(pare__call *call, pare__window_plan *plan) {
+  int64_t pads[2 * PARE_CONVOLUTION_RANK];
+  size_t count;
+  if (!pare__call_has(call, 2)) return PARE_OK;
+  PARE__TRY(pare__call_ints(call, 2, pads, PARE__COUNT(pads), &count));
+  bool fits = count == 2 * (size_t)plan->rank;
+  for (size_t i = 0; i < count && fits; i++) fits = pads[i] >= 0 && pads[i] <= INT32_MAX;
+  if (!fits)
+    return pare__call_fail(call, PARE_ERR_SHAPE, "its pads are %zu numbers; %d that are not negative are needed", count,
+                           2 * plan->rank);
+  for (int d = 0; d < plan->rank; d++) {
+    plan->before[d] = pads[d];
+    plan->after[d] = pads[plan->rank + d];
+  }
+  return PARE_OK;
+}
+
+/* detail: pads are input 2, and the bias is input 3. */
 static pare_status conv_transpose(pare__call *call) {
+  const bool has_pads = call->node->op->detail != 0;
   pare_tensor *x, *w, *bias, *y;
   pare__window_plan plan;
   int64_t groups, dim[PARE_MAX_RANK];
   char x_text[PARE__SHAPE_TEXT], w_text[PARE__SHAPE_TEXT];
-  PARE__TRY(pare__call_check(call, 2, 3));
+  PARE__TRY(pare__call_check(call, 2, has_pads ? 4 : 3));
   PARE__TRY(pare__call_tensor(call, 0, &x));
   PARE__TRY(pare__call_tensor(call, 1, &w));
-  PARE__TRY(pare__call_tensor(call, 2, &bias));
+  PARE__TRY(pare__call_tensor(call, has_pads ? 3 : 2, &bias));
   PARE__TRY(read_plan(call, w, &plan, &groups));
+  if (has_pads) PARE__TRY(read_pads(call, &plan));
   if (x->shape.rank != w->shape.rank || x->shape.dim[1] != w->shape.dim[0])
     return pare__call_fail(call, PARE_ERR_SHAPE, "x has shape %s, the weights %s: the channels differ",
                            pare__shape_text(x->shape.rank, x->shape.dim, x_text, sizeof x_text),
@@ -248,5 +269,7 @@ static pare_status conv_transpose(pare__call *call) {
 
 const pare__operator pare__operators_transposed[] = {
     {"", "ConvTranspose", 1, 0, PARE__ON_DEVICE, conv_transpose, NULL, prepare_transposed, 0, "floats"},
+    {"com.microsoft", "ConvTransposeWithDynamicPads", 1, 0, PARE__ON_DEVICE, conv_transpose, NULL, prepare_transposed,
+     1, "floats"},
     {0},
 };
