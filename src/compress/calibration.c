@@ -31,7 +31,8 @@ struct pare__calibration {
   pare__calibration_data data;
   size_t ntaps, capacity;
   struct tap *taps;
-  size_t *tap_of; /* one a weight; SIZE_MAX: none */
+  size_t *tap_of;            /* one a weight; SIZE_MAX: none */
+  pare__layer_input *inputs; /* one a weight */
 };
 
 /* Lets the statistics go, not what is collected. */
@@ -59,8 +60,13 @@ pare_status pare__calibration_open(pare__compression *compression, const char *p
   calibration->compression = compression;
   calibration->path = path;
   calibration->tap_of = malloc((nweights + 1) * sizeof *calibration->tap_of);
-  pare_status status = calibration->tap_of ? PARE_OK : pare__fail_memory("a calibration", nweights * sizeof(size_t));
+  calibration->inputs = calloc(nweights + 1, sizeof *calibration->inputs);
+  pare_status status = calibration->tap_of && calibration->inputs
+                           ? PARE_OK
+                           : pare__fail_memory("a calibration", nweights * sizeof *calibration->inputs);
   for (size_t i = 0; i < nweights && status == PARE_OK; i++) calibration->tap_of[i] = SIZE_MAX;
+  if (status == PARE_OK)
+    pare__layer_inputs_find((const pare__onnx_checkpoint *)compression->checkpoint, calibration->inputs);
   if (status == PARE_OK) status = pare__calibration_data_open(compression->checkpoint->path, path, &calibration->data);
   if (status == PARE_OK) {
     *out = calibration;
@@ -76,30 +82,30 @@ void pare__calibration_close(pare__calibration *calibration) {
   pare__calibration_data_close(&calibration->data);
   free(calibration->taps);
   free(calibration->tap_of);
+  free(calibration->inputs);
   free(calibration);
 }
 
 pare_status pare__calibration_want(pare__calibration *calibration, size_t weight, pare__needs needs,
                                    const char **reason) {
-  const pare__onnx_checkpoint *checkpoint = (const pare__onnx_checkpoint *)calibration->compression->checkpoint;
-  pare__layer_input input;
+  const pare__layer_input *input = &calibration->inputs[weight];
   size_t t = 0;
+  *reason = input->reason;
+  if (input->reason) return PARE_OK;
   if (calibration->tap_of[weight] == SIZE_MAX) {
-    if (!pare__layer_input_find(checkpoint, weight, &input, reason)) return PARE_OK;
-    while (t < calibration->ntaps && !pare__layer_input_same(&calibration->taps[t].input, &input)) t++;
+    while (t < calibration->ntaps && !pare__layer_input_same(&calibration->taps[t].input, input)) t++;
     if (t == calibration->ntaps) {
       PARE__TRY(pare__array_grow((void **)&calibration->taps, &calibration->capacity, calibration->ntaps,
                                  sizeof *calibration->taps));
-      const pare__weight *described = &checkpoint->base.weights[weight];
+      const pare__weight *described = &calibration->compression->checkpoint->weights[weight];
       calibration->taps[calibration->ntaps++] =
-          (struct tap){.input = input, .statistics.inputs = described->elements / pare__weight_rows(described)};
+          (struct tap){.input = *input, .statistics.inputs = described->elements / pare__weight_rows(described)};
     }
     calibration->tap_of[weight] = t;
   }
   struct tap *tap = &calibration->taps[calibration->tap_of[weight]];
   if ((tap->needs & needs) != needs) tap->collected = false;
   tap->needs |= needs;
-  *reason = NULL;
   return PARE_OK;
 }
 

@@ -26,40 +26,42 @@ static bool pads_itself(const pare__onnx_node *node) {
 }
 
 /* A convolution along one axis is one over images of height 1. */
-static bool describe_convolution(const pare__onnx_node *node, const pare__weight *weight, pare__layer_input *out,
-                                 const char **reason) {
+static void describe_convolution(const pare__onnx_node *node, const pare__weight *weight, pare__layer_input *out) {
   const size_t axes = (size_t)weight->rank - 2, first = 2 - axes;
-  *reason = "no calibration for convolutions in groups, transposed, padded by themselves or over volumes";
+  out->reason = "no calibration for convolutions in groups, transposed, padded by themselves or over volumes";
   if (axes < 1 || axes > 2 || strcmp(node->op_type, "Conv") != 0 || int_of(node, "group", 1) != 1 || pads_itself(node))
-    return false;
+    return;
   int64_t pads[4] = {0};
   for (size_t i = 0; i < 2; i++) out->kernel[i] = out->stride[i] = out->dilation[i] = 1;
   for (size_t i = 0; i < axes; i++) out->kernel[first + i] = weight->dim[2 + i];
   if (!ints_of(node, "strides", axes, out->stride + first) ||
       !ints_of(node, "dilations", axes, out->dilation + first) || !ints_of(node, "pads", 2 * axes, pads))
-    return false;
+    return;
   for (size_t i = 0; i < axes; i++) {
     out->pad[first + i] = pads[i];
     out->pad[2 + first + i] = pads[axes + i];
   }
   out->convolution = true;
-  return true;
+  out->reason = NULL;
 }
 
-bool pare__layer_input_find(const pare__onnx_checkpoint *checkpoint, size_t weight, pare__layer_input *out,
-                            const char **reason) {
+void pare__layer_inputs_find(const pare__onnx_checkpoint *checkpoint, pare__layer_input *out) {
   const pare__onnx_nodes *nodes = &checkpoint->model->graph->node;
-  *out = (pare__layer_input){0};
-  *reason = "no calibration: no Linear or Conv of the main graph uses it";
+  for (size_t i = 0; i < checkpoint->base.nweights; i++)
+    out[i] = (pare__layer_input){.reason = "no calibration: no Linear or Conv of the main graph uses it"};
   for (size_t n = 0; n < nodes->count; n++) {
     const pare__onnx_node *node = &nodes->items[n];
     const pare__onnx_use *use = pare__onnx_use_of(checkpoint, node);
-    if (!use || use->weight != weight || node->input.count < 2) continue;
-    out->value = node->input.items[0];
-    if (use->kind == PARE__USE_CONV) return describe_convolution(node, &checkpoint->base.weights[weight], out, reason);
-    if (use->kind == PARE__USE_LINEAR && int_of(node, "transA", 0) == 0) return true;
+    if (!use || node->input.count < 2) continue;
+    pare__layer_input *input = &out[use->weight];
+    const bool linear = use->kind == PARE__USE_LINEAR && int_of(node, "transA", 0) == 0;
+    if (input->value || (!linear && use->kind != PARE__USE_CONV)) continue;
+    input->value = node->input.items[0];
+    if (linear)
+      input->reason = NULL;
+    else
+      describe_convolution(node, &checkpoint->base.weights[use->weight], input);
   }
-  return false;
 }
 
 bool pare__layer_input_same(const pare__layer_input *a, const pare__layer_input *b) {

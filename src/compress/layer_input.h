@@ -8,11 +8,12 @@ typedef struct pare__layer_input {
   const char *value;                                 /* its name in the main graph */
   bool convolution;                                  /* else each vector along the last axis is one input */
   int64_t kernel[2], stride[2], dilation[2], pad[4]; /* of a convolution over [N, C, H, W] or [N, C, W] */
+  const char *reason;                                /* why nothing can be said of it; NULL: the rest is set */
 } pare__layer_input;
 
-/* Of the first node that uses the weight. false, with the reason: nothing can be said of its inputs. */
-bool pare__layer_input_find(const pare__onnx_checkpoint *checkpoint, size_t weight, pare__layer_input *out,
-                            const char **reason);
+/* What every weight is multiplied with, by the first node that uses it: out has one for each weight. One pass over the
+ * main graph. */
+void pare__layer_inputs_find(const pare__onnx_checkpoint *checkpoint, pare__layer_input *out);
 bool pare__layer_input_same(const pare__layer_input *a, const pare__layer_input *b);
 /* The vectors that the layer multiplies with rows of its canonical weight: [vectors, columns]. A view where that can
  * be. */

@@ -6,6 +6,7 @@
  * divides it if it can (division.h), else a Mul does. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "compress/calibration.h"
 #include "compress/division.h"
@@ -133,30 +134,47 @@ static pare_status check_mapping(const smoothquant_options *options, const pare_
 
 /* ---- who divides ---- */
 
-/* The layers that read what layer `first` reads: how many, and which. */
-static size_t sharing(const pare__checkpoint *checkpoint, const pare__treatment *treatments, size_t step, size_t first,
-                      pare__layer_input *input, size_t *layers) {
-  const pare__onnx_checkpoint *onnx = (const pare__onnx_checkpoint *)checkpoint;
-  const char *reason;
+/* A smoothed layer, the value that it reads, and the first layer that reads it. */
+struct reader {
+  const char *value;
+  size_t layer, first;
+};
+
+static int by_layer(size_t a, size_t b) { return (a > b) - (a < b); }
+
+static int by_value(const void *a, const void *b) {
+  const struct reader *x = a, *y = b;
+  const int order = strcmp(x->value, y->value);
+  return order ? order : by_layer(x->layer, y->layer);
+}
+
+static int by_first(const void *a, const void *b) {
+  const struct reader *x = a, *y = b;
+  return x->first != y->first ? by_layer(x->first, y->first) : by_layer(x->layer, y->layer);
+}
+
+/* Those that read the same value together, in the order of the file. */
+static size_t sort_readers(const pare__checkpoint *checkpoint, const pare__treatment *treatments, size_t step,
+                           const pare__layer_input *inputs, struct reader *readers) {
   size_t count = 0;
-  if (!pare__layer_input_find(onnx, first, input, &reason)) return 0;
-  for (size_t i = first; i < checkpoint->nweights; i++) {
-    pare__layer_input other;
-    if (is_smoothed(treatments, step, i) && pare__layer_input_find(onnx, i, &other, &reason) &&
-        pare__layer_input_same(input, &other))
-      layers[count++] = i;
+  for (size_t i = 0; i < checkpoint->nweights; i++)
+    if (is_smoothed(treatments, step, i) && !treatments[i].division && !inputs[i].reason)
+      readers[count++] = (struct reader){.value = inputs[i].value, .layer = i};
+  qsort(readers, count, sizeof *readers, by_value);
+  for (size_t i = 0; i < count; i++) {
+    const bool same = i > 0 && strcmp(readers[i].value, readers[i - 1].value) == 0;
+    readers[i].first = same ? readers[i - 1].first : readers[i].layer;
   }
+  qsort(readers, count, sizeof *readers, by_first);
   return count;
 }
 
-static pare_status find_division(const smoothquant_options *options, size_t step, size_t first,
+static pare_status find_division(const smoothquant_options *options, const struct reader *readers, size_t count,
                                  pare__checkpoint *checkpoint, pare__treatment *treatments, size_t *layers) {
-  pare__layer_input input;
   pare__division *division;
-  const size_t count = sharing(checkpoint, treatments, step, first, &input, layers);
-  if (count == 0) return PARE_OK;
-  PARE__TRY(
-      pare__division_find(checkpoint, treatments, input.value, count, layers, options->mappings.count > 0, &division));
+  for (size_t i = 0; i < count; i++) layers[i] = readers[i].layer;
+  PARE__TRY(pare__division_find(checkpoint, treatments, readers->value, count, layers, options->mappings.count > 0,
+                                &division));
   if (options->mappings.count > 0) PARE__TRY(check_mapping(options, checkpoint, division));
   for (size_t i = 0; i < count; i++) treatments[layers[i]].division = division;
   if (division->linear == SIZE_MAX) return PARE_OK;
@@ -170,11 +188,22 @@ static pare_status settled(const pare__modifier *modifier, size_t step, pare__ch
                            pare__treatment *treatments) {
   if (!checkpoint->runs) return PARE_OK;
   size_t *layers = calloc(checkpoint->nweights + 1, sizeof *layers);
-  if (!layers) return pare__fail_memory("layers", checkpoint->nweights * sizeof *layers);
-  pare_status status = PARE_OK;
-  for (size_t i = 0; i < checkpoint->nweights && status == PARE_OK; i++)
-    if (is_smoothed(treatments, step, i) && !treatments[i].division)
-      status = find_division(modifier->options, step, i, checkpoint, treatments, layers);
+  struct reader *readers = calloc(checkpoint->nweights + 1, sizeof *readers);
+  pare__layer_input *inputs = calloc(checkpoint->nweights + 1, sizeof *inputs);
+  pare_status status = layers && readers && inputs
+                           ? PARE_OK
+                           : pare__fail_memory("layers", checkpoint->nweights * (sizeof *inputs + sizeof *readers));
+  size_t count = 0;
+  if (status == PARE_OK) {
+    pare__layer_inputs_find((const pare__onnx_checkpoint *)checkpoint, inputs);
+    count = sort_readers(checkpoint, treatments, step, inputs, readers);
+  }
+  for (size_t i = 0, end; i < count && status == PARE_OK; i = end) {
+    for (end = i + 1; end < count && readers[end].first == readers[i].first;) end++;
+    status = find_division(modifier->options, readers + i, end - i, checkpoint, treatments, layers);
+  }
+  free(inputs);
+  free(readers);
   free(layers);
   return status;
 }
