@@ -99,6 +99,16 @@ static void keep(piece *mine, pare__made_rows *made) {
   if (late) pare__result_close(&made->result);
 }
 
+/* Waits after a failure, too: what that left on the device would else fail the member's next piece. */
+static pare_status all_ended(pare_context *context, pare_status status) {
+  char *why = status == PARE_OK ? NULL : pare__strdup(pare_message());
+  const pare_status ended = pare_context_wait(context);
+  if (status == PARE_OK) return ended;
+  if (why) status = pare__fail_text(status, why);
+  free(why);
+  return status;
+}
+
 static pare_status make_piece(void *argument, size_t member, int64_t begin, int64_t end) {
   piece *mine = argument;
   pare__compression *on = &mine->ahead->on[member];
@@ -107,13 +117,12 @@ static pare_status make_piece(void *argument, size_t member, int64_t begin, int6
   (void)end;
   atomic_fetch_add(&mine->references, 1);
   pare_status status = pare__make_rows(on, mine->index, mine->first_row, mine->nrows, &made);
-  if (status == PARE_OK) {
-    status = pare_context_wait(on->context);
-    if (status == PARE_OK)
-      keep(mine, &made);
-    else
-      pare__result_close(&made.result);
-  }
+  const bool complete = status == PARE_OK;
+  status = all_ended(on->context, status);
+  if (status == PARE_OK)
+    keep(mine, &made);
+  else if (complete)
+    pare__result_close(&made.result);
   release_piece(mine);
   return status;
 }
