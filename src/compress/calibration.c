@@ -9,20 +9,34 @@
 #include <string.h>
 
 #include "compress/calibration_data.h"
+#include "compress/histogram.h"
 #include "compress/layer_input.h"
 #include "graph/run.h"
 
 #define MOST_BATCH 32
 /* Of device memory, for what is collected in one pass; a quarter of the limit where there is one. */
 #define MOST_BYTES ((uint64_t)512 << 20)
+/* Elements that the host has at a time while it counts. */
+#define COUNTED_AT_ONCE ((int64_t)1 << 20)
+/* Of static activations. */
+#define ACTIVATION_BITS 8
 
 /* A value that layers read: those that read the same one share its statistics. */
 struct tap {
   pare__layer_input input;
   pare__needs needs;
   bool collecting, collected;
+  bool counted; /* into distributions */
   pare__statistics statistics;
   pare_tensor *least, *most, *squares; /* f32 [1, inputs] */
+};
+
+/* Of a value as the layers get it that divide it by the same factors. */
+struct distribution {
+  size_t tap;
+  const float *smooth; /* [factors]; NULL: 1 */
+  int64_t factors;     /* the columns of a convolution are more, and repeat them */
+  pare__histogram histogram;
 };
 
 struct pare__calibration {
@@ -33,6 +47,8 @@ struct pare__calibration {
   struct tap *taps;
   size_t *tap_of;            /* one a weight; SIZE_MAX: none */
   pare__layer_input *inputs; /* one a weight */
+  size_t ndistributions, distributions_capacity;
+  struct distribution **distributions; /* while ranges are looked for */
 };
 
 /* Lets the statistics go, not what is collected. */
@@ -46,6 +62,14 @@ static void drop(struct tap *tap) {
   free(tap->statistics.squares);
   tap->statistics = (pare__statistics){.inputs = tap->statistics.inputs};
   tap->least = tap->most = tap->squares = NULL;
+}
+
+static void drop_distributions(pare__calibration *calibration) {
+  for (size_t i = 0; i < calibration->ndistributions; i++) {
+    calibration->taps[calibration->distributions[i]->tap].counted = false;
+    free(calibration->distributions[i]);
+  }
+  calibration->ndistributions = 0;
 }
 
 pare_status pare__calibration_open(pare__compression *compression, const char *path, pare__calibration **out) {
@@ -79,6 +103,8 @@ pare_status pare__calibration_open(pare__compression *compression, const char *p
 void pare__calibration_close(pare__calibration *calibration) {
   if (!calibration) return;
   for (size_t i = 0; i < calibration->ntaps; i++) drop(&calibration->taps[i]);
+  drop_distributions(calibration);
+  free(calibration->distributions);
   pare__calibration_data_close(&calibration->data);
   free(calibration->taps);
   free(calibration->tap_of);
@@ -125,6 +151,13 @@ static pare_status zeros(pare_context *context, int64_t rows, int64_t columns, p
   return status;
 }
 
+static pare_status read_floats(pare_tensor *range, float **out) {
+  const size_t nbytes = (size_t)pare_tensor_elements(range) * sizeof(float);
+  *out = malloc(nbytes + 1);
+  if (!*out) return pare__fail_memory("statistics", nbytes);
+  return pare_tensor_read(range, *out, nbytes);
+}
+
 static pare_status join(pare_tensor *vectors, pare_reduction reduction, pare_binary_operation operation,
                         pare_tensor *range) {
   static const int rows = 0;
@@ -154,7 +187,50 @@ struct batch {
   uint64_t counted;  /* vectors that the mask leaves */
 };
 
-static pare_status take(const struct batch *batch, struct tap *tap, pare_tensor *value) {
+/* Rows first … first + count - 1 of the vectors, those that the mask leaves. */
+static pare_status count_rows(struct distribution *distribution, pare_tensor *vectors, const float *mask, int64_t first,
+                              int64_t count, float *values) {
+  const int64_t inputs = pare_tensor_shape(vectors)[1];
+  pare_tensor *rows;
+  PARE__TRY(pare_tensor_slice(vectors, 0, first, count, 1, &rows));
+  const pare_status status = pare_tensor_read(rows, values, (size_t)(count * inputs) * sizeof *values);
+  for (int64_t r = 0; r < count && status == PARE_OK; r++) {
+    float *row = values + r * inputs;
+    if (mask && mask[first + r] == 0) continue;
+    for (int64_t i = 0; i < inputs && distribution->smooth; i++)
+      row[i] *= distribution->smooth[i % distribution->factors];
+    pare__histogram_add(&distribution->histogram, row, (size_t)inputs);
+  }
+  pare_tensor_close(rows);
+  return status;
+}
+
+static pare_status count_vectors(struct distribution *distribution, pare_tensor *vectors, const float *mask) {
+  const int64_t rows = pare_tensor_shape(vectors)[0], inputs = PARE__MAX(pare_tensor_shape(vectors)[1], 1);
+  const int64_t most = PARE__MAX(1, COUNTED_AT_ONCE / inputs);
+  float *values = malloc((size_t)(most * inputs) * sizeof *values);
+  pare_status status = values ? PARE_OK : pare__fail_memory("values", (size_t)(most * inputs) * sizeof *values);
+  for (int64_t first = 0; first < rows && status == PARE_OK; first += most)
+    status = count_rows(distribution, vectors, mask, first, PARE__MIN(most, rows - first), values);
+  free(values);
+  return status;
+}
+
+/* Into every distribution of the tap. `mask` NULL: all vectors count. */
+static pare_status count_all(const pare__calibration *calibration, size_t tap, pare_tensor *vectors,
+                             pare_tensor *mask) {
+  float *kept = NULL;
+  if (!calibration->taps[tap].counted) return PARE_OK;
+  pare_status status = mask ? read_floats(mask, &kept) : PARE_OK;
+  for (size_t i = 0; i < calibration->ndistributions && status == PARE_OK; i++)
+    if (calibration->distributions[i]->tap == tap) status = count_vectors(calibration->distributions[i], vectors, kept);
+  free(kept);
+  return status;
+}
+
+static pare_status take(const pare__calibration *calibration, const struct batch *batch, size_t index,
+                        pare_tensor *value) {
+  struct tap *tap = &calibration->taps[index];
   pare_context *context = pare_tensor_context(value);
   pare_tensor *floats = NULL, *vectors = NULL, *masked = NULL;
   pare_status status = PARE_OK;
@@ -173,6 +249,7 @@ static pare_status take(const struct batch *batch, struct tap *tap, pare_tensor 
   if (masks) status = pare_tensor_create(context, PARE_F32, 2, dim, &masked);
   if (status == PARE_OK && masks) status = pare_binary(PARE_BINARY_mul, vectors, batch->mask, masked);
   if (status == PARE_OK) status = reduce(tap, vectors, masks ? masked : vectors);
+  if (status == PARE_OK) status = count_all(calibration, index, vectors, masks ? batch->mask : NULL);
   if (status == PARE_OK) tap->statistics.nrows += masks ? batch->counted : (uint64_t)dim[0];
   pare_tensor_close(masked);
   pare_tensor_close(vectors);
@@ -190,7 +267,7 @@ static pare_status run_batch(pare__calibration *calibration, pare_model *model, 
   if (status == PARE_OK) status = pare_model_run(model, inputs, NULL, outputs);
   size_t next = 0;
   for (size_t t = 0; t < calibration->ntaps && status == PARE_OK; t++)
-    if (calibration->taps[t].collecting) status = take(batch, &calibration->taps[t], outputs[next++]);
+    if (calibration->taps[t].collecting) status = take(calibration, batch, t, outputs[next++]);
   if (status == PARE_OK) status = pare_context_wait(context);
   for (size_t i = 0; i < data->ninputs; i++) {
     pare_tensor_close(inputs[i]);
@@ -216,13 +293,6 @@ static pare_status begin_tap(pare_context *context, struct tap *tap) {
   return zeros(context, 1, inputs, &tap->squares);
 }
 
-static pare_status read_floats(pare_tensor *range, float **out) {
-  const size_t nbytes = (size_t)pare_tensor_elements(range) * sizeof(float);
-  *out = malloc(nbytes + 1);
-  if (!*out) return pare__fail_memory("statistics", nbytes);
-  return pare_tensor_read(range, *out, nbytes);
-}
-
 static pare_status end_tap(const pare__calibration *calibration, struct tap *tap) {
   if (tap->needs & PARE__NEEDS_RANGES) {
     PARE__TRY(read_floats(tap->least, &tap->statistics.least));
@@ -246,6 +316,8 @@ static pare_status run_all(pare__calibration *calibration, pare_model *model, in
   pare_status status = inputs && outputs ? PARE_OK : pare__fail_memory("a batch", sizeof(pare_tensor *));
   for (size_t t = 0; t < calibration->ntaps && status == PARE_OK; t++)
     if (calibration->taps[t].collecting) status = begin_tap(compression->context, &calibration->taps[t]);
+  for (size_t i = 0; i < calibration->ndistributions; i++)
+    memset(calibration->distributions[i]->histogram.count, 0, sizeof calibration->distributions[i]->histogram.count);
   for (int64_t first = 0; first < total && status == PARE_OK; first += batch) {
     char what[64];
     snprintf(what, sizeof what, "calibrating: sample %lld of %lld", (long long)first, (long long)total);
@@ -346,6 +418,63 @@ static pare_status set_range(pare__compression *compression, size_t weight) {
   return PARE_OK;
 }
 
+/* Does the observer look at more than least and most? */
+static bool is_counted(const pare__compression *compression, size_t step, size_t weight) {
+  return is_static(compression, step, weight) && compression->treatments[weight].grid.observer != PARE__OBSERVE_MINMAX;
+}
+
+/* That of what the weight is multiplied with; NULL: there is none. */
+static struct distribution *find_distribution(const pare__calibration *calibration, size_t weight) {
+  const float *smooth = calibration->compression->treatments[weight].smooth;
+  for (size_t i = 0; i < calibration->ndistributions; i++) {
+    struct distribution *one = calibration->distributions[i];
+    if (one->tap == calibration->tap_of[weight] && one->smooth == smooth) return one;
+  }
+  return NULL;
+}
+
+/* The value will be counted between the ends that are known of it. */
+static pare_status add_distribution(pare__calibration *calibration, size_t weight) {
+  const pare__treatment *treatment = &calibration->compression->treatments[weight];
+  const size_t tap = calibration->tap_of[weight];
+  if (find_distribution(calibration, weight)) return PARE_OK;
+  PARE__TRY(pare__array_grow((void **)&calibration->distributions, &calibration->distributions_capacity,
+                             calibration->ndistributions, sizeof(struct distribution *)));
+  struct distribution *added = calloc(1, sizeof *added);
+  if (!added) return pare__fail_memory("a histogram", sizeof *added);
+  added->tap = tap;
+  added->smooth = treatment->smooth;
+  added->factors = pare__weight_inputs(&calibration->compression->checkpoint->weights[weight]);
+  added->histogram.low = treatment->range[0];
+  added->histogram.high = treatment->range[1];
+  calibration->distributions[calibration->ndistributions++] = added;
+  calibration->taps[tap].counted = true;
+  calibration->taps[tap].collected = false;
+  return PARE_OK;
+}
+
+/* Runs the data through the model once more, unless an earlier weight's distribution came with this one's. */
+static pare_status narrow_range(pare__compression *compression, size_t weight) {
+  pare__treatment *treatment = &compression->treatments[weight];
+  const pare__statistics *statistics;
+  PARE__TRY(pare__calibration_statistics(compression->calibration, weight, PARE__NEEDS_RANGES, &statistics));
+  const pare__histogram *histogram = &find_distribution(compression->calibration, weight)->histogram;
+  if (treatment->grid.observer == PARE__OBSERVE_PERCENTILE)
+    pare__histogram_percentile(histogram, treatment->grid.percentile / 100, treatment->range);
+  else
+    pare__histogram_least_error(histogram, ACTIVATION_BITS, false, treatment->range);
+  return PARE_OK;
+}
+
+static pare_status count_ranges(pare__compression *compression, size_t step) {
+  const size_t nweights = compression->checkpoint->nweights;
+  for (size_t i = 0; i < nweights; i++)
+    if (is_counted(compression, step, i)) PARE__TRY(add_distribution(compression->calibration, i));
+  for (size_t i = 0; i < nweights; i++)
+    if (is_counted(compression, step, i)) PARE__TRY(narrow_range(compression, i));
+  return PARE_OK;
+}
+
 pare_status pare__calibration_ranges(pare__compression *compression, size_t step) {
   const size_t nweights = compression->checkpoint->nweights;
   for (size_t i = 0; i < nweights; i++) {
@@ -360,5 +489,8 @@ pare_status pare__calibration_ranges(pare__compression *compression, size_t step
   }
   for (size_t i = 0; i < nweights; i++)
     if (is_static(compression, step, i)) PARE__TRY(set_range(compression, i));
-  return PARE_OK;
+  if (!compression->calibration) return PARE_OK;
+  const pare_status status = count_ranges(compression, step);
+  drop_distributions(compression->calibration);
+  return status;
 }

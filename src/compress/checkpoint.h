@@ -87,6 +87,8 @@ typedef struct pare__treatment {
   struct pare__division *division; /* where that is; NULL: the input stays as it is */
   struct pare__division *takes;    /* of a layer after this one: the rows are multiplied by what it says; NULL: none */
   float range[2];                  /* of the layer's input: PARE__ACTIVATIONS_STATIC */
+  bool bounded;                    /* the range of the grid was found before the first row came: `bounds` */
+  float bounds[2];                 /* of a weight in pieces whose elements share one scale: PARE__PER_TENSOR */
   const char *reason;              /* why less is done than the recipe asks; NULL: all is done */
   uint64_t stored_bytes;           /* settled by the format */
 } pare__treatment;

@@ -31,8 +31,6 @@ typedef struct pare__method {
   const void *defaults;               /* options_bytes of them */
   const char *const *default_targets; /* ends with NULL */
   pare__needs needs;
-  /* Does apply() want all rows at once? NULL: never. */
-  bool (*whole_tensor)(const pare__modifier *modifier);
   /* After the recipe is read: do the fields go together? NULL: always. */
   pare_status (*check)(pare_recipe *recipe, pare__modifier *modifier);
   /* Before plan(): takes weights out of `chosen`, which the targets fit, and says why in their treatments; for what
@@ -70,7 +68,7 @@ struct pare__compression {
   pare_context *context;
   const pare_recipe *recipe;
   pare__checkpoint *checkpoint;
-  pare__treatment *treatments;           /* one a weight; `prepare` may still set factor, smooth and range */
+  pare__treatment *treatments;           /* one a weight; `prepare` may still set factor, smooth, range and bounds */
   struct pare__calibration *calibration; /* NULL: the recipe has none */
   void **state;                          /* one a modifier, for what prepare() finds */
   pare__arena arena;                     /* of state, factors */
@@ -95,6 +93,8 @@ pare_status pare__load_rows(pare__compression *compression, size_t index, int64_
                             pare_tensor **out);
 /* How many rows go through the methods at a time. */
 int64_t pare__most_rows(const pare__compression *compression, size_t index);
+/* Are they fewer than the weight has? What a method has to know of all of it, it finds in prepare(). */
+bool pare__in_pieces(const pare__compression *compression, size_t index);
 /* As load_rows, after all steps before `step`: what a method sees in prepare(). */
 pare_status pare__load_before(pare__compression *compression, size_t index, size_t step, int64_t first_row,
                               int64_t nrows, pare_tensor **out);

@@ -101,7 +101,7 @@ static pare_status prepare(pare__compression *compression, size_t step) {
     state->calibrated[i] = !reason;
     if (reason) PARE__TRY(explain(compression, reason, &treatment->reason));
   }
-  return pare__calibration_ranges(compression, step);
+  return pare__quantize_prepare(compression, step);
 }
 
 static void finish(pare__compression *compression, size_t step) {
@@ -229,12 +229,10 @@ static pare_status apply(pare__compression *compression, size_t step, pare__work
   const pare__grid *grid = &work->treatment->grid;
   if (work->treatment->storage != PARE__STORE_INTEGER || !state->calibrated[work->index])
     return apply_nearest(options, work);
-  const pare_grid wanted = pare__grid_of(grid);
-  const pare_fit_options fit = pare__fit_of(grid);
   struct host_rows rows = {0};
   PARE__TRY(open_factor(compression, step, work));
   PARE__TRY(pare__result_create(work, &work->result));
-  pare_status status = pare_grid_fit(&wanted, &fit, work->w, NULL, work->result.scales, work->result.zeros);
+  pare_status status = pare__quantize_fit(work);
   if (status == PARE_OK) status = read_rows(compression, work, chooses_mask(options, work->weight), &rows);
   if (status == PARE_OK) {
     const int half = 1 << (grid->bits - 1);

@@ -143,29 +143,25 @@ static pare_status plan(const pare__modifier *modifier, const pare__weight *weig
   return PARE_OK;
 }
 
-/* Exactly k of a tensor are found with all of it there. */
-static bool whole_tensor(const pare__modifier *modifier) {
-  const prune_options *options = modifier->options;
-  return options->of == 0 && !options->by_threshold && options->score == BY_MAGNITUDE && options->scope == OVER_TENSOR;
+/* Are exactly k kept of more than what lies in a row? */
+static bool counts(const prune_options *options) {
+  return options->of == 0 && !options->by_threshold && options->score == BY_MAGNITUDE && options->scope != OVER_ROW;
 }
 
-static bool is_global(const prune_options *options) {
-  return options->of == 0 && !options->by_threshold && options->score == BY_MAGNITUDE && options->scope == OVER_ALL;
-}
-
-/* ---- over all weights ---- */
+/* ---- over all weights, or one in pieces ---- */
 
 /* One bit an element of each weight, in canonical order. */
-struct global_masks {
-  uint8_t **bits; /* one a weight; NULL: not pruned */
+struct masks {
+  uint8_t **bits; /* one a weight; NULL: not pruned, or in one piece, whose mask is made when it comes */
 };
 
 typedef pare_status (*visit_rows)(pare__compression *compression, size_t index, int64_t first, pare_tensor *w,
                                   void *user);
 
-/* Every weight that the step prunes, some rows at a time. */
-static pare_status visit_all(pare__compression *compression, size_t step, visit_rows visit, void *user) {
-  for (size_t i = 0; i < compression->checkpoint->nweights; i++) {
+/* Weights begin … end - 1 of those that the step prunes, some rows at a time. */
+static pare_status visit_all(pare__compression *compression, size_t step, size_t begin, size_t end, visit_rows visit,
+                             void *user) {
+  for (size_t i = begin; i < end; i++) {
     if (!pare__treats(&compression->treatments[i], step)) continue;
     const pare__weight *weight = &compression->checkpoint->weights[i];
     const int64_t rows = pare__weight_rows(weight), most = pare__most_rows(compression, i);
@@ -189,7 +185,7 @@ static pare_status feed(pare__compression *compression, size_t index, int64_t fi
 
 struct masking {
   pare_selection *selection;
-  struct global_masks *masks;
+  struct masks *masks;
 };
 
 static void pack_bits(const uint8_t *bytes, int64_t count, uint8_t *bits, int64_t first) {
@@ -219,33 +215,44 @@ static pare_status take_mask(pare__compression *compression, size_t index, int64
   return status;
 }
 
-static pare_status prepare(pare__compression *compression, size_t step) {
+/* The masks of weights begin … end - 1: exactly k are kept of them together. */
+static pare_status select_masks(pare__compression *compression, size_t step, size_t begin, size_t end,
+                                struct masks *masks) {
   const prune_options *options = compression->recipe->modifiers[step].options;
-  const size_t nweights = compression->checkpoint->nweights;
-  int64_t total = 0;
-  void *memory;
-  if (!is_global(options)) return PARE_OK;
-  for (size_t i = 0; i < nweights; i++)
-    if (pare__treats(&compression->treatments[i], step)) total += compression->checkpoint->weights[i].elements;
-  PARE__TRY(pare__arena_allocate(&compression->arena, sizeof(struct global_masks), &memory));
-  struct global_masks *masks = memory;
-  PARE__TRY(pare__arena_allocate(&compression->arena, nweights * sizeof(uint8_t *), &memory));
-  masks->bits = memory;
   struct masking masking = {.masks = masks};
+  int64_t total = 0;
+  for (size_t i = begin; i < end; i++)
+    if (pare__treats(&compression->treatments[i], step)) total += compression->checkpoint->weights[i].elements;
   const int64_t k = llround((1 - options->sparsity) * (double)total);
   PARE__TRY(pare_selection_open(compression->context, total, k, true, &masking.selection));
   pare_status status = PARE_OK;
   for (bool done = false; !done && status == PARE_OK;) {
-    status = visit_all(compression, step, feed, masking.selection);
+    status = visit_all(compression, step, begin, end, feed, masking.selection);
     if (status == PARE_OK) status = pare_selection_step(masking.selection, &done);
   }
-  if (status == PARE_OK) status = visit_all(compression, step, take_mask, &masking);
+  if (status == PARE_OK) status = visit_all(compression, step, begin, end, take_mask, &masking);
   pare_selection_close(masking.selection);
-  compression->state[step] = masks;
   return status;
 }
 
-static pare_status kept_mask(const struct global_masks *masks, const pare__work *work, pare_tensor *mask) {
+static pare_status prepare(pare__compression *compression, size_t step) {
+  const prune_options *options = compression->recipe->modifiers[step].options;
+  const size_t nweights = compression->checkpoint->nweights;
+  void *memory;
+  if (!counts(options)) return PARE_OK;
+  PARE__TRY(pare__arena_allocate(&compression->arena, sizeof(struct masks), &memory));
+  struct masks *masks = memory;
+  PARE__TRY(pare__arena_allocate(&compression->arena, nweights * sizeof(uint8_t *), &memory));
+  masks->bits = memory;
+  compression->state[step] = masks;
+  if (options->scope == OVER_ALL) return select_masks(compression, step, 0, nweights, masks);
+  for (size_t i = 0; i < nweights; i++)
+    if (pare__treats(&compression->treatments[i], step) && pare__in_pieces(compression, i))
+      PARE__TRY(select_masks(compression, step, i, i + 1, masks));
+  return PARE_OK;
+}
+
+static pare_status kept_mask(const struct masks *masks, const pare__work *work, pare_tensor *mask) {
   const int64_t first = work->first_row * work->columns, count = work->nrows * work->columns;
   const uint8_t *bits = masks->bits[work->index];
   uint8_t *bytes = malloc((size_t)count + 1);
@@ -275,9 +282,10 @@ static pare_status make_mask(pare__compression *compression, size_t step, const 
   if (options->score == BY_CHANCE) return random_mask(options, work, mask);
   if (options->of > 0) return pare_mask_n_of_m(work->w, true, 1, (int)options->keep, (int)options->of, mask);
   if (options->by_threshold) return pare_mask_threshold(work->w, true, options->threshold, mask);
-  if (options->scope == OVER_ALL) return kept_mask(compression->state[step], work, mask);
   if (options->scope == OVER_ROW)
     return pare_mask_largest_rows(work->w, true, 1, llround((1 - options->sparsity) * (double)work->columns), mask);
+  const struct masks *masks = compression->state[step];
+  if (masks->bits[work->index]) return kept_mask(masks, work, mask);
   return pare_mask_largest(work->w, true, llround((1 - options->sparsity) * (double)(work->nrows * work->columns)),
                            mask);
 }
@@ -306,7 +314,6 @@ const pare__method pare__method_prune = {
     .options_bytes = sizeof(prune_options),
     .defaults = &defaults,
     .default_targets = targets,
-    .whole_tensor = whole_tensor,
     .check = check,
     .narrow = narrow,
     .plan = plan,

@@ -1,7 +1,6 @@
 /* quantize: every weight to the nearest code of its grid. SPDX-License-Identifier: Apache-2.0 */
 #include <pare/grid.h>
 
-#include "compress/calibration.h"
 #include "compress/quantize.h"
 
 pare_grid pare__grid_of(const pare__grid *grid) {
@@ -37,13 +36,32 @@ pare_status pare__result_create(const pare__work *work, pare__result *out) {
   return status;
 }
 
+/* Bounds that were found before are those of a tensor that has just these two elements. */
+pare_status pare__quantize_fit(pare__work *work) {
+  const pare_grid wanted = pare__grid_of(&work->treatment->grid);
+  const pare_fit_options fit = pare__fit_of(&work->treatment->grid), reach = PARE_FIT_OPTIONS_INIT;
+  const int64_t two = 2;
+  pare_tensor *bounds;
+  if (!work->treatment->bounded)
+    return pare_grid_fit(&wanted, &fit, work->w, NULL, work->result.scales, work->result.zeros);
+  PARE__TRY(pare_tensor_from(pare_tensor_context(work->w), PARE_F32, 1, &two, work->treatment->bounds,
+                             sizeof work->treatment->bounds, &bounds));
+  const pare_status status = pare_grid_fit(&wanted, &reach, bounds, NULL, work->result.scales, work->result.zeros);
+  pare_tensor_close(bounds);
+  return status;
+}
+
 pare_status pare__quantize_nearest(pare__work *work) {
   const pare__grid *grid = &work->treatment->grid;
   if (work->treatment->storage != PARE__STORE_INTEGER) return PARE_OK; /* halves are rounded where they are stored */
   const pare_grid wanted = pare__grid_of(grid);
   const pare_fit_options fit = pare__fit_of(grid);
-  PARE__TRY(pare__result_create(work, &work->result));
-  return pare_grid_encode(&wanted, &fit, work->w, NULL, work->result.scales, work->result.zeros, work->result.codes);
+  pare__result *result = &work->result;
+  PARE__TRY(pare__result_create(work, result));
+  if (!work->treatment->bounded)
+    return pare_grid_encode(&wanted, &fit, work->w, NULL, result->scales, result->zeros, result->codes);
+  PARE__TRY(pare__quantize_fit(work));
+  return pare_grid_quantize(&wanted, work->w, result->scales, result->zeros, result->codes);
 }
 
 static pare_status apply(pare__compression *compression, size_t step, pare__work *work) {
@@ -64,6 +82,6 @@ const pare__method pare__method_quantize = {
     .default_targets = pare__quantize_targets,
     .check = pare__quantize_check,
     .plan = pare__quantize_plan,
-    .prepare = pare__calibration_ranges,
+    .prepare = pare__quantize_prepare,
     .apply = apply,
 };

@@ -56,7 +56,13 @@ pare_grid pare__grid_of(const pare__grid *grid);
 pare_fit_options pare__fit_of(const pare__grid *grid);
 /* Tensors for codes, scales and zero points of the work's rows. */
 pare_status pare__result_create(const pare__work *work, pare__result *out);
+/* Scales and zero points of the work's rows, into its result. */
+pare_status pare__quantize_fit(pare__work *work);
 /* Every weight to the nearest code of its grid. */
 pare_status pare__quantize_nearest(pare__work *work);
+
+/* For a quantising method's `prepare`: bounds of weights in pieces that share one scale, ranges of static activations.
+ */
+pare_status pare__quantize_prepare(pare__compression *compression, size_t step);
 
 #endif

@@ -195,16 +195,13 @@ pare_status pare__load_before(pare__compression *compression, size_t index, size
 
 int64_t pare__most_rows(const pare__compression *compression, size_t index) {
   const pare__weight *weight = &compression->checkpoint->weights[index];
-  const pare__treatment *treatment = &compression->treatments[index];
   const int64_t rows = pare__weight_rows(weight), columns = weight->elements / rows;
-  bool whole = treatment->storage == PARE__STORE_INTEGER && treatment->grid.strategy == PARE__PER_TENSOR;
-  for (unsigned i = 0; i < treatment->nsteps; i++) {
-    const pare__modifier *modifier = &compression->recipe->modifiers[treatment->step[i]];
-    whole = whole || (modifier->method->whole_tensor && modifier->method->whole_tensor(modifier));
-  }
-  if (whole) return rows;
   const int64_t most = PIECE_BYTES / (int64_t)sizeof(float) / columns;
   return PARE__MIN(rows, PARE__MAX(1, most));
+}
+
+bool pare__in_pieces(const pare__compression *compression, size_t index) {
+  return pare__most_rows(compression, index) < pare__weight_rows(&compression->checkpoint->weights[index]);
 }
 
 /* ---- results ---- */
