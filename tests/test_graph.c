@@ -610,6 +610,32 @@ START_TEST(what_a_plan_foretells_is_what_is_taken) {
 }
 END_TEST
 
+START_TEST(an_output_that_the_host_knows_is_right_where_the_device_reads_it_too) {
+  const int64_t zero = 0, one = 1;
+  pare__onnx_model *onnx = model_new(17);
+  model_input(onnx, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){-1, 3});
+  model_constant(onnx, "zero", PARE__ONNX_INT64, 0, NULL, &zero);
+  model_constant(onnx, "one", PARE__ONNX_INT64, 0, NULL, &one);
+  model_node(onnx, "Shape", "x", "shape");
+  model_node(onnx, "Gather", "shape zero", "n");
+  model_node(onnx, "Range", "zero n one", "rows");
+  model_node(onnx, "Gather", "x rows", "y");
+  model_output(onnx, "rows");
+  model_output(onnx, "y");
+  pare_model *model = opened(onnx, NULL);
+  float *data = random_floats(12, 3);
+  pare_tensor *x = tensor_of(PARE_F32, 2, (const int64_t[]){4, 3}, data), *out[2];
+  int64_t rows[4];
+  OK(pare_model_run(model, &x, NULL, out));
+  OK(pare_tensor_read(out[0], rows, sizeof rows));
+  ck_assert_mem_eq(rows, ((const int64_t[]){0, 1, 2, 3}), sizeof rows);
+  for (int i = 0; i < 2; i++) pare_tensor_close(out[i]);
+  free(data);
+  pare_tensor_close(x);
+  pare_model_close(model);
+}
+END_TEST
+
 /* ---- edits ---- */
 
 START_TEST(an_edited_model_gives_inner_values_and_takes_other_constants) {
@@ -668,6 +694,7 @@ int main(void) {
   tcase_add_test(tests, a_product_with_bias_and_written_out_gelu_is_one_node);
   tcase_add_test(tests, elementwise_results_lie_where_their_inputs_die);
   tcase_add_test(tests, what_a_plan_foretells_is_what_is_taken);
+  tcase_add_test(tests, an_output_that_the_host_knows_is_right_where_the_device_reads_it_too);
   tcase_add_test(tests, an_edited_model_gives_inner_values_and_takes_other_constants);
   return remove_folder(folder, run_tests("graph", tests));
 }

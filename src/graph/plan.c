@@ -122,7 +122,7 @@ static pare_status make_outputs(pare__plan *plan, pare_model *model, pare__run_s
   pare_status status = PARE_OK;
   for (unsigned i = 0; i < plan->noutputs && status == PARE_OK; i++) {
     const pare__slot *slot = &state->slot[graph->output[i]];
-    if (slot->content && !slot->tensor) {
+    if (slot->content) { /* whether or not the device has it, too, to compute with */
       plan->output[i].content = pare__content_retain(slot->content);
       plan->output_bytes += slot->content->nbytes;
       continue;

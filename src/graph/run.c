@@ -227,7 +227,9 @@ pare_status pare__run_output(pare__run_state *state, int32_t id, pare_tensor *co
   if (!slot->tensor)
     return pare_tensor_from(state->model->context, slot->content->dtype, slot->content->shape.rank,
                             slot->content->shape.dim, slot->content->data, slot->content->nbytes, out);
-  bool shared = state->model->network->value[id].constant || state->model->constant[id];
+  /* elements that a plan was given once are not those that it makes in every run */
+  const bool given = state->planning && !pare__storage_deferred(slot->tensor->storage);
+  bool shared = given || state->model->network->value[id].constant || state->model->constant[id];
   for (size_t i = 0; i < navoid && !shared; i++) shared = avoid[i] && avoid[i]->storage == slot->tensor->storage;
   for (size_t i = 0; i < state->model->network->nvalues && !shared; i++)
     shared = state->model->constant[i] && state->model->constant[i]->storage == slot->tensor->storage;
