@@ -96,6 +96,7 @@ check_PROGRAMS += tests/test_operators_microsoft_integers
 check_PROGRAMS += tests/test_operators_mixture
 check_PROGRAMS += tests/test_operators_packed
 check_PROGRAMS += tests/test_operators_quantise
+check_PROGRAMS += tests/test_operators_random
 check_PROGRAMS += tests/test_operators_recurrence
 check_PROGRAMS += tests/test_operators_select
 check_PROGRAMS += tests/test_operators_sets

@@ -33,6 +33,8 @@ static const struct form {
     {"Add Sub Mul Div Max Min Sum Mean Pow PRelu Equal Greater GreaterOrEqual Less LessOrEqual And Or Xor BitwiseAnd "
      "BitwiseOr BitwiseXor",
      "T[2,3] T[2,3]", "", "y"},
+    {"RandomUniformLike RandomNormalLike Bernoulli Multinomial", "T[2,3]", "", "y"},
+    {"RandomUniform RandomNormal", "", "shape=2,3 dtype=T", "y"},
     {"Mod", "T[2,3] T[3]", "fmod=1", "y"},
     {"BitShift", "T[2,3] T[3]", "direction=LEFT", "y"},
     {"Cast", "f32[2,3]", "to=T", "y"},

@@ -16,7 +16,7 @@ static bool is_constant(const pare_model *model, int32_t id) {
 /* Constant nodes are read, not computed, whatever is left out. */
 static bool foldable(const pare_model *model, const pare__node *node) {
   if (pare__folding_left_out(model->without)) return pare__node_is(node, "Constant");
-  if (node->nsubgraphs > 0 || node->op->placement == PARE__IS_CONTROL) return false;
+  if (node->nsubgraphs > 0 || node->op->placement == PARE__IS_CONTROL || pare__operator_draws(node->op)) return false;
   for (unsigned i = 0; i < node->ninputs; i++)
     if (node->input[i] >= 0 && !is_constant(model, node->input[i])) return false;
   return true;

@@ -74,6 +74,7 @@ libpare_internal_la_SOURCES += src/graph/operators_view.c
 libpare_internal_la_SOURCES += src/graph/operators_shape.c
 libpare_internal_la_SOURCES += src/graph/operators_matrix.c
 libpare_internal_la_SOURCES += src/graph/operators_mixture.c
+libpare_internal_la_SOURCES += src/graph/operators_random.c
 libpare_internal_la_SOURCES += src/graph/operators_reduce.c
 libpare_internal_la_SOURCES += src/graph/operators_normalise.c
 libpare_internal_la_SOURCES += src/graph/operators_index.c

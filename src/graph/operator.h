@@ -65,6 +65,8 @@ extern const pare__operator *const pare__operator_tables[];
 bool pare__operator_in_files(const pare__operator *row);
 /* The last opset of the domain in which an operator that pare has changed; 0: it has none. */
 int pare__operator_newest(const char *domain);
+/* Does it draw random numbers? Two such nodes are never the same, nor is one of them in two iterations of a loop. */
+bool pare__operator_draws(const pare__operator *row);
 /* NULL: pare does not have it. */
 const pare__operator *pare__operator_find(const char *domain, const char *name, int64_t opset);
 

@@ -32,6 +32,7 @@
   X(triangle) \
   X(select) \
   X(einsum) \
+  X(random) \
   X(signal) \
   X(attention) \
   X(grouped_attention) \

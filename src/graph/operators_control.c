@@ -262,6 +262,7 @@ static pare_status loop_step(loop *l, int64_t iteration) {
   PARE__TRY(set_number(call, l->body->input[0], PARE_I64, iteration));
   PARE__TRY(set_number(call, l->body->input[1], PARE_BOOL, l->condition));
   for (unsigned i = 0; i < l->ncarried; i++) PARE__TRY(pare__call_set(call, l->body->input[i + 2], &l->carried[i]));
+  call->state->iterations++;
   PARE__TRY(pare__call_run(call, l->body));
   PARE__TRY(read_condition(call, pare__call_slot(call, l->body->output[0]), &l->condition));
   for (unsigned i = 0; i < l->ncarried; i++)
@@ -386,6 +387,7 @@ static pare_status scan_step(scan *s, int64_t step) {
     pare__slot_clear(&slot);
     PARE__TRY(status);
   }
+  s->call->state->iterations++;
   PARE__TRY(pare__call_run(s->call, s->body));
   for (unsigned i = 0; i < s->nstates; i++)
     PARE__TRY(pare__slot_copy(pare__call_slot(s->call, s->body->output[i]), &s->state[i]));

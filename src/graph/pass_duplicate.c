@@ -60,8 +60,8 @@ static bool same_attribute(const pare__onnx_attribute *a, const pare__onnx_attri
 }
 
 static bool same_node(const pare__network *network, const pare__node *a, const pare__node *b) {
-  if (a->op != b->op || a->opset != b->opset || a->ninputs != b->ninputs || a->noutputs != b->noutputs ||
-      a->nattributes != b->nattributes)
+  if (pare__operator_draws(a->op) || a->op != b->op || a->opset != b->opset || a->ninputs != b->ninputs ||
+      a->noutputs != b->noutputs || a->nattributes != b->nattributes)
     return false;
   for (unsigned k = 0; k < a->ninputs; k++)
     if (!same_value(network, a->input[k], b->input[k])) return false;

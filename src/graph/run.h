@@ -47,6 +47,7 @@ struct pare__run_state {
   struct pare__estimate *estimate; /* planning, only to learn how much memory a run at once takes; NULL: no */
   bool bounding;                   /* a call has given bounds in place of shapes */
   unsigned depth;                  /* of subgraphs */
+  uint64_t iterations;             /* of loops that have begun */
   size_t nkept, kept_capacity;
   pare_tensor **kept; /* handles that live as long as a call */
   pare__observe observe;
