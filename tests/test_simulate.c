@@ -169,6 +169,71 @@ START_TEST(each_objective_is_met) {
 }
 END_TEST
 
+static double copy_seconds(const pare_machine *machine, const pare_workload *workload, const char *policy) {
+  pare_simulation_result result;
+  pare_simulation *simulation = simulated(machine, workload, policy, NULL, &result);
+  double sum = 0;
+  for (size_t i = 0; i < result.devices; i++) {
+    pare_simulation_device device;
+    OK(pare_simulation_device_get(simulation, i, &device));
+    sum += device.copying;
+  }
+  pare_simulation_close(simulation);
+  return sum;
+}
+
+START_TEST(a_decision_weighs_what_the_user_says) {
+  pare_machine *machine = machine_of(FOUR);
+  double usual = 0, dear = 0;
+  for (uint64_t seed = 1; seed <= 5; seed++) {
+    pare_workload *workload = random_work("tasks=400,edges=1,window=20,bytes=1e7", seed);
+    const pare_simulation_result plain = result_of(machine, workload, "dmda", NULL),
+                                 same = result_of(machine, workload, "dmda:finish=1,transfer=1", NULL),
+                                 thrifty = result_of(machine, workload, "dmda:joule=1", NULL);
+    ck_assert_double_eq(plain.makespan, same.makespan);
+    ck_assert_msg(thrifty.joules < 0.95 * plain.joules, "%g J, %g when joules weigh", plain.joules, thrifty.joules);
+    ck_assert(plain.makespan <= thrifty.makespan);
+    usual += copy_seconds(machine, workload, "dmda");
+    dear += copy_seconds(machine, workload, "dmda:transfer=100");
+    pare_workload_close(workload);
+  }
+  ck_assert_msg(dear < 0.95 * usual, "%g s of copies, %g when they weigh a hundred times", usual, dear);
+  pare_machine_close(machine);
+}
+END_TEST
+
+START_TEST(wrong_policies_and_weights_are_refused) {
+  static const struct {
+    const char *policy, *objective, *says;
+  } wrong[] = {
+      {"fastest", NULL, "no policy 'fastest'; there are dmda, hguided, heft, static, priority, round-robin"},
+      {"", NULL, "no policy ''"},
+      {"dmd:transfer=1", NULL, "no policy 'dmd'"},
+      {"dmda:", NULL, "'' is no weight"},
+      {"dmda:watts=1", NULL, "'watts=1' is no weight"},
+      {"dmda:transfer", NULL, "'transfer' is no weight"},
+      {"dmda:transfer=", NULL, "'transfer=' is no weight"},
+      {"dmda:transfer=-1", NULL, "'transfer=-1' is no weight"},
+      {"dmda:transfer=inf", NULL, "'transfer=inf' is no weight"},
+      {"dmda:transfer=1;joule=1", NULL, "is no weight"},
+      {"dmda:transfer=1,", NULL, "'' is no weight"},
+      {NULL, "speed", "no objective 'speed'; there are makespan, utilisation, energy, cost"},
+  };
+  pare_machine *machine = machine_of(FOUR);
+  pare_workload *workload = random_work("tasks=3", 1);
+  for (size_t i = 0; i < PARE__COUNT(wrong); i++) {
+    pare_simulate_options options = PARE_SIMULATE_OPTIONS_INIT;
+    pare_simulation *simulation;
+    options.policy = wrong[i].policy;
+    options.objective = wrong[i].objective;
+    ck_assert_int_eq(pare_simulate(machine, workload, &options, &simulation), PARE_ERR_ARGUMENT);
+    ck_assert_msg(strstr(pare_message(), wrong[i].says), "%s", pare_message());
+  }
+  pare_workload_close(workload);
+  pare_machine_close(machine);
+}
+END_TEST
+
 /* ---- speed, slow devices, loss ---- */
 
 #define UNEQUAL                                                       \
@@ -326,6 +391,8 @@ int main(void) {
   tcase_add_test(cases, every_task_runs_exactly_once);
   tcase_add_test(cases, the_same_seed_gives_the_same_bits);
   tcase_add_test(cases, each_objective_is_met);
+  tcase_add_test(cases, a_decision_weighs_what_the_user_says);
+  tcase_add_test(cases, wrong_policies_and_weights_are_refused);
   tcase_add_test(cases, two_devices_give_the_sum_of_their_speeds);
   tcase_add_test(cases, work_moves_away_from_a_slowed_device);
   tcase_add_test(cases, nothing_swings_when_times_are_noisy);

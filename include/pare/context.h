@@ -22,7 +22,9 @@ typedef enum pare_parallel {
 
 typedef struct pare_schedule_options {
   pare_parallel parallel;
-  const char *policy;    /* by name; NULL: PARE_POLICY, else the default */
+  /* By name, with weights of its decisions behind it if wanted, "dmda:transfer=2,joule=0.1" (pare-simulate(1)); NULL:
+   * PARE_POLICY, else the default. */
+  const char *policy;
   const char *objective; /* "makespan", "utilisation", "energy", "cost"; NULL: makespan */
   const char *trace;     /* file in Chrome's format, written when the context closes; NULL: none */
   /* A device without progress for so long is given up; 0: never. It may come back: results are first written apart

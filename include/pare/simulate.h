@@ -40,7 +40,7 @@ PARE_API void pare_workload_close(pare_workload *workload); /* NULL is allowed *
 PARE_API bool pare_policy_get(size_t index, const char **name, const char **meaning);
 
 typedef struct pare_simulate_options {
-  const char *policy;    /* NULL: the default */
+  const char *policy;    /* by name, and weights as in pare_schedule_options; NULL: the default */
   const char *objective; /* "makespan" (NULL), "utilisation", "energy", "cost" */
   uint64_t seed;         /* of the machine's noise */
   bool cold;             /* policies know the weights of devices only, and learn the rest */

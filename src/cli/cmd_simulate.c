@@ -18,7 +18,11 @@ static const cli_option options[] = {
     [SHAPE] = CLI_OPTION_SHAPE,
     [BATCHES] = {"batches", "N", "with --model: so many runs of it, which need nothing of each other (1)", 0},
     [RANDOM] = {"random", "KEY=VALUE,...", "work at random: tasks=1000,edges=2,bytes=1e6,...", 0},
-    [POLICY] = {"policy", "NAME", "dmda, hguided, heft, static, priority or round-robin (dmda); all compares them", 0},
+    [POLICY] =
+        {"policy", "NAME",
+         "dmda, hguided, heft, static, priority or round-robin (dmda); dmda:transfer=2,joule=0.1 sets weights of its "
+         "decisions; all compares them",
+         0},
     [OBJECTIVE] = {"objective", "NAME", "makespan, utilisation, energy or cost (makespan)", 0},
     [SEED] = {"seed", "N", "of random work, and of the machine's noise (1)", 0},
     [COLD] = {"cold", NULL, "policies know no rates, only weights, and learn", 0},

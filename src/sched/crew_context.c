@@ -69,20 +69,6 @@ static pare_status name_members(pare__crew_member *member, size_t count, char **
   return PARE_OK;
 }
 
-static pare_status find_objective(const char *name, pare__objective *out) {
-  *out = PARE__MAKESPAN;
-  if (!name) return PARE_OK;
-  for (unsigned i = 0; i < PARE__OBJECTIVES; i++)
-    if (strcmp(name, pare__objective_name[i]) == 0) {
-      *out = (pare__objective)i;
-      return PARE_OK;
-    }
-  char names[128] = "";
-  for (size_t i = 0, used = 0; i < PARE__OBJECTIVES && used < sizeof names; i++)
-    used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", pare__objective_name[i]);
-  return pare__fail(PARE_ERR_ARGUMENT, "there is no objective '%.40s'; there are %s", name, names);
-}
-
 static void lost(void *user, size_t member, const char *message) {
   (void)member;
   const pare_schedule_options *schedule = pare__context_schedule(user);
@@ -92,14 +78,20 @@ static void lost(void *user, size_t member, const char *message) {
     pare__log(PARE_LOG_WARN, "%s", message);
 }
 
-static pare_status choose_options(pare_context *context, pare__crew_options *out) {
+/* *choice: what *out points into. */
+static pare_status choose_options(pare_context *context, pare__policy_choice *choice, pare__crew_options *out) {
   const pare_schedule_options *schedule = pare__context_schedule(context);
   const char *environment = getenv("PARE_POLICY");
   const char *policy = schedule->policy ? schedule->policy : environment && *environment ? environment : NULL;
-  *out = (pare__crew_options){
-      .trace = schedule->trace, .stall_seconds = schedule->stall_seconds, .lost = lost, .user = context};
-  if (policy) PARE__TRY(pare__policy_find(policy, &out->policy));
-  return find_objective(schedule->objective, &out->objective);
+  PARE__TRY(pare__policy_read(policy, schedule->objective, choice));
+  *out = (pare__crew_options){.policy = choice->isa,
+                              .objective = choice->objective,
+                              .weights = &choice->weights,
+                              .trace = schedule->trace,
+                              .stall_seconds = schedule->stall_seconds,
+                              .lost = lost,
+                              .user = context};
+  return PARE_OK;
 }
 
 static pare_status open_crew(home *all) {
@@ -107,11 +99,12 @@ static pare_status open_crew(home *all) {
   pare__crew_member *member = calloc(count, sizeof *member);
   char **name = calloc(count, sizeof *name), *folder = pare__cache_folder(), *path = NULL;
   pare__crew_options options;
+  pare__policy_choice choice;
   pare_status status = member && name ? PARE_OK : pare__fail_memory("a crew", count * sizeof *member);
   for (size_t i = 0; i < count && status == PARE_OK; i++) describe(all->context, i, &member[i]);
   if (status == PARE_OK) status = name_members(member, count, name);
   if (status == PARE_OK) status = pare__schedule_power(pare__context_schedule(all->context), member, count);
-  if (status == PARE_OK) status = choose_options(all->context, &options);
+  if (status == PARE_OK) status = choose_options(all->context, &choice, &options);
   if (status == PARE_OK && folder && pare__folder_make(folder) == PARE_OK)
     path = pare__format("%s/" PARE__CACHE_PERFORMANCE, folder);
   if (status == PARE_OK) {

@@ -99,6 +99,7 @@ static pare_status open_models(pare__crew *crew, const pare__crew_member *member
 
 static pare_status open_policy(pare__crew *crew, const pare__crew_member *member) {
   const pare__policy_options options = {.objective = crew->options.objective,
+                                        .weights = crew->options.weights,
                                         .tasks = (const pare__policy_task *const *)&crew->task,
                                         .local = find_local,
                                         .user = crew};
@@ -109,6 +110,7 @@ static pare_status open_policy(pare__crew *crew, const pare__crew_member *member
   crew->plans = isa->plan != NULL;
   const pare_status status = pare__policy_open(isa, seen, crew->nmembers, crew->performance, &options, &crew->policy);
   free(seen);
+  crew->options.weights = NULL; /* the caller's */
   return status;
 }
 

@@ -5,35 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const pare__objective_name[PARE__OBJECTIVES] = {"makespan", "utilisation", "energy", "cost"};
-
-/* Seconds weigh a little under every objective: among equals the earliest.  */
-static const pare__policy_weights weights[PARE__OBJECTIVES] = {
-    [PARE__MAKESPAN] = {.finish = 1},
-    [PARE__UTILISATION] = {.start = 1, .finish = 1e-6},
-    [PARE__ENERGY] = {.joule = 1, .finish = 1e-6},
-    [PARE__COST] = {.price = 1, .finish = 1e-9},
-};
-
-const pare__policy_class *const pare__policies[] = {&pare__policy_dmda,
-                                                    &pare__policy_hguided,
-                                                    &pare__policy_heft,
-                                                    &pare__policy_static,
-                                                    &pare__policy_priority,
-                                                    &pare__policy_round_robin,
-                                                    NULL};
-
-pare_status pare__policy_find(const char *name, const pare__policy_class **out) {
-  for (size_t i = 0; pare__policies[i]; i++) {
-    *out = pare__policies[i];
-    if (strcmp((*out)->name, name) == 0) return PARE_OK;
-  }
-  *out = NULL;
-  return pare__fail(PARE_ERR_ARGUMENT,
-                    "there is no policy '%.60s'; there are dmda, hguided, heft, static, priority and round-robin",
-                    name);
-}
-
 /* ---- opening ---- */
 
 pare_status pare__policy_open(const pare__policy_class *isa, const pare__policy_device *device, size_t ndevices,
@@ -43,8 +14,7 @@ pare_status pare__policy_open(const pare__policy_class *isa, const pare__policy_
   if (!made) return pare__fail_memory("a policy", sizeof *made);
   made->isa = isa;
   made->options = *options;
-  made->weights = options->weights ? *options->weights : weights[options->objective];
-  if (!options->weights) made->weights.transfer = isa->transfer * made->weights.finish;
+  made->weights = options->weights ? *options->weights : pare__policy_usual_weights(isa, options->objective);
   if (!(made->options.ageing_seconds > 0)) made->options.ageing_seconds = 1;
   if (!(made->options.chunks > 0)) made->options.chunks = 10;
   made->ndevices = ndevices;

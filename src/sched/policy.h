@@ -27,7 +27,7 @@ typedef enum pare__objective {
   PARE__COST,        /* the least price of busy devices */
   PARE__OBJECTIVES
 } pare__objective;
-extern const char *const pare__objective_name[PARE__OBJECTIVES];
+const char *pare__objective_name(pare__objective objective);
 
 /* Resource classes, as a set. */
 enum { PARE__ON_CPU = 1, PARE__ON_GPU = 2, PARE__ON_ACCELERATOR = 4, PARE__ON_ANY = 7, PARE__RESOURCE_SETS = 8 };
@@ -107,7 +107,7 @@ typedef struct pare__policy_options {
   pare__objective objective;
   double ageing_seconds;               /* one more of priority is worth so much waiting; 0: 1 second */
   double chunks;                       /* HGuided's k; 0: 10 */
-  const pare__policy_weights *weights; /* NULL: those of the objective */
+  const pare__policy_weights *weights; /* copied; NULL: the usual ones */
   /* The caller's: ids index it. It may move between calls. */
   const pare__policy_task *const *tasks;
   /* What of the task's inputs is where; returns how many of `out` it filled. NULL: all is at the host. */
@@ -149,8 +149,18 @@ struct pare__policy_class {
 
 /* Every policy; ends with NULL. The first is the default. */
 extern const pare__policy_class *const pare__policies[];
-/* PARE_ERR_ARGUMENT lists the names. */
-pare_status pare__policy_find(const char *name, const pare__policy_class **out);
+/* Those of the objective, and what the policy thinks of copies. */
+pare__policy_weights pare__policy_usual_weights(const pare__policy_class *isa, pare__objective objective);
+
+/* What users say: a policy's name, with weights of its decision behind it in place of the usual ones, as in
+ * "dmda:transfer=2,joule=0.1" (NULL: the default), and an objective's (NULL: makespan). PARE_ERR_ARGUMENT lists what
+ * there is. */
+typedef struct pare__policy_choice {
+  const pare__policy_class *isa;
+  pare__objective objective;
+  pare__policy_weights weights;
+} pare__policy_choice;
+pare_status pare__policy_read(const char *policy, const char *objective, pare__policy_choice *out);
 
 /* device: copied. performance: one row a device, the same order; kept by the caller. */
 pare_status pare__policy_open(const pare__policy_class *isa, const pare__policy_device *device, size_t ndevices,
@@ -212,7 +222,8 @@ void pare__policy_count(pare__policy *policy, size_t device, pare__policy_piece 
 void pare__policy_uncount(pare__policy *policy, size_t device, double seconds);
 /* The first in the device's queue. */
 bool pare__policy_take(pare__policy *policy, size_t device, pare__policy_piece *out);
-/* A piece of the device that will be through last, if it would be through earlier here, by a tenth of it at least. */
+/* A piece of the device that will be through last, if it would be through earlier here, by a tenth of it at least, and
+ * weighs no more. */
 bool pare__policy_steal(pare__policy *policy, size_t device, double now, pare__policy_piece *out);
 /* Cuts the piece so that all devices that take part end together (divisible load: Bharadwaj et al. 1996), and gives
  * each its part. n_i = r_i (T - a_i), T = (W + sum a_i r_i) / sum r_i, without those that get less than a grain. */

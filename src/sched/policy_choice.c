@@ -29,6 +29,20 @@ static double copy_seconds(const pare__policy_device *device, size_t index, cons
   return nbytes > 0 ? device->copy_seconds + nbytes * device->seconds_per_byte : 0;
 }
 
+/* What a piece weighs on a device, where it starts and finishes so many seconds from now. */
+static double weigh(const pare__policy *policy, size_t index, double now, double start, double seconds,
+                    double transfer) {
+  const pare__policy_weights *weights = &policy->weights;
+  const pare__policy_device *device = &policy->device[index];
+  const double finish = start + seconds,
+               weight = weights->finish * finish + weights->start * start + weights->transfer * transfer;
+  if (!(weights->joule > 0) && !(weights->price > 0)) return weight;
+  return weight +
+         weights->joule * ((device->busy_watts - device->idle_watts) * seconds +
+                           policy->idle_watts * fmax(now + finish - policy->horizon, 0)) +
+         weights->price * device->price_per_hour / 3600 * seconds;
+}
+
 size_t pare__policy_best(const pare__policy *policy, const pare__policy_piece *piece, double now) {
   const pare__policy_task *task = pare__policy_task_of(policy, piece->task);
   const pare__policy_weights *weights = &policy->weights;
@@ -36,7 +50,6 @@ size_t pare__policy_best(const pare__policy *policy, const pare__policy_piece *p
   const double n = (double)(piece->end - piece->begin) * task->per_step;
   const size_t row = pare__performance_at(policy->performance, task->kernel, 0);
   const double *a = policy->performance->a + row, *b = policy->performance->b + row;
-  const bool thrifty = weights->joule > 0 || weights->price > 0;
   size_t best = PARE__NO_DEVICE;
   double least = INFINITY;
   struct copies copies;
@@ -48,13 +61,8 @@ size_t pare__policy_best(const pare__policy *policy, const pare__policy_piece *p
     /* Copies and energy only add: most devices are out before they are looked up. */
     if (weights->finish * (wait + seconds) + weights->start * wait >= least) continue;
     if (device->memory_bytes > 0 && needed > (double)device->memory_bytes) continue;
-    const double transfer = copy_seconds(device, i, &copies), start = now + PARE__MAX(wait, transfer),
-                 finish = start + seconds;
-    double weight = weights->finish * (finish - now) + weights->start * (start - now) + weights->transfer * transfer;
-    if (thrifty)
-      weight += weights->joule * ((device->busy_watts - device->idle_watts) * seconds +
-                                  policy->idle_watts * fmax(finish - policy->horizon, 0)) +
-                weights->price * device->price_per_hour / 3600 * seconds;
+    const double transfer = copy_seconds(device, i, &copies),
+                 weight = weigh(policy, i, now, PARE__MAX(wait, transfer), seconds, transfer);
     if (weight < least) {
       least = weight;
       best = i;
@@ -123,10 +131,15 @@ bool pare__policy_steal(pare__policy *policy, size_t device, double now, pare__p
   if (piece.moved || !pare__policy_may(policy, device, task) || !pare__policy_is_thrifty(policy, device, task) ||
       pare__policy_most_steps(policy, device, task) < piece.end - piece.begin)
     return false;
-  const double start = fmax(policy->free_at[device], now + copy_seconds(&policy->device[device], device, &copies)),
-               finish = start + pare__policy_seconds(policy, device, &piece),
+  const double seconds = pare__policy_seconds(policy, device, &piece),
+               here = copy_seconds(&policy->device[device], device, &copies),
+               there = copy_seconds(&policy->device[victim], victim, &copies),
+               start = fmax(policy->free_at[device] - now, here),
                until = fmax(policy->free_at[victim], now + policy->backlog[victim]) - now;
-  if (finish - now > until - fmax(WORTH_MOVING * until, 2 * WORTH_MOVING * piece.seconds)) return false;
+  if (start + seconds > until - fmax(WORTH_MOVING * until, 2 * WORTH_MOVING * piece.seconds) ||
+      weigh(policy, device, now, start, seconds, here) >
+          weigh(policy, victim, now, until - piece.seconds, piece.seconds, there))
+    return false;
   (void)pare__policy_pop_last(queue);
   policy->queued--;
   pare__policy_uncount(policy, victim, piece.seconds);

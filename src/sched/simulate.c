@@ -448,27 +448,23 @@ static pare_status open_tasks(struct simulator *simulator) {
 
 static pare_status open_policy(struct simulator *simulator, const pare_simulate_options *options) {
   const pare_machine *machine = simulator->machine;
-  const pare__policy_class *isa = pare__policies[0];
-  const char *objective = options->objective ? options->objective : pare__objective_name[0];
-  pare__policy_options given = {.ageing_seconds = options->ageing_seconds,
-                                .tasks = (const pare__policy_task *const *)&simulator->workload->task,
-                                .local = find_local,
-                                .user = simulator};
-  if (options->policy) PARE__TRY(pare__policy_find(options->policy, &isa));
-  while (given.objective < PARE__OBJECTIVES && strcmp(pare__objective_name[given.objective], objective) != 0)
-    given.objective++;
-  if (given.objective == PARE__OBJECTIVES)
-    return pare__fail(PARE_ERR_ARGUMENT,
-                      "there is no objective '%.40s'; there are makespan, utilisation, energy and cost", objective);
+  pare__policy_choice choice;
+  PARE__TRY(pare__policy_read(options->policy, options->objective, &choice));
+  const pare__policy_options given = {.objective = choice.objective,
+                                      .ageing_seconds = options->ageing_seconds,
+                                      .weights = &choice.weights,
+                                      .tasks = (const pare__policy_task *const *)&simulator->workload->task,
+                                      .local = find_local,
+                                      .user = simulator};
   pare__policy_device *seen = malloc(machine->ndevices * sizeof *seen);
   if (!seen) return pare__fail_memory("devices to simulate", machine->ndevices * sizeof *seen);
   for (size_t i = 0; i < machine->ndevices; i++) seen[i] = machine->device[i].seen;
   const pare_status status =
-      pare__policy_open(isa, seen, machine->ndevices, simulator->performance, &given, &simulator->policy);
+      pare__policy_open(choice.isa, seen, machine->ndevices, simulator->performance, &given, &simulator->policy);
   free(seen);
-  simulator->ahead = isa->plan != NULL;
-  simulator->out->result.policy = isa->name;
-  simulator->out->result.objective = pare__objective_name[given.objective];
+  simulator->ahead = choice.isa->plan != NULL;
+  simulator->out->result.policy = choice.isa->name;
+  simulator->out->result.objective = pare__objective_name(given.objective);
   return status;
 }
 

@@ -27,8 +27,9 @@ static const pare__job no_op = {.run = nothing, .kernel = "nothing", .n = 1, .me
 static pare_status open_crew(const char *policy, pare__crew **out) {
   const pare__crew_member member[] = {{.name = "first", .seen = {.resource = PARE__ON_CPU}, .weight = 1},
                                       {.name = "second", .seen = {.resource = PARE__ON_CPU}, .weight = 1}};
-  pare__crew_options options = {0};
-  PARE__TRY(pare__policy_find(policy, &options.policy));
+  pare__policy_choice choice;
+  PARE__TRY(pare__policy_read(policy, NULL, &choice));
+  const pare__crew_options options = {.policy = choice.isa, .weights = &choice.weights};
   return pare__crew_open(member, 2, &options, out);
 }
 
