@@ -4,8 +4,9 @@
   compress_large.py PARE
 
 A sparse safetensors file of 4 GiB within 512 MiB of device memory, and as much resident memory beyond what a small file
-takes; an ONNX model whose weights go to a file of their own, as it is over 1 GiB. Needs 8 GiB of free space where
-temporary files go, and says so if there is less. Uses nothing but Python itself.
+takes; one tensor of 1 GiB, which has one scale, or of which exactly so many are kept, likewise; an ONNX model whose
+weights go to a file of their own, as it is over 1 GiB. Needs 8 GiB of free space where temporary files go, and says so
+if there is less. Uses nothing but Python itself.
 """
 import json
 import os
@@ -92,6 +93,24 @@ def check_safetensors(pare, folder):
         sys.exit("FAIL: more than 512 MiB")
 
 
+def check_tensor(pare, folder):
+    """What needs a look at all of a tensor that is larger than the memory."""
+    large, small = os.path.join(folder, "tensor.safetensors"), os.path.join(folder, "small.safetensors")
+    out, recipe = os.path.join(folder, "out.safetensors"), os.path.join(folder, "recipe.json")
+    write_safetensors(large, 1, 65536, 4096)
+    for modifier in ({"quantize": {"num_bits": 8, "strategy": "tensor", "observer": "mse"}},
+                     {"prune": {"sparsity": 0.5, "scope": "tensor"}}):
+        with open(recipe, "w", encoding="utf-8") as file:
+            json.dump({"pare": 1, "modifiers": [modifier]}, file)
+        own = compress(pare, small, out, "--recipe", recipe)
+        peak = compress(pare, large, out, "--recipe", recipe)
+        name = next(iter(modifier))
+        print(f"a tensor of 1 GiB, {name}: {peak / MIB:.0f} MiB resident, {(peak - own) / MIB:.0f} more than for 1 MiB")
+        if peak - own > 512 * MIB:
+            sys.exit("FAIL: more than 512 MiB")
+    os.unlink(large)
+
+
 def check_onnx(pare, folder):
     source, target = os.path.join(folder, "large.onnx"), os.path.join(folder, "out.onnx")
     write_onnx(source, 16384, 17408)
@@ -109,6 +128,7 @@ def main():
         return 0
     with tempfile.TemporaryDirectory() as folder:
         check_safetensors(os.path.abspath(sys.argv[1]), folder)
+        check_tensor(os.path.abspath(sys.argv[1]), folder)
         check_onnx(os.path.abspath(sys.argv[1]), folder)
     return 0
 

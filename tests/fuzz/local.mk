@@ -3,7 +3,9 @@ FUZZERS_ALL = \
   tests/fuzz/fuzz_bytes \
   tests/fuzz/fuzz_calibration \
   tests/fuzz/fuzz_checkpoint \
+  tests/fuzz/fuzz_convert \
   tests/fuzz/fuzz_database \
+  tests/fuzz/fuzz_diff \
   tests/fuzz/fuzz_machine \
   tests/fuzz/fuzz_model \
   tests/fuzz/fuzz_npy \
@@ -63,6 +65,10 @@ tests_fuzz_fuzz_calibration_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_calibration_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_checkpoint_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_checkpoint_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_convert_LDADD = $(fuzz_ldadd)
+tests_fuzz_fuzz_convert_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_diff_LDADD = $(fuzz_ldadd)
+tests_fuzz_fuzz_diff_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_performance_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_performance_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_trace_LDADD = $(fuzz_ldadd)
