@@ -31,6 +31,25 @@ pare_status pare__call_check(const pare__call *call, unsigned least, unsigned mo
   return pare__call_fail(call, PARE_ERR_FORMAT, "it has no output");
 }
 
+pare_status pare__call_takes_dtype(const pare__call *call, const char *what, pare_dtype dtype) {
+  char list[256];
+  size_t used = 0;
+  const pare__operator *row = call->node->op;
+  if (pare__operator_takes(row, dtype)) return PARE_OK;
+  for (int d = 0; d < PARE_NDTYPES; d++) {
+    if (!pare__operator_takes(row, (pare_dtype)d) || used >= sizeof list) continue;
+    used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", used ? ", " : "", pare_dtype_name((pare_dtype)d));
+  }
+  return pare__call_fail(call, PARE_ERR_TYPE, "%s is %s; it can be %s", what, pare_dtype_name(dtype), list);
+}
+
+pare_status pare__call_takes(const pare__call *call, unsigned i) {
+  char what[24];
+  if (!pare__call_has(call, i)) return PARE_OK;
+  snprintf(what, sizeof what, "input %u", i);
+  return pare__call_takes_dtype(call, what, call->input[i]->dtype);
+}
+
 void pare__weights_release(void *prepared) { pare_weights_close(prepared); }
 
 /* ---- inputs ---- */

@@ -67,6 +67,8 @@ bool pare__operator_in_files(const pare__operator *row);
 int pare__operator_newest(const char *domain);
 /* Does it draw random numbers? Two such nodes are never the same, nor is one of them in two iterations of a loop. */
 bool pare__operator_draws(const pare__operator *row);
+/* Is the type among those that the row's column names, by itself or as one of floats, integers, numbers or any? */
+bool pare__operator_takes(const pare__operator *row, pare_dtype dtype);
 /* NULL: pare does not have it. */
 const pare__operator *pare__operator_find(const char *domain, const char *name, int64_t opset);
 
@@ -91,6 +93,10 @@ pare_status pare__call_fail(const pare__call *call, pare_status status, const ch
 #define pare__call_fail(call, status, ...) pare__known((status), pare__call_fail((call), (status), __VA_ARGS__))
 /* The number of inputs is between least and most, and the first `least` are given; at least one output is wanted. */
 pare_status pare__call_check(const pare__call *call, unsigned least, unsigned most);
+/* Input i, if it is given, or what is called so, has a type that the operator's column names; else PARE_ERR_TYPE. For
+ * operators that are made of operations which take more. */
+pare_status pare__call_takes(const pare__call *call, unsigned i);
+pare_status pare__call_takes_dtype(const pare__call *call, const char *what, pare_dtype dtype);
 
 /* ---- attributes ---- */
 

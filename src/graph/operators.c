@@ -26,6 +26,24 @@ int pare__operator_newest(const char *domain) {
   return newest;
 }
 
+/* Is the word an item of the list, whose items follow commas? */
+static bool lists(const char *list, const char *word) {
+  const size_t length = strlen(word);
+  for (const char *at = strstr(list, word); at; at = strstr(at + 1, word))
+    if ((at == list || at[-1] == ' ') && (at[length] == ',' || !at[length])) return true;
+  return false;
+}
+
+bool pare__operator_takes(const pare__operator *row, pare_dtype dtype) {
+  const bool is_float = dtype == PARE_F32 || dtype == PARE_F16 || dtype == PARE_BF16 || dtype == PARE_F64;
+  const bool is_number =
+      dtype != PARE_BOOL && dtype < PARE__FIRST_TINY; /* those from there on are only stored and cast */
+  if (!row->types) return true;
+  if (lists(row->types, "any") || lists(row->types, pare_dtype_name(dtype))) return true;
+  if (is_number && lists(row->types, "numbers")) return true;
+  return lists(row->types, is_float ? "floats" : "integers") && is_number;
+}
+
 /* ---- the table for people ---- */
 
 #define MOST_ROWS 2048

@@ -31,6 +31,7 @@ static pare_status find_repeats(pare__call *call, pare_tensor *ids, int64_t n, p
 /* Scores [batch, vocabulary] of tokens that would repeat an n-gram of ids [batch, length] become minus infinity. */
 static pare_status ngram_repeat_block(pare__call *call) {
   PARE__TRY(pare__call_check(call, 2, 2));
+  PARE__TRY(pare__call_takes(call, 1));
   pare_tensor *ids, *scores, *matches, *tokens, *nothing, *no, *blocked, *least, *out;
   PARE__TRY(pare__call_tensor(call, 0, &ids));
   PARE__TRY(pare__call_tensor(call, 1, &scores));
@@ -96,6 +97,7 @@ static pare_status give_path(pare__call *call, size_t rows, size_t columns, cons
 
 static pare_status dynamic_time_warping(pare__call *call) {
   PARE__TRY(pare__call_check(call, 1, 1));
+  PARE__TRY(pare__call_takes(call, 0));
   const pare__shape *shape = &call->input[0]->shape;
   const int rank = shape->rank;
   const pare__content *costs;

@@ -77,6 +77,7 @@ static pare_status skip_group_norm(pare__call *call) {
 static pare_status bias_add(pare__call *call) {
   pare_tensor *x, *bias, *skip, *out;
   PARE__TRY(pare__call_check(call, 3, 3));
+  PARE__TRY(pare__call_takes(call, 0));
   PARE__TRY(pare__call_tensor(call, 0, &x));
   PARE__TRY(pare__call_tensor(call, 1, &bias));
   PARE__TRY(pare__call_tensor(call, 2, &skip));

@@ -500,7 +500,7 @@ const pare__operator pare__operators_elementwise[] = {
     UNARY("Cos", 7, cos, "floats"),
     UNARY("Cosh", 9, cosh, "floats"),
     BINARY("Div", 7, div, "numbers"),
-    {"", "Dropout", 7, 0, PARE__ON_DEVICE, dropout_run, NULL, .types = "floats"},
+    {"", "Dropout", 7, 0, PARE__ON_DEVICE, dropout_run, NULL, .types = "any"},
     UNARY("Elu", 6, elu, "floats"),
     BINARY("Equal", 7, equal, "numbers, bool"),
     UNARY("Erf", 9, erf, "floats"),

@@ -30,6 +30,7 @@ static pare_status check_same_shape(const pare__call *call, unsigned i, unsigned
 /* x + y gate, the gate [..., 1]; the product is rounded first. */
 static pare_status gated_add(pare__call *call) {
   PARE__TRY(pare__call_check(call, 3, 3));
+  PARE__TRY(pare__call_takes(call, 0));
   PARE__TRY(check_same_shape(call, 0, 1));
   pare_tensor *in[3], *product, *out;
   for (unsigned i = 0; i < 3; i++) PARE__TRY(pare__call_tensor(call, i, &in[i]));
@@ -73,6 +74,7 @@ static pare_status scale_rows(pare__call *call, pare_tensor *x, pare_tensor *sca
 /* x / root of its mean square * scale * silu(gate), or sigmoid(gate) */
 static pare_status gated_rms_norm(pare__call *call) {
   PARE__TRY(pare__call_check(call, 3, 3));
+  PARE__TRY(pare__call_takes(call, 0));
   PARE__TRY(check_same_shape(call, 0, 2));
   const bool sigmoid = pare__call_text_is(call, "activation", "silu", "sigmoid");
   if (!sigmoid && !pare__call_text_is(call, "activation", "silu", "silu") &&
@@ -98,6 +100,7 @@ static pare_status gated_rms_norm(pare__call *call) {
  * scale has an element for each of a branch, or for each of all. */
 static pare_status branchwise_rms_norm(pare__call *call) {
   PARE__TRY(pare__call_check(call, 1, 2));
+  PARE__TRY(pare__call_takes(call, 0));
   pare_tensor *x, *scale, *normal, *out;
   PARE__TRY(pare__call_tensor(call, 0, &x));
   PARE__TRY(wide_input(call, 1, &scale));
@@ -123,6 +126,7 @@ static pare_status branchwise_rms_norm(pare__call *call) {
 /* decay = decay_scale softplus(a + dt_bias), and beta = sigmoid(b) */
 static pare_status linear_attention_gate(pare__call *call) {
   PARE__TRY(pare__call_check(call, 3, 4));
+  PARE__TRY(pare__call_takes(call, 0));
   pare_tensor *in[3], *b, *decay, *out;
   for (unsigned i = 0; i < 3; i++) {
     PARE__TRY(wide_input(call, i, &in[i]));
@@ -172,6 +176,7 @@ static pare_status scaled_silu(pare__call *call) {
 /* x + bias + residual: what is left of it without training. */
 static pare_status bias_dropout(pare__call *call) {
   PARE__TRY(pare__call_check(call, 2, 5));
+  PARE__TRY(pare__call_takes(call, 0));
   pare_tensor *x, *bias, *residual, *truth, *out;
   double training = 0;
   if (pare__call_has(call, 4)) PARE__TRY(pare__call_number(call, 4, &training));

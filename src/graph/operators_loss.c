@@ -113,6 +113,7 @@ static pare_status likelihood_loss(pare__call *call, pare_tensor *x) {
 static pare_status negative_log_likelihood(pare__call *call) {
   pare_tensor *x;
   PARE__TRY(pare__call_check(call, 2, 3));
+  PARE__TRY(pare__call_takes(call, 0));
   PARE__TRY(check_target(call));
   PARE__TRY(pare__call_tensor(call, 0, &x));
   return likelihood_loss(call, x);

@@ -65,6 +65,8 @@ static pare_status integer_product(pare__call *call, pare_tensor *a, pare_tensor
 
 static pare_status matmul(pare__call *call) {
   PARE__TRY(pare__call_check(call, 2, 2));
+  PARE__TRY(pare__call_takes(call, 1));
+  PARE__TRY(pare__call_takes(call, 0));
   int rank;
   int64_t dim[PARE_MAX_RANK + 2];
   PARE__TRY(pare__call_product_shape(call, &call->input[0]->shape, &call->input[1]->shape, &rank, dim));
@@ -196,6 +198,8 @@ static pare_status distances(pare__call *call) {
 /* alpha A B + beta C, C broadcast. */
 static pare_status gemm(pare__call *call) {
   PARE__TRY(pare__call_check(call, 2, 3));
+  PARE__TRY(pare__call_takes(call, 1));
+  PARE__TRY(pare__call_takes(call, 0));
   const pare__shape *a_shape = &call->input[0]->shape, *b_shape = &call->input[1]->shape;
   if (a_shape->rank != 2 || b_shape->rank != 2)
     return pare__call_fail(call, PARE_ERR_SHAPE, "its factors have ranks %d and %d; both must be 2", a_shape->rank,
@@ -253,8 +257,8 @@ static pare_status fused_gemm(pare__call *call) {
 }
 
 const pare__operator pare__operators_matrix[] = {
-    {"", "MatMul", 1, 0, PARE__ON_DEVICE, matmul, NULL, matmul_prepare, .types = "floats, i32, i64"},
-    {"", "Gemm", 7, 0, PARE__ON_DEVICE, gemm, NULL, gemm_prepare, .types = "floats, i32, i64"},
+    {"", "MatMul", 1, 0, PARE__ON_DEVICE, matmul, NULL, matmul_prepare, .types = "floats, i32, i64, u32, u64"},
+    {"", "Gemm", 7, 0, PARE__ON_DEVICE, gemm, NULL, gemm_prepare, .types = "floats, i32, i64, u32, u64"},
     {"com.microsoft", "FusedMatMul", 1, 0, PARE__ON_DEVICE, fused_matmul, NULL, fused_matmul_prepare,
      .types = "floats"},
     {"com.microsoft", "TransposeMatMul", 1, 0, PARE__ON_DEVICE, fused_matmul, NULL, fused_matmul_prepare,

@@ -243,6 +243,7 @@ static pare_status group_norm(pare__call *call) {
 /* x / ||x||_p along the axis; 0 where the norm is. */
 static pare_status lp_norm(pare__call *call) {
   PARE__TRY(pare__call_check(call, 1, 1));
+  PARE__TRY(pare__call_takes(call, 0));
   pare_tensor *x, *norm, *is_zero, *zero, *out;
   int axis;
   PARE__TRY(pare__call_tensor(call, 0, &x));

@@ -56,6 +56,7 @@ static pare_status restore_padding(pare__call *call) {
   int64_t dim[3];
   pare_tensor *tokens, *places, *out;
   PARE__TRY(pare__call_check(call, 2, 2));
+  PARE__TRY(pare__call_takes(call, 0));
   PARE__TRY(pare__call_tensor(call, 0, &tokens));
   if (tokens->shape.rank != 2)
     return pare__call_fail(call, PARE_ERR_SHAPE, "its input has rank %d; 2 is needed", tokens->shape.rank);
@@ -102,6 +103,7 @@ static pare_status give_lengths(pare__call *call, pare_tensor *counts) {
 
 static pare_status remove_padding(pare__call *call) {
   PARE__TRY(pare__call_check(call, 2, 2));
+  PARE__TRY(pare__call_takes(call, 0));
   pare_tensor *x, *counts, *column, *range, *padding, *order, *sorted, *offsets, *out;
   int64_t total;
   PARE__TRY(pare__call_tensor(call, 0, &x));

@@ -77,6 +77,7 @@ static pare_status global_pool(pare__call *call) {
   int64_t dim[PARE_MAX_RANK];
   int axes[PARE_MAX_RANK];
   PARE__TRY(pare__call_check(call, 1, 1));
+  PARE__TRY(pare__call_takes(call, 0));
   PARE__TRY(pare__call_tensor(call, 0, &x));
   if (x->shape.rank < 2)
     return pare__call_fail(call, PARE_ERR_SHAPE, "its input has rank %d; it needs batch and channels", x->shape.rank);
@@ -170,6 +171,7 @@ static pare_status read_masked_pool(masked_pool *p) {
   int64_t dim[PARE_MAX_RANK];
   char have[PARE__SHAPE_TEXT], other[PARE__SHAPE_TEXT];
   PARE__TRY(pare__call_check(call, 2, 2));
+  PARE__TRY(pare__call_takes(call, 0));
   PARE__TRY(pare__call_tensor(call, 0, &p->x));
   PARE__TRY(pare__call_tensor(call, 1, &p->mask));
   const pare__shape *x = &p->x->shape, *mask = &p->mask->shape;
@@ -271,6 +273,7 @@ static pare_status max_unpool(pare__call *call) {
 static pare_status local_response(pare__call *call) {
   pare_tensor *x, *wide, *squares, *means, *power, *y;
   PARE__TRY(pare__call_check(call, 1, 1));
+  PARE__TRY(pare__call_takes(call, 0));
   PARE__TRY(pare__call_tensor(call, 0, &x));
   const int64_t size = pare__call_get_int(call, "size", 0);
   if (x->shape.rank < 2 || size < 1 || size > INT32_MAX / 16)

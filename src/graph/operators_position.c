@@ -47,6 +47,7 @@ static pare_status list_buckets(pare__call *call, int64_t length, int64_t bucket
 /* The table is [buckets, heads] by its shape, and its elements lie column after column. */
 static pare_status relative_position_bias(pare__call *call) {
   PARE__TRY(pare__call_check(call, 3, 3));
+  PARE__TRY(pare__call_takes(call, 0));
   pare_tensor *table, *buckets, *rows, *query, *key, *place, *by_distance, *out;
   int64_t length, keys;
   PARE__TRY(pare__call_tensor(call, 0, &table));
@@ -202,6 +203,7 @@ static pare_status turn_view(pare__call *call, int64_t heads, pare_tensor **x) {
 
 static pare_status m_rotary_embedding(pare__call *call) {
   PARE__TRY(pare__call_check(call, 4, 4));
+  PARE__TRY(pare__call_takes(call, 0));
   sections s = {.call = call};
   pare_tensor *x, *cosine, *sine, *out;
   PARE__TRY(pare__call_tensor(call, 0, &x));

@@ -34,6 +34,7 @@ static pare_status reduce_each(pare__call *call, pare_reduction reduction, pare_
 
 static pare_status reduce(pare__call *call) {
   PARE__TRY(pare__call_check(call, 1, 2));
+  PARE__TRY(pare__call_takes(call, 0));
   const pare_reduction reduction = (pare_reduction)call->node->op->detail;
   const bool keep = pare__call_get_int(call, "keepdims", 1) != 0;
   int axes[PARE_MAX_RANK], count;
@@ -85,6 +86,7 @@ static pare_status reduce_on_host(pare__call *call) {
 
 static pare_status arg(pare__call *call) {
   PARE__TRY(pare__call_check(call, 1, 1));
+  PARE__TRY(pare__call_takes(call, 0));
   pare_tensor *x, *out;
   int axis;
   PARE__TRY(pare__call_tensor(call, 0, &x));
@@ -123,6 +125,7 @@ static pare_status hardmax(pare__call *call, pare_tensor *x, int axis, pare_tens
 /* Before opset 13, all dimensions from `axis` (1 unless given) on are one. */
 static pare_status softmax(pare__call *call) {
   PARE__TRY(pare__call_check(call, 1, 1));
+  PARE__TRY(pare__call_takes(call, 0));
   const bool flat = call->node->opset < 13;
   pare_tensor *x, *out;
   int axis;
@@ -206,6 +209,7 @@ static pare_status is_all_finite(pare__call *call) {
 
 static pare_status top_k(pare__call *call) {
   PARE__TRY(pare__call_check(call, call->node->opset < 10 ? 1 : 2, 2));
+  PARE__TRY(pare__call_takes(call, 0));
   pare_tensor *x, *values, *indices;
   int axis;
   int64_t k = pare__call_get_int(call, "k", 0), dim[PARE_MAX_RANK];

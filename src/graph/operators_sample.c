@@ -88,6 +88,7 @@ static pare_status affine_grid(pare__call *call) {
   size_t count;
   char text[PARE__SHAPE_TEXT];
   PARE__TRY(pare__call_check(call, 2, 2));
+  PARE__TRY(pare__call_takes(call, 0));
   PARE__TRY(pare__call_tensor(call, 0, &theta));
   PARE__TRY(pare__call_ints(call, 1, size, 5, &count));
   const int spatial = (int)count - 2, rank = (int)count;
@@ -323,6 +324,7 @@ static pare_status read_crops(crops *c) {
   pare__call *call = c->call;
   size_t count;
   PARE__TRY(pare__call_check(call, 4, 4));
+  PARE__TRY(pare__call_takes(call, 0));
   PARE__TRY(pare__call_tensor(call, 0, &c->x));
   PARE__TRY(pare__call_tensor(call, 1, &c->boxes));
   PARE__TRY(pare__call_ints(call, 3, c->size, 2, &count));

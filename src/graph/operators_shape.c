@@ -145,6 +145,7 @@ static int64_t integer_steps(int64_t first, int64_t limit, int64_t step) {
 static pare_status range(pare__call *call) {
   const bool microsoft = call->node->op->detail != 0; /* its step may be left out */
   PARE__TRY(pare__call_check(call, microsoft ? 2 : 3, 3));
+  PARE__TRY(pare__call_takes(call, 0));
   const pare_dtype dtype = call->input[0]->dtype;
   const pare_dtype working = !pare__dtype_is_float(dtype) ? PARE_I64 : dtype == PARE_F64 ? PARE_F64 : PARE_F32;
   double start, limit, delta;
@@ -174,6 +175,7 @@ static pare_status eye_like(pare__call *call) {
   const int64_t named = pare__call_get_int(call, "dtype", 0);
   if (named != 0 && !pare__onnx_dtype_to_pare((int32_t)named, &dtype))
     return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "pare has no type %s", pare__onnx_dtype_name((int32_t)named));
+  PARE__TRY(pare__call_takes_dtype(call, "its output", dtype));
   /* column index equal to row index + k, cast */
   pare__content *indices[2] = {NULL, NULL};
   pare_tensor *row, *column, *equal, *out;

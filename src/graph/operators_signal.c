@@ -19,7 +19,7 @@ static pare_status output_dtype(const pare__call *call, pare_dtype *dtype) {
   const int64_t named = pare__call_get_int(call, "output_datatype", 1);
   if (!pare__onnx_dtype_to_pare((int32_t)named, dtype))
     return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "pare has no type %s", pare__onnx_dtype_name((int32_t)named));
-  return PARE_OK;
+  return pare__call_takes_dtype(call, "its output", *dtype);
 }
 
 /* first - second cos(2 pi n / N) + third cos(4 pi n / N); N is the size, less one for a symmetric window. */
@@ -286,10 +286,7 @@ static pare_status check_complex(const pare__call *call) {
     return pare__call_fail(call, PARE_ERR_SHAPE,
                            "its input is %s; rank 2 and a last dimension of 1 (real) or 2 (complex) are needed",
                            pare__shape_text(shape->rank, shape->dim, have, sizeof have));
-  if (!pare__dtype_is_float(call->input[0]->dtype))
-    return pare__call_fail(call, PARE_ERR_TYPE, "its input is %s; floats are needed",
-                           pare_dtype_name(call->input[0]->dtype));
-  return PARE_OK;
+  return pare__call_takes(call, 0);
 }
 
 /* What a DFT is to do along an axis of length `have`. */
@@ -350,9 +347,7 @@ static pare_status read_signal(const pare__call *call, int64_t *signal) {
     return pare__call_fail(call, PARE_ERR_SHAPE,
                            "its signal is %s; [batch, length], and then 1 (real) or 2 (complex), are needed",
                            pare__shape_text(shape->rank, shape->dim, have, sizeof have));
-  if (!pare__dtype_is_float(call->input[0]->dtype))
-    return pare__call_fail(call, PARE_ERR_TYPE, "its signal is %s; floats are needed",
-                           pare_dtype_name(call->input[0]->dtype));
+  PARE__TRY(pare__call_takes(call, 0));
   for (int d = 0; d < 3; d++) signal[d] = d < shape->rank ? shape->dim[d] : 1;
   return PARE_OK;
 }
@@ -448,6 +443,7 @@ typedef struct real_fourier {
 static pare_status read_real_fourier(real_fourier *f) {
   pare__call *call = f->call;
   PARE__TRY(pare__call_check(call, 1, 1));
+  PARE__TRY(pare__call_takes(call, 0));
   const pare__shape *shape = &call->input[0]->shape;
   char have[PARE__SHAPE_TEXT];
   f->inverse = call->node->op->detail != 0;
@@ -526,6 +522,7 @@ static pare_status real_transform(pare__call *call) {
 /* Products of complex numbers [..., 2]. */
 static pare_status complex_product(pare__call *call) {
   PARE__TRY(pare__call_check(call, 2, 2));
+  PARE__TRY(pare__call_takes(call, 0));
   const bool conjugated = call->node->op->detail != 0;
   pare_tensor *side[2], *part[2][2], *out, *to, *left, *right;
   pare__shape shape, half;

@@ -194,6 +194,7 @@ static pare_status eliminate(elimination *e, int64_t step) {
 static pare_status begin_elimination(elimination *e, pare_tensor **x) {
   pare__call *call = e->call;
   PARE__TRY(pare__call_check(call, 1, 1));
+  PARE__TRY(pare__call_takes(call, 0));
   PARE__TRY(pare__call_tensor(call, 0, x));
   const pare__shape *shape = &(*x)->shape;
   const int rank = shape->rank;
