@@ -10,8 +10,9 @@ typedef struct epilogue {
 
 /* Finishes columns [from, to) of one row of a tile: `c` and `bias` point at column 0 of the tile, `partial` at sums of
  * earlier blocks of k where C cannot hold them. */
-static __attribute__((noinline)) void finish_row(const epilogue *e, const float *sums, int from, int to, __global STORE(T3) *c,
-                       __global const STORE(T2) *bias, __local float *partial) {
+static __attribute__((noinline)) void finish_row(const epilogue *e, const float *sums, int from, int to,
+                                                 __global STORE(T3) *c, __global const STORE(T2) *bias,
+                                                 __local float *partial) {
   const int full = from == 0 && to == PANEL;
   UNROLL for (int v = 0; v < NV; v++) {
     float before[VW] = {0}, after[VW];
