@@ -8,7 +8,7 @@
  * A block of `block` steps begins with a word of its own and has a scale and a zero point for each column,
  * scale[panel][block][column]:   b = (value - (zero + zero_shift)) * scale   (zero NULL: zero_shift alone)
  *
- * Included before what is declared with it. T4 and T5 are the dtypes of scale and zero. -D NM_M: B is N:M sparse
+ * Included before what is declared with it. T5 and T6 are the dtypes of scale and zero. -D NM_M: B is N:M sparse
  * instead, see gemm_nm.cl. B_IS_PACKED: it is one or the other. */
 #ifndef GEMM_BLOCKS_CL
 #define GEMM_BLOCKS_CL
@@ -27,8 +27,8 @@
 #elif B_BITS
 #define BLOCKS_STEPS (32 / B_BITS)
 /* The last parameters of a kernel. */
-#define BLOCKS_PARAMETERS                                                                              \
-  , __global const STORE(T4) *scale, long scale_offset, __global const STORE(T5) *zero, long zero_offset, int block, \
+#define BLOCKS_PARAMETERS                                                                                            \
+  , __global const STORE(T5) *scale, long scale_offset, __global const STORE(T6) *zero, long zero_offset, int block, \
       float zero_shift
 
 /* Step u of a word, or of a vector of words: an integer. */
@@ -38,15 +38,15 @@
 #define BLOCKS_STEP(word, u) (((word) << (24 - 8 * (u))) >> 24)
 #endif
 
-static float blocks_element(__global const int *b, long b_panel, int panel, __global const STORE(T4) *scale,
-                            __global const STORE(T5) *zero, float zero_shift, int block, int k, int l, int j) {
+static float blocks_element(__global const int *b, long b_panel, int panel, __global const STORE(T5) *scale,
+                            __global const STORE(T6) *zero, float zero_shift, int block, int k, int l, int j) {
   const int blocks = (k + block - 1) / block, words = (block + BLOCKS_STEPS - 1) / BLOCKS_STEPS;
   const int g = l / block, r = l % block, p = j / panel, column = j % panel;
   const int word = b[p * b_panel + (long)(g * words + r / BLOCKS_STEPS) * panel + column];
   const long at = ((long)p * blocks + g) * panel + column;
-  const float middle = (zero ? (float)LOAD(T5, zero, at) : 0.0f) + zero_shift;
+  const float middle = (zero ? (float)LOAD(T6, zero, at) : 0.0f) + zero_shift;
   const int u = r % BLOCKS_STEPS;
-  return ((float)BLOCKS_STEP(word, u) - middle) * LOAD(T4, scale, at);
+  return ((float)BLOCKS_STEP(word, u) - middle) * LOAD(T5, scale, at);
 }
 /* Element (l, j) of B in a kernel that has the parameters of the plain ones. */
 #define BLOCKS_ELEMENT(l, j)                                                                                       \

@@ -1,7 +1,7 @@
 /* Product of activations rounded to 8 bits with weights of 4 bits in blocks, for CPU devices.
  * SPDX-License-Identifier: Apache-2.0
  *
- * C = activation(alpha * sum over blocks of a_scale * scale * (sum of a * (b - zero)) + beta * C + bias), B as
+ * C = activation(alpha * sum over blocks of a_scale * scale * (sum of a * (b - zero)) + beta * summand + bias), B as
  * gemm_blocks.cl says, each row of A rounded a block at a time: a_scale = max |A| / 127, a = round(A / a_scale). The
  * sum of a block is exact.
  *
@@ -127,7 +127,7 @@ static WIDE void round_row(__global const STORE(T0) *a, long a_col, int k, int b
 
 /* sums[MR][PANEL] of one panel. Not inlined, so that the sums of a block stay in registers. */
 static __attribute__((noinline)) WIDE void tile(const rounded *a, int first, int rows, __global const int *b, int words,
-                                                __global const STORE(T4) *scale, __global const STORE(T5) *zero,
+                                                __global const STORE(T5) *scale, __global const STORE(T6) *zero,
                                                 float zero_shift, float *sums) {
   __local const int *row[MR];
   __local const float *row_scale[MR], *row_sum[MR];
@@ -143,9 +143,9 @@ static __attribute__((noinline)) WIDE void tile(const rounded *a, int first, int
   for (int g = 0; g < a->blocks; g++, scale += PANEL) {
     LANES factor[NV], middle[NV];
     UNROLL for (int v = 0; v < NV; v++) {
-      factor[v] = LOADV(T4, VW, scale, v * VW);
+      factor[v] = LOADV(T5, VW, scale, v * VW);
       middle[v] = (LANES)(zero_shift);
-      if (zero) middle[v] += CONVERTV(T5, f32, VW, LOADV(T5, VW, zero, g * PANEL + v * VW));
+      if (zero) middle[v] += CONVERTV(T6, f32, VW, LOADV(T6, VW, zero, g * PANEL + v * VW));
     }
     INTS exact[MR][NV];
     for (int w0 = 0; w0 < words; w0 += MOST_WORDS) {
@@ -181,12 +181,14 @@ static __attribute__((noinline)) WIDE void tile(const rounded *a, int first, int
 }
 
 /* Group (x, y, z): columns x * nc … of rows y * mc … of batch z. */
-__attribute__((reqd_work_group_size(1, 1, 1))) WIDE __kernel void gemm_blocks_int8(
-    int m, int n, int k, int batches, __global const STORE(T0) *a, long a_offset, long a_batch0, long a_batch1,
-    long a_row, long a_col, __global const STORE(T1) *b, long b_offset, long b_batch0, long b_batch1, long b_row,
-    long b_col, long b_panel, __global const STORE(T2) *bias, long bias_offset, long bias_row, long bias_col,
-    __global STORE(T3) *c, long c_offset, long c_batch0, long c_batch1, long c_row, float alpha, float beta, float low,
-    float high, int activation, int mc, int nc, __local int *quads BLOCKS_PARAMETERS) {
+__attribute__((reqd_work_group_size(1, 1, 1))) WIDE __kernel void
+gemm_blocks_int8(int m, int n, int k, int batches, __global const STORE(T0) *a, long a_offset, long a_batch0,
+                 long a_batch1, long a_row, long a_col, __global const STORE(T1) *b, long b_offset, long b_batch0,
+                 long b_batch1, long b_row, long b_col, long b_panel, __global const STORE(T2) *bias, long bias_offset,
+                 long bias_row, long bias_col, __global const STORE(T3) *summand, long summand_offset,
+                 __global STORE(T3) *c, long c_offset, long c_batch0, long c_batch1, long c_row, float alpha,
+                 float beta, float low, float high, int activation, int mc, int nc,
+                 __local int *quads BLOCKS_PARAMETERS) {
   const long batch0 = get_global_id(2) / batches, batch1 = get_global_id(2) % batches;
   const int j0 = get_global_id(0) * nc, j1 = min(n, j0 + nc), i0 = get_global_id(1) * mc, i1 = min(m, i0 + mc);
   const int blocks = (k + block - 1) / block, words = (block + BLOCKS_STEPS - 1) / BLOCKS_STEPS;
@@ -197,6 +199,7 @@ __attribute__((reqd_work_group_size(1, 1, 1))) WIDE __kernel void gemm_blocks_in
   float sums[MR * PANEL];
   a += a_offset + batch0 * a_batch0 + batch1 * a_batch1;
   b += b_offset + batch0 * b_batch0 + batch1 * b_batch1;
+  summand += summand_offset + batch0 * c_batch0 + batch1 * c_batch1;
   c += c_offset + batch0 * c_batch0 + batch1 * c_batch1;
   for (int i = i0; i < i1; i++) round_row(a + i * a_row, a_col, k, block, words, &rows_of_a, i - i0);
   for (int j = j0; j < j1; j += PANEL) {
@@ -206,7 +209,7 @@ __attribute__((reqd_work_group_size(1, 1, 1))) WIDE __kernel void gemm_blocks_in
       tile(&rows_of_a, i - i0, rows, b + panel * b_panel, words, scale + scale_offset + parameters,
            zero ? zero + zero_offset + parameters : 0, zero_shift, sums);
       for (int r = 0; r < rows; r++)
-        finish_row(&e, sums + r * PANEL, 0, min(j1 - j, PANEL), c + (i + r) * c_row + j,
+        finish_row(&e, sums + r * PANEL, 0, min(j1 - j, PANEL), summand + (i + r) * c_row + j, c + (i + r) * c_row + j,
                    bias ? bias + bias_offset + (i + r) * bias_row + j * bias_col : 0, 0);
     }
   }

@@ -32,12 +32,13 @@ static int dot_quad(int a, int b) {
 #endif
 }
 
-__attribute__((reqd_work_group_size(GROUP, GROUP, 1))) __kernel void gemm_blocks_tile(
-    int m, int n, int k, int batches, __global const STORE(T0) *a, long a_offset, long a_batch0, long a_batch1,
-    long a_row, long a_col, __global const STORE(T1) *b, long b_offset, long b_batch0, long b_batch1, long b_row,
-    long b_col, long b_panel, int panel, __global const STORE(T2) *bias, long bias_offset, long bias_row, long bias_col,
-    __global STORE(T3) *c, long c_offset, long c_batch0, long c_batch1, long c_row, long c_col, float alpha, float beta,
-    float low, float high, int activation BLOCKS_PARAMETERS) {
+__attribute__((reqd_work_group_size(GROUP, GROUP, 1))) __kernel void
+gemm_blocks_tile(int m, int n, int k, int batches, __global const STORE(T0) *a, long a_offset, long a_batch0,
+                 long a_batch1, long a_row, long a_col, __global const STORE(T1) *b, long b_offset, long b_batch0,
+                 long b_batch1, long b_row, long b_col, long b_panel, int panel, __global const STORE(T2) *bias,
+                 long bias_offset, long bias_row, long bias_col, __global const STORE(T3) *summand, long summand_offset,
+                 __global STORE(T3) *c, long c_offset, long c_batch0, long c_batch1, long c_row, long c_col,
+                 float alpha, float beta, float low, float high, int activation BLOCKS_PARAMETERS) {
   __local int a_tile[TILE_QUADS][TILE + 1], b_tile[TILE_QUADS][TILE + 1];
   __local float half_most[TILE][2];
   const int x = get_local_id(0), y = get_local_id(1), item = y * GROUP + x;
@@ -46,6 +47,7 @@ __attribute__((reqd_work_group_size(GROUP, GROUP, 1))) __kernel void gemm_blocks
   const long batch0 = get_group_id(2) / batches, batch1 = get_group_id(2) % batches;
   a += a_offset + batch0 * a_batch0 + batch1 * a_batch1;
   b += b_offset + batch0 * b_batch0 + batch1 * b_batch1;
+  summand += summand_offset + batch0 * c_batch0 + batch1 * c_batch1;
   c += c_offset + batch0 * c_batch0 + batch1 * c_batch1;
   float total[WORK][WORK];
   UNROLL for (int r = 0; r < WORK; r++)
@@ -100,9 +102,9 @@ __attribute__((reqd_work_group_size(GROUP, GROUP, 1))) __kernel void gemm_blocks
       UNROLL for (int s = 0; s < WORK; s++) {
         const int j = min(j0 + s * GROUP + x, n - 1);
         const long at = ((long)(j / panel) * blocks + g) * panel + j % panel;
-        const float middle = (zero ? (float)LOAD(T5, zero, zero_offset + at) : 0.0f) + zero_shift;
+        const float middle = (zero ? (float)LOAD(T6, zero, zero_offset + at) : 0.0f) + zero_shift;
         const float exact = fma(-middle, (float)a_sum[r], (float)sum[r][s]);
-        total[r][s] = fma(exact, LOAD(T4, scale, scale_offset + at) * a_scale, total[r][s]);
+        total[r][s] = fma(exact, LOAD(T5, scale, scale_offset + at) * a_scale, total[r][s]);
       }
     }
     barrier(CLK_LOCAL_MEM_FENCE);
@@ -115,7 +117,7 @@ __attribute__((reqd_work_group_size(GROUP, GROUP, 1))) __kernel void gemm_blocks
     if (i >= m || j >= n) continue;
     float base = 0.0f;
     if (bias) base = LOAD(T2, bias, bias_offset + i * bias_row + j * bias_col);
-    if (beta != 0.0f) base = fma(beta, LOAD(T3, c, i * c_row + j * c_col), base);
+    if (beta != 0.0f) base = fma(beta, LOAD(T3, summand, i * c_row + j * c_col), base);
     SAVE(T3, c, i * c_row + j * c_col, activate(activation, fma(alpha, result[t], base), low, high));
   }
 }

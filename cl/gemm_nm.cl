@@ -8,7 +8,7 @@
  *                                         (word[p / NM_WORD] >> p % NM_WORD * NM_BITS) & NM_MASK of its group
  *
  * b = value * scale[column], or the value itself where scale is NULL. Included by gemm_blocks.cl, in whose place it
- * serves the same kernels. T4 is the dtype of scale; places are its `zero`. */
+ * serves the same kernels. T5 is the dtype of scale; places are its `zero`. */
 #ifndef GEMM_NM_CL
 #define GEMM_NM_CL
 
@@ -31,16 +31,16 @@
 #endif
 
 /* Value t of column j, and its step of k. */
-static float nm_value(__global const STORE(T1) *b, long b_panel, int panel, __global const STORE(T4) *scale,
+static float nm_value(__global const STORE(T1) *b, long b_panel, int panel, __global const STORE(T5) *scale,
                       __global const int *places, int k, int t, int j, int *l) {
   const int g = t / NM_N, unit = g / NM_UNIT_GROUPS, p = t - unit * NM_UNIT_GROUPS * NM_N, column = j % panel;
   const long words = (long)(j / panel) * NM_UNITS(k) * NM_UNIT_WORDS + unit * NM_UNIT_WORDS + p / NM_WORD;
   *l = g * NM_M + NM_PLACE(places[words * panel + column], p);
   const float value = LOAD(T1, b, j / panel * b_panel + (long)t * panel + column);
-  return scale ? value * LOAD(T4, scale, j) : value;
+  return scale ? value * LOAD(T5, scale, j) : value;
 }
 
-static float nm_element(__global const STORE(T1) *b, long b_panel, int panel, __global const STORE(T4) *scale,
+static float nm_element(__global const STORE(T1) *b, long b_panel, int panel, __global const STORE(T5) *scale,
                         __global const int *places, int k, int l, int j) {
   float found = 0.0f;
   _Pragma("unroll") for (int s = 0; s < NM_N; s++) {
@@ -51,8 +51,8 @@ static float nm_element(__global const STORE(T1) *b, long b_panel, int panel, __
   return found;
 }
 
-#define BLOCKS_PARAMETERS                                                                              \
-  , __global const STORE(T4) *scale, long scale_offset, __global const STORE(T5) *zero, long zero_offset, int block, \
+#define BLOCKS_PARAMETERS                                                                                            \
+  , __global const STORE(T5) *scale, long scale_offset, __global const STORE(T6) *zero, long zero_offset, int block, \
       float zero_shift
 /* Element (l, j) of B in a kernel that has the parameters of the plain ones. */
 #define BLOCKS_ELEMENT(l, j) \

@@ -4,7 +4,7 @@
  * ascend, so that value s can only be at steps s … NM_M - NM_N + s. */
 
 /* Steps [k0, k0 + kc) of the panels that `columns` columns from panel `first` on lie in; both are whole groups. */
-static void unpack_b(__global const STORE(T1) *b, long b_panel, __global const STORE(T4) *scale,
+static void unpack_b(__global const STORE(T1) *b, long b_panel, __global const STORE(T5) *scale,
                      __global const int *places, float unused_shift, int unused_block, int first, int columns, int k,
                      int k0, int kc, __local float *panels) {
   const int units = NM_UNITS(k);
@@ -14,7 +14,7 @@ static void unpack_b(__global const STORE(T1) *b, long b_panel, __global const S
       __global const int *words = places + ((long)first * units + unit) * NM_UNIT_WORDS * PANEL;
       UNROLL for (int v = 0; v < NV; v++) {
         JOIN(int, VW) value[NM_N], place[NM_N];
-        const LANES factor = scale ? LOADV(T4, VW, scale, first * PANEL + v * VW) : (LANES)(1.0f);
+        const LANES factor = scale ? LOADV(T5, VW, scale, first * PANEL + v * VW) : (LANES)(1.0f);
         UNROLL for (int s = 0; s < NM_N; s++) {
           const LANES x = NM_VALUES(b + (long)(g * NM_N + s) * PANEL + v * VW);
           value[s] = JOIN(as_int, VW)(scale ? x * factor : x);

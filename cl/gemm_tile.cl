@@ -45,8 +45,9 @@ __attribute__((reqd_work_group_size(GROUP_X, GROUP_Y, 1))) __kernel void
 gemm_tile(int m, int n, int k, int batches, __global const STORE(T0) *a, long a_offset, long a_batch0, long a_batch1,
           long a_row, long a_col, __global const STORE(T1) *b, long b_offset, long b_batch0, long b_batch1, long b_row,
           long b_col, long b_panel, int panel, __global const STORE(T2) *bias, long bias_offset, long bias_row,
-          long bias_col, __global STORE(T3) *c, long c_offset, long c_batch0, long c_batch1, long c_row, long c_col,
-          REAL alpha, REAL beta, REAL low, REAL high, int activation BLOCKS_PARAMETERS) {
+          long bias_col, __global const STORE(T3) *summand, long summand_offset, __global STORE(T3) *c, long c_offset,
+          long c_batch0, long c_batch1, long c_row, long c_col, REAL alpha, REAL beta, REAL low, REAL high,
+          int activation BLOCKS_PARAMETERS) {
   /* one more column: neighbours along k then fall into different banks */
   __local REAL a_tile[TILE_K][TILE_M + 1];
   __local REAL b_tile[TILE_K][TILE_N + 1];
@@ -55,6 +56,7 @@ gemm_tile(int m, int n, int k, int batches, __global const STORE(T0) *a, long a_
   const long batch0 = get_group_id(2) / batches, batch1 = get_group_id(2) % batches;
   a += a_offset + batch0 * a_batch0 + batch1 * a_batch1;
   b += b_offset + batch0 * b_batch0 + batch1 * b_batch1;
+  summand += summand_offset + batch0 * c_batch0 + batch1 * c_batch1;
   c += c_offset + batch0 * c_batch0 + batch1 * c_batch1;
 
   REAL sum[WORK_M][WORK_N];
@@ -98,7 +100,7 @@ gemm_tile(int m, int n, int k, int batches, __global const STORE(T0) *a, long a_
     if (i >= m || j >= n) continue;
     REAL base = 0;
     if (bias) base = LOAD(T2, bias, bias_offset + i * bias_row + j * bias_col);
-    if (beta != 0) base = fma(beta, (REAL)LOAD(T3, c, i * c_row + j * c_col), base);
+    if (beta != 0) base = fma(beta, (REAL)LOAD(T3, summand, i * c_row + j * c_col), base);
     SAVE(T3, c, i * c_row + j * c_col, activate(activation, fma(alpha, result[t], base), low, high));
   }
 }

@@ -1,6 +1,6 @@
 /* Matrix product for CPU devices, as wide as their vectors. SPDX-License-Identifier: Apache-2.0
  *
- * C = activation(alpha * A * B + beta * C + bias). One work-item a work-group computes a block of C:
+ * C = activation(alpha * A * B + beta * summand + bias). One work-item a work-group computes a block of C:
  *
  *         nc columns, panels of VW * NV    for each block of kc steps of k:
  *          +----+----+----+                  B block -> panels in local memory (or B in place)
@@ -141,15 +141,16 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void
 gemm_wide(int m, int n, int k, int batches, __global const STORE(T0) *a, long a_offset, long a_batch0, long a_batch1,
           long a_row, long a_col, __global const STORE(T1) *b, long b_offset, long b_batch0, long b_batch1, long b_row,
           long b_col, long b_panel, __global const STORE(T2) *bias, long bias_offset, long bias_row, long bias_col,
-          __global STORE(T3) *c, long c_offset, long c_batch0, long c_batch1, long c_row, float alpha, float beta,
-          float low, float high, int activation, int mc, int nc, int kc_most, __local float *a_local,
-          __local float *b_local, __local float *partial BLOCKS_PARAMETERS) {
+          __global const STORE(T3) *summand, long summand_offset, __global STORE(T3) *c, long c_offset, long c_batch0,
+          long c_batch1, long c_row, float alpha, float beta, float low, float high, int activation, int mc, int nc,
+          int kc_most, __local float *a_local, __local float *b_local, __local float *partial BLOCKS_PARAMETERS) {
   const long batch0 = get_global_id(2) / batches, batch1 = get_global_id(2) % batches;
   const int j0 = get_global_id(0) * nc, j1 = min(n, j0 + nc), i0 = get_global_id(1) * mc, i1 = min(m, i0 + mc);
   epilogue e = {alpha, beta, low, high, activation, 1, 1, bias_row, bias_col};
   float sums[MR * PANEL];
   a += a_offset + batch0 * a_batch0 + batch1 * a_batch1;
   b += b_offset + batch0 * b_batch0 + batch1 * b_batch1;
+  summand += summand_offset + batch0 * c_batch0 + batch1 * c_batch1;
   c += c_offset + batch0 * c_batch0 + batch1 * c_batch1;
   for (int k0 = 0; k0 < k || k0 == 0; k0 += kc_most) {
     const int kc = min(kc_most, k - k0);
@@ -200,7 +201,8 @@ gemm_wide(int m, int n, int k, int batches, __global const STORE(T0) *a, long a_
         }
 #endif
         for (int r = 0; r < rows; r++)
-          finish_row(&e, sums + r * PANEL, left, to, c + (i + r) * c_row + j - left,
+          finish_row(&e, sums + r * PANEL, left, to, summand + (i + r) * c_row + j - left,
+                     c + (i + r) * c_row + j - left,
                      bias ? bias + bias_offset + (i + r) * bias_row + (j - left) * bias_col : 0,
                      partial + ((i + r - i0) * nc + j - j0));
       }

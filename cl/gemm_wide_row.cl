@@ -8,11 +8,11 @@ typedef struct epilogue {
   long bias_row, bias_col;
 } epilogue;
 
-/* Finishes columns [from, to) of one row of a tile: `c` and `bias` point at column 0 of the tile, `partial` at sums of
- * earlier blocks of k where C cannot hold them. */
+/* Finishes columns [from, to) of one row of a tile: `c`, `summand` (which may be c) and `bias` point at column 0 of the
+ * tile, `partial` at sums of earlier blocks of k where C cannot hold them. */
 static __attribute__((noinline)) void finish_row(const epilogue *e, const float *sums, int from, int to,
-                                                 __global STORE(T3) *c, __global const STORE(T2) *bias,
-                                                 __local float *partial) {
+                                                 __global const STORE(T3) *summand, __global STORE(T3) *c,
+                                                 __global const STORE(T2) *bias, __local float *partial) {
   const int full = from == 0 && to == PANEL;
   UNROLL for (int v = 0; v < NV; v++) {
     float before[VW] = {0}, after[VW];
@@ -42,8 +42,14 @@ static __attribute__((noinline)) void finish_row(const epilogue *e, const float 
         }
       }
       if (e->beta != 0.0f) {
-        for (int l = begin; l < end; l++) before[l] = LOAD(T3, c, v * VW + l);
-        base = fma((LANES)(e->beta), LOADV(f32, VW, before, 0), base);
+        LANES added;
+        if (full) {
+          added = LOADV(T3, VW, summand, v * VW);
+        } else {
+          for (int l = begin; l < end; l++) before[l] = LOAD(T3, summand, v * VW + l);
+          added = LOADV(f32, VW, before, 0);
+        }
+        base = fma((LANES)(e->beta), added, base);
       }
     }
     x = fma((LANES)(e->alpha), x, base);

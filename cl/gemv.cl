@@ -1,10 +1,10 @@
 /* Product of a few rows with a matrix, for CPU devices: as fast as B can be read. SPDX-License-Identifier: Apache-2.0
  *
- * C = activation(alpha * A * B + beta * C + bias) for A of ROWS rows. One work-item a work-group makes nc columns.
- *   gemv_columns: the rows of B are contiguous, or B is in panels. Four rows of B are read side by side and added to
- * sums in local memory, which stay in the first level cache: each element of C is one chain of fma over k. gemv_dots:
- * the columns of B are contiguous. COLUMNS of them are read side by side, each with two vectors of sums, added at the
- * end. Other strides are right as well, only slow; bits do not depend on strides or on nc. */
+ * C = activation(alpha * A * B + beta * summand + bias) for A of ROWS rows. One work-item a work-group makes nc
+ * columns. gemv_columns: the rows of B are contiguous, or B is in panels. Four rows of B are read side by side and
+ * added to sums in local memory, which stay in the first level cache: each element of C is one chain of fma over k.
+ * gemv_dots: the columns of B are contiguous. COLUMNS of them are read side by side, each with two vectors of sums,
+ * added at the end. Other strides are right as well, only slow; bits do not depend on strides or on nc. */
 #include "dtype.cl"
 
 #pragma OPENCL FP_CONTRACT OFF
@@ -27,8 +27,9 @@
   int m, int n, int k, int batches, __global const STORE(T0) *a, long a_offset, long a_batch0, long a_batch1,       \
       long a_row, long a_col, __global const STORE(T1) *b, long b_offset, long b_batch0, long b_batch1, long b_row, \
       long b_col, long b_panel, int panel, __global const STORE(T2) *bias, long bias_offset, long bias_row,         \
-      long bias_col, __global STORE(T3) *c, long c_offset, long c_batch0, long c_batch1, long c_row, long c_col,    \
-      float alpha, float beta, float low, float high, int activation, int nc
+      long bias_col, __global const STORE(T3) *summand, long summand_offset, __global STORE(T3) *c, long c_offset,  \
+      long c_batch0, long c_batch1, long c_row, long c_col, float alpha, float beta, float low, float high,         \
+      int activation, int nc
 
 /* What both kernels begin with: the group's batch, and its columns [j0, j1). */
 #define GEMV_BEGIN                                                                     \
@@ -36,13 +37,14 @@
   const long batch0 = get_global_id(1) / batches, batch1 = get_global_id(1) % batches; \
   a += a_offset + batch0 * a_batch0 + batch1 * a_batch1;                               \
   b += b_offset + batch0 * b_batch0 + batch1 * b_batch1;                               \
+  summand += summand_offset + batch0 * c_batch0 + batch1 * c_batch1;                   \
   c += c_offset + batch0 * c_batch0 + batch1 * c_batch1;                               \
   if (bias) bias += bias_offset;
 
 static void finish(float sum, float alpha, float beta, float low, float high, int activation,
-                   __global const STORE(T2) *bias, __global STORE(T3) *c) {
+                   __global const STORE(T2) *bias, __global const STORE(T3) *summand, __global STORE(T3) *c) {
   float base = bias ? LOAD(T2, bias, 0) : 0.0f;
-  if (beta != 0.0f) base = fma(beta, LOAD(T3, c, 0), base);
+  if (beta != 0.0f) base = fma(beta, LOAD(T3, summand, 0), base);
   SAVE(T3, c, 0, activate(activation, fma(alpha, sum, base), low, high));
 }
 
@@ -83,7 +85,8 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void gemv_columns(GEMV_A
     for (int r = 0; r < ROWS; r++)
       for (int s = 0; s < columns; s++)
         finish(sums[r * block + s], alpha, beta, low, high, activation,
-               bias ? bias + r * bias_row + (j + s) * bias_col : 0, c + r * c_row + (j + s) * c_col);
+               bias ? bias + r * bias_row + (j + s) * bias_col : 0, summand + r * c_row + (j + s) * c_col,
+               c + r * c_row + (j + s) * c_col);
   }
 }
 
@@ -133,6 +136,7 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void gemv_dots(GEMV_ARGU
     for (int s = 0; s < COLUMNS && j + s < j1; s++)
       for (int r = 0; r < ROWS; r++)
         finish(add_lanes(sum[s][r][0] + sum[s][r][1]), alpha, beta, low, high, activation,
-               bias ? bias + r * bias_row + (j + s) * bias_col : 0, c + r * c_row + (j + s) * c_col);
+               bias ? bias + r * bias_row + (j + s) * bias_col : 0, summand + r * c_row + (j + s) * c_col,
+               c + r * c_row + (j + s) * c_col);
   }
 }

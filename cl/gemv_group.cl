@@ -1,10 +1,10 @@
 /* Product of a few rows with a matrix, for GPUs: a work-group adds up together. SPDX-License-Identifier: Apache-2.0
  *
- * C = activation(alpha * A * B + beta * C + bias) for A of ROWS rows. A group of GROUP_X columns times GROUP_Y slices
- * of k; item (x, y) takes steps y, y + GROUP_Y, … of column x, then the slices are added in a tree in local memory.
- * Where the rows of B are contiguous (or B is in panels) GROUP_X neighbours read neighbouring columns; where its
- * columns are, GROUP_X is 1 and neighbours read along k. Bits depend on GROUP_X and GROUP_Y, which the whole problem
- * decides. */
+ * C = activation(alpha * A * B + beta * summand + bias) for A of ROWS rows. A group of GROUP_X columns times GROUP_Y
+ * slices of k; item (x, y) takes steps y, y + GROUP_Y, … of column x, then the slices are added in a tree in local
+ * memory. Where the rows of B are contiguous (or B is in panels) GROUP_X neighbours read neighbouring columns; where
+ * its columns are, GROUP_X is 1 and neighbours read along k. Bits depend on GROUP_X and GROUP_Y, which the whole
+ * problem decides. */
 #include "dtype.cl"
 #include "gemm_blocks.cl"
 
@@ -28,8 +28,9 @@ __attribute__((reqd_work_group_size(GROUP_X, GROUP_Y, 1))) __kernel void
 gemv_group(int m, int n, int k, int batches, __global const STORE(T0) *a, long a_offset, long a_batch0, long a_batch1,
            long a_row, long a_col, __global const STORE(T1) *b, long b_offset, long b_batch0, long b_batch1, long b_row,
            long b_col, long b_panel, int panel, __global const STORE(T2) *bias, long bias_offset, long bias_row,
-           long bias_col, __global STORE(T3) *c, long c_offset, long c_batch0, long c_batch1, long c_row, long c_col,
-           REAL alpha, REAL beta, REAL low, REAL high, int activation BLOCKS_PARAMETERS) {
+           long bias_col, __global const STORE(T3) *summand, long summand_offset, __global STORE(T3) *c, long c_offset,
+           long c_batch0, long c_batch1, long c_row, long c_col, REAL alpha, REAL beta, REAL low, REAL high,
+           int activation BLOCKS_PARAMETERS) {
   __local REAL part[ROWS][GROUP_Y][GROUP_X];
   const int x = get_local_id(0), y = get_local_id(1), j = get_group_id(0) * GROUP_X + x;
   const long batch0 = get_group_id(2) / batches, batch1 = get_group_id(2) % batches;
@@ -38,6 +39,7 @@ gemv_group(int m, int n, int k, int batches, __global const STORE(T0) *a, long a
 #if !B_IS_PACKED
   b += panel ? j / panel * b_panel + j % panel : j * b_col;
 #endif
+  summand += summand_offset + batch0 * c_batch0 + batch1 * c_batch1 + j * c_col;
   c += c_offset + batch0 * c_batch0 + batch1 * c_batch1 + j * c_col;
   REAL sum[ROWS];
   for (int r = 0; r < ROWS; r++) sum[r] = 0;
@@ -62,7 +64,7 @@ gemv_group(int m, int n, int k, int batches, __global const STORE(T0) *a, long a
   for (int r = 0; r < ROWS; r++) {
     REAL base = 0;
     if (bias) base = LOAD(T2, bias, bias_offset + r * bias_row + j * bias_col);
-    if (beta != 0) base = fma(beta, (REAL)LOAD(T3, c, r * c_row), base);
+    if (beta != 0) base = fma(beta, (REAL)LOAD(T3, summand, r * c_row), base);
     SAVE(T3, c, r * c_row, activate(activation, fma(alpha, part[r][0][x], base), low, high));
   }
 }

@@ -1,9 +1,9 @@
 /* Product of a few rows with an N:M sparse matrix, for CPU devices: as fast as its values can be read.
  * SPDX-License-Identifier: Apache-2.0
  *
- * C = activation(alpha * A * B + beta * C + bias) for A of ROWS rows, B as gemm_nm.cl says. One work-item a work-group:
- * it copies the rows of A to local memory, a group of NM_M steps at every NM_WIDTH floats; then it makes its columns a
- * panel at a time. Each value of B is multiplied with the element of A's group that its place names:
+ * C = activation(alpha * A * B + beta * summand + bias) for A of ROWS rows, B as gemm_nm.cl says. One work-item a
+ * work-group: it copies the rows of A to local memory, a group of NM_M steps at every NM_WIDTH floats; then it makes
+ * its columns a panel at a time. Each value of B is multiplied with the element of A's group that its place names:
  *
  *   group of A   a0 a1 a2 a3         columns of B: lanes      -D PERMUTE: one instruction of AVX2 picks for all lanes;
  *   places        2  0  0  3 …       picks a2 a0 a0 a3 …      else lanes are loaded one by one
@@ -71,7 +71,7 @@ static void group_row(__global const STORE(T0) *a, long a_col, int k, int groups
 
 /* sums[ROWS][PANEL] of one panel. */
 static __attribute__((noinline)) void panel_sums(__local const float *a, int a_row, __global const STORE(T1) *b,
-                                                 __global const int *places, int units, __global const STORE(T4) *scale,
+                                                 __global const int *places, int units, __global const STORE(T5) *scale,
                                                  float *sums) {
   LANES total[ROWS][NV][CHAINS];
   UNROLL for (int r = 0; r < ROWS; r++)
@@ -96,18 +96,19 @@ static __attribute__((noinline)) void panel_sums(__local const float *a, int a_r
     UNROLL for (int v = 0; v < NV; v++) {
       LANES sum = total[r][v][0];
       if (CHAINS == 2) sum += total[r][v][CHAINS - 1];
-      if (scale) sum *= LOADV(T4, VW, scale, v * VW);
+      if (scale) sum *= LOADV(T5, VW, scale, v * VW);
       SAVEV(f32, VW, sums, r * PANEL + v * VW, sum);
     }
 }
 
 /* Group (x, y): columns x * nc … of batch y. */
-__attribute__((reqd_work_group_size(1, 1, 1))) __kernel void gemv_nm(
-    int m, int n, int k, int batches, __global const STORE(T0) *a, long a_offset, long a_batch0, long a_batch1,
-    long a_row, long a_col, __global const STORE(T1) *b, long b_offset, long b_batch0, long b_batch1, long b_row,
-    long b_col, long b_panel, __global const STORE(T2) *bias, long bias_offset, long bias_row, long bias_col,
-    __global STORE(T3) *c, long c_offset, long c_batch0, long c_batch1, long c_row, float alpha, float beta, float low,
-    float high, int activation, int nc, __local float *grouped BLOCKS_PARAMETERS) {
+__attribute__((reqd_work_group_size(1, 1, 1))) __kernel void
+gemv_nm(int m, int n, int k, int batches, __global const STORE(T0) *a, long a_offset, long a_batch0, long a_batch1,
+        long a_row, long a_col, __global const STORE(T1) *b, long b_offset, long b_batch0, long b_batch1, long b_row,
+        long b_col, long b_panel, __global const STORE(T2) *bias, long bias_offset, long bias_row, long bias_col,
+        __global const STORE(T3) *summand, long summand_offset, __global STORE(T3) *c, long c_offset, long c_batch0,
+        long c_batch1, long c_row, float alpha, float beta, float low, float high, int activation, int nc,
+        __local float *grouped BLOCKS_PARAMETERS) {
   const long batch0 = get_global_id(1) / batches, batch1 = get_global_id(1) % batches;
   const int j0 = get_global_id(0) * nc, j1 = min(n, j0 + nc);
   const int units = NM_UNITS(k), groups = units * NM_UNIT_GROUPS, row = groups * NM_WIDTH;
@@ -116,6 +117,7 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void gemv_nm(
   float sums[ROWS * PANEL];
   a += a_offset + batch0 * a_batch0 + batch1 * a_batch1;
   b += b_offset + batch0 * b_batch0 + batch1 * b_batch1;
+  summand += summand_offset + batch0 * c_batch0 + batch1 * c_batch1;
   c += c_offset + batch0 * c_batch0 + batch1 * c_batch1;
   for (int r = 0; r < ROWS; r++) group_row(a + r * a_row, a_col, k, groups, grouped + r * row);
   for (int j = j0; j < j1; j += PANEL) {
@@ -123,7 +125,7 @@ __attribute__((reqd_work_group_size(1, 1, 1))) __kernel void gemv_nm(
     panel_sums(grouped, row, b + panel * b_panel, places + panel * units * NM_UNIT_WORDS * PANEL, units,
                scale ? scale + scale_offset + j : 0, sums);
     for (int r = 0; r < ROWS; r++)
-      finish_row(&e, sums + r * PANEL, 0, min(j1 - j, PANEL), c + r * c_row + j,
+      finish_row(&e, sums + r * PANEL, 0, min(j1 - j, PANEL), summand + r * c_row + j, c + r * c_row + j,
                  bias ? bias + bias_offset + r * bias_row + j * bias_col : 0, 0);
   }
 }

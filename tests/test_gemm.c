@@ -164,6 +164,58 @@ START_TEST(beta_zero_does_not_read_c) {
 }
 END_TEST
 
+/* The bits of C = alpha A B + beta D + bias are those of a C that held D before, whichever kernel it is: A of many
+ * rows, few and one; D by itself, as a view, as C, with C as a view; packed weights; pieces. */
+START_TEST(a_summand_is_what_c_held_before) {
+  static const int64_t shapes[][4] = {{2, 70, 90, 600}, {3, 2, 75, 40}, {1, 1, 130, 520}};
+  const int64_t *s = shapes[_i], m = s[0] * s[1], count = m * s[2];
+  const int64_t a_shape[] = {s[0], s[1], s[3]}, b_shape[] = {s[3], s[2]}, c_shape[] = {s[0], s[1], s[2]},
+                wide[] = {s[0], s[1], 2 * s[2]}, turned[] = {s[2], s[1], s[0]};
+  float *a = random_floats(m * s[3], 1), *b = random_floats(s[3] * s[2], 2), *d = random_floats(count, 3);
+  const size_t nbytes = (size_t)count * sizeof(float);
+  float *want = malloc(nbytes), *got = malloc(nbytes), *turned_d = malloc(nbytes);
+  for (int64_t i = 0; i < count; i++) turned_d[(i % s[2] * s[1] + i / s[2] % s[1]) * s[0] + i / s[2] / s[1]] = d[i];
+  pare_tensor *ta = tensor_of(PARE_F32, 3, a_shape, a), *tb = tensor_of(PARE_F32, 2, b_shape, b),
+              *bias = tensor_of(PARE_F32, 1, &s[2], b), *td = tensor_of(PARE_F32, 3, c_shape, d),
+              *td_turned = tensor_of(PARE_F32, 3, turned, turned_d), *tc, *big, *gaps, *view;
+  OK(pare_tensor_create(context, PARE_F32, 3, c_shape, &tc));
+  OK(pare_tensor_create(context, PARE_F32, 3, wide, &big));
+  OK(pare_tensor_slice(big, 2, 3, s[2], 1, &gaps));
+  OK(pare_tensor_permute(td_turned, (const int[]){2, 1, 0}, &view));
+  pare_weights *weights;
+  OK(pare_weights_pack(tb, false, &weights));
+  pare_gemm_options options = PARE_GEMM_OPTIONS_INIT, held;
+  options.beta = 0.5;
+  options.activation = PARE_ACTIVATION_RELU;
+  held = options;
+  for (int packed = 0; packed < 2; packed++) {
+    pare_tensor *before = tensor_of(PARE_F32, 3, c_shape, d);
+    OK(packed ? pare_gemm_packed(ta, weights, bias, &held, before) : pare_gemm(ta, tb, bias, &held, before));
+    read_floats(before, want);
+    pare_tensor_close(before);
+    for (int form = 0; form < 5; form++) {
+      pare_tensor *same = tensor_of(PARE_F32, 3, c_shape, d), *c = form == 2 ? same : form == 3 ? gaps : tc;
+      options.summand = form == 1 ? view : form == 2 ? same : td;
+      pare__context_split(context, form == 4 ? 2 : 1);
+      OK(packed ? pare_gemm_packed(ta, weights, bias, &options, c) : pare_gemm(ta, tb, bias, &options, c));
+      read_floats(c, got);
+      ck_assert_msg(memcmp(want, got, nbytes) == 0, "packed %d, form %d: other bits", packed, form);
+      pare_tensor_close(same);
+    }
+    read_floats(td, got);
+    ck_assert_mem_eq(d, got, nbytes);
+  }
+  pare__context_split(context, 1);
+  options.summand = ta; /* another shape */
+  ck_assert_int_eq(pare_gemm(ta, tb, NULL, &options, tc), PARE_ERR_SHAPE);
+  pare_weights_close(weights);
+  pare_tensor *const all[] = {ta, tb, bias, td, td_turned, tc, big, gaps, view};
+  for (unsigned i = 0; i < sizeof all / sizeof *all; i++) pare_tensor_close(all[i]);
+  float *const data[] = {a, b, d, want, got, turned_d};
+  for (unsigned i = 0; i < sizeof data / sizeof *data; i++) free(data[i]);
+}
+END_TEST
+
 /* C as a view with gaps, C that is an input, and K = 0. */
 START_TEST(results_in_views_and_in_place) {
   enum { N = 40 };
@@ -356,6 +408,7 @@ int main(void) {
   tcase_add_test(laws, vectors_are_rows_and_columns);
   tcase_add_test(laws, transposes_are_views);
   tcase_add_test(laws, beta_zero_does_not_read_c);
+  tcase_add_loop_test(laws, a_summand_is_what_c_held_before, 0, 3);
   tcase_add_test(laws, results_in_views_and_in_place);
   tcase_add_loop_test(laws, pieces_and_packed_weights_give_the_same_bits, 0,
                       sizeof split_shapes / sizeof *split_shapes);

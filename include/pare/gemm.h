@@ -30,20 +30,22 @@ typedef struct pare_gemm_options {
   bool transpose_a, transpose_b; /* swap the last two axes first */
   pare_activation activation;
   double clip_low, clip_high;
+  pare_tensor *summand; /* what beta multiplies, of C's shape and dtype; NULL: C */
 } pare_gemm_options;
 #define PARE_GEMM_OPTIONS_INIT \
-  { 1, 0, false, false, PARE_ACTIVATION_NONE, 0, 0 }
+  { 1, 0, false, false, PARE_ACTIVATION_NONE, 0, 0, NULL }
 
-/* C[…][m][n] = activation(alpha * sum over k of A[…][m][k] * B[…][k][n] + beta * C[…][m][n] + bias[m][n])
+/* C[…][m][n] = activation(alpha * sum over k of A[…][m][k] * B[…][k][n] + beta * D[…][m][n] + bias[m][n]), D = summand
  *
  * A [… M K], B [… K N], C [… M N]; the batch dimensions of A and B broadcast to those of C, as numpy's and ONNX's
  * matmul do. A of rank 1 is a row and B of rank 1 a column, whose dimension C then lacks. All may be views of any
  * strides. bias (NULL: none) broadcasts to [M N]: [N] adds a row to every row, [M 1] a column. options NULL: the plain
- * product. With beta 0, C is not read. C may share memory with A, B or bias. K = 0 gives the epilogue of zero.
+ * product. With beta 0, D is not read; without a summand it is C. C may share memory with A, B, bias or D. K = 0 gives
+ * the epilogue of zero.
  *
- * f32, f16 and bf16 in any mixture, accumulated in f32; or all f64. An element's bits depend on its inputs and on the
- * whole shape only. PARE_ERR_SHAPE if shapes do not fit, PARE_ERR_TYPE for other dtypes, PARE_ERR_UNSUPPORTED for f64
- * where the device has none. Blocking after Goto & van de Geijn 2008. */
+ * f32, f16 and bf16 in any mixture (D as C), accumulated in f32; or all f64. An element's bits depend on its inputs and
+ * on the whole shape only. PARE_ERR_SHAPE if shapes do not fit, PARE_ERR_TYPE for other dtypes, PARE_ERR_UNSUPPORTED
+ * for f64 where the device has none. Blocking after Goto & van de Geijn 2008. */
 PARE_API pare_status pare_gemm(pare_tensor *a, pare_tensor *b, pare_tensor *bias, const pare_gemm_options *options,
                                pare_tensor *c);
 

@@ -40,10 +40,13 @@ void pare__gemm_args_operands(pare__args *args, const pare__run *run, int64_t ba
   pare__arg_long(args, dim[GEMM_B_PANEL]);
   if (panel_width) pare__arg_int(args, (int32_t)dim[GEMM_PANEL]);
   const pare__operand *bias = &run->operand[GEMM_BUFFER_BIAS], *c = &run->operand[GEMM_BUFFER_C];
+  const pare__operand *summand = dim[GEMM_SUMMAND] ? &run->operand[GEMM_BUFFER_SUMMAND] : c;
   pare__arg_mem(args, dim[GEMM_BIAS] ? bias->mem : NULL);
   pare__arg_long(args, bias->offset);
   pare__arg_long(args, dim[GEMM_BIAS_ROW]);
   pare__arg_long(args, dim[GEMM_BIAS_COL]);
+  pare__arg_mem(args, summand->mem);
+  pare__arg_long(args, summand->offset + batch0 * dim[GEMM_C_BATCH0]);
   pare__arg_mem(args, c->mem);
   pare__arg_long(args, c->offset + batch0 * dim[GEMM_C_BATCH0]);
   for (int stride = GEMM_C_BATCH1; stride <= GEMM_C_ROW; stride++) pare__arg_long(args, dim[stride]);

@@ -1,9 +1,10 @@
 /* Matrix products as a problem: shared by the families gemm and gemv, and by their operations.
  * SPDX-License-Identifier: Apache-2.0
  *
- * C[b][i][j] = activation(alpha * sum over l of A[b][i][l] * B[b][l][j] + beta * C[b][i][j] + bias[i][j])
+ * C[b][i][j] = activation(alpha * sum over l of A[b][i][l] * B[b][l][j] + beta * D[b][i][j] + bias[i][j])
  *
- * Buffers: A, B, bias (optional), C. Every operand has a stride for each of three batch dimensions (0 = the same for
+ * Buffers: A, B, bias (optional), C, and the summand D (optional; it has the strides and dtype of C, which is read in
+ * its place where it is left out). Every operand has a stride for each of three batch dimensions (0 = the same for
  * all), for its rows and for its columns. With GEMM_PANEL > 0, B is in panels: element (l, j) is panel j / GEMM_PANEL,
  * row l of it, column j % GEMM_PANEL; GEMM_B_ROW is then GEMM_PANEL, GEMM_B_COL is 1 and GEMM_B_PANEL the elements from
  * one panel to the next. real: alpha, beta, and the ends of clip. mode: pare__gemm_mode of the whole. Products of f16
@@ -41,6 +42,7 @@ enum {
   GEMM_BIAS_ROW,
   GEMM_BIAS_COL,
   GEMM_ACTIVATION,
+  GEMM_SUMMAND, /* 0: beta is of C itself */
   /* of the family gemm_blocks; 0 in others */
   GEMM_BITS,  /* of a value of B in its panels: 4 or 8 */
   GEMM_BLOCK, /* steps of k that share a scale */
@@ -53,7 +55,7 @@ enum {
   GEMM_NDIMS
 };
 enum { GEMM_ALPHA, GEMM_BETA, GEMM_LOW, GEMM_HIGH };
-enum { GEMM_BUFFER_A, GEMM_BUFFER_B, GEMM_BUFFER_BIAS, GEMM_BUFFER_C, GEMM_NBUFFERS };
+enum { GEMM_BUFFER_A, GEMM_BUFFER_B, GEMM_BUFFER_BIAS, GEMM_BUFFER_C, GEMM_BUFFER_SUMMAND, GEMM_NBUFFERS };
 /* gemm_blocks has two more. */
 enum { BLOCKS_BUFFER_SCALE = GEMM_NBUFFERS, BLOCKS_BUFFER_ZERO, BLOCKS_NBUFFERS };
 

@@ -205,7 +205,7 @@ typedef struct element {
   double value, tolerance;
 } element;
 
-static element product(const weights *w, const double *a, const double *doubt, int64_t j, double bias, double before) {
+static element product(const weights *w, const double *a, const double *doubt, int64_t j, double bias, double summand) {
   const pare__problem *problem = w->problem;
   const int64_t *dim = problem->dim;
   double sum = 0, magnitude = 0, doubtful = 0;
@@ -218,9 +218,9 @@ static element product(const weights *w, const double *a, const double *doubt, i
   }
   const double alpha = problem->real[GEMM_ALPHA], beta = problem->real[GEMM_BETA];
   const double epsilon = pare__dtype_epsilon(PARE_F32);
-  const double x = alpha * sum + bias + (beta != 0 ? beta * before : 0);
+  const double x = alpha * sum + bias + (beta != 0 ? beta * summand : 0);
   double error = fabs(alpha) * (doubtful + (double)(dim[GEMM_K] + 8) * epsilon * magnitude);
-  error += 4 * epsilon * (fabs(bias) + fabs(beta * before));
+  error += 4 * epsilon * (fabs(bias) + fabs(beta * summand));
   const double value =
       pare__reference_activation(dim[GEMM_ACTIVATION], x, problem->real[GEMM_LOW], problem->real[GEMM_HIGH]);
   if (dim[GEMM_ACTIVATION] != 0) error = 1.2 * error + 1e-6 * (1 + fabs(x));
@@ -250,7 +250,10 @@ bool pare__blocks_reference(const pare__problem *problem, void *const *data, dou
       const int64_t c = i * dim[GEMM_C_ROW] + j * dim[GEMM_C_COL];
       const size_t at = (size_t)(i * dim[GEMM_BIAS_ROW] + j * dim[GEMM_BIAS_COL]);
       const double bias = dim[GEMM_BIAS] ? pare__load(dtype[GEMM_BUFFER_BIAS], data[GEMM_BUFFER_BIAS], at) : 0;
-      const element e = product(&w, a, doubt, j, bias, expected[GEMM_BUFFER_C][c]);
+      const double summand = dim[GEMM_SUMMAND]
+                                 ? pare__load(dtype[GEMM_BUFFER_SUMMAND], data[GEMM_BUFFER_SUMMAND], (size_t)c)
+                                 : expected[GEMM_BUFFER_C][c];
+      const element e = product(&w, a, doubt, j, bias, summand);
       expected[GEMM_BUFFER_C][c] = e.value;
       tolerance[GEMM_BUFFER_C][c] = e.tolerance;
     }

@@ -46,13 +46,14 @@ void pare__gemm_problem(const pare_device_info *info, const pare__gemm_case *fro
   dim[GEMM_BIAS_COL] = from->bias == 1;
   dim[GEMM_BIAS_ROW] = from->bias == 2;
   dim[GEMM_ACTIVATION] = from->activation;
+  dim[GEMM_SUMMAND] = from->beta == 1; /* as a residual comes; other factors are of C */
   out->real[GEMM_ALPHA] = from->alpha;
   out->real[GEMM_BETA] = from->beta;
   out->real[GEMM_LOW] = -0.5;
   out->real[GEMM_HIGH] = 0.75;
   out->dtype[GEMM_BUFFER_A] = from->a;
   out->dtype[GEMM_BUFFER_B] = from->b;
-  out->dtype[GEMM_BUFFER_BIAS] = out->dtype[GEMM_BUFFER_C] = from->c;
+  out->dtype[GEMM_BUFFER_BIAS] = out->dtype[GEMM_BUFFER_C] = out->dtype[GEMM_BUFFER_SUMMAND] = from->c;
   out->mode = pare__gemm_mode(out);
 }
 
@@ -76,7 +77,7 @@ static const pare__gemm_case selftest_cases[] = {
     {2, 1, 5, 16, 1, false, false, true, 0, 0, 1, 1, F32, 2, true},
     {1, 1, 15, 50, 516, true, false, true, 2, 1, 1, 0, F32, 0, false},
     /* no epilogue, as libraries of BLAS take it */
-    {1, 3, 23, 31, 29, true, false, false, 0, 0, 0.5, 1, F32, 2, false},
+    {1, 3, 23, 31, 29, true, false, false, 0, 0, 0.5, 0.75, F32, 2, false},
     {1, 1, 67, 65, 71, false, true, false, 0, 0, 1, 0, F32, 1, false},
 };
 
@@ -106,7 +107,7 @@ static const pare__gemm_case test_cases[] = {
     {1, 1, 11, 70, 4099, false, false, false, 0, 0, 1, 0, F32, 0, false},
     {2, 3, 37, 41, 43, true, true, false, 0, 0, -2, 0.5, F32, 3, true},
     {1, 2, 512, 448, 512, false, true, false, 0, 0, 1, 0, F32, 0, true}, /* libraries pad this one */
-    {1, 1, 130, 140, 150, true, false, false, 0, 0, 0.5, 1, PARE_F64, PARE_F64, PARE_F64, 1, false},
+    {1, 1, 130, 140, 150, true, false, false, 0, 0, 0.5, 0.75, PARE_F64, PARE_F64, PARE_F64, 1, false},
 };
 
 static const int64_t square_sizes[] = {512, 1024, 2048, 4096};
@@ -172,6 +173,9 @@ void pare__gemm_buffer(const pare__problem *problem, unsigned i, pare__buffer_sp
     out->role = dim[GEMM_BIAS] ? PARE__IN : PARE__ABSENT;
     out->elements = m == 0 || n == 0 ? 0 : (m - 1) * dim[GEMM_BIAS_ROW] + (n - 1) * dim[GEMM_BIAS_COL] + 1;
     break;
+  case GEMM_BUFFER_SUMMAND:
+    *out = (pare__buffer_spec){dim[GEMM_SUMMAND] ? PARE__IN : PARE__ABSENT, reach(dim, dim + GEMM_C_BATCH0, m, n)};
+    break;
   default:
     /* what lies between the rows of C must stay */
     *out = (pare__buffer_spec){PARE__INOUT, reach(dim, dim + GEMM_C_BATCH0, m, n)};
@@ -187,7 +191,7 @@ typedef struct element {
 /* One element of C. Errors: k roundings of the sum, those of the epilogue, of the activation's polynomials, of the
  * stored dtype. */
 static element reference_element(const pare__problem *problem, const double *a, const double *b, double bias,
-                                 double before) {
+                                 double summand) {
   const int64_t *dim = problem->dim, b_step = dim[GEMM_B_ROW];
   const pare_dtype dtype = problem->dtype[GEMM_BUFFER_C];
   const bool f64 = dtype == PARE_F64;
@@ -200,8 +204,8 @@ static element reference_element(const pare__problem *problem, const double *a, 
   const double alpha = problem->real[GEMM_ALPHA], beta = problem->real[GEMM_BETA];
   const double epsilon = pare__dtype_epsilon(f64 ? PARE_F64 : PARE_F32);
   double x = alpha * sum + bias, error = (double)(dim[GEMM_K] + 4) * epsilon * fabs(alpha) * magnitude;
-  if (beta != 0) x += beta * before;
-  error += 4 * epsilon * (fabs(bias) + fabs(beta * before));
+  if (beta != 0) x += beta * summand;
+  error += 4 * epsilon * (fabs(bias) + fabs(beta * summand));
   const double value =
       pare__reference_activation(dim[GEMM_ACTIVATION], x, problem->real[GEMM_LOW], problem->real[GEMM_HIGH]);
   if (dim[GEMM_ACTIVATION] != 0) error = 1.2 * error + (f64 ? 1e-14 : 1e-6) * (1 + fabs(x));
@@ -236,8 +240,8 @@ bool pare__gemm_reference(const pare__problem *problem, void *const *data, doubl
       c += index[d] * dim[GEMM_C_BATCH0 + d];
     }
     const double bias = dim[GEMM_BIAS] ? value[GEMM_BUFFER_BIAS][i * dim[GEMM_BIAS_ROW] + j * dim[GEMM_BIAS_COL]] : 0;
-    const element e =
-        reference_element(problem, value[GEMM_BUFFER_A] + a, value[GEMM_BUFFER_B] + b, bias, value[GEMM_BUFFER_C][c]);
+    const double summand = value[dim[GEMM_SUMMAND] ? GEMM_BUFFER_SUMMAND : GEMM_BUFFER_C][c];
+    const element e = reference_element(problem, value[GEMM_BUFFER_A] + a, value[GEMM_BUFFER_B] + b, bias, summand);
     expected[GEMM_BUFFER_C][c] = e.value;
     tolerance[GEMM_BUFFER_C][c] = e.tolerance;
   }
@@ -258,7 +262,7 @@ void pare__gemm_work(const pare__problem *problem, double *flops, double *bytes)
     pare__buffer_spec spec;
     pare__gemm_buffer(problem, i, &spec);
     if (spec.role == PARE__ABSENT) continue;
-    const bool twice = i == GEMM_BUFFER_C && problem->real[GEMM_BETA] != 0;
+    const bool twice = i == GEMM_BUFFER_C && problem->real[GEMM_BETA] != 0 && !dim[GEMM_SUMMAND];
     *bytes += (double)spec.elements * (double)pare_dtype_bytes(problem->dtype[i]) * (twice ? 2 : 1);
   }
 }

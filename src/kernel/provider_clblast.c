@@ -65,7 +65,7 @@ bool pare__clblast_accepts(const pare_device_info *info, const pare__problem *wh
   matrix a, b, c;
   int64_t elements = 0;
   for (unsigned i = 0; i < GEMM_NBUFFERS; i++) {
-    if (i == GEMM_BUFFER_BIAS) continue;
+    if (i == GEMM_BUFFER_BIAS || i == GEMM_BUFFER_SUMMAND) continue;
     if (whole->dtype[i] != whole->dtype[GEMM_BUFFER_C]) return false;
     pare__buffer_spec spec;
     pare__gemm_buffer(whole, i, &spec);
@@ -74,7 +74,7 @@ bool pare__clblast_accepts(const pare_device_info *info, const pare__problem *wh
   }
   (void)info;
   return elements <= most_elements && pare__gemm_accepts(whole) && dim[GEMM_K] > 0 && dim[GEMM_PANEL] == 0 &&
-         !dim[GEMM_BIAS] && dim[GEMM_ACTIVATION] == 0 && operands(whole, &a, &b, &c);
+         !dim[GEMM_BIAS] && !dim[GEMM_SUMMAND] && dim[GEMM_ACTIVATION] == 0 && operands(whole, &a, &b, &c);
 }
 
 /* ---- the product ---- */
@@ -192,7 +192,7 @@ static pare_status launch_batch(const pare__run *run, int64_t batch0) {
     cl_mem part[GEMM_NBUFFERS] = {NULL};
     for (int i = 0; status == PARE_OK && i < GEMM_NBUFFERS; i++) {
       const int64_t *stride = dim + batch_strides[i];
-      if (i == GEMM_BUFFER_BIAS) continue;
+      if (i == GEMM_BUFFER_BIAS || i == GEMM_BUFFER_SUMMAND) continue;
       p.mem[i] = run->operand[i].mem;
       p.offset[i] = (size_t)(run->operand[i].offset + batch0 * stride[0] + batch1 * stride[1]);
       p.stride[i] = (size_t)stride[2];

@@ -110,12 +110,25 @@ static pare_status result_view(pare_tensor *c, int rank, bool a_is_vector, bool 
   return pare_tensor_reshape(c, rank, dim, out);
 }
 
+/* The summand as C is seen; NULL where nothing but C is read. */
+static pare_status summand_view(const char *function, const pare_gemm_options *options, const pare_tensor *c, int rank,
+                                bool a_is_vector, bool b_is_vector, pare_tensor **out) {
+  pare_tensor *summand = options->beta != 0 ? options->summand : NULL;
+  if (!summand) return PARE_OK;
+  if (summand->context != c->context)
+    return pare__fail(PARE_ERR_ARGUMENT, "%s: c and the summand belong to different contexts", function);
+  PARE__TRY(pare__check_same_dtype(function, "summand", summand, "c", c));
+  PARE__TRY(pare__check_shape(function, "summand", summand, c->shape.rank, c->shape.dim));
+  return result_view(summand, rank, a_is_vector, b_is_vector, out);
+}
+
 static bool shares_memory(const pare_tensor *a, const pare_tensor *b) { return a && b && a->storage == b->storage; }
 
 pare_status pare__product_open(const char *function, pare_tensor *a, bool transpose_a, int b_rank,
                                const int64_t *b_shape, pare_tensor *bias, const pare_gemm_options *options,
                                pare_tensor *c, pare__product *out) {
   *out = (pare__product){.options = *options};
+  out->options.summand = NULL;
   PARE__TRY(check_options(function, options));
   PARE__TRY(check_floats(function, a, bias, c));
   PARE__TRY(pare__check_rank(function, "a", a, 1, PARE_MAX_RANK));
@@ -130,6 +143,8 @@ pare_status pare__product_open(const char *function, pare_tensor *a, bool transp
   if (status == PARE_OK) status = matrix_view(view, rank, false, &out->a);
   if (status == PARE_OK && bias) status = bias_view(function, bias, a_dim[rank - 2], out->n, &out->bias);
   if (status == PARE_OK) status = result_view(c, rank, a->shape.rank == 1, b_rank == 1, &out->c);
+  if (status == PARE_OK)
+    status = summand_view(function, options, c, rank, a->shape.rank == 1, b_rank == 1, &out->summand);
   pare_tensor_close(view);
   if (status != PARE_OK) pare__product_close(out);
   return status;
@@ -139,8 +154,20 @@ void pare__product_close(pare__product *product) {
   pare_tensor_close(product->a);
   pare_tensor_close(product->b);
   pare_tensor_close(product->bias);
+  pare_tensor_close(product->summand);
   pare_tensor_close(product->c);
   *product = (pare__product){0};
+}
+
+/* Is each element of the summand where C's is, counted from the first? It may be C, but not a part of it. */
+static bool fits_summand(const pare__product *product) {
+  const pare_tensor *summand = product->summand, *c = product->c;
+  if (!summand) return true;
+  for (int d = 0; d < c->shape.rank; d++)
+    if (c->shape.dim[d] > 1 && summand->shape.stride[d] != c->shape.stride[d]) return false;
+  if (!pare__shape_contiguous(&c->shape) && (!pare__tensor_on_device(c) || !pare__tensor_on_device(summand)))
+    return false; /* staged pieces lie close together */
+  return summand->storage != c->storage || summand->offset == c->offset;
 }
 
 pare_status pare__product_run(const pare__product *product) {
@@ -148,12 +175,13 @@ pare_status pare__product_run(const pare__product *product) {
   const bool in_order = shape->stride[shape->rank - 1] == 1 || shape->dim[shape->rank - 1] <= 1;
   const bool shared = shares_memory(product->c, product->a) || shares_memory(product->c, product->b) ||
                       shares_memory(product->c, product->bias);
-  if (in_order && !shared) return pare__product_submit(product);
+  if (in_order && !shared && fits_summand(product)) return pare__product_submit(product);
   pare__product in_scratch = *product;
   PARE__TRY(
       pare__tensor_scratch(product->c->context, product->c->dtype, shape->rank, shape->dim, "gemm", &in_scratch.c));
   pare_status status = PARE_OK;
-  if (product->options.beta != 0) status = pare__copy(product->c, in_scratch.c);
+  in_scratch.summand = NULL;
+  if (product->options.beta != 0) status = pare__copy(product->summand ? product->summand : product->c, in_scratch.c);
   if (status == PARE_OK) status = pare__product_submit(&in_scratch);
   if (status == PARE_OK) status = pare__copy(in_scratch.c, product->c);
   pare_tensor_close(in_scratch.c);

@@ -18,12 +18,13 @@ typedef struct pare__blocks {
 } pare__blocks;
 
 /* A product whose operands are views of one rank, at least 2: A [… M K], B [… K N], C [… M N], batch dimensions 1 or as
- * in C; bias [M or 1][N or 1] or NULL. With panel > 0, B is packed: […][panels][K][panel], one rank more. */
+ * in C; bias [M or 1][N or 1] or NULL; the summand as C, or NULL. With panel > 0, B is packed: […][panels][K][panel],
+ * one rank more. */
 typedef struct pare__product {
-  pare_tensor *a, *b, *bias, *c;
+  pare_tensor *a, *b, *bias, *summand, *c;
   int64_t panel, n; /* n: columns, as packed B only has whole panels */
   pare__blocks blocks;
-  pare_gemm_options options;
+  pare_gemm_options options; /* without its summand */
 } pare__product;
 
 /* Computes it: cuts what is larger than the device's largest buffer, batch by batch and by blocks of columns, and
@@ -74,12 +75,13 @@ pare_status pare__weights_parameters(const char *function, const char *name, par
 pare_status pare__gemm_packed(const char *function, pare_tensor *a, const pare_weights *weights, bool round,
                               pare_tensor *bias, const pare_gemm_options *options, pare_tensor *c);
 
-/* Checks A, bias and C against B of this shape, and makes the views of one rank; all but B. */
+/* Checks A, bias, summand and C against B of this shape, and makes the views of one rank; all but B. */
 pare_status pare__product_open(const char *function, pare_tensor *a, bool transpose_a, int b_rank,
                                const int64_t *b_shape, pare_tensor *bias, const pare_gemm_options *options,
                                pare_tensor *c, pare__product *out);
 void pare__product_close(pare__product *product);
-/* Submits it, through scratch where C is not in order or shares memory with an input. */
+/* Submits it, through scratch where C is not in order, shares memory with an input or lies otherwise than the summand.
+ */
 pare_status pare__product_run(const pare__product *product);
 
 #endif

@@ -5,7 +5,7 @@
 #include "kernel/family_gemm_nm.h"
 #include "op/gemm.h"
 
-enum { ACCESS_A, ACCESS_B, ACCESS_BIAS, ACCESS_C, ACCESS_SCALE, ACCESS_ZERO, NACCESSES };
+enum { ACCESS_A, ACCESS_B, ACCESS_BIAS, ACCESS_C, ACCESS_SUMMAND, ACCESS_SCALE, ACCESS_ZERO, NACCESSES };
 
 typedef struct product_params {
   pare__problem whole; /* as it is run: transposed if it is a column times a matrix */
@@ -159,6 +159,7 @@ static pare_status run_product(const pare__piece *piece) {
     operand[GEMM_BUFFER_B] = a;
   }
   problem.dim[GEMM_ZEROS] = params->whole.dim[GEMM_ZEROS];
+  problem.dim[GEMM_SUMMAND] = params->whole.dim[GEMM_SUMMAND];
   problem.mode = params->whole.mode;
   pare__choice choice;
   PARE__TRY(pare__choose(piece->device, params->family, &params->whole, &choice));
@@ -181,12 +182,13 @@ static bool describe_whole(const pare__product *p, product_params *params) {
   whole->dtype[GEMM_BUFFER_A] = p->a->dtype;
   whole->dtype[GEMM_BUFFER_B] = p->b->dtype;
   whole->dtype[GEMM_BUFFER_BIAS] = p->bias ? p->bias->dtype : p->c->dtype;
-  whole->dtype[GEMM_BUFFER_C] = p->c->dtype;
+  whole->dtype[GEMM_BUFFER_C] = whole->dtype[GEMM_BUFFER_SUMMAND] = p->c->dtype;
   const bool fits =
       build_problem(&p->a->shape, &p->b->shape, p->bias ? &p->bias->shape : NULL, &p->c->shape, params, whole);
   whole->dtype[BLOCKS_BUFFER_SCALE] = p->blocks.scale ? p->blocks.scale->dtype : p->c->dtype;
   whole->dtype[BLOCKS_BUFFER_ZERO] = p->blocks.zero ? p->blocks.zero->dtype : PARE_U8;
   whole->dim[GEMM_ZEROS] = p->blocks.zero != NULL;
+  whole->dim[GEMM_SUMMAND] = p->summand != NULL;
   params->transposed = p->panel == 0 && whole->dim[GEMM_N] == 1 && whole->dim[GEMM_M] > 1;
   if (params->transposed) transpose_problem(whole);
   const bool few_rows = whole->dim[GEMM_M] <= GEMV_MOST_ROWS;
@@ -196,7 +198,8 @@ static bool describe_whole(const pare__product *p, product_params *params) {
                    : few_rows       ? &pare__family_gemv
                                     : &pare__family_gemm;
   whole->mode = few_rows && plain ? pare__gemv_mode(whole) : pare__gemm_mode(whole);
-  if (is_staged(p->a) || is_staged(p->b) || is_staged(p->bias) || is_staged(p->c)) whole->flags = PARE__IN_PIECES;
+  if (is_staged(p->a) || is_staged(p->b) || is_staged(p->bias) || is_staged(p->summand) || is_staged(p->c))
+    whole->flags = PARE__IN_PIECES;
   return fits;
 }
 
@@ -230,22 +233,25 @@ static pare_status submit_task(const pare__product *p, const product_params *par
   const int a_axis = whole || (p->a->shape.dim[axis] == 1 && c->dim[axis] != 1) ? PARE__WHOLE : axis;
   const int b_axis = whole || by_rows || p->b->shape.dim[axis] == 1 ? PARE__WHOLE : axis;
   const int bias_axis = !whole && by_rows && p->bias && p->bias->shape.dim[0] != 1 ? 0 : PARE__WHOLE;
+  const int c_axis = whole ? PARE__WHOLE : axis;
   const bool empty = pare__shape_elements(c) == 0;
-  const pare__task task = {.codelet = &product_codelet,
-                           .context = p->c->context,
-                           .params = params,
-                           .params_bytes = sizeof *params,
-                           .n = empty   ? 0
-                                : whole ? 1
-                                        : c->dim[axis],
-                           .naccesses = NACCESSES,
-                           .access = {[ACCESS_A] = {p->a, PARE__READ, a_axis, 1},
-                                      [ACCESS_B] = {p->b, PARE__READ, b_axis, 1},
-                                      [ACCESS_BIAS] = {p->bias, PARE__READ, bias_axis, 1},
-                                      [ACCESS_C] = {p->c, p->options.beta != 0 ? PARE__READ_WRITE : PARE__WRITE,
-                                                    whole ? PARE__WHOLE : axis, 1},
-                                      [ACCESS_SCALE] = {p->blocks.scale, PARE__READ, PARE__WHOLE, 1},
-                                      [ACCESS_ZERO] = {p->blocks.zero, PARE__READ, PARE__WHOLE, 1}}};
+  const pare__task task = {
+      .codelet = &product_codelet,
+      .context = p->c->context,
+      .params = params,
+      .params_bytes = sizeof *params,
+      .n = empty   ? 0
+           : whole ? 1
+                   : c->dim[axis],
+      .naccesses = NACCESSES,
+      .in_place = p->summand ? 1U << ACCESS_SUMMAND : 0,
+      .access = {[ACCESS_A] = {p->a, PARE__READ, a_axis, 1},
+                 [ACCESS_B] = {p->b, PARE__READ, b_axis, 1},
+                 [ACCESS_BIAS] = {p->bias, PARE__READ, bias_axis, 1},
+                 [ACCESS_C] = {p->c, p->options.beta != 0 && !p->summand ? PARE__READ_WRITE : PARE__WRITE, c_axis, 1},
+                 [ACCESS_SUMMAND] = {p->summand, PARE__READ, c_axis, 1},
+                 [ACCESS_SCALE] = {p->blocks.scale, PARE__READ, PARE__WHOLE, 1},
+                 [ACCESS_ZERO] = {p->blocks.zero, PARE__READ, PARE__WHOLE, 1}}};
   return pare__submit(&task);
 }
 
@@ -260,6 +266,7 @@ static pare_status submit_part(const pare__product *p, const product_params *par
   pare_status status = columns ? PARE_OK : pare__product_slice(p->a, axis, start, count, &part.a);
   if (status == PARE_OK) status = pare__product_slice(p->b, axis, start, count, &part.b);
   if (status == PARE_OK) status = pare__product_slice(p->c, axis, start, count, &part.c);
+  if (status == PARE_OK) status = pare__product_slice(p->summand, axis, start, count, &part.summand);
   if (status == PARE_OK && p->bias)
     status = columns ? pare__product_slice(p->bias, 1, start, count, &part.bias)
                      : pare_tensor_slice(p->bias, 0, 0, p->bias->shape.dim[0], 1, &part.bias);
@@ -272,6 +279,7 @@ static pare_status submit_part(const pare__product *p, const product_params *par
   pare_tensor_close(a);
   pare_tensor_close(part.b);
   pare_tensor_close(part.bias);
+  pare_tensor_close(part.summand);
   pare_tensor_close(part.c);
   return status;
 }
@@ -294,7 +302,8 @@ static int64_t columns_of_block(const pare__product *p) {
 static pare_status submit_cut(const pare__product *p, const product_params *params) {
   const pare__shape *c = &p->c->shape;
   if (pare__shape_elements(c) == 0) return PARE_OK;
-  if (params && !is_staged(p->a) && !is_staged(p->b) && !is_staged(p->c)) return submit_task(p, params);
+  const bool staged = is_staged(p->a) || is_staged(p->b) || is_staged(p->summand) || is_staged(p->c);
+  if (params && !staged) return submit_task(p, params);
   for (int axis = 0; axis < c->rank - 2; axis++) {
     if (c->dim[axis] == 1) continue;
     for (int64_t i = 0; i < c->dim[axis]; i++) PARE__TRY(submit_part(p, params, axis, i, 1));

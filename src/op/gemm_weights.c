@@ -191,9 +191,12 @@ static pare_status run_block(const pare__product *product, const pare_weights *w
   pare_status status = pare_tensor_reshape(block->panels, rank + 1, shape, &part.b);
   if (status == PARE_OK) status = pare__product_slice(product->bias, 1, block->begin, block->n, &part.bias);
   if (status == PARE_OK) status = pare_tensor_slice(product->c, rank - 1, block->begin, block->n, 1, &part.c);
+  if (status == PARE_OK && product->summand)
+    status = pare_tensor_slice(product->summand, rank - 1, block->begin, block->n, 1, &part.summand);
   if (status == PARE_OK) status = pare__product_run(&part);
   pare_tensor_close(part.b);
   pare_tensor_close(part.bias);
+  pare_tensor_close(part.summand);
   pare_tensor_close(part.c);
   return status;
 }
