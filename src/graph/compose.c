@@ -60,6 +60,35 @@ static pare_status moved_axis(pare__call *call, pare_tensor *tensor, int from, i
   return pare__call_permuted(call, tensor, axes, out);
 }
 
+/* The summand of a product that its epilogue does not add; NULL: none. */
+static pare_tensor *summand_apart(const pare__call *call, unsigned residual, pare_dtype dtype, int rank,
+                                  const int64_t *dim) {
+  pare_tensor *summand = pare__call_has(call, residual) ? call->input[residual]->tensor : NULL;
+  const bool fits = summand && summand->dtype == dtype && summand->shape.rank == rank &&
+                    memcmp(summand->shape.dim, dim, (size_t)rank * sizeof *dim) == 0;
+  return fits ? NULL : summand;
+}
+
+pare_status pare__call_product_begin(pare__call *call, unsigned residual, pare_dtype dtype, int rank,
+                                     const int64_t *dim, pare_gemm_options *options, pare_tensor **product) {
+  pare_tensor *summand;
+  PARE__TRY(pare__call_tensor(call, residual, &summand));
+  if (summand_apart(call, residual, dtype, rank, dim)) return pare__call_scratch(call, dtype, rank, dim, product);
+  options->beta = summand ? 1 : 0;
+  options->summand = summand;
+  return pare__call_output(call, 0, dtype, rank, dim, product);
+}
+
+pare_status pare__call_product_end(pare__call *call, unsigned residual, pare_tensor *product) {
+  pare_tensor *summand = summand_apart(call, residual, product->dtype, product->shape.rank, product->shape.dim);
+  if (!summand) return PARE_OK;
+  pare__shape shape;
+  pare_tensor *out;
+  PARE__TRY(pare__shape_broadcast(&product->shape, &summand->shape, &shape));
+  PARE__TRY(pare__call_output(call, 0, product->dtype, shape.rank, shape.dim, &out));
+  return pare_binary(PARE_BINARY_add, product, summand, out);
+}
+
 pare_status pare__call_channels_first(pare__call *call, pare_tensor *tensor, pare_tensor **out) {
   return moved_axis(call, tensor, tensor->shape.rank - 1, 1, out);
 }

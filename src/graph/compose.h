@@ -2,6 +2,7 @@
 #ifndef PARE_GRAPH_COMPOSE_H
 #define PARE_GRAPH_COMPOSE_H
 
+#include <pare/gemm.h>
 #include <pare/operation.h>
 
 #include "graph/operator.h"
@@ -18,6 +19,12 @@ pare_status pare__call_slice(pare__call *call, pare_tensor *tensor, int axis, in
 pare_status pare__call_permuted(pare__call *call, pare_tensor *tensor, const int *axes, pare_tensor **out);
 pare_status pare__call_broadcast(pare__call *call, pare_tensor *tensor, int rank, const int64_t *dim,
                                  pare_tensor **out);
+/* Output 0 of a product of this shape to which input `residual` is added last, if it has one: where that has the same
+ * shape, in the product's epilogue (options say so), else by itself afterwards, as broadcasting demands. The product is
+ * to be written to *product, then ended. */
+pare_status pare__call_product_begin(pare__call *call, unsigned residual, pare_dtype dtype, int rank,
+                                     const int64_t *dim, pare_gemm_options *options, pare_tensor **product);
+pare_status pare__call_product_end(pare__call *call, unsigned residual, pare_tensor *product);
 /* [N, ..., C] as [N, C, ...], and back: views. PARE_ERR_SHAPE if it has no channels. */
 pare_status pare__call_channels_first(pare__call *call, pare_tensor *tensor, pare_tensor **out);
 pare_status pare__call_channels_last(pare__call *call, pare_tensor *tensor, pare_tensor **out);

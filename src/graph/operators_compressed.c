@@ -6,16 +6,17 @@
 #include <pare/index.h>
 #include <string.h>
 
+#include "graph/compose.h"
 #include "graph/operator_tables.h"
 #include "graph/quantised.h"
 #include "graph/run.h"
 
-/* ---- QuantisedMatMul: A, B, bias, B's scale, B's zero point, A's scale, A's zero point ----
+/* ---- QuantisedMatMul: A, B, bias, B's scale, B's zero point, A's scale, A's zero point, what is added last ----
  *
  * A float, or integers with a scale and a zero point of one element. B a matrix of bytes. Attributes: transB; axis of
  * its scale and block_size as DequantizeLinear has them (axis of B as it lies); alpha; activation; dynamic: A is
  * quantised on the way. */
-enum { A, B, BIAS, B_SCALE, B_ZERO, A_SCALE, A_ZERO, NINPUTS };
+enum { A, B, BIAS, B_SCALE, B_ZERO, A_SCALE, A_ZERO, RESIDUAL, NINPUTS };
 
 static void weights_close(void *prepared) { pare_weights_close(prepared); }
 
@@ -53,8 +54,9 @@ static pare_status prepare(pare__call *call, pare__node *node) {
   return PARE_OK;
 }
 
-static pare_status multiply(pare__call *call, const pare_weights *weights, pare_tensor *out) {
-  pare_tensor *a, *bias, *scale, *zero;
+static pare_status multiply(pare__call *call, const pare_weights *weights, pare_dtype dtype, int rank,
+                            const int64_t *dim) {
+  pare_tensor *out, *a, *bias, *scale, *zero;
   PARE__TRY(pare__call_tensor(call, A, &a));
   PARE__TRY(pare__call_tensor(call, BIAS, &bias));
   PARE__TRY(pare__call_tensor(call, A_SCALE, &scale));
@@ -62,9 +64,14 @@ static pare_status multiply(pare__call *call, const pare_weights *weights, pare_
   pare_gemm_options options = PARE_GEMM_OPTIONS_INIT;
   options.alpha = pare__call_get_float(call, "alpha", 1);
   options.activation = (pare_activation)pare__call_get_int(call, "activation", PARE_ACTIVATION_NONE);
-  if (!scale && pare__call_get_int(call, "dynamic", 0)) return pare_gemm_int8(a, weights, bias, &options, out);
-  return scale ? pare_gemm_quantized(a, scale, zero, weights, bias, &options, out)
-               : pare_gemm_packed(a, weights, bias, &options, out);
+  if (is_integer_product(call)) {
+    PARE__TRY(pare__call_output(call, 0, dtype, rank, dim, &out));
+    return scale ? pare_gemm_quantized(a, scale, zero, weights, bias, &options, out)
+                 : pare_gemm_int8(a, weights, bias, &options, out);
+  }
+  PARE__TRY(pare__call_product_begin(call, RESIDUAL, dtype, rank, dim, &options, &out));
+  PARE__TRY(pare_gemm_packed(a, weights, bias, &options, out));
+  return pare__call_product_end(call, RESIDUAL, out);
 }
 
 static pare_status quantised_matmul(pare__call *call) {
@@ -80,12 +87,10 @@ static pare_status quantised_matmul(pare__call *call) {
   PARE__TRY(pare__call_product_shape(call, &call->input[A]->shape, &b_shape, &rank, dim));
   const pare_dtype dtype =
       pare__dtype_is_float(call->input[A]->dtype) ? call->input[A]->dtype : call->input[B_SCALE]->dtype;
-  pare_tensor *out;
-  PARE__TRY(pare__call_output(call, 0, dtype, rank, dim, &out));
-  if (call->node->prepared) return multiply(call, call->node->prepared, out);
+  if (call->node->prepared) return multiply(call, call->node->prepared, dtype, rank, dim);
   pare_weights *weights;
   PARE__TRY(pack(call, &weights));
-  const pare_status status = multiply(call, weights, out);
+  const pare_status status = multiply(call, weights, dtype, rank, dim);
   pare_weights_close(weights);
   return status;
 }

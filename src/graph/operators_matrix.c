@@ -113,9 +113,10 @@ static pare_status move_batch(pare__call *call, pare_tensor **tensor) {
   return pare__call_permuted(call, *tensor, axes, tensor);
 }
 
-/* Attributes transA, transB (of the last two axes), alpha, activation; input 2: a bias. */
+/* Attributes transA, transB (of the last two axes), alpha, activation; input 2: a bias; input 3: what is added last. */
 static pare_status fused_matmul(pare__call *call) {
-  PARE__TRY(pare__call_check(call, 2, 3));
+  const unsigned residual = 3;
+  PARE__TRY(pare__call_check(call, 2, 4));
   pare_gemm_options options = PARE_GEMM_OPTIONS_INIT;
   options.transpose_a = pare__call_get_int(call, "transA", 0) != 0;
   options.transpose_b = pare__call_get_int(call, "transB", 0) != 0;
@@ -143,9 +144,10 @@ static pare_status fused_matmul(pare__call *call) {
   int64_t dim[PARE_MAX_RANK + 2];
   PARE__TRY(pare__call_product_shape(call, &a_shape, &b_shape, &rank, dim));
   PARE__TRY(pare__call_tensor(call, 2, &bias));
-  PARE__TRY(pare__call_output(call, 0, a->dtype, rank, dim, &out));
+  PARE__TRY(pare__call_product_begin(call, residual, a->dtype, rank, dim, &options, &out));
   const pare_weights *weights = call->node->prepared;
-  return weights ? pare_gemm_packed(a, weights, bias, &options, out) : pare_gemm(a, b, bias, &options, out);
+  PARE__TRY(weights ? pare_gemm_packed(a, weights, bias, &options, out) : pare_gemm(a, b, bias, &options, out));
+  return pare__call_product_end(call, residual, out);
 }
 
 static pare_status fused_matmul_prepare(pare__call *call, pare__node *node) {

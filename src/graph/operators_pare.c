@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "format/mapping.h"
+#include "graph/compose.h"
 #include "graph/operator_tables.h"
 #include "graph/quantised.h"
 #include "graph/sparse.h"
@@ -90,10 +91,10 @@ static pare_status decode(pare__call *call) {
   return pare__call_give_content(call, 0, dense);
 }
 
-/* ---- SparseMatMul: A, values [N, K / m * n], bias, scale, indices ----
+/* ---- SparseMatMul: A, values [N, K / m * n], bias, scale, indices, what is added last ----
  *
  * Attributes: n, m; transB is 1; alpha; activation. */
-enum { A, VALUES, BIAS, SCALE, INDICES, NINPUTS };
+enum { A, VALUES, BIAS, SCALE, INDICES, RESIDUAL, NINPUTS };
 
 static void weights_close(void *prepared) { pare_weights_close(prepared); }
 
@@ -122,8 +123,8 @@ static pare_status prepare(pare__call *call, pare__node *node) {
   return PARE_OK;
 }
 
-static pare_status multiply(pare__call *call, const pare_weights *weights, pare_tensor *out) {
-  pare_tensor *a, *bias;
+static pare_status multiply(pare__call *call, const pare_weights *weights, int rank, const int64_t *dim) {
+  pare_tensor *out, *a, *bias;
   PARE__TRY(pare__call_tensor(call, A, &a));
   PARE__TRY(pare__call_tensor(call, BIAS, &bias));
   pare_gemm_options options = PARE_GEMM_OPTIONS_INIT;
@@ -131,7 +132,9 @@ static pare_status multiply(pare__call *call, const pare_weights *weights, pare_
   options.activation = (pare_activation)pare__call_get_int(call, "activation", PARE_ACTIVATION_NONE);
   options.clip_low = pare__call_get_float(call, "clip_low", 0);
   options.clip_high = pare__call_get_float(call, "clip_high", 0);
-  return pare_gemm_packed(a, weights, bias, &options, out);
+  PARE__TRY(pare__call_product_begin(call, RESIDUAL, a->dtype, rank, dim, &options, &out));
+  PARE__TRY(pare_gemm_packed(a, weights, bias, &options, out));
+  return pare__call_product_end(call, RESIDUAL, out);
 }
 
 static pare_status sparse_matmul(pare__call *call) {
@@ -148,12 +151,10 @@ static pare_status sparse_matmul(pare__call *call) {
   int rank;
   int64_t dim[PARE_MAX_RANK + 2];
   PARE__TRY(pare__call_product_shape(call, &call->input[A]->shape, &b, &rank, dim));
-  pare_tensor *out;
-  PARE__TRY(pare__call_output(call, 0, call->input[A]->dtype, rank, dim, &out));
-  if (call->node->prepared) return multiply(call, call->node->prepared, out);
+  if (call->node->prepared) return multiply(call, call->node->prepared, rank, dim);
   pare_weights *weights;
   PARE__TRY(pack(call, &weights));
-  const pare_status status = multiply(call, weights, out);
+  const pare_status status = multiply(call, weights, rank, dim);
   pare_weights_close(weights);
   return status;
 }

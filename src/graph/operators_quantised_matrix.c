@@ -8,6 +8,7 @@
 #include <pare/reduce.h>
 #include <string.h>
 
+#include "graph/compose.h"
 #include "graph/operator_tables.h"
 #include "graph/quantised.h"
 #include "graph/run.h"
@@ -503,10 +504,12 @@ static pare_status expand_blocks(pare__call *call, const blocked_weights *w, par
   return pare__call_dequantise(call, b, &q, *out);
 }
 
-/* A, B, scales, zero_points, g_idx, bias. Of accuracy level 4 A is rounded to 8 bits, where the weights are of 4. */
+/* A, B, scales, zero_points, g_idx, bias, and what is added last. Of accuracy level 4 A is rounded to 8 bits, where the
+ * weights are of 4. */
 static pare_status matmul_blocks(pare__call *call) {
   const int64_t rounded_level = 4;
-  PARE__TRY(pare__call_check(call, 3, 6));
+  const unsigned residual = 6;
+  PARE__TRY(pare__call_check(call, 3, 7));
   blocked_weights w;
   PARE__TRY(read_blocks(call, &w));
   pare_tensor *a, *bias, *out;
@@ -520,15 +523,16 @@ static pare_status matmul_blocks(pare__call *call) {
   int64_t dim[PARE_MAX_RANK];
   memcpy(dim, a->shape.dim, sizeof dim);
   dim[rank - 1] = w.n;
-  PARE__TRY(pare__call_output(call, 0, a->dtype, rank, dim, &out));
   pare_gemm_options options = PARE_GEMM_OPTIONS_INIT;
+  PARE__TRY(pare__call_product_begin(call, residual, a->dtype, rank, dim, &options, &out));
   options.alpha = pare__call_get_float(call, "alpha", 1);
   options.activation = (pare_activation)pare__call_get_int(call, "activation", PARE_ACTIVATION_NONE);
   if (pare__call_has(call, 4)) {
     pare_tensor *b;
     PARE__TRY(expand_blocks(call, &w, &b));
     options.transpose_b = true;
-    return pare_gemm(a, b, bias, &options, out);
+    PARE__TRY(pare_gemm(a, b, bias, &options, out));
+    return pare__call_product_end(call, residual, out);
   }
   const bool rounded = pare__call_get_int(call, "accuracy_level", 0) == rounded_level;
   const pare_weights *weights = call->node->prepared;
@@ -538,7 +542,7 @@ static pare_status matmul_blocks(pare__call *call) {
   const pare_status status =
       rounded ? pare_gemm_int8(a, weights, bias, &options, out) : pare_gemm_packed(a, weights, bias, &options, out);
   pare_weights_close(packed);
-  return status;
+  return status == PARE_OK ? pare__call_product_end(call, residual, out) : status;
 }
 
 /* ---- the table ---- */

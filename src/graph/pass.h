@@ -87,8 +87,10 @@ typedef struct pare__product_node {
   double alpha;
   bool transpose_b;
 } pare__product_node;
-/* Is the node a product without bias and activation, of an A that is not transposed? */
+/* Is the node a product without bias, residual and activation, of an A that is not transposed? */
 bool pare__plain_product(const pare__node *node, pare__product_node *out);
+/* Is the node a norm that can add two summands itself (pass skip-norm)? */
+bool pare__norm_takes_sums(const pare__rewrite *rewrite, const pare__node *node);
 /* Is input i there? */
 bool pare__node_has(const pare__node *node, unsigned i);
 /* Is the value left out (which counts as 0), or a constant that holds nothing but this number? */

@@ -1,4 +1,4 @@
-/* A product takes in scalars before it, and the scalar, the bias and the activation that follow it.
+/* A product takes in scalars before it, and the scalar, the bias, the activation and the residual that follow it.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <pare/gemm.h>
 #include <string.h>
@@ -28,6 +28,17 @@ static bool is_quantised(const pare__node *node) {
 }
 static unsigned bias_input(const pare__node *node) { return is_blocks(node) ? 5 : 2; }
 static bool has_bias(const pare__node *node) { return pare__node_has(node, bias_input(node)); }
+static unsigned residual_input(const pare__node *node) {
+  return is_blocks(node) ? 6 : strcmp(node->op_type, "QuantisedMatMul") == 0 ? 7 : is_quantised(node) ? 5 : 3;
+}
+static bool has_residual(const pare__node *node) {
+  return !pare__node_is(node, "Gemm") && pare__node_has(node, residual_input(node));
+}
+/* Its factors are both integers when they are multiplied. */
+static bool is_of_bytes(const pare__node *node) {
+  return strcmp(node->op_type, "QuantisedMatMul") == 0 &&
+         (pare__node_has(node, 5) || pare__node_int(node, "dynamic", 0));
+}
 
 /* The Gemm that makes `value` for one reader alone and is a product with a bias: with its epilogue, a FusedMatMul. */
 static const pare__node *gemm_of(const pare__rewrite *rewrite, int32_t value) {
@@ -38,11 +49,11 @@ static const pare__node *gemm_of(const pare__rewrite *rewrite, int32_t value) {
 
 static bool has_activation(const pare__node *node) { return pare__node_int(node, "activation", 0) != 0; }
 
-/* Node i becomes the product `from`, with room for a bias, that makes node i's output. */
+/* Node i becomes the product `from`, with room for a bias and a residual, that makes node i's output. */
 static pare_status take_over(pare__rewrite *rewrite, size_t i, const pare__node *from, pare__node *out) {
   pare__network *network = rewrite->network;
   const char *op_type = is_blocks(from) || is_quantised(from) ? from->op_type : "FusedMatMul";
-  const unsigned ninputs = PARE__MAX(from->ninputs, bias_input(from) + 1);
+  const unsigned ninputs = PARE__MAX(PARE__MAX(from->ninputs, bias_input(from) + 1), residual_input(from) + 1);
   PARE__TRY(pare__node_create(network, "pare", op_type, 1, ninputs, 1, out));
   out->name = from->name;
   for (unsigned k = 0; k < from->ninputs; k++) out->input[k] = from->input[k];
@@ -81,8 +92,8 @@ static pare_status take_scalar(pare__rewrite *rewrite, size_t i, bool *done) {
   for (unsigned k = 0; k < (divides ? 1U : 2U); k++) {
     const pare__node *product = product_of(rewrite, node->input[k]);
     const int32_t other = node->input[1 - k];
-    if (!product || has_bias(product) || has_activation(product) || !is_float(rewrite, product, other)) continue;
-    if (is_quantised(product) && (pare__node_has(product, 5) || pare__node_int(product, "dynamic", 0))) continue;
+    if (!product || has_bias(product) || has_activation(product) || has_residual(product)) continue;
+    if (!is_float(rewrite, product, other) || is_of_bytes(product)) continue;
     if (!pare__value_number(rewrite->network, other, &scalar) || (divides && scalar == 0)) continue;
     const int rank = rewrite->network->value[other].rank; /* it could give the product one more dimension */
     if (rank > 1 || (rank == 1 && !has_dimensions(rewrite, product))) continue;
@@ -146,10 +157,46 @@ static pare_status take_activation(pare__rewrite *rewrite, size_t i, bool *done)
   const pare__node *product = activation ? product_of(rewrite, node->input[0]) : NULL;
   if (activation && !product) product = gemm_of(rewrite, node->input[0]);
   const bool of_floats = activation != PARE_ACTIVATION_RELU; /* the others have no integers */
-  if (!product || has_activation(product) || !(of_floats || is_float(rewrite, product, PARE__NO_VALUE))) return PARE_OK;
+  if (!product || has_activation(product) || has_residual(product) ||
+      !(of_floats || is_float(rewrite, product, PARE__NO_VALUE)))
+    return PARE_OK;
   pare__node fused;
   PARE__TRY(take_over(rewrite, i, product, &fused));
   PARE__TRY(pare__node_set_int(rewrite->network, &fused, "activation", activation));
+  *done = true;
+  return pare__rewrite_become(rewrite, i, fused);
+}
+
+/* Is what node i makes read by nobody but a norm that adds its summands itself? */
+static bool goes_to_norm(const pare__rewrite *rewrite, size_t i) {
+  const int32_t value = rewrite->graph->node[i].output[0];
+  for (size_t k = i + 1; rewrite->uses[value] == 1 && k < rewrite->graph->nnodes; k++) {
+    const pare__node *node = &rewrite->graph->node[k];
+    for (unsigned m = 0; pare__rewrite_alive(rewrite, k) && m < node->ninputs; m++)
+      if (node->input[m] == value) return m == 0 && pare__norm_takes_sums(rewrite, node);
+  }
+  return false;
+}
+
+/* Something that is computed and added to a product with weights: what is added to one of two computed factors is the
+ * mask of an attention. The operator sees if it broadcasts. Where both are products, the later one takes the other in.
+ */
+static pare_status take_residual(pare__rewrite *rewrite, size_t i, bool *done) {
+  const pare__node *node = &rewrite->graph->node[i], *product = NULL;
+  int32_t residual = PARE__NO_VALUE;
+  for (unsigned k = 0; k < 2; k++) {
+    const pare__node *one = product_of(rewrite, node->input[k]);
+    if (!one) one = gemm_of(rewrite, node->input[k]);
+    if (!one || !rewrite->network->value[one->input[1]].constant) continue;
+    if (has_activation(one) || has_residual(one) || is_of_bytes(one) || (product && one < product)) continue;
+    product = one;
+    residual = node->input[1 - k];
+  }
+  if (!product || rewrite->network->value[residual].constant || !is_float(rewrite, product, residual)) return PARE_OK;
+  if (goes_to_norm(rewrite, i)) return PARE_OK;
+  pare__node fused;
+  PARE__TRY(take_over(rewrite, i, product, &fused));
+  fused.input[residual_input(&fused)] = residual;
   *done = true;
   return pare__rewrite_become(rewrite, i, fused);
 }
@@ -203,7 +250,10 @@ static pare_status fuse(pare__rewrite *rewrite, size_t i, bool *done) {
   if (is_product(node)) return take_factors(rewrite, i, done);
   if (node->ninputs == 2 && (pare__node_is(node, "Mul") || pare__node_is(node, "Div")))
     return take_scalar(rewrite, i, done);
-  if (node->ninputs == 2 && pare__node_is(node, "Add")) return take_bias(rewrite, i, done);
+  if (node->ninputs == 2 && pare__node_is(node, "Add")) {
+    PARE__TRY(take_bias(rewrite, i, done));
+    return *done ? PARE_OK : take_residual(rewrite, i, done);
+  }
   return take_activation(rewrite, i, done);
 }
 
@@ -229,4 +279,4 @@ static pare_status run(pare__network *network, pare__graph *graph, bool *changed
 }
 
 const pare__pass pare__pass_matmul = {
-    "matmul", "products take in scalars before them, and the scalar, bias and activation after them", run};
+    "matmul", "products take in scalars before them, and the scalar, bias, activation and residual after them", run};

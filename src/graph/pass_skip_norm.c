@@ -28,6 +28,10 @@ static bool has_constants(const pare__rewrite *rewrite, const pare__node *norm) 
   return norm->input[1] >= 0;
 }
 
+bool pare__norm_takes_sums(const pare__rewrite *rewrite, const pare__node *node) {
+  return with_summand(rewrite, node) && has_constants(rewrite, node);
+}
+
 /* Two values that are computed: a bias that no product has taken in stays by itself. */
 static bool is_sum(const pare__rewrite *rewrite, const pare__node *sum) {
   const pare__value *value = rewrite->network->value;

@@ -119,6 +119,8 @@ static const pare__node *integer_factor(const pare__rewrite *rewrite, int32_t a,
 /* Products whose first factor is as it is. */
 static bool is_plain_product(const pare__node *node) {
   const bool fused = strcmp(node->op_type, "FusedMatMul") == 0;
+  if (pare__node_has(node, 3))
+    return false; /* a residual, which was taken in where weights were not what they are now */
   if (pare__node_is(node, "MatMul")) return true;
   if (!fused && !pare__node_is(node, "Gemm")) return false;
   return !pare__node_int(node, "transA", 0) && !pare__node_int(node, "transBatchA", 0) &&
