@@ -395,7 +395,131 @@ static const form gates[] = {
 START_TEST(gates_become_the_operator_that_they_are) { check(&gates[_i], 13, (uint32_t)_i); }
 END_TEST
 
+/* Models of halves, as converters write them, have halves of sqrt(2), 1 / sqrt(2), sqrt(2 / pi), 0.044715 and 1 / 6.
+ * _i: f16, bf16. One of them is run: each kernel in halves takes its time to be built. */
+START_TEST(gates_in_halves_become_the_operator_that_they_are) {
+  static const char *const results[] = {"Gelu", "Gelu", "Gelu", "HardSwish"};
+  for (size_t f = 0; f < PARE__COUNT(results); f++) {
+    const int32_t type = _i ? PARE__ONNX_BFLOAT16 : PARE__ONNX_FLOAT16;
+    const form *from = &gates[f == 0 ? 0 : f == 1 ? 1 : f == 2 ? 4 : 7];
+    pare__onnx_model *onnx = model_new(13);
+    model_input(onnx, "in", PARE__ONNX_FLOAT, 2, (const int64_t[]){5, WIDTH});
+    node_int(onnx, model_node(onnx, "Cast", "in", "x"), "to", type);
+    for (size_t i = 0; i < PARE__COUNT(scalars); i++) {
+      uint16_t half;
+      pare__store(_i ? PARE_BF16 : PARE_F16, &half, 0, (double)scalars[i].value);
+      model_constant(onnx, scalars[i].name, type, 0, NULL, &half);
+    }
+    for (const step *at = from->step; at < from->step + MOST_STEPS && at->op_type; at++)
+      model_node(onnx, at->op_type, at->inputs, at->output);
+    node_int(onnx, model_node(onnx, "Cast", "y", "out"), "to", PARE__ONNX_FLOAT);
+    model_output(onnx, "out");
+    pare_model *model = NULL;
+    if (f + (size_t)_i == 0) {
+      model = with_passes_within(path, onnx, 3, 4e-3F);
+    } else {
+      model_write(onnx, path);
+      OK(pare_model_open(context, path, NULL, &model));
+    }
+    ck_assert_msg(nodes_of(model, results[f]) == 1, "%s, in halves: not found", from->origin);
+    ck_assert_uint_eq(model->network->graph.nnodes, 3);
+    pare_model_close(model);
+  }
+}
+END_TEST
+
+/* Models that were turned into halves in part: a sum of floats, and a norm of it with parameters in f16. */
+START_TEST(a_norm_of_a_sum_takes_parameters_in_halves) {
+  pare__onnx_model *onnx = model_new(17);
+  uint16_t halves[WIDTH];
+  for (size_t i = 0; i < WIDTH; i++) pare__store(PARE_F16, halves, i, 0.25 * (double)i);
+  model_input(onnx, "a", PARE__ONNX_FLOAT, 2, (const int64_t[]){5, WIDTH});
+  model_input(onnx, "b", PARE__ONNX_FLOAT, 2, (const int64_t[]){5, WIDTH});
+  model_constant(onnx, "p", PARE__ONNX_FLOAT16, 1, (const int64_t[]){WIDTH}, halves);
+  model_node(onnx, "Add", "a b", "sum");
+  model_node(onnx, "LayerNormalization", "sum p p", "y");
+  model_output(onnx, "y");
+  pare_model *model = with_passes(path, onnx, 5);
+  ck_assert_uint_eq(nodes_of(model, "SkipLayerNormalization"), 1);
+  pare_model_close(model);
+}
+END_TEST
+
+/* ---- what ONNX Runtime's optimisers write ---- */
+
+static pare__onnx_node *contributed(pare__onnx_model *onnx, const char *op_type, const char *inputs,
+                                    const char *output) {
+  pare__onnx_node *node = model_node(onnx, op_type, inputs, output);
+  node->domain = "com.microsoft";
+  return node;
+}
+
+/* A block of an encoder: FusedMatMul with the scale of the scores, BiasGelu and FastGelu after products, and a norm
+ * with the bias of the product before it. */
+START_TEST(blocks_by_the_optimisers_of_onnx_runtime_become_few_nodes) {
+  enum { HEADS = 2, LENGTH = 5, SIZE = WIDTH / HEADS };
+  const int64_t heads[] = {2, HEADS, LENGTH, SIZE}, turned[] = {0, 2, 1, 3}, flat[] = {2, LENGTH, WIDTH};
+  pare__onnx_model *onnx = model_new(17);
+  float *numbers = random_floats(WIDTH * WIDTH, 7);
+  model_input(onnx, "q", PARE__ONNX_FLOAT, 4, heads);
+  model_input(onnx, "k", PARE__ONNX_FLOAT, 4, heads);
+  model_input(onnx, "v", PARE__ONNX_FLOAT, 4, heads);
+  model_input(onnx, "mask", PARE__ONNX_FLOAT, 4, (const int64_t[]){2, 1, 1, LENGTH});
+  model_constant(onnx, "w", PARE__ONNX_FLOAT, 2, (const int64_t[]){WIDTH, WIDTH}, numbers);
+  model_constant(onnx, "b", PARE__ONNX_FLOAT, 1, (const int64_t[]){WIDTH}, numbers);
+  model_constant(onnx, "shape", PARE__ONNX_INT64, 1, (const int64_t[]){3}, flat);
+  free(numbers);
+  pare__onnx_node *scores = contributed(onnx, "FusedMatMul", "q k", "scores");
+  node_float(onnx, scores, "alpha", 0.25F);
+  node_int(onnx, scores, "transB", 1);
+  model_node(onnx, "Add", "scores mask", "masked");
+  node_int(onnx, model_node(onnx, "Softmax", "masked", "weights"), "axis", -1);
+  model_node(onnx, "MatMul", "weights v", "context");
+  node_ints(onnx, model_node(onnx, "Transpose", "context", "c"), "perm", 4, turned);
+  model_node(onnx, "Reshape", "c shape", "x");
+  model_node(onnx, "MatMul", "x w", "p");
+  contributed(onnx, "SkipLayerNormalization", "p x b b b", "n");
+  model_node(onnx, "MatMul", "n w", "h");
+  contributed(onnx, "BiasGelu", "h b", "g");
+  model_node(onnx, "MatMul", "g w", "i");
+  contributed(onnx, "FastGelu", "i b", "j");
+  model_node(onnx, "MatMul", "j w", "l");
+  contributed(onnx, "Gelu", "l", "y");
+  model_output(onnx, "y");
+  pare_model *model = with_passes(path, onnx, 5);
+  ck_assert_uint_eq(nodes_of(model, "Attention"), 1);
+  ck_assert_uint_eq(nodes_of(model, "FusedMatMul"), 4);
+  ck_assert_uint_eq(nodes_of(model, "SkipLayerNormalization"), 1);
+  ck_assert_uint_eq(model->network->graph.nnodes, 8);
+  pare_model_close(model);
+}
+END_TEST
+
 /* ---- attention ---- */
+
+/* torch 1.x at opset 11 has the axis of softmax from the front, and a mask whose rank nothing tells: the transpose of
+ * the heads does. _i: 1: it has five axes, and the softmax is not over the last. */
+START_TEST(attention_over_the_axis_counted_from_the_front) {
+  const int64_t heads[] = {0, 2, 1, 3}, five[] = {0, 1, 3, 2, 4};
+  pare__onnx_model *onnx = model_new(11);
+  model_input(onnx, "q", PARE__ONNX_FLOAT, 4, (const int64_t[]){2, 2, 5, 4});
+  model_input(onnx, "k", PARE__ONNX_FLOAT, 4, (const int64_t[]){2, 2, 4, 5});
+  model_input(onnx, "v", PARE__ONNX_FLOAT, 4, (const int64_t[]){2, 2, 5, 4});
+  model_input(onnx, "m", PARE__ONNX_FLOAT, _i ? 5 : 4,
+              _i ? (const int64_t[]){1, 2, 1, 1, 5} : (const int64_t[]){2, 1, 1, 5});
+  model_node(onnx, "Shape", "m", "s");
+  model_node(onnx, "Expand", "m s", "mask");
+  model_node(onnx, "MatMul", "q k", "scores");
+  model_node(onnx, "Add", "scores mask", "masked");
+  node_int(onnx, model_node(onnx, "Softmax", "masked", "weights"), "axis", 3);
+  model_node(onnx, "MatMul", "weights v", "c");
+  node_ints(onnx, model_node(onnx, "Transpose", "c", "y"), "perm", _i ? 5 : 4, _i ? five : heads);
+  model_output(onnx, "y");
+  pare_model *model = with_passes(path, onnx, 5);
+  ck_assert_uint_eq(nodes_of(model, "Attention"), _i == 0);
+  pare_model_close(model);
+}
+END_TEST
 
 /* torch 2.7's scaled_dot_product_attention with a mask of bool, which guards rows that attend to nothing: with one key,
  * a quarter of them do. _i: 1: the unguarded weights are read, too; 2: the guard gives something else than 0. */
@@ -462,6 +586,10 @@ int main(void) {
   tcase_add_loop_test(tests, norms_become_the_operator_that_they_are, 0, PARE__COUNT(norms));
   tcase_add_loop_test(tests, a_root_mean_square_of_one_element_is_spread_by_its_scale, 0, 2);
   tcase_add_loop_test(tests, gates_become_the_operator_that_they_are, 0, PARE__COUNT(gates));
+  tcase_add_loop_test(tests, gates_in_halves_become_the_operator_that_they_are, 0, 2);
+  tcase_add_test(tests, a_norm_of_a_sum_takes_parameters_in_halves);
+  tcase_add_test(tests, blocks_by_the_optimisers_of_onnx_runtime_become_few_nodes);
+  tcase_add_loop_test(tests, attention_over_the_axis_counted_from_the_front, 0, 2);
   tcase_add_loop_test(tests, attention_that_is_guarded_becomes_one_node, 0, 3);
   tcase_add_loop_test(tests, batch_norm_goes_into_a_transposed_convolution, 0, 2);
   return remove_folder(folder, run_tests("exporters", tests));

@@ -17,6 +17,10 @@ size_t nodes_of(const pare_model *model, const char *op_type) {
 }
 
 pare_model *with_passes(const char *path, pare__onnx_model *onnx, uint32_t seed) {
+  return with_passes_within(path, onnx, seed, 2e-5F);
+}
+
+pare_model *with_passes_within(const char *path, pare__onnx_model *onnx, uint32_t seed, float tolerance) {
   model_write(onnx, path);
   pare_model *models[2];
   const pare_model_options without = {.without = "all"};
@@ -39,7 +43,7 @@ pare_model *with_passes(const char *path, pare__onnx_model *onnx, uint32_t seed)
     for (int d = 0; d < out[0][i]->shape.rank; d++) ck_assert_int_eq(out[0][i]->shape.dim[d], out[1][i]->shape.dim[d]);
     float *a = floats_of(out[0][i]), *r = floats_of(out[1][i]);
     for (int64_t k = 0; k < pare__shape_elements(&out[0][i]->shape); k++)
-      ck_assert_msg(fabsf(a[k] - r[k]) <= 2e-5F * (1 + fabsf(r[k])) || (isnan(a[k]) && isnan(r[k])),
+      ck_assert_msg(fabsf(a[k] - r[k]) <= tolerance * (1 + fabsf(r[k])) || (isnan(a[k]) && isnan(r[k])),
                     "seed %u: element %d of output %d: %g with passes, %g without", seed, (int)k, (int)i, (double)a[k],
                     (double)r[k]);
     free(a);

@@ -106,6 +106,8 @@ static pare_status skip_layer_norm(pare__call *call) {
   }
   const double epsilon = pare__call_get_float(call, "epsilon", 1e-12);
   const int axis = x->shape.rank - 1;
+  PARE__TRY(pare__call_cast(call, scale, x->dtype, &scale)); /* as other norms take them */
+  if (shift) PARE__TRY(pare__call_cast(call, shift, x->dtype, &shift));
   if (pare__call_wants(call, 3)) PARE__TRY(pare__call_output(call, 3, x->dtype, x->shape.rank, dim, &sum));
   if (is_spread(x, axis, scale)) {
     if (!sum) PARE__TRY(pare__call_scratch(call, x->dtype, x->shape.rank, dim, &sum));

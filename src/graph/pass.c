@@ -244,7 +244,12 @@ bool pare__is_output(const pare__graph *graph, int32_t value) {
 
 static bool is_product(const pare__node *node) {
   return pare__node_is(node, "MatMul") ||
-         (strcmp(node->op_type, "FusedMatMul") == 0 && strcmp(node->domain, "pare") == 0);
+         (strcmp(node->op_type, "FusedMatMul") == 0 && strcmp(node->domain, "pare") == 0) || pare__fused_matmul(node);
+}
+
+bool pare__fused_matmul(const pare__node *node) {
+  return strcmp(node->op_type, "FusedMatMul") == 0 && strcmp(node->domain, "com.microsoft") == 0 &&
+         !pare__node_int(node, "transBatchA", 0) && !pare__node_int(node, "transBatchB", 0);
 }
 
 bool pare__plain_product(const pare__node *node, pare__product_node *out) {
@@ -360,10 +365,21 @@ static bool is_float_number(const pare__network *network, int32_t value, double 
   return pare__value_number(network, value, out) && pare__dtype_is_float(network->value[value].constant->dtype);
 }
 
+bool pare__factors_near(const pare__factors *factors, double number) {
+  return fabs(factors->constant - number) <= factors->tolerance * fabs(number);
+}
+
+/* Models of halves have their constants in halves, too. */
+static void take_number(const pare__rewrite *rewrite, int32_t value, double factor, pare__factors *out) {
+  const pare_dtype dtype = rewrite->network->value[value].constant->dtype;
+  out->constant *= factor;
+  if (pare__dtype_is_float(dtype)) out->tolerance = PARE__MAX(out->tolerance, 2 * pare__dtype_epsilon(dtype));
+}
+
 static void open_factor(const pare__rewrite *rewrite, int32_t value, bool root, pare__factors *out) {
   double constant;
   if (pare__value_number(rewrite->network, value, &constant)) {
-    out->constant *= constant;
+    take_number(rewrite, value, constant, out);
     return;
   }
   const bool may_open = value >= 0 && (root || rewrite->uses[value] == 1) && out->count + 2 <= PARE__COUNT(out->factor);
@@ -374,7 +390,7 @@ static void open_factor(const pare__rewrite *rewrite, int32_t value, bool root, 
     open_factor(rewrite, product->input[1], false, out);
   } else if (quotient && quotient->ninputs == 2 && is_float_number(rewrite->network, quotient->input[1], &constant) &&
              constant != 0) {
-    out->constant /= constant;
+    take_number(rewrite, quotient->input[1], 1 / constant, out);
     open_factor(rewrite, quotient->input[0], false, out);
   } else if (out->count < PARE__COUNT(out->factor)) {
     out->factor[out->count++] = value;
@@ -384,7 +400,7 @@ static void open_factor(const pare__rewrite *rewrite, int32_t value, bool root, 
 }
 
 void pare__factors_open(const pare__rewrite *rewrite, int32_t value, bool root, pare__factors *out) {
-  *out = (pare__factors){.constant = 1};
+  *out = (pare__factors){.constant = 1, .tolerance = 1e-4};
   open_factor(rewrite, value, root, out);
 }
 

@@ -49,7 +49,7 @@ pare__node *pare__rewrite_only(const pare__rewrite *rewrite, int32_t value, cons
 pare__node *pare__rewrite_made_by(const pare__rewrite *rewrite, int32_t value, const char *op_type);
 /* A value as a product: constant times factors, in no order. */
 typedef struct pare__factors {
-  double constant;
+  double constant, tolerance; /* what its numbers are rounded to: 1e-4 at least */
   unsigned count;
   int32_t factor[8];
 } pare__factors;
@@ -59,6 +59,8 @@ void pare__factors_open(const pare__rewrite *rewrite, int32_t value, bool root, 
 /* value = other + constant (to 1e-4), made for one reader alone? */
 bool pare__sum_with(const pare__rewrite *rewrite, int32_t value, double constant, int32_t *other);
 bool pare__near(double a, double b); /* to 1e-4 of b */
+/* Is the constant that number, as far as it may be rounded? */
+bool pare__factors_near(const pare__factors *factors, double number);
 /* Every reader of `from`, which the node that the pass is at makes, reads `to` instead, in subgraphs too. Costs the
  * same however many there are: a pass that replaces goes from the first node to the last, and has each read what it is
  * to read by pare__rewrite_visit before it looks at it. */
@@ -82,6 +84,8 @@ int pare__value_rank(const pare__rewrite *rewrite, int32_t value);
 bool pare__keeps_rank(const pare__rewrite *rewrite, int32_t value, int32_t x, int known);
 /* Is it an output of the graph? Such a value keeps its name. */
 bool pare__is_output(const pare__graph *graph, int32_t value);
+/* com.microsoft FusedMatMul of matrices that lie as those of MatMul do, or transposed. */
+bool pare__fused_matmul(const pare__node *node);
 /* MatMul or FusedMatMul with these attributes. */
 typedef struct pare__product_node {
   double alpha;

@@ -26,9 +26,23 @@ static const pare__node *product_of(const pare__rewrite *rewrite, int32_t value,
   return b->constant ? NULL : node; /* constant factors are packed at load */
 }
 
-static bool over_last_axis(const pare__rewrite *rewrite, const pare__node *softmax) {
+/* How many axes a Transpose that reads the value, which node i makes, gives an order; -1: none does. */
+static int rank_of_reader(const pare__rewrite *rewrite, size_t i, int32_t value) {
+  for (size_t k = i + 1; k < rewrite->graph->nnodes; k++) {
+    const pare__node *node = &rewrite->graph->node[k];
+    if (!pare__rewrite_alive(rewrite, k) || node->ninputs != 1 || node->input[0] != value) continue;
+    const pare__onnx_attribute *perm = pare__node_attribute(node, "perm");
+    return perm && pare__node_is(node, "Transpose") ? (int)perm->ints.count : -1;
+  }
+  return -1;
+}
+
+/* Is the last axis of the weights that node i multiplies with the values? Those have the rank of the product. */
+static bool over_last_axis(const pare__rewrite *rewrite, const pare__node *softmax, size_t i) {
   const int64_t axis = pare__node_int(softmax, "axis", softmax->opset < 13 ? 1 : -1);
-  return axis == -1 || axis == pare__value_rank(rewrite, softmax->input[0]) - 1;
+  if (axis < 0) return axis == -1;
+  const int rank = pare__value_rank(rewrite, softmax->input[0]);
+  return axis == (rank >= 0 ? rank : rank_of_reader(rewrite, i, rewrite->graph->node[i].output[0])) - 1;
 }
 
 /* Scores, as they go into softmax: a product, with a mask or without. */
@@ -67,14 +81,15 @@ static const pare__node *softmax_of(const pare__rewrite *rewrite, int32_t weight
 }
 
 /* Is node i the product with the values? */
-static bool match(const pare__rewrite *rewrite, const pare__node *node, pattern *out) {
+static bool match(const pare__rewrite *rewrite, size_t i, pattern *out) {
+  const pare__node *node = &rewrite->graph->node[i];
   *out = (pattern){.values = node};
   pare__product_node second;
   if (node->output[0] < 0 || !pare__plain_product(node, &second) || second.alpha != 1 || second.transpose_b)
     return false;
   if (rewrite->network->value[node->input[1]].constant) return false;
   const pare__node *softmax = softmax_of(rewrite, node->input[0], &out->guarded);
-  return softmax && over_last_axis(rewrite, softmax) && is_masked(rewrite, softmax->input[0], out);
+  return softmax && over_last_axis(rewrite, softmax, i) && is_masked(rewrite, softmax->input[0], out);
 }
 
 static pare_status run(pare__network *network, pare__graph *graph, bool *changed) {
@@ -83,7 +98,7 @@ static pare_status run(pare__network *network, pare__graph *graph, bool *changed
   pare_status status = PARE_OK;
   for (size_t i = 0; i < graph->nnodes && status == PARE_OK; i++) {
     pattern found;
-    if (!pare__rewrite_alive(&rewrite, i) || !match(&rewrite, &graph->node[i], &found)) continue;
+    if (!pare__rewrite_alive(&rewrite, i) || !match(&rewrite, i, &found)) continue;
     pare__node node;
     status = pare__node_create(network, "pare", "Attention", 1, 4, 1, &node);
     if (status == PARE_OK) status = pare__node_set_float(network, &node, "scale", (float)found.first.alpha);

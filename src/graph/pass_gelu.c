@@ -8,14 +8,14 @@
 static bool is_scaled(const pare__rewrite *rewrite, int32_t value, double scale, int32_t x) {
   pare__factors p;
   pare__factors_open(rewrite, value, false, &p);
-  return pare__near(p.constant, scale) && p.count == 1 && p.factor[0] == x;
+  return pare__factors_near(&p, scale) && p.count == 1 && p.factor[0] == x;
 }
 
 /* Is value = 0.044715 x^3? */
 static bool is_cube(const pare__rewrite *rewrite, int32_t value, int32_t x) {
   pare__factors p;
   pare__factors_open(rewrite, value, false, &p);
-  if (!pare__near(p.constant, 0.044715)) return false;
+  if (!pare__factors_near(&p, 0.044715)) return false;
   if (p.count == 3) return p.factor[0] == x && p.factor[1] == x && p.factor[2] == x;
   const pare__node *power = p.count == 1 ? pare__rewrite_only(rewrite, p.factor[0], "Pow") : NULL;
   double exponent;
@@ -26,7 +26,7 @@ static bool is_cube(const pare__rewrite *rewrite, int32_t value, int32_t x) {
 static bool is_tanh_argument(const pare__rewrite *rewrite, int32_t value, int32_t x) {
   pare__factors p;
   pare__factors_open(rewrite, value, false, &p);
-  if (!pare__near(p.constant, 0.7978845608) || p.count != 1) return false;
+  if (!pare__factors_near(&p, 0.7978845608) || p.count != 1) return false;
   const pare__node *sum = pare__rewrite_only(rewrite, p.factor[0], "Add");
   return sum && ((sum->input[0] == x && is_cube(rewrite, sum->input[1], x)) ||
                  (sum->input[1] == x && is_cube(rewrite, sum->input[0], x)));
@@ -46,7 +46,7 @@ static bool is_gate(const pare__rewrite *rewrite, int32_t factor, int32_t x, boo
 static bool is_gelu(const pare__rewrite *rewrite, int32_t value, int32_t *x, bool *with_tanh) {
   pare__factors p;
   pare__factors_open(rewrite, value, true, &p);
-  if (!pare__near(p.constant, 0.5) || p.count != 2) return false;
+  if (!pare__factors_near(&p, 0.5) || p.count != 2) return false;
   for (unsigned i = 0; i < 2; i++) {
     *x = p.factor[i];
     if (is_gate(rewrite, p.factor[1 - i], *x, with_tanh)) return true;

@@ -52,7 +52,7 @@ static const char *recognise(const pare__rewrite *rewrite, const pare__node *nod
   if (is_gated(rewrite, node, x)) return "HardSwish";
   const int32_t value = node->output[0];
   pare__factors_open(rewrite, value, true, &p);
-  if (!pare__near(p.constant, 1.0 / 6)) return NULL;
+  if (!pare__factors_near(&p, 1.0 / 6)) return NULL;
   if (p.count == 1) return is_gate(rewrite, p.factor[0], x) ? "HardSigmoid" : NULL;
   for (unsigned i = 0; p.count == 2 && i < 2; i++)
     if (is_gate(rewrite, p.factor[i], x) && p.factor[1 - i] == *x) return "HardSwish";

@@ -7,7 +7,7 @@
 
 static bool is_product(const pare__node *node) {
   static const char *const ours[] = {"FusedMatMul", "QuantisedMatMul", "SparseMatMul", "MatMulNBits"};
-  if (pare__node_is(node, "MatMul")) return true;
+  if (pare__node_is(node, "MatMul") || pare__fused_matmul(node)) return true;
   if (strcmp(node->op_type, "MatMulNBits") == 0 && strcmp(node->domain, "com.microsoft") == 0) return true;
   for (size_t i = 0; i < PARE__COUNT(ours) && strcmp(node->domain, "pare") == 0; i++)
     if (strcmp(node->op_type, ours[i]) == 0) return true;
@@ -116,6 +116,11 @@ static bool is_row(const pare__rewrite *rewrite, const pare__node *product, int3
   return row->rank == 1 && b->rank >= 2 && row->dim[0] > 0 && row->dim[0] == b->dim[b->rank - (transposed ? 2 : 1)];
 }
 
+/* Can the product, which has none, add the vector as its bias? */
+static bool fits_bias(const pare__rewrite *rewrite, const pare__node *product, int32_t bias) {
+  return !has_bias(product) && !pare__node_is(product, "Gemm") && is_row(rewrite, product, bias);
+}
+
 static pare_status take_bias(pare__rewrite *rewrite, size_t i, bool *done) {
   const pare__node *node = &rewrite->graph->node[i];
   for (unsigned k = 0; k < 2; k++) {
@@ -133,17 +138,24 @@ static pare_status take_bias(pare__rewrite *rewrite, size_t i, bool *done) {
   return PARE_OK;
 }
 
+static bool is_of(const pare__node *node, const char *domain, const char *op_type) {
+  return strcmp(node->op_type, op_type) == 0 && strcmp(node->domain, domain) == 0;
+}
+
 static pare_activation activation_of(const pare__node *node) {
   static const struct {
-    const char *op_type;
+    const char *domain, *op_type;
     pare_activation activation;
-  } known[] = {{"Relu", PARE_ACTIVATION_RELU},
-               {"Tanh", PARE_ACTIVATION_TANH},
-               {"Sigmoid", PARE_ACTIVATION_SIGMOID},
-               {"Swish", PARE_ACTIVATION_SILU},
-               {"Gelu", PARE_ACTIVATION_GELU}};
+  } known[] = {{"", "Relu", PARE_ACTIVATION_RELU},
+               {"", "Tanh", PARE_ACTIVATION_TANH},
+               {"", "Sigmoid", PARE_ACTIVATION_SIGMOID},
+               {"", "Swish", PARE_ACTIVATION_SILU},
+               {"", "Gelu", PARE_ACTIVATION_GELU},
+               {"com.microsoft", "Gelu", PARE_ACTIVATION_GELU},
+               {"com.microsoft", "BiasGelu", PARE_ACTIVATION_GELU},
+               {"com.microsoft", "FastGelu", PARE_ACTIVATION_GELU_TANH}};
   for (size_t i = 0; i < PARE__COUNT(known); i++) {
-    if (!pare__node_is(node, known[i].op_type) || pare__node_attribute(node, "alpha")) continue;
+    if (!is_of(node, known[i].domain, known[i].op_type) || pare__node_attribute(node, "alpha")) continue;
     const pare__onnx_attribute *form = pare__node_attribute(node, "approximate");
     const bool with_tanh = form && form->s.nbytes == 4 && memcmp(form->s.data, "tanh", 4) == 0;
     return with_tanh ? PARE_ACTIVATION_GELU_TANH : known[i].activation;
@@ -156,13 +168,16 @@ static pare_status take_activation(pare__rewrite *rewrite, size_t i, bool *done)
   const pare_activation activation = activation_of(node);
   const pare__node *product = activation ? product_of(rewrite, node->input[0]) : NULL;
   if (activation && !product) product = gemm_of(rewrite, node->input[0]);
-  const bool of_floats = activation != PARE_ACTIVATION_RELU; /* the others have no integers */
+  const bool of_floats = activation != PARE_ACTIVATION_RELU;                      /* the others have no integers */
+  const int32_t bias = pare__node_has(node, 1) ? node->input[1] : PARE__NO_VALUE; /* of BiasGelu and FastGelu */
+  if (product && bias >= 0 && !fits_bias(rewrite, product, bias)) return PARE_OK;
   if (!product || has_activation(product) || has_residual(product) ||
       !(of_floats || is_float(rewrite, product, PARE__NO_VALUE)))
     return PARE_OK;
   pare__node fused;
   PARE__TRY(take_over(rewrite, i, product, &fused));
   PARE__TRY(pare__node_set_int(rewrite->network, &fused, "activation", activation));
+  if (bias >= 0) fused.input[bias_input(product)] = bias;
   *done = true;
   return pare__rewrite_become(rewrite, i, fused);
 }
@@ -243,11 +258,33 @@ static pare_status take_factors(pare__rewrite *rewrite, size_t i, bool *done) {
   return PARE_OK;
 }
 
+/* com.microsoft SkipLayerNormalization adds a bias to its summands: the product that makes one of them does so on the
+ * way. */
+static pare_status take_bias_of_norm(pare__rewrite *rewrite, size_t i) {
+  enum { BIAS = 4 };
+  pare__node *node = &rewrite->graph->node[i];
+  for (unsigned k = 0; k < 2 && pare__node_has(node, BIAS); k++) {
+    const pare__node *product = product_of(rewrite, node->input[k]);
+    const int32_t bias = node->input[BIAS];
+    if (!product || has_activation(product) || !rewrite->network->value[bias].constant) continue;
+    if (!fits_bias(rewrite, product, bias) || !is_float(rewrite, product, bias)) continue;
+    const size_t place = (size_t)rewrite->producer[node->input[k]];
+    pare__node fused;
+    PARE__TRY(take_over(rewrite, place, product, &fused));
+    fused.input[bias_input(product)] = bias;
+    PARE__TRY(pare__rewrite_become(rewrite, place, fused));
+    rewrite->uses[bias]--;
+    node->input[BIAS] = PARE__NO_VALUE;
+  }
+  return PARE_OK;
+}
+
 static pare_status fuse(pare__rewrite *rewrite, size_t i, bool *done) {
   const pare__node *node = &rewrite->graph->node[i];
   *done = false;
   if (node->noutputs < 1 || node->output[0] < 0 || node->ninputs < 1) return PARE_OK;
   if (is_product(node)) return take_factors(rewrite, i, done);
+  if (is_of(node, "com.microsoft", "SkipLayerNormalization")) return take_bias_of_norm(rewrite, i);
   if (node->ninputs == 2 && (pare__node_is(node, "Mul") || pare__node_is(node, "Div")))
     return take_scalar(rewrite, i, done);
   if (node->ninputs == 2 && pare__node_is(node, "Add")) {
