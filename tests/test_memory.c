@@ -262,15 +262,57 @@ static void branch(pare__onnx_model *onnx) {
   model_node(onnx, "Sin", "b", "y");
 }
 
+static void reshape(pare__onnx_model *onnx) {
+  model_constant(onnx, "one", PARE__ONNX_INT64, 1, (const int64_t[]){1}, (const int64_t[]){1});
+  model_constant(onnx, "rest", PARE__ONNX_INT64, 1, (const int64_t[]){1}, (const int64_t[]){-1});
+  model_node(onnx, "ReduceMax", "x", "s"); /* of all ones: 1 */
+  model_node(onnx, "Cast", "s", "k");
+  node_int(onnx, &onnx->graph->node.items[1], "to", PARE__ONNX_INT64);
+  model_node(onnx, "Reshape", "k one", "k1");
+  node_int(onnx, model_node(onnx, "Concat", "k1 rest", "shape"), "axis", 0);
+  model_node(onnx, "Cos", "x", "c");
+  model_node(onnx, "Reshape", "c shape", "r")->name = "decides";
+  model_node(onnx, "Sin", "r", "y");
+}
+/* Each iteration leaves an item, and all wait to be stacked. */
+static void loop_of_known_trips(pare__onnx_model *onnx) {
+  model_constant(onnx, "trips", PARE__ONNX_INT64, 0, NULL, (const int64_t[]){5});
+  pare__onnx_node *node = model_node(onnx, "Loop", "trips - x", "last all");
+  node->name = "decides";
+  pare__onnx_graph *body = node_body(onnx, node, "body", "i go v", "go_on w item");
+  node_in(onnx, &body->node, "Identity", "go", "go_on");
+  node_in(onnx, &body->node, "Cos", "v", "w");
+  node_in(onnx, &body->node, "Sin", "w", "item");
+  model_node(onnx, "Sin", "all", "y");
+}
+/* Goes round until the run finds that it is enough; what it carries has another shape from the first iteration on. */
+static void loop_until(pare__onnx_model *onnx) {
+  model_constant(onnx, "rows", PARE__ONNX_INT64, 1, (const int64_t[]){1}, (const int64_t[]){3 * LENGTH});
+  model_constant(onnx, "none", PARE__ONNX_INT64, 1, (const int64_t[]){1}, (const int64_t[]){0});
+  pare__onnx_node *node = model_node(onnx, "Loop", "- - x", "last");
+  node->name = "decides";
+  pare__onnx_graph *body = node_body(onnx, node, "body", "i go v", "go_on w");
+  node_in(onnx, &body->node, "Concat", "x x x v", "c");
+  node_int(onnx, &body->node.items[0], "axis", 0);
+  node_in(onnx, &body->node, "Slice", "c none rows", "w");
+  node_in(onnx, &body->node, "Not", "go", "go_on");
+  model_node(onnx, "Sin", "last", "y");
+}
+
 static const struct {
   const char *name, *output;
   void (*build)(pare__onnx_model *onnx);
   bool distinct; /* x is of distinct values, not of ones */
   double least;  /* of the bound that is reached: scratch counts to the end of its node */
 } dependent[] = {
-    {"NonZero", "i64[2, 32768]", non_zero, false, 0.8}, {"Compress", "f32[32768]", compress, false, 0.8},
-    {"Unique", "f32[32768]", unique, true, 0.4},        {"TopK", "f32[4096, 8]", top_k, false, 0.8},
+    {"NonZero", "i64[2, 32768]", non_zero, false, 0.8},
+    {"Compress", "f32[32768]", compress, false, 0.8},
+    {"Unique", "f32[32768]", unique, true, 0.4},
+    {"TopK", "f32[4096, 8]", top_k, false, 0.8},
     {"If", "f32[8192, 8]", branch, false, 0.8},
+    {"Reshape", "f32[32768]", reshape, false, 0.8},
+    {"Loop", "f32[4096, 8]", loop_of_known_trips, false, 0.8},
+    {"Loop", "f32[12288, 8]", loop_until, false, 0.5},
 };
 
 START_TEST(shapes_that_depend_on_values_have_a_bound) {
@@ -283,7 +325,7 @@ START_TEST(shapes_that_depend_on_values_have_a_bound) {
   float *values = malloc(sizeof *values * LENGTH * COLUMNS);
   for (int i = 0; i < LENGTH * COLUMNS; i++) values[i] = dependent[_i].distinct ? (float)i : 1;
   pare_model *model;
-  pare_model_memory plan;
+  pare_model_memory plan, again;
   pare_memory_usage usage;
   pare_model_unplanned *nodes;
   size_t count;
@@ -292,7 +334,9 @@ START_TEST(shapes_that_depend_on_values_have_a_bound) {
   pare_tensor *x = tensor_of(PARE_F32, 2, dim, values), *y;
   OK(pare_model_plan(model, &x, &plan));
   ck_assert(!plan.exact && plan.bounded);
-  OK(pare_model_unplanned_nodes(model, &x, &nodes, &count));
+  OK(pare_model_unplanned_nodes(model, &x, &again, &nodes, &count));
+  ck_assert_uint_eq(again.peak_bytes, plan.peak_bytes);
+  ck_assert(again.bounded && !again.exact);
   ck_assert_uint_eq(count, 1);
   ck_assert_str_eq(nodes[0].op_type, dependent[_i].name);
   ck_assert_str_eq(nodes[0].node, "decides");
@@ -313,17 +357,26 @@ START_TEST(shapes_that_depend_on_values_have_a_bound) {
 }
 END_TEST
 
-/* A Reshape to what only a run computes, and one to a shape that the file declares. */
+/* Expand to what only a run computes, and to a shape that the file declares; Reshape, which makes nothing new, and what
+ * is computed from that element by element, or in a shape that is known again. */
 START_TEST(what_nothing_bounds_is_listed_and_left_out) {
-  const bool declared = _i == 1;
+  const bool declared = _i == 1, reshapes = _i == 2;
   pare__onnx_model *onnx = model_new(17);
   const int64_t dim[] = {LENGTH, COLUMNS}, other[] = {COLUMNS, LENGTH};
   model_input(onnx, "x", PARE__ONNX_FLOAT, 2, dim);
   model_input(onnx, "s", PARE__ONNX_INT64, 1, (const int64_t[]){2});
   model_node(onnx, "Cos", "x", "before");
-  model_node(onnx, "Reshape", "before s", "r")->name = "decides";
+  model_node(onnx, reshapes ? "Reshape" : "Expand", "before s", "r")->name = "decides";
   model_node(onnx, "Sin", "r", "y")->name = "follows";
   model_output(onnx, "y");
+  if (reshapes) {
+    model_constant(onnx, "shape", PARE__ONNX_INT64, 1, (const int64_t[]){2}, (const int64_t[]){2, -1});
+    model_node(onnx, "Reshape", "y shape", "h");
+    model_node(onnx, "ReduceMax", "h", "most");
+    model_node(onnx, "Transpose", "y", "z")->name = "of no known rank";
+    model_output(onnx, "most");
+    model_output(onnx, "z");
+  }
   if (declared) {
     model_input(onnx, "r", PARE__ONNX_FLOAT, 2, other); /* its description, moved to where it belongs */
     pare__onnx_value *value;
@@ -340,12 +393,18 @@ START_TEST(what_nothing_bounds_is_listed_and_left_out) {
   OK(pare_model_open(context, model_path(), NULL, &model));
   pare_tensor *in[] = {tensor_of(PARE_F32, 2, dim, ones), tensor_of(PARE_I64, 1, (const int64_t[]){2}, other)};
   OK(pare_model_plan(model, in, &plan));
-  OK(pare_model_unplanned_nodes(model, in, &nodes, &count));
+  OK(pare_model_unplanned_nodes(model, in, NULL, &nodes, &count));
   const size_t nbytes = sizeof *ones * LENGTH * COLUMNS;
   ck_assert(!plan.exact && plan.bounded == declared);
   ck_assert_str_eq(nodes[0].node, "decides");
-  ck_assert(nodes[0].bounded == declared && !nodes[0].follows);
-  if (declared) {
+  ck_assert(nodes[0].bounded == (declared || reshapes) && !nodes[0].follows);
+  if (reshapes) {
+    ck_assert_uint_eq(count, 2);
+    ck_assert_str_eq(nodes[0].output, "f32[32768]");
+    ck_assert_str_eq(nodes[1].node, "of no known rank");
+    ck_assert(!nodes[1].bounded && nodes[1].follows);
+    ck_assert_uint_eq(plan.output_bytes, nbytes + sizeof *ones);
+  } else if (declared) {
     ck_assert_uint_eq(count, 1);
     ck_assert_uint_eq(plan.output_bytes, nbytes);
   } else {
@@ -369,6 +428,6 @@ int main(void) {
   tcase_add_loop_test(tests, the_peak_is_what_the_plan_foretells, 0, (int)PARE__COUNT(networks));
   tcase_add_loop_test(tests, a_run_that_is_over_the_limit_takes_nothing, 0, (int)PARE__COUNT(networks));
   tcase_add_loop_test(tests, shapes_that_depend_on_values_have_a_bound, 0, (int)PARE__COUNT(dependent));
-  tcase_add_loop_test(tests, what_nothing_bounds_is_listed_and_left_out, 0, 2);
+  tcase_add_loop_test(tests, what_nothing_bounds_is_listed_and_left_out, 0, 3);
   return remove_folder(folder, run_tests("memory", tests));
 }

@@ -103,9 +103,9 @@ typedef struct pare_model_unplanned {
   char output[64];                     /* dtype and largest shape of its first output; "": not bounded */
 } pare_model_unplanned;
 /* Those for inputs of these shapes, in the order of a run, as an array to free with pare_model_unplanned_free; none if
- * the run is planned. */
+ * the run is planned. memory: what pare_model_plan tells, found on the way; NULL: not wanted. */
 PARE_API pare_status pare_model_unplanned_nodes(pare_model *model, pare_tensor *const *inputs,
-                                                pare_model_unplanned **nodes, size_t *count);
+                                                pare_model_memory *memory, pare_model_unplanned **nodes, size_t *count);
 PARE_API void pare_model_unplanned_free(pare_model_unplanned *nodes);
 
 /* One node of a profiled run. */

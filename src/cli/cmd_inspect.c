@@ -435,8 +435,8 @@ static cli_exit show_memory(const inspect_run *run) {
   if (code == CLI_OK) code = cli_model_open(context, run->path, &how, &model);
   if (code == CLI_OK) code = cli_feed_inputs(feed, context, model, &inputs);
   if (code == CLI_OK) {
-    pare_status status = pare_model_plan(model, inputs.tensor, &found.memory);
-    if (status == PARE_OK) status = pare_model_unplanned_nodes(model, inputs.tensor, &found.node, &found.nnodes);
+    const pare_status status =
+        pare_model_unplanned_nodes(model, inputs.tensor, &found.memory, &found.node, &found.nnodes);
     if (status != PARE_OK) code = cli_fail(status);
   }
   if (code == CLI_OK) code = print_memory(run, context, &inputs, model, &found);

@@ -8,6 +8,7 @@
 #include <pare/elementwise.h>
 
 #include "format/mapping.h"
+#include "graph/estimate.h"
 #include "graph/run.h"
 
 pare_status(pare__call_fail)(const pare__call *call, pare_status status, const char *format, ...) {
@@ -125,6 +126,13 @@ bool pare__call_bounding(pare__call *call) {
   if (!call->state->estimate) return false;
   call->state->bounding = true;
   return true;
+}
+
+bool pare__call_counting(pare__call *call) {
+  /* what a subgraph gives has a shape, and what the file declares is better than none */
+  if (call->state->depth > 0 || !call->state->estimate || pare__estimate_declares(call)) return false;
+  call->state->counting = pare__call_bounding(call);
+  return call->state->counting;
 }
 
 static pare_status need_values(pare__call *call, unsigned i) {

@@ -19,6 +19,7 @@ typedef struct pare__estimate {
   pare_model_unplanned *node;
   size_t count, capacity;
   size_t nunknown; /* nodes that nothing bounds */
+  size_t ncounted; /* nodes of which only how many elements they make is bounded */
 } pare__estimate;
 
 /* ---- lives ---- */
@@ -81,6 +82,8 @@ static pare_status most_alive(pare__estimate *all, const pare_tensor *const *inp
 
 static pare_status list(pare__estimate *all, const pare__call *call, bool bounded, bool follows) {
   const pare__node *node = call->node;
+  for (size_t i = 0; i < all->count; i++) /* a loop's body comes more than once */
+    if (all->node[i].node == node->name && all->node[i].op_type == node->op_type && *node->name) return PARE_OK;
   PARE__TRY(pare__array_grow((void **)&all->node, &all->capacity, all->count, sizeof *all->node));
   pare_model_unplanned *row = &all->node[all->count++];
   *row = (pare_model_unplanned){
@@ -96,7 +99,8 @@ static pare_status list(pare__estimate *all, const pare__call *call, bool bounde
 }
 
 /* Numbers that the host computes from a bound are none that shapes may depend on. */
-static pare_status forget_content(const pare__call *call, pare__slot *slot) {
+pare_status pare__estimate_forget(const pare__call *call, pare__slot *slot) {
+  if (!slot->content) return PARE_OK;
   if (!slot->tensor)
     PARE__TRY(pare_tensor_create(call->context, slot->dtype, slot->shape.rank, slot->shape.dim, &slot->tensor));
   pare__content_release(slot->content);
@@ -104,13 +108,28 @@ static pare_status forget_content(const pare__call *call, pare__slot *slot) {
   return PARE_OK;
 }
 
+/* Has what the node makes as many elements as its first input, in the same shape, whatever shape that is? */
+static bool keeps_count(const pare__call *call) {
+  static const char *const names[] = {"Abs",  "Cast",    "Ceil",     "Clip", "Cos",       "Dropout", "Elu",     "Erf",
+                                      "Exp",  "Floor",   "Gelu",     "Log",  "HardSwish", "Neg",     "Not",     "Relu",
+                                      "Sqrt", "Sigmoid", "Identity", "Sin",  "LeakyRelu", "Swish",   "Softplus"};
+  bool named = strcmp(call->node->op_type, "Tanh") == 0;
+  for (size_t i = 0; i < PARE__COUNT(names); i++) named = named || strcmp(call->node->op_type, names[i]) == 0;
+  for (unsigned i = 1; i < call->ninputs; i++)
+    named = named && (!call->input[i] || pare__shape_elements(&call->input[i]->shape) <= 1);
+  return named && *call->node->domain == '\0';
+}
+
+/* Reshape to a known shape gives counted elements one again. */
+static bool gives_shape(const pare__call *call) { return strcmp(call->node->op_type, "Reshape") == 0; }
+
 /* What the call has made: exact, or a bound where an input or the operator says so. */
-static pare_status take_outputs(pare__call *call, bool bound) {
+static pare_status take_outputs(pare__call *call, pare__extent extent) {
   for (unsigned i = 0; i < call->noutputs; i++) {
     pare__slot *slot = call->output[i];
     if (!slot || pare__slot_empty(slot)) continue;
-    slot->extent = bound ? PARE__BOUND : PARE__EXACT;
-    if (bound && slot->content) PARE__TRY(forget_content(call, slot));
+    slot->extent = extent;
+    if (extent != PARE__EXACT) PARE__TRY(pare__estimate_forget(call, slot));
     PARE__TRY(pare__estimate_note(call->state, slot));
   }
   return PARE_OK;
@@ -124,17 +143,28 @@ static void clear_outputs(const pare__call *call, pare__extent extent) {
   }
 }
 
-/* Makes the outputs as the file declares their shapes. false: it does not. */
-static bool declared(const pare__call *call) {
+bool pare__estimate_declares(const pare__call *call) {
   const pare__network *network = call->state->model->network;
   bool all = call->node->op->placement != PARE__IS_CONTROL; /* what is inside takes memory, too */
   for (unsigned i = 0; i < call->noutputs && all; i++) {
+    if (!call->output[i]) continue;
+    const pare__value *value = &network->value[call->node->output[i]];
+    pare_dtype dtype;
+    all = value->rank >= 0 && pare__held_dtype(value->onnx_dtype, &dtype);
+    for (int d = 0; d < value->rank; d++) all = all && value->dim[d] >= 0;
+  }
+  return all;
+}
+
+/* Makes the outputs as the file declares their shapes. false: it does not. */
+static bool declared(const pare__call *call) {
+  bool all = pare__estimate_declares(call);
+  for (unsigned i = 0; i < call->noutputs && all; i++) {
     pare__slot *slot = call->output[i];
     if (!slot) continue;
-    const pare__value *value = &network->value[call->node->output[i]];
-    all = value->rank >= 0 && pare__held_dtype(value->onnx_dtype, &slot->dtype);
-    for (int d = 0; d < value->rank; d++) all = all && value->dim[d] >= 0;
-    all = all && pare_tensor_create(call->context, slot->dtype, value->rank, value->dim, &slot->tensor) == PARE_OK;
+    const pare__value *value = &call->state->model->network->value[call->node->output[i]];
+    (void)pare__held_dtype(value->onnx_dtype, &slot->dtype);
+    all = pare_tensor_create(call->context, slot->dtype, value->rank, value->dim, &slot->tensor) == PARE_OK;
     if (all) slot->shape = slot->tensor->shape;
   }
   return all;
@@ -147,7 +177,7 @@ static pare_status leave_out(pare__call *call, bool follows) {
   if (call->state->depth > 0) return pare__call_at_once(call);
   call->state->values_needed = false;
   if (declared(call)) {
-    PARE__TRY(take_outputs(call, true));
+    PARE__TRY(take_outputs(call, PARE__BOUND));
     return list(all, call, true, false);
   }
   clear_outputs(call, PARE__UNKNOWN);
@@ -158,25 +188,30 @@ static pare_status leave_out(pare__call *call, bool follows) {
 pare_status pare__estimate_call(pare__call *call) {
   pare__run_state *state = call->state;
   pare__estimate *all = state->estimate;
-  bool bound = false, unknown = false;
+  bool bound = false, counted = false, unknown = false;
   all->step++;
   for (unsigned i = 0; i < call->node->ninputs; i++) {
     const pare__extent extent = call->node->input[i] < 0 ? PARE__EXACT : state->slot[call->node->input[i]].extent;
-    bound = bound || extent == PARE__BOUND;
+    bound = bound || extent == PARE__BOUND || extent == PARE__COUNTED;
+    counted = counted || extent == PARE__COUNTED;
     unknown = unknown || extent == PARE__UNKNOWN;
   }
   /* a subgraph may read any value around it */
   const bool control = call->node->op->placement == PARE__IS_CONTROL;
-  unknown = unknown || (control && all->nunknown > 0);
+  unknown = unknown || (control && all->nunknown + all->ncounted > 0);
+  unknown = unknown || (counted && !keeps_count(call) && !gives_shape(call));
   if (unknown) return leave_out(call, true);
   const bool around = state->bounding; /* of the node whose subgraph this is in */
-  state->bounding = false;
+  state->bounding = state->counting = false;
   const pare_status status = pare__run_call(call);
   const bool bounding = state->bounding;
   state->bounding = around;
   PARE__TRY(see_tasks(all));
   if (status == PARE_OK) {
-    PARE__TRY(take_outputs(call, bound || bounding || (control && all->count > 0)));
+    const bool counting = state->counting || (counted && !gives_shape(call));
+    const bool bounded = bound || bounding || (control && all->count > 0);
+    all->ncounted += counting;
+    PARE__TRY(take_outputs(call, counting ? PARE__COUNTED : bounded ? PARE__BOUND : PARE__EXACT));
     return bounding ? list(all, call, true, false) : PARE_OK;
   }
   /* shapes that do not fit may be bounds that do not */

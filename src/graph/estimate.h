@@ -14,6 +14,10 @@ pare_status pare__estimate_run(pare_model *model, pare_tensor *const *inputs, pa
                                pare_model_unplanned **nodes, size_t *count);
 /* In place of pare__run_call while a run is estimated. */
 pare_status pare__estimate_call(pare__call *call);
+/* Does the file declare the shapes of all that the node makes? */
+bool pare__estimate_declares(const pare__call *call);
+/* The elements that the host knows of a value, which is there, are those of another one too: it is known no more. */
+pare_status pare__estimate_forget(const pare__call *call, pare__slot *slot);
 /* The value is there after the node that was run last: made by it, or dying now. */
 pare_status pare__estimate_note(pare__run_state *state, const pare__slot *slot);
 

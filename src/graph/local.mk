@@ -70,6 +70,7 @@ libpare_internal_la_SOURCES += src/graph/operators_quantised_linear.c
 libpare_internal_la_SOURCES += src/graph/operators_quantised_matrix.c
 libpare_internal_la_SOURCES += src/graph/quantised.h
 libpare_internal_la_SOURCES += src/graph/operators_identity.c
+libpare_internal_la_SOURCES += src/graph/operators_if.c
 libpare_internal_la_SOURCES += src/graph/operators_view.c
 libpare_internal_la_SOURCES += src/graph/operators_shape.c
 libpare_internal_la_SOURCES += src/graph/operators_matrix.c

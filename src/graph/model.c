@@ -342,11 +342,6 @@ static pare_status on_first(pare_model *model, pare_tensor *const *inputs, pare_
   return status;
 }
 
-static pare_status plan_first(pare_model *first, pare_tensor *const *inputs, pare_tensor **outputs, void *user) {
-  (void)outputs;
-  return pare_model_plan(first, inputs, user);
-}
-
 /* Tensors of one storage count once. */
 static uint64_t bytes_of_inputs(const pare_model *model, pare_tensor *const *inputs) {
   uint64_t nbytes = 0;
@@ -376,47 +371,42 @@ static pare_status foretell(pare_model *model, pare_tensor *const *inputs, pare_
   return PARE_OK;
 }
 
-pare_status pare_model_plan(pare_model *model, pare_tensor *const *inputs, pare_model_memory *out) {
-  if (!out) return pare__fail_null("pare_model_plan", "out");
-  *out = (pare_model_memory){0};
-  PARE__TRY(check_run("pare_model_plan", model, inputs));
-  if (model->team) return on_first(model, inputs, NULL, plan_first, out);
-  pare_model_unplanned *nodes = NULL;
-  size_t count = 0;
-  pthread_mutex_lock(&model->lock);
-  const pare_status status = foretell(model, inputs, out, &nodes, &count);
-  pthread_mutex_unlock(&model->lock);
-  free(nodes);
+typedef struct forecast {
+  pare_model_memory memory;
+  pare_model_unplanned *node;
+  size_t count;
+} forecast;
+
+static pare_status foretell_first(pare_model *first, pare_tensor *const *inputs, pare_tensor **outputs, void *user) {
+  forecast *out = user;
+  (void)outputs;
+  pthread_mutex_lock(&first->lock);
+  const pare_status status = foretell(first, inputs, &out->memory, &out->node, &out->count);
+  pthread_mutex_unlock(&first->lock);
   return status;
 }
 
-typedef struct unplanned {
-  pare_model_unplanned *node;
-  size_t count;
-} unplanned;
-
-static pare_status list_first(pare_model *first, pare_tensor *const *inputs, pare_tensor **outputs, void *user) {
-  unplanned *all = user;
-  (void)outputs;
-  return pare_model_unplanned_nodes(first, inputs, &all->node, &all->count);
+static pare_status foretell_any(const char *function, pare_model *model, pare_tensor *const *inputs, forecast *out) {
+  *out = (forecast){0};
+  PARE__TRY(check_run(function, model, inputs));
+  return model->team ? on_first(model, inputs, NULL, foretell_first, out) : foretell_first(model, inputs, NULL, out);
 }
 
-pare_status pare_model_unplanned_nodes(pare_model *model, pare_tensor *const *inputs, pare_model_unplanned **nodes,
-                                       size_t *count) {
+pare_status pare_model_plan(pare_model *model, pare_tensor *const *inputs, pare_model_memory *out) {
+  if (!out) return pare__fail_null("pare_model_plan", "out");
+  forecast all;
+  const pare_status status = foretell_any("pare_model_plan", model, inputs, &all);
+  *out = all.memory;
+  free(all.node);
+  return status;
+}
+
+pare_status pare_model_unplanned_nodes(pare_model *model, pare_tensor *const *inputs, pare_model_memory *memory,
+                                       pare_model_unplanned **nodes, size_t *count) {
   if (!nodes || !count) return pare__fail_null("pare_model_unplanned_nodes", "an output");
-  *nodes = NULL;
-  *count = 0;
-  PARE__TRY(check_run("pare_model_unplanned_nodes", model, inputs));
-  unplanned all = {0};
-  pare_status status;
-  if (model->team) {
-    status = on_first(model, inputs, NULL, list_first, &all);
-  } else {
-    pare_model_memory memory;
-    pthread_mutex_lock(&model->lock);
-    status = foretell(model, inputs, &memory, &all.node, &all.count);
-    pthread_mutex_unlock(&model->lock);
-  }
+  forecast all;
+  const pare_status status = foretell_any("pare_model_unplanned_nodes", model, inputs, &all);
+  if (memory) *memory = all.memory;
   *nodes = all.node;
   *count = all.count;
   return status;

@@ -9,8 +9,9 @@
 
 #include "graph/graph.h"
 
-/* What an estimate of memory knows of a value beforehand: its shape, a shape that is nowhere smaller, or nothing. */
-typedef enum pare__extent { PARE__EXACT, PARE__BOUND, PARE__UNKNOWN } pare__extent;
+/* What an estimate of memory knows of a value beforehand: its shape, a shape that is nowhere smaller, how many elements
+ * it has at most (in one dimension), or nothing. */
+typedef enum pare__extent { PARE__EXACT, PARE__BOUND, PARE__COUNTED, PARE__UNKNOWN } pare__extent;
 
 /* A value in a run: on the device, known to the host, or both. Neither: it was left out. */
 typedef struct pare__slot {
@@ -156,6 +157,9 @@ pare_status pare__call_at_once(pare__call *call);
 /* Is this an estimate of memory? Then a call that cannot go on without values makes its outputs as large as they can
  * become, whatever the values are, and they count as bounds. */
 bool pare__call_bounding(pare__call *call);
+/* The same of a call that knows how many elements its outputs have at most, and not their shape, which the file does not
+ * declare either. */
+bool pare__call_counting(pare__call *call);
 
 /* Slots by themselves. */
 pare_status pare__slot_copy(const pare__slot *from, pare__slot *to); /* releases what `to` held */

@@ -19,6 +19,7 @@
   X(reduce) \
   X(normalise) \
   X(index) \
+  X(if) \
   X(control) \
   X(convolution) \
   X(layout) \

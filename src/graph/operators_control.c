@@ -1,59 +1,11 @@
-/* If, Loop and Scan: operators that run subgraphs. SPDX-License-Identifier: Apache-2.0 */
+/* Loop and Scan: operators that run a subgraph many times. SPDX-License-Identifier: Apache-2.0 */
 #include <pare/move.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "graph/estimate.h"
 #include "graph/operator_tables.h"
 #include "graph/run.h"
-
-/* ---- If ---- */
-
-static pare_status run_branch(pare__call *call, bool condition, const pare__graph **out) {
-  PARE__TRY(pare__call_subgraph(call, condition ? "then_branch" : "else_branch", out));
-  if ((*out)->noutputs < call->noutputs)
-    return pare__call_fail(call, PARE_ERR_FORMAT, "its branch has %u outputs, the node %u", (*out)->noutputs,
-                           call->noutputs);
-  return pare__call_run(call, *out);
-}
-
-/* Output i as large as both: one of them, or a tensor that covers either. */
-static pare_status give_larger(pare__call *call, unsigned i, const pare__slot *a, const pare__slot *b) {
-  const int rank = a->shape.rank;
-  int64_t dim[PARE_MAX_RANK];
-  bool covers[2] = {a->tensor, b->tensor};
-  pare_tensor *out;
-  if (!pare__call_wants(call, i)) return PARE_OK;
-  if (a->dtype != b->dtype || rank != b->shape.rank) return pare__call_at_once(call);
-  for (int d = 0; d < rank; d++) {
-    dim[d] = PARE__MAX(a->shape.dim[d], b->shape.dim[d]);
-    covers[0] = covers[0] && a->shape.dim[d] == dim[d];
-    covers[1] = covers[1] && b->shape.dim[d] == dim[d];
-  }
-  if (covers[0] || covers[1]) return pare__slot_copy(covers[0] ? a : b, call->output[i]);
-  return pare__call_output(call, i, a->dtype, rank, dim, &out);
-}
-
-static pare_status bound_branches(pare__call *call) {
-  const pare__graph *graph[2];
-  for (int i = 0; i < 2; i++) PARE__TRY(run_branch(call, i == 0, &graph[i]));
-  for (unsigned i = 0; i < call->noutputs; i++)
-    PARE__TRY(
-        give_larger(call, i, pare__call_slot(call, graph[0]->output[i]), pare__call_slot(call, graph[1]->output[i])));
-  return PARE_OK;
-}
-
-/* A condition that is known beforehand is planned; any other is looked at in the run. */
-static pare_status branch(pare__call *call) {
-  PARE__TRY(pare__call_check(call, 1, 1));
-  int64_t condition;
-  const pare__graph *graph;
-  if (!call->input[0]->content && pare__call_bounding(call)) return bound_branches(call);
-  PARE__TRY(pare__call_int(call, 0, &condition));
-  PARE__TRY(run_branch(call, condition != 0, &graph));
-  for (unsigned i = 0; i < call->noutputs; i++)
-    if (pare__call_wants(call, i)) PARE__TRY(pare__slot_copy(pare__call_slot(call, graph->output[i]), call->output[i]));
-  return PARE_OK;
-}
 
 /* ---- how long ---- */
 
@@ -207,7 +159,14 @@ typedef struct loop {
   stack *stacked;
 } loop;
 
-static pare_status loop_begin(pare__call *call, loop *out) {
+static void loop_close(loop *l) {
+  slots_clear(l->carried, l->ncarried);
+  for (unsigned i = 0; i < l->nstacked && l->stacked; i++) stack_clear(&l->stacked[i]);
+  free(l->stacked);
+}
+
+/* All but what must be read: how often it goes round. */
+static pare_status loop_open(pare__call *call, loop *out) {
   *out = (loop){.call = call, .trips = -1, .condition = true};
   PARE__TRY(pare__call_subgraph(call, "body", &out->body));
   out->ncarried = call->ninputs > 2 ? call->ninputs - 2 : 0;
@@ -217,6 +176,16 @@ static pare_status loop_begin(pare__call *call, loop *out) {
                            "its body has %u inputs and %u outputs, which does not fit %u carried values and %u outputs",
                            out->body->ninputs, out->body->noutputs, out->ncarried, call->noutputs);
   out->nstacked = out->body->noutputs - 1 - out->ncarried;
+  out->carried = calloc(out->ncarried + 1U, sizeof *out->carried);
+  out->stacked = calloc(out->nstacked + 1U, sizeof *out->stacked);
+  if (!out->carried || !out->stacked) return pare__fail_memory("a loop", out->ncarried * sizeof *out->carried);
+  for (unsigned i = 0; i < out->ncarried; i++)
+    if (call->input[i + 2]) PARE__TRY(pare__slot_copy(call->input[i + 2], &out->carried[i]));
+  return PARE_OK;
+}
+
+static pare_status loop_begin(pare__call *call, loop *out) {
+  PARE__TRY(loop_open(call, out));
   if (pare__call_has(call, 0)) PARE__TRY(pare__call_int(call, 0, &out->trips));
   out->limit = most_iterations(call, out->trips);
   if (pare__call_has(call, 1)) {
@@ -224,11 +193,6 @@ static pare_status loop_begin(pare__call *call, loop *out) {
     PARE__TRY(pare__call_int(call, 1, &condition));
     out->condition = condition != 0;
   }
-  out->carried = calloc(out->ncarried + 1U, sizeof *out->carried);
-  out->stacked = calloc(out->nstacked + 1U, sizeof *out->stacked);
-  if (!out->carried || !out->stacked) return pare__fail_memory("a loop", out->ncarried * sizeof *out->carried);
-  for (unsigned i = 0; i < out->ncarried; i++)
-    if (call->input[i + 2]) PARE__TRY(pare__slot_copy(call->input[i + 2], &out->carried[i]));
   return PARE_OK;
 }
 
@@ -286,17 +250,131 @@ static pare_status loop_give(loop *l) {
   return PARE_OK;
 }
 
+/* ---- how large the values of a Loop become ---- */
+
+/* In an estimate the body is run for its shapes, knowing nothing in which iterations differ: when no carried value has
+ * another shape than before, none that follows will. Results have the largest of the shapes on the way, since any
+ * iteration may be the last. */
+enum { MOST_ITERATIONS_TO_REST = 100 };
+
+static pare_status set_unknown(pare__call *call, int32_t id, pare_dtype dtype) {
+  pare__slot slot = {.dtype = dtype};
+  PARE__TRY(pare_tensor_create(call->context, dtype, 0, NULL, &slot.tensor));
+  slot.shape = slot.tensor->shape;
+  const pare_status status = pare__call_set(call, id, &slot);
+  pare__slot_clear(&slot);
+  return status;
+}
+
+/* One iteration. *rests: carried values have the shapes that they had before; largest: of each so far. */
+static pare_status bound_step(loop *l, pare__shape *largest, bool *rests) {
+  pare__call *call = l->call;
+  PARE__TRY(pare__model_go_on(call->state->model, "an estimate of a loop"));
+  PARE__TRY(set_unknown(call, l->body->input[0], PARE_I64));
+  PARE__TRY(set_unknown(call, l->body->input[1], PARE_BOOL));
+  for (unsigned i = 0; i < l->ncarried; i++) {
+    const bool passed_on = l->body->output[i + 1] == l->body->input[i + 2];
+    if (!passed_on) PARE__TRY(pare__estimate_forget(call, &l->carried[i]));
+    PARE__TRY(pare__call_set(call, l->body->input[i + 2], &l->carried[i]));
+  }
+  PARE__TRY(pare__call_run(call, l->body));
+  *rests = true;
+  for (unsigned i = 0; i < l->ncarried; i++) {
+    const pare__slot *made = pare__call_slot(call, l->body->output[i + 1]);
+    if (pare__slot_empty(made) || made->shape.rank != largest[i].rank) return pare__call_at_once(call);
+    for (int d = 0; d < made->shape.rank; d++) {
+      *rests = *rests && made->shape.dim[d] == l->carried[i].shape.dim[d];
+      largest[i].dim[d] = PARE__MAX(largest[i].dim[d], made->shape.dim[d]);
+    }
+    PARE__TRY(pare__slot_copy(made, &l->carried[i]));
+  }
+  return PARE_OK;
+}
+
+/* The items of stacked output k, which wait beside each other until they are stacked, and alike the output. */
+static pare_status bound_stack(loop *l, unsigned k, pare__slot *items) {
+  pare__call *call = l->call;
+  const pare__slot *item = pare__call_slot(call, l->body->output[1 + l->ncarried + k]);
+  int64_t dim[PARE_MAX_RANK + 1] = {PARE__MIN(l->trips, l->limit)};
+  if (l->trips < 0 || pare__slot_empty(item) || item->shape.rank == PARE_MAX_RANK) return pare__call_at_once(call);
+  memcpy(dim + 1, item->shape.dim, (size_t)item->shape.rank * sizeof *dim);
+  pare__slot_clear(items);
+  items->dtype = item->dtype;
+  if (pare_tensor_create(call->context, item->dtype, item->shape.rank + 1, dim, &items->tensor) != PARE_OK)
+    return pare__call_at_once(call); /* no run would stack so much */
+  items->shape = items->tensor->shape;
+  return pare__estimate_note(call->state, items);
+}
+
+static pare_status bound_outputs(loop *l, const pare__shape *largest, const pare__slot *items) {
+  pare__call *call = l->call;
+  pare_tensor *out;
+  for (unsigned i = 0; i < call->noutputs; i++) {
+    if (!pare__call_wants(call, i)) continue;
+    if (i >= l->ncarried) {
+      const pare__slot *all = &items[i - l->ncarried];
+      PARE__TRY(pare__estimate_note(call->state, all));
+      PARE__TRY(pare__call_output(call, i, all->dtype, all->shape.rank, all->shape.dim, &out));
+      continue;
+    }
+    const pare__shape *shape = &l->carried[i].shape;
+    if (memcmp(shape->dim, largest[i].dim, (size_t)shape->rank * sizeof *shape->dim) == 0)
+      PARE__TRY(pare__slot_copy(&l->carried[i], call->output[i]));
+    else
+      PARE__TRY(pare__call_output(call, i, l->carried[i].dtype, shape->rank, largest[i].dim, &out));
+  }
+  return PARE_OK;
+}
+
+static pare_status bound_loop(loop *l, pare__shape *largest, pare__slot *items) {
+  pare__call *call = l->call;
+  const int64_t least = 2; /* the first passes nothing on that an iteration has made */
+  const int64_t most = l->trips < 0 ? INT64_MAX : PARE__MIN(l->trips, l->limit);
+  bool rests = false;
+  for (unsigned i = 0; i < l->ncarried; i++) {
+    if (pare__slot_empty(&l->carried[i])) return pare__call_at_once(call);
+    largest[i] = l->carried[i].shape;
+  }
+  for (int64_t step = 0; step < most && (step < least || !rests); step++) {
+    if (step == MOST_ITERATIONS_TO_REST) return pare__call_at_once(call);
+    PARE__TRY(bound_step(l, largest, &rests));
+    for (unsigned k = 0; k < l->nstacked; k++)
+      if (pare__call_wants(call, l->ncarried + k)) PARE__TRY(bound_stack(l, k, &items[k]));
+  }
+  return bound_outputs(l, largest, items);
+}
+
+/* What only the run knows of how often it goes round is no number here. */
+static pare_status loop_bound(pare__call *call) {
+  loop l;
+  pare__shape *largest = NULL;
+  pare__slot *items = NULL;
+  pare_status status = loop_open(call, &l);
+  if (status == PARE_OK && pare__call_has(call, 0) && call->input[0]->content)
+    status = pare__call_int(call, 0, &l.trips);
+  l.limit = most_iterations(call, l.trips);
+  if (status == PARE_OK) {
+    largest = calloc(l.ncarried + 1U, sizeof *largest);
+    items = calloc(l.nstacked + 1U, sizeof *items);
+    status =
+        largest && items ? bound_loop(&l, largest, items) : pare__fail_memory("a loop", l.ncarried * sizeof *largest);
+  }
+  slots_clear(items, l.nstacked);
+  free(largest);
+  loop_close(&l);
+  return status;
+}
+
 static pare_status loop_run(pare__call *call) {
   PARE__TRY(pare__call_check(call, 0, UINT16_MAX));
+  if (pare__call_bounding(call)) return loop_bound(call);
   PARE__TRY(pare__call_at_once(call));
   loop l;
   pare_status status = loop_begin(call, &l);
   for (int64_t i = 0; status == PARE_OK && l.condition && (l.trips < 0 || i < l.trips); i++)
     status = i < l.limit ? loop_step(&l, i) : too_many(call, l.limit);
   if (status == PARE_OK) status = loop_give(&l);
-  slots_clear(l.carried, l.ncarried);
-  for (unsigned i = 0; i < l.nstacked && l.stacked; i++) stack_clear(&l.stacked[i]);
-  free(l.stacked);
+  loop_close(&l);
   return status;
 }
 
@@ -583,7 +661,6 @@ static pare_status scan_run_8(pare__call *call) {
 }
 
 const pare__operator pare__operators_control[] = {
-    {"", "If", 1, 0, PARE__IS_CONTROL, branch, NULL, .types = "any"},
     {"", "Loop", 1, 0, PARE__IS_CONTROL, loop_run, NULL, .types = "any"},
     {"", "Scan", 8, 8, PARE__IS_CONTROL, scan_run_8, NULL, .types = "any"},
     {"", "Scan", 9, 0, PARE__IS_CONTROL, scan_run, NULL, .types = "any"},

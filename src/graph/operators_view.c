@@ -106,14 +106,24 @@ static pare_status resolve_shape(const pare__call *call, const int64_t *asked, s
                          pare__shape_text((int)count, asked, want, sizeof want));
 }
 
+/* Whatever its shape becomes, it has the elements of the input. */
+static pare_status flattened(pare__call *call) {
+  const int64_t count = pare__shape_elements(&call->input[0]->shape);
+  return reshaped(call, 1, &count);
+}
+
 static pare_status reshape(pare__call *call) {
   PARE__TRY(pare__call_check(call, call->node->opset < 5 ? 1 : 2, 2));
   int64_t asked[PARE_MAX_RANK], dim[PARE_MAX_RANK];
   size_t count;
-  if (call->node->opset < 5)
+  const bool by_attribute = call->node->opset < 5, counted = call->input[0]->extent == PARE__COUNTED;
+  if (!by_attribute && !call->input[1]->content && pare__call_counting(call)) return flattened(call);
+  if (by_attribute)
     PARE__TRY(pare__call_get_ints(call, "shape", asked, PARE_MAX_RANK, &count));
   else
     PARE__TRY(pare__call_ints(call, 1, asked, PARE_MAX_RANK, &count));
+  for (size_t d = 0; counted && d < count; d++)
+    if (asked[d] == 0 && pare__call_counting(call)) return flattened(call); /* copies a dimension */
   PARE__TRY(resolve_shape(call, asked, count, pare__call_get_int(call, "allowzero", 0) != 0, dim));
   return reshaped(call, (int)count, dim);
 }

@@ -46,6 +46,7 @@ struct pare__run_state {
   bool values_needed;              /* planning failed only because an operator must see values */
   struct pare__estimate *estimate; /* planning, only to learn how much memory a run at once takes; NULL: no */
   bool bounding;                   /* a call has given bounds in place of shapes */
+  bool counting;                   /* bounds of how many elements there are, not of shapes */
   unsigned depth;                  /* of subgraphs */
   uint64_t iterations;             /* of loops that have begun */
   size_t nkept, kept_capacity;
