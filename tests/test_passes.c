@@ -265,6 +265,84 @@ START_TEST(an_activation_beside_the_sum_keeps_its_place) {
 }
 END_TEST
 
+/* ---- views between ---- */
+
+/* GPT-2 as torch exports it: products of flattened rows, and the activation after they have their shape again. */
+START_TEST(an_activation_goes_through_a_reshape_into_its_product) {
+  pare__onnx_model *onnx = model_new(17);
+  float *numbers = random_floats(WIDTH * WIDTH, 3);
+  model_input(onnx, "h", PARE__ONNX_FLOAT, 3, (const int64_t[]){2, 5, WIDTH});
+  model_constant(onnx, "w", PARE__ONNX_FLOAT, 2, (const int64_t[]){WIDTH, WIDTH}, numbers);
+  model_constant(onnx, "b", PARE__ONNX_FLOAT, 1, (const int64_t[]){WIDTH}, numbers);
+  model_constant(onnx, "flat", PARE__ONNX_INT64, 1, (const int64_t[]){2}, (const int64_t[]){-1, WIDTH});
+  model_constant(onnx, "full", PARE__ONNX_INT64, 1, (const int64_t[]){3}, (const int64_t[]){2, 5, WIDTH});
+  free(numbers);
+  model_node(onnx, "Reshape", "h flat", "x");
+  model_node(onnx, "Gemm", "x w b", "p");
+  model_node(onnx, "Reshape", "p full", "q");
+  model_node(onnx, _i ? "Relu" : "Tanh", "q", "y");
+  if (_i == 2) model_output(onnx, "q"); /* what others read stays */
+  model_output(onnx, "y");
+  pare_model *model = with_passes(path, onnx, 1);
+  ck_assert_uint_eq(nodes_of(model, "FusedMatMul"), _i < 2);
+  ck_assert_uint_eq(model->network->graph.nnodes, _i < 2 ? 3 : 4);
+  pare_model_close(model);
+}
+END_TEST
+
+/* Whisper and BART scale queries before they have heads. */
+START_TEST(a_scale_goes_through_views_into_the_product) {
+  pare__onnx_model *onnx = model_new(17);
+  const int64_t heads[] = {0, 2, 1, 3}, keys[] = {0, 2, 3, 1};
+  model_input(onnx, "q", PARE__ONNX_FLOAT, 3, (const int64_t[]){2, QUERIES, HEADS * SIZE});
+  model_input(onnx, "k", PARE__ONNX_FLOAT, 4, (const int64_t[]){2, KEYS, HEADS, SIZE});
+  model_number(onnx, "scale", 0.3F);
+  model_constant(onnx, "shape", PARE__ONNX_INT64, 1, (const int64_t[]){4}, (const int64_t[]){2, QUERIES, HEADS, SIZE});
+  model_node(onnx, "Tanh", "q", "t");
+  model_node(onnx, "Mul", "t scale", "s");
+  model_node(onnx, "Reshape", "s shape", "r");
+  transpose(onnx, "r", "u", 4, heads);
+  transpose(onnx, "k", "v", 4, keys);
+  model_node(onnx, "MatMul", "u v", "y");
+  model_output(onnx, "y");
+  pare_model *model = with_passes(path, onnx, 1);
+  ck_assert_uint_eq(nodes_of(model, "Mul"), 0);
+  pare_model_close(model);
+}
+END_TEST
+
+/* Llama's norm as torch exports it, in floats: x goes to float, and what is normalised to the type that x has. */
+START_TEST(a_cast_to_the_type_that_is_there_goes) {
+  pare__onnx_model *onnx = model_new(17);
+  float *numbers = random_floats(WIDTH * WIDTH, 3);
+  const int64_t last = -1;
+  model_input(onnx, "h", PARE__ONNX_FLOAT, 2, (const int64_t[]){5, WIDTH});
+  model_constant(onnx, "w", PARE__ONNX_FLOAT, 2, (const int64_t[]){WIDTH, WIDTH}, numbers);
+  model_constant(onnx, "g", PARE__ONNX_FLOAT, 1, (const int64_t[]){WIDTH}, numbers);
+  free(numbers);
+  model_number(onnx, "two", 2);
+  model_number(onnx, "epsilon", 1e-5F);
+  model_node(onnx, "MatMul", "h w", "m");
+  node_int(onnx, model_node(onnx, "Cast", "m", "x"), "to", PARE__ONNX_FLOAT);
+  model_node(onnx, "Pow", "x two", "square");
+  node_ints(onnx, model_node(onnx, "ReduceMean", "square", "mean"), "axes", 1, &last);
+  model_node(onnx, "Add", "mean epsilon", "moment");
+  model_node(onnx, "Sqrt", "moment", "root");
+  model_node(onnx, "Div", "x root", "n");
+  node_int(onnx, model_node(onnx, "Cast", "n", "c"), "to", PARE__ONNX_FLOAT);
+  model_node(onnx, "Mul", "g c", "z");
+  node_int(onnx, model_node(onnx, "Cast", "z", "i"), "to", PARE__ONNX_INT32); /* of another type */
+  node_int(onnx, model_node(onnx, "Cast", "i", "j"), "to", PARE__ONNX_FLOAT);
+  model_node(onnx, "Add", "z j", "y");
+  model_output(onnx, "y");
+  pare_model *model = with_passes(path, onnx, 1);
+  ck_assert_uint_eq(nodes_of(model, "Cast"), 2);
+  ck_assert_uint_eq(nodes_of(model, "RMSNormalization"), 1);
+  ck_assert_uint_eq(model->network->graph.nnodes, 5);
+  pare_model_close(model);
+}
+END_TEST
+
 /* ---- softmax ---- */
 
 START_TEST(softmax_as_it_is_written_out_becomes_one_node) {
@@ -644,6 +722,9 @@ int main(void) {
   tcase_add_loop_test(tests, a_residual_goes_into_its_product, 0, 18);
   tcase_add_loop_test(tests, a_summand_of_another_shape_is_added_all_the_same, 0, 5);
   tcase_add_test(tests, an_activation_beside_the_sum_keeps_its_place);
+  tcase_add_loop_test(tests, an_activation_goes_through_a_reshape_into_its_product, 0, 3);
+  tcase_add_test(tests, a_scale_goes_through_views_into_the_product);
+  tcase_add_test(tests, a_cast_to_the_type_that_is_there_goes);
   tcase_add_loop_test(tests, softmax_as_it_is_written_out_becomes_one_node, 0, 2);
   tcase_add_loop_test(tests, a_constant_of_higher_rank_gives_the_result_its_rank, 0, 8);
   tcase_add_test(tests, transposes_that_undo_each_other_go);

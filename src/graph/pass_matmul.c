@@ -182,6 +182,30 @@ static pare_status take_activation(pare__rewrite *rewrite, size_t i, bool *done)
   return pare__rewrite_become(rewrite, i, fused);
 }
 
+/* The same behind a Reshape, which an activation passes through: GPT-2's layers are products of flattened rows. */
+static pare_status take_activation_behind(pare__rewrite *rewrite, size_t i, bool *done) {
+  const pare__node *node = &rewrite->graph->node[i];
+  const pare_activation activation = node->ninputs == 1 ? activation_of(node) : PARE_ACTIVATION_NONE;
+  const pare__node *view = activation ? pare__rewrite_only(rewrite, node->input[0], "Reshape") : NULL;
+  const pare__node *product = view ? product_of(rewrite, view->input[0]) : NULL;
+  if (view && !product) product = gemm_of(rewrite, view->input[0]);
+  if (!product || has_activation(product) || has_residual(product)) return PARE_OK;
+  if (activation == PARE_ACTIVATION_RELU && !is_float(rewrite, product, PARE__NO_VALUE)) return PARE_OK;
+  const size_t place = (size_t)rewrite->producer[view->input[0]];
+  pare__node fused, reshape;
+  PARE__TRY(take_over(rewrite, place, product, &fused));
+  PARE__TRY(pare__node_set_int(rewrite->network, &fused, "activation", activation));
+  PARE__TRY(pare__node_create(rewrite->network, "", "Reshape", view->opset, view->ninputs, 1, &reshape));
+  memcpy(reshape.input, view->input, view->ninputs * sizeof *view->input);
+  reshape.name = view->name;
+  reshape.nattributes = view->nattributes;
+  reshape.attribute = view->attribute;
+  reshape.output[0] = node->output[0];
+  PARE__TRY(pare__rewrite_become(rewrite, place, fused));
+  *done = true;
+  return pare__rewrite_become(rewrite, i, reshape);
+}
+
 /* Is what node i makes read by nobody but a norm that adds its summands itself? */
 static bool goes_to_norm(const pare__rewrite *rewrite, size_t i) {
   const int32_t value = rewrite->graph->node[i].output[0];
@@ -232,23 +256,35 @@ static bool is_scaled(const pare__rewrite *rewrite, int32_t value, int32_t *x, i
   return false;
 }
 
-/* Scalars that the factors of product i are multiplied by become a part of it, also those behind a transpose. */
+/* The node that makes the value for one reader alone and shows the same elements otherwise; NULL: none does. */
+static pare__node *view_of(const pare__rewrite *rewrite, int32_t value) {
+  static const char *const names[] = {"Transpose", "Reshape", "Unsqueeze", "Squeeze"};
+  pare__node *found = NULL;
+  for (size_t i = 0; i < PARE__COUNT(names) && !found; i++) found = pare__rewrite_only(rewrite, value, names[i]);
+  return found;
+}
+
+/* Scalars that the factors of product i are multiplied by become a part of it, also those behind views. */
 static pare_status take_factors(pare__rewrite *rewrite, size_t i, bool *done) {
   for (unsigned k = 0; k < 2; k++) {
     const pare__node *product = &rewrite->graph->node[i];
-    pare__node *transpose = pare__rewrite_only(rewrite, product->input[k], "Transpose");
-    int32_t x, scalar;
+    pare__node *first = NULL;
+    int32_t from = product->input[k], x, scalar;
     double factor;
-    if (!is_scaled(rewrite, transpose ? transpose->input[0] : product->input[k], &x, &scalar, &factor)) continue;
+    for (pare__node *view = view_of(rewrite, from); view; view = view_of(rewrite, from)) {
+      first = view;
+      from = view->input[0];
+    }
+    if (!is_scaled(rewrite, from, &x, &scalar, &factor)) continue;
     if (!is_float(rewrite, product, scalar)) continue;
     pare__node fused;
     const double alpha = (double)pare__node_float(product, "alpha", 1) * factor;
     PARE__TRY(take_over(rewrite, i, product, &fused));
     PARE__TRY(pare__node_set_float(rewrite->network, &fused, "alpha", (float)alpha));
-    if (transpose) {
-      rewrite->uses[transpose->input[0]]--;
+    if (first) {
+      rewrite->uses[from]--;
       rewrite->uses[x]++;
-      transpose->input[0] = x;
+      first->input[0] = x;
     } else {
       fused.input[k] = x;
     }
@@ -291,7 +327,8 @@ static pare_status fuse(pare__rewrite *rewrite, size_t i, bool *done) {
     PARE__TRY(take_bias(rewrite, i, done));
     return *done ? PARE_OK : take_residual(rewrite, i, done);
   }
-  return take_activation(rewrite, i, done);
+  PARE__TRY(take_activation(rewrite, i, done));
+  return *done ? PARE_OK : take_activation_behind(rewrite, i, done);
 }
 
 static pare_status run(pare__network *network, pare__graph *graph, bool *changed) {
