@@ -85,6 +85,7 @@ check_PROGRAMS += tests/test_memory
 check_PROGRAMS += tests/test_node_errors
 check_PROGRAMS += tests/test_passes
 check_PROGRAMS += tests/test_passes_products
+check_PROGRAMS += tests/test_channels_last
 check_PROGRAMS += tests/test_symbolic
 check_PROGRAMS += tests/test_verify
 check_PROGRAMS += tests/test_operators_attention

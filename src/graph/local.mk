@@ -62,6 +62,7 @@ libpare_internal_la_SOURCES += src/graph/pass_softmax.c
 libpare_internal_la_SOURCES += src/graph/pass_skip_norm.c
 libpare_internal_la_SOURCES += src/graph/pass_duplicate.c
 libpare_internal_la_SOURCES += src/graph/pass_attention.c
+libpare_internal_la_SOURCES += src/graph/pass_channels_last.c
 libpare_internal_la_SOURCES += src/graph/pass_weights.c
 libpare_internal_la_SOURCES += src/graph/pass_integer.c
 libpare_internal_la_SOURCES += src/graph/operators_compressed.c

@@ -11,6 +11,7 @@
 #define MOST_STEPS 8   /* from node to node, for what is known of a rank */
 
 extern const pare__pass pare__pass_attention;
+extern const pare__pass pare__pass_channels_last;
 extern const pare__pass pare__pass_convolution;
 extern const pare__pass pare__pass_dead;
 extern const pare__pass pare__pass_duplicate;
@@ -28,11 +29,23 @@ extern const pare__pass pare__pass_transpose;
 
 /* Products take in scalars, biases and residuals before attention and the norms of sums look at what is left; they see
  * who reads a value, so that nodes which patterns have left behind are gone before. */
-static const pare__pass *const passes[] = {
-    &pare__pass_weights,    &pare__pass_integer,     &pare__pass_identity, &pare__pass_duplicate,
-    &pare__pass_transpose,  &pare__pass_layer_norm,  &pare__pass_softmax,  &pare__pass_gelu,
-    &pare__pass_hard_swish, &pare__pass_dead,        &pare__pass_matmul,   &pare__pass_attention,
-    &pare__pass_skip_norm,  &pare__pass_convolution, &pare__pass_dead,     NULL};
+static const pare__pass *const passes[] = {&pare__pass_weights,
+                                           &pare__pass_integer,
+                                           &pare__pass_identity,
+                                           &pare__pass_duplicate,
+                                           &pare__pass_channels_last,
+                                           &pare__pass_transpose,
+                                           &pare__pass_layer_norm,
+                                           &pare__pass_softmax,
+                                           &pare__pass_gelu,
+                                           &pare__pass_hard_swish,
+                                           &pare__pass_dead,
+                                           &pare__pass_matmul,
+                                           &pare__pass_attention,
+                                           &pare__pass_skip_norm,
+                                           &pare__pass_convolution,
+                                           &pare__pass_dead,
+                                           NULL};
 /* Once, when the others have come to rest: what they look for is written out no more afterwards. */
 static const pare__pass *const last_pass = &pare__pass_layout;
 
@@ -266,7 +279,7 @@ typedef struct rank_bound {
 
 static rank_bound rank_within(const pare__rewrite *rewrite, int32_t value, int steps);
 
-static bool is_one_of(const pare__node *node, size_t count, const char *const *op_types) {
+bool pare__node_is_one_of(const pare__node *node, size_t count, const char *const *op_types) {
   for (size_t i = 0; i < count; i++)
     if (pare__node_is(node, op_types[i])) return true;
   return false;
@@ -327,10 +340,11 @@ static rank_bound rank_within(const pare__rewrite *rewrite, int32_t value, int s
     return shape->rank == 1 && shape->dim[0] > 0 ? (rank_bound){(int)shape->dim[0], true} : unknown;
   }
   if (is_product(node)) return node->ninputs > 1 ? rank_of_product(rewrite, node, steps - 1) : unknown;
-  if (is_one_of(node, PARE__COUNT(as_first), as_first)) return rank_within(rewrite, node->input[0], steps - 1);
-  if (is_one_of(node, PARE__COUNT(as_weights), as_weights) && node->ninputs > 1)
+  if (pare__node_is_one_of(node, PARE__COUNT(as_first), as_first))
+    return rank_within(rewrite, node->input[0], steps - 1);
+  if (pare__node_is_one_of(node, PARE__COUNT(as_weights), as_weights) && node->ninputs > 1)
     return rank_within(rewrite, node->input[1], steps - 1);
-  if (is_one_of(node, PARE__COUNT(broadcasting), broadcasting))
+  if (pare__node_is_one_of(node, PARE__COUNT(broadcasting), broadcasting))
     return rank_of_broadcast(rewrite, node, node->ninputs, steps - 1);
   return unknown;
 }

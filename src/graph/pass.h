@@ -72,6 +72,7 @@ void pare__rewrite_move_input(pare__rewrite *rewrite, size_t node, unsigned k, i
  * anew. */
 pare_status pare__rewrite_become(pare__rewrite *rewrite, size_t node, pare__node replacement);
 bool pare__node_is(const pare__node *node, const char *op_type);
+bool pare__node_is_one_of(const pare__node *node, size_t count, const char *const *op_types);
 /* Attributes of a node, or what they are where they are not given. */
 int64_t pare__node_int(const pare__node *node, const char *name, int64_t otherwise);
 float pare__node_float(const pare__node *node, const char *name, float otherwise);

@@ -31,10 +31,7 @@ static bool is_elementwise(const pare__node *node) {
   static const char *const names[] = {"Relu",     "Sigmoid",  "Tanh",       "Gelu",  "HardSwish", "HardSigmoid", "Erf",
                                       "Sqrt",     "Exp",      "LeakyRelu",  "Abs",   "Neg",       "Cast",        "Elu",
                                       "Softplus", "Identity", "Reciprocal", "Floor", "Ceil",      "Mish"};
-  if (!node->op || node->ninputs != 1) return false;
-  for (size_t i = 0; i < PARE__COUNT(names); i++)
-    if (pare__node_is(node, names[i])) return true;
-  return false;
+  return node->op && node->ninputs == 1 && pare__node_is_one_of(node, PARE__COUNT(names), names);
 }
 
 /* Transpose i reads `from` by this permutation instead of what it reads. */
