@@ -157,8 +157,8 @@ pare_status pare__call_at_once(pare__call *call);
 /* Is this an estimate of memory? Then a call that cannot go on without values makes its outputs as large as they can
  * become, whatever the values are, and they count as bounds. */
 bool pare__call_bounding(pare__call *call);
-/* The same of a call that knows how many elements its outputs have at most, and not their shape, which the file does not
- * declare either. */
+/* The same of a call that knows how many elements its outputs have at most, and not their shape, which the file does
+ * not declare either. */
 bool pare__call_counting(pare__call *call);
 
 /* Slots by themselves. */
