@@ -73,6 +73,38 @@ START_TEST(what_is_written_out_reads_as_the_same) {
 }
 END_TEST
 
+/* YAML folds some characters as the ends of lines and does not read others as they are. */
+START_TEST(names_of_any_characters_read_as_the_same) {
+  for (unsigned c = 1; c < 0x11000; c++) {
+    char pattern[16];
+    if (c >= 0xd800 && c < 0xe000) continue;
+    if (c < 0x80)
+      snprintf(pattern, sizeof pattern, "a%cb", (int)c);
+    else if (c < 0x800)
+      snprintf(pattern, sizeof pattern, "a%c%cb", (int)(0xc0 | c >> 6), (int)(0x80 | (c & 0x3f)));
+    else if (c < 0x10000)
+      snprintf(pattern, sizeof pattern, "a%c%c%cb", (int)(0xe0 | c >> 12), (int)(0x80 | (c >> 6 & 0x3f)),
+               (int)(0x80 | (c & 0x3f)));
+    else
+      snprintf(pattern, sizeof pattern, "a%c%c%c%cb", (int)(0xf0 | c >> 18), (int)(0x80 | (c >> 12 & 0x3f)),
+               (int)(0x80 | (c >> 6 & 0x3f)), (int)(0x80 | (c & 0x3f)));
+    pare_recipe *recipe;
+    OK(pare_recipe_create(&recipe));
+    OK(pare_recipe_prune(recipe, "2:4"));
+    if (pare_recipe_ignore(recipe, pattern) == PARE_OK) {
+      char *text = written(recipe);
+      pare_recipe *again = parsed(text);
+      char *second = written(again);
+      ck_assert_msg(strcmp(text, second) == 0, "U+%04X: %s: %s", c, text, second);
+      free(text);
+      free(second);
+      pare_recipe_close(again);
+    }
+    pare_recipe_close(recipe);
+  }
+}
+END_TEST
+
 START_TEST(mistakes_are_refused_with_line_and_column) {
   refused("modifiers: []\n", "pare: 1");
   refused("pare: 2\n", "r.yaml:1:7: ");
@@ -177,6 +209,7 @@ int main(void) {
   TCase *tests = tcase_create("recipe");
   tcase_add_test(tests, json_is_read_as_yaml_is);
   tcase_add_test(tests, what_is_written_out_reads_as_the_same);
+  tcase_add_test(tests, names_of_any_characters_read_as_the_same);
   tcase_add_test(tests, mistakes_are_refused_with_line_and_column);
   tcase_add_test(tests, short_forms_are_refused_by_what_there_is);
   tcase_add_test(tests, schemes_fill_what_is_not_given);

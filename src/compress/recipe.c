@@ -220,6 +220,37 @@ static json_t *modifier_json(const pare__modifier *modifier) {
   return json_pack("{s:o}", method->name, fields);
 }
 
+/* A character of two or three bytes that YAML folds as a line's end or allows as an escape only: its number; otherwise
+ * 0. JSON allows all of these as they are. */
+static unsigned only_escaped(const unsigned char *text) {
+  unsigned number = 0;
+  if (text[0] == 0x7f) return text[0];
+  if (text[0] == 0xc2) number = text[1];
+  if ((text[0] & 0xf0) == 0xe0) number = (text[0] & 0x0fu) << 12 | (text[1] & 0x3fu) << 6 | (text[2] & 0x3fu);
+  const bool odd = (number >= 0x80 && number < 0xa0) || number == 0x2028 || number == 0x2029 || number == 0xfeff ||
+                   number == 0xfffe || number == 0xffff;
+  return odd ? number : 0;
+}
+
+/* JSON's text as one that YAML reads to the same; takes the text over. NULL: there is no memory. */
+static char *as_yaml(char *text) {
+  size_t nbytes = 1, at = 0;
+  for (const char *c = text; *c; c++) nbytes += only_escaped((const unsigned char *)c) ? 6 : 1;
+  char *out = malloc(nbytes);
+  for (const char *c = text; out && *c;) {
+    const unsigned escaped = only_escaped((const unsigned char *)c);
+    if (!escaped) {
+      out[at++] = *c++;
+      continue;
+    }
+    at += (size_t)snprintf(out + at, 7, "\\u%04x", escaped);
+    c += escaped < 0x80 ? 1 : escaped < 0x800 ? 2 : 3;
+  }
+  if (out) out[at] = '\0';
+  free(text);
+  return out;
+}
+
 pare_status pare_recipe_text(const pare_recipe *recipe, char **out) {
   if (!out) return pare__fail_null("pare_recipe_text", "out");
   *out = NULL;
@@ -229,7 +260,8 @@ pare_status pare_recipe_text(const pare_recipe *recipe, char **out) {
   for (size_t i = 0; i < recipe->nmodifiers; i++)
     json_array_append_new(modifiers, modifier_json(&recipe->modifiers[i]));
   json_object_set_new(json, "modifiers", modifiers);
-  *out = json_dumps(json, JSON_PRESERVE_ORDER | JSON_COMPACT);
+  char *text = json_dumps(json, JSON_PRESERVE_ORDER | JSON_COMPACT);
   json_decref(json);
+  *out = text ? as_yaml(text) : NULL;
   return *out ? PARE_OK : pare__fail_memory("a recipe's text", 1024);
 }
