@@ -161,7 +161,7 @@ START_TEST(integers_are_refused) {
   const int64_t dim[] = {2, 3}, like[6] = {0};
   one_node one = one_node_begin(17, "RandomNormalLike", "x", "y");
   one_node_input(&one, "x", PARE__ONNX_INT64, 2, dim, like);
-  one_node_refused(folder, &one, PARE_ERR_TYPE, "it makes floats");
+  one_node_refused(folder, &one, PARE_ERR_TYPE, "its output is i64");
 }
 END_TEST
 

@@ -32,18 +32,13 @@ static pare_status read_dtype(const pare__call *call, pare_dtype otherwise, pare
   return pare__call_fail(call, PARE_ERR_UNSUPPORTED, "its dtype is %lld, which pare does not have", (long long)given);
 }
 
-static bool is_float(pare_dtype dtype) {
-  return dtype == PARE_F32 || dtype == PARE_F16 || dtype == PARE_BF16 || dtype == PARE_F64;
-}
-
 /* ---- RandomUniform, RandomNormal and those like another tensor ---- */
 
 enum { UNIFORM, NORMAL };
 
 static pare_status fill(pare__call *call, pare_dtype dtype, int rank, const int64_t *dim) {
   pare_tensor *out;
-  if (!is_float(dtype))
-    return pare__call_fail(call, PARE_ERR_TYPE, "it would make %s; it makes floats", pare_dtype_name(dtype));
+  PARE__TRY(pare__call_takes_dtype(call, "its output", dtype));
   PARE__TRY(pare__call_output(call, 0, dtype, rank, dim, &out));
   if (call->node->op->detail == NORMAL)
     return pare_random_normal(seed_of(call), stream_of(call), pare__call_get_float(call, "mean", 0),
@@ -81,9 +76,7 @@ static pare_status bernoulli(pare__call *call) {
   PARE__TRY(pare__call_check(call, 1, 1));
   PARE__TRY(pare__call_tensor(call, 0, &x));
   PARE__TRY(read_dtype(call, x->dtype, &dtype));
-  if (!is_float(x->dtype))
-    return pare__call_fail(call, PARE_ERR_TYPE, "its probabilities are %s; they must be floats",
-                           pare_dtype_name(x->dtype));
+  PARE__TRY(pare__call_takes(call, 0));
   /* a number of few bits could round to 1, which would not be below a probability of 1 */
   const pare_dtype wide = x->dtype == PARE_F64 ? PARE_F64 : PARE_F32;
   PARE__TRY(pare__call_cast(call, x, wide, &x));
@@ -111,9 +104,9 @@ static pare_status multinomial(pare__call *call) {
                            "its input has rank %d, and %lld samples are asked for; batch and classes, and "
                            "one sample at least are possible",
                            x->shape.rank, (long long)samples);
-  if (!is_float(x->dtype) || (dtype != PARE_I32 && dtype != PARE_I64))
-    return pare__call_fail(call, PARE_ERR_TYPE, "it makes %s of %s; i32 or i64 of floats are possible",
-                           pare_dtype_name(dtype), pare_dtype_name(x->dtype));
+  PARE__TRY(pare__call_takes(call, 0));
+  if (dtype != PARE_I32 && dtype != PARE_I64)
+    return pare__call_fail(call, PARE_ERR_TYPE, "it would make %s; it can make i32 or i64", pare_dtype_name(dtype));
   const int64_t spread[] = {x->shape.dim[0], 1, x->shape.dim[1]}, dim[] = {spread[0], samples, spread[2]};
   PARE__TRY(pare__call_cast(call, x, PARE_F32, &x));
   PARE__TRY(pare__call_reshaped(call, x, 3, spread, &x));

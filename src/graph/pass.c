@@ -153,6 +153,15 @@ void pare__rewrite_end(pare__rewrite *rewrite) {
   if (rewrite->renames) rename_graph(rewrite->network->rewriting.instead, rewrite->graph);
 }
 
+pare_status pare__rewrite_nodes(pare__rewrite *rewrite, const pare__node *node, size_t count) {
+  void *list;
+  PARE__TRY(pare__onnx_allocate(rewrite->network->onnx->source, count * sizeof *node, &list));
+  memcpy(list, node, count * sizeof *node);
+  rewrite->graph->node = list;
+  rewrite->graph->nnodes = count;
+  return PARE_OK;
+}
+
 void pare__rewrite_remove(pare__rewrite *rewrite, size_t node) {
   pare__node *gone = &rewrite->graph->node[node];
   for (unsigned k = 0; k < gone->ninputs; k++)
@@ -235,18 +244,19 @@ bool pare__value_number(const pare__network *network, int32_t value, double *out
 
 /* ---- what nodes say ---- */
 
+bool pare__node_list(const pare__network *network, const pare__node *node, const char *name, size_t most, int64_t *out,
+                     size_t *count) {
+  const pare__onnx_attribute *attribute = pare__node_attribute(node, name);
+  const pare__content *content = attribute || !pare__node_has(node, 1) ? NULL : network->value[node->input[1]].constant;
+  *count = attribute ? attribute->ints.count : content ? content->count : 0;
+  if (*count == 0 || *count > most || (content && pare__dtype_is_float(content->dtype))) return false;
+  for (size_t i = 0; i < *count; i++) out[i] = attribute ? attribute->ints.items[i] : pare__content_int(content, i);
+  return true;
+}
+
 bool pare__reduces_axis(const pare__network *network, const pare__node *node, int64_t *axis) {
-  size_t count = 0;
-  const pare__onnx_attribute *axes = pare__node_attribute(node, "axes");
-  if (axes) {
-    count = axes->ints.count;
-    if (count == 1) *axis = axes->ints.items[0];
-  } else if (node->ninputs > 1 && node->input[1] >= 0) {
-    const pare__content *content = network->value[node->input[1]].constant;
-    count = content ? content->count : 0;
-    if (count == 1) *axis = pare__content_int(content, 0);
-  }
-  return count == 1 && pare__node_int(node, "keepdims", 1) == 1;
+  size_t count;
+  return pare__node_list(network, node, "axes", 1, axis, &count) && pare__node_int(node, "keepdims", 1) == 1;
 }
 
 bool pare__is_output(const pare__graph *graph, int32_t value) {
@@ -283,6 +293,13 @@ bool pare__node_is_one_of(const pare__node *node, size_t count, const char *cons
   for (size_t i = 0; i < count; i++)
     if (pare__node_is(node, op_types[i])) return true;
   return false;
+}
+
+bool pare__node_is_elementwise(const pare__node *node) {
+  static const char *const names[] = {
+      "Relu", "Sigmoid", "Tanh", "Gelu",     "HardSwish", "HardSigmoid", "Erf",   "Sqrt", "Exp",  "LeakyRelu", "Abs",
+      "Neg",  "Cast",    "Elu",  "Softplus", "Identity",  "Reciprocal",  "Floor", "Ceil", "Mish", "Selu",      "Swish"};
+  return node->op && node->ninputs == 1 && pare__node_is_one_of(node, PARE__COUNT(names), names);
 }
 
 static rank_bound rank_of_broadcast(const pare__rewrite *rewrite, const pare__node *node, unsigned ninputs, int steps) {

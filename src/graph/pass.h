@@ -39,6 +39,8 @@ pare_status pare__rewrite_begin(pare__network *network, pare__graph *graph, pare
 void pare__rewrite_end(pare__rewrite *rewrite);
 /* After values were added to the network: makes room for them here. */
 pare_status pare__rewrite_grow(pare__rewrite *rewrite);
+/* The graph has these nodes instead, in their order; copied. For passes that add some. */
+pare_status pare__rewrite_nodes(pare__rewrite *rewrite, const pare__node *node, size_t count);
 void pare__rewrite_remove(pare__rewrite *rewrite, size_t node);
 /* Node i is still there. */
 bool pare__rewrite_alive(const pare__rewrite *rewrite, size_t node);
@@ -72,10 +74,16 @@ void pare__rewrite_move_input(pare__rewrite *rewrite, size_t node, unsigned k, i
  * anew. */
 pare_status pare__rewrite_become(pare__rewrite *rewrite, size_t node, pare__node replacement);
 bool pare__node_is(const pare__node *node, const char *op_type);
+/* An operator of one input that looks at one element at a time, and at nothing else? */
+bool pare__node_is_elementwise(const pare__node *node);
 bool pare__node_is_one_of(const pare__node *node, size_t count, const char *const *op_types);
 /* Attributes of a node, or what they are where they are not given. */
 int64_t pare__node_int(const pare__node *node, const char *name, int64_t otherwise);
 float pare__node_float(const pare__node *node, const char *name, float otherwise);
+/* A list of integers that is an attribute, or else input 1 if that is a constant. false: none of 1 to `most` is known.
+ */
+bool pare__node_list(const pare__network *network, const pare__node *node, const char *name, size_t most, int64_t *out,
+                     size_t *count);
 /* A reduction over one known axis that stays as a dimension of 1: the axis as it is written. */
 bool pare__reduces_axis(const pare__network *network, const pare__node *node, int64_t *axis);
 /* The rank of a value as it is declared or as the nodes that make it tell; -1: unknown. */

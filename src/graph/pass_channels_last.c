@@ -24,13 +24,8 @@ typedef struct turning {
   bool changed;
 } turning;
 
-/* Of one input; Clip's bounds are scalars. */
-static bool is_unary(const pare__node *node) {
-  static const char *const names[] = {"Relu",       "Sigmoid", "Tanh", "Gelu",     "HardSwish", "HardSigmoid", "Elu",
-                                      "LeakyRelu",  "Abs",     "Neg",  "Softplus", "Mish",      "Clip",        "Exp",
-                                      "Reciprocal", "Sqrt",    "Erf",  "Selu",     "Swish"};
-  return pare__node_is_one_of(node, PARE__COUNT(names), names);
-}
+/* Of one input, but for Clip's bounds, which are scalars. */
+static bool is_unary(const pare__node *node) { return pare__node_is_elementwise(node) || pare__node_is(node, "Clip"); }
 
 static bool is_binary(const pare__node *node) {
   static const char *const names[] = {"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "PRelu"};
@@ -126,18 +121,6 @@ static pare_status turn_inputs(turning *work, pare__node *node, unsigned count, 
 
 /* ---- numbers of dimensions ---- */
 
-/* A list of integers that is an attribute, or input 1 if that is a constant. */
-static bool read_list(const turning *work, const pare__node *node, const char *name, size_t most, int64_t *out,
-                      size_t *count) {
-  const pare__onnx_attribute *attribute = pare__node_attribute(node, name);
-  const pare__content *content =
-      !attribute && pare__node_has(node, 1) ? work->rewrite.network->value[node->input[1]].constant : NULL;
-  *count = attribute ? attribute->ints.count : content ? content->count : 0;
-  if (*count == 0 || *count > most || (content && content->dtype != PARE_I64)) return false;
-  for (size_t i = 0; i < *count; i++) out[i] = attribute ? attribute->ints.items[i] : pare__content_int(content, i);
-  return true;
-}
-
 static pare_status write_list(turning *work, pare__node *node, const char *name, size_t count, const int64_t *list) {
   if (pare__node_attribute(node, name)) return pare__node_set_ints(work->rewrite.network, node, name, count, list);
   pare__content *content;
@@ -148,7 +131,8 @@ static pare_status write_list(turning *work, pare__node *node, const char *name,
 static pare_status turn_pads(turning *work, pare__node *node, int rank, bool *done) {
   int64_t pads[2 * PARE_MAX_RANK], turned[2 * PARE_MAX_RANK];
   size_t count;
-  *done = !pare__node_has(node, 3) && read_list(work, node, "pads", PARE__COUNT(pads), pads, &count) &&
+  *done = !pare__node_has(node, 3) &&
+          pare__node_list(work->rewrite.network, node, "pads", PARE__COUNT(pads), pads, &count) &&
           count == 2 * (size_t)rank;
   if (!*done) return PARE_OK;
   for (int d = 0; d < rank; d++) {
@@ -164,7 +148,7 @@ static pare_status turn_axes(turning *work, pare__node *node, int rank, bool *ke
   size_t count;
   bool gone[PARE_MAX_RANK] = {false};
   *keeps = pare__node_int(node, "keepdims", 1) != 0;
-  *done = read_list(work, node, "axes", PARE__COUNT(axes), axes, &count);
+  *done = pare__node_list(work->rewrite.network, node, "axes", PARE__COUNT(axes), axes, &count);
   for (size_t i = 0; i < count && *done; i++) {
     const int64_t axis = axes[i] < 0 ? axes[i] + rank : axes[i];
     *done = axis >= 0 && axis < rank;
@@ -268,13 +252,7 @@ static pare_status rewrite_graph(turning *work) {
     }
     PARE__TRY(rewrite_node(work, node));
   }
-  if (!work->changed) return PARE_OK;
-  void *list;
-  PARE__TRY(pare__onnx_allocate(work->rewrite.network->onnx->source, work->nnodes * sizeof *graph->node, &list));
-  memcpy(list, work->node, work->nnodes * sizeof *graph->node);
-  graph->node = list;
-  graph->nnodes = work->nnodes;
-  return PARE_OK;
+  return work->changed ? pare__rewrite_nodes(&work->rewrite, work->node, work->nnodes) : PARE_OK;
 }
 
 static bool turns(const pare__graph *graph) {

@@ -382,13 +382,7 @@ static pare_status rewrite_graph(layout *work) {
     any = any || touched;
     PARE__TRY(touched ? rewrite_node(work, node) : append(work, node));
   }
-  if (!any) return PARE_OK;
-  void *list;
-  PARE__TRY(pare__onnx_allocate(work->rewrite.network->onnx->source, work->nnodes * sizeof *graph->node, &list));
-  memcpy(list, work->node, work->nnodes * sizeof *graph->node);
-  graph->node = list;
-  graph->nnodes = work->nnodes;
-  return PARE_OK;
+  return any ? pare__rewrite_nodes(&work->rewrite, work->node, work->nnodes) : PARE_OK;
 }
 
 static pare_status assign(layout *work) {

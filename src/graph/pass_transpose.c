@@ -26,14 +26,6 @@ static bool is_identity(const int64_t *perm, size_t rank) {
   return true;
 }
 
-/* An operator that looks at one element at a time, and at nothing else. */
-static bool is_elementwise(const pare__node *node) {
-  static const char *const names[] = {"Relu",     "Sigmoid",  "Tanh",       "Gelu",  "HardSwish", "HardSigmoid", "Erf",
-                                      "Sqrt",     "Exp",      "LeakyRelu",  "Abs",   "Neg",       "Cast",        "Elu",
-                                      "Softplus", "Identity", "Reciprocal", "Floor", "Ceil",      "Mish"};
-  return node->op && node->ninputs == 1 && pare__node_is_one_of(node, PARE__COUNT(names), names);
-}
-
 /* Transpose i reads `from` by this permutation instead of what it reads. */
 static pare_status read_through(pare__rewrite *rewrite, size_t i, int32_t from, const int64_t *perm, size_t rank) {
   const pare__node *old = &rewrite->graph->node[i];
@@ -75,7 +67,7 @@ static pare_status simplify(pare__rewrite *rewrite, size_t i) {
     return read_through(rewrite, i, read, second, rank);
   if (rewrite->producer[read] < 0) return PARE_OK;
   pare__node *between = &rewrite->graph->node[rewrite->producer[read]];
-  const bool through = is_elementwise(between) && rewrite->uses[read] == 1;
+  const bool through = pare__node_is_elementwise(between) && rewrite->uses[read] == 1;
   const int32_t value = through ? between->input[0] : read;
   const pare__node *before = pare__rewrite_made_by(rewrite, value, "Transpose");
   if (!permutation(before, first, &other) || other != rank || before->input[0] < 0) return PARE_OK;
