@@ -51,6 +51,12 @@ for command in "${commands[@]}"; do
   silent err
   says out "usage: pare $command"
   while IFS=$'\t' read -r _ _ long _; do says out "$long"; done < <(awk -F'\t' -v c="$command" '$1 == "option" && $2 == c' "$folder/table")
+  # lines fit, and two blanks or a line's end stand between an option and what is said of it
+  awk -F'\t' -v c="$command" 'NR == FNR { if ($1 == "option" && $2 == c) left[$3 ($5 == "-" ? "" : " " $5)]; next }
+    length > 80 { print; bad = 1 }
+    { for (option in left) if (index($0, option) == 7) found[option] = found[option] || substr($0, 7 + length(option)) ~ /^(  |$)/ }
+    END { for (option in left) if (!found[option]) { print option; bad = 1 }; exit bad }' "$folder/table" "$folder/out" ||
+    fail "the help of $command does not line up"
   cp "$folder/out" "$folder/help"
   run 0 help "$command"
   cmp -s "$folder/out" "$folder/help" || fail "pare help $command differs from pare $command --help"

@@ -210,7 +210,7 @@ static cli_exit run(const cli_arguments *arguments) {
 
 const cli_command cli_cmd_diff = {
     .name = "diff",
-    .summary = "show what differs between two models, weights and outputs, worst first",
+    .summary = "show what differs between two models, worst first",
     .usage = "FIRST SECOND [-i FILE.npz]... [--shape NAME=SHAPE]... [--layers] [--rows N] [--cosine NUMBER] [--json]",
     .about = "Compares the weights of two ONNX models or files of safetensors by name; those that pare compress made "
              "smaller are held against the others as what they stand for. With inputs (-i, --shape, --layers or "

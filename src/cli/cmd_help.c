@@ -52,29 +52,36 @@ static const struct topic {
      "  PARE_PREBUILD       0: nothing is compiled ahead in a child process\n"
      "  NO_COLOR            no colours, if set and not empty\n"},
     {"exit-codes", "what the exit code says",
-     "  0  fine\n"
-     "  1  a check or a threshold failed\n"
-     "  2  the command line or the environment is wrong\n"
-     "  3  bad input: a file is missing or malformed; or output cannot be written\n"
-     "  4  device: a selector, a driver, device memory, or the kernels\n"
-     "  130  interrupted by Ctrl-C: run, eval, bench and verify end before their next node\n"},
+     "  0    fine\n"
+     "  1    a check or a threshold failed\n"
+     "  2    the command line or the environment is wrong\n"
+     "  3    bad input: a file is missing or malformed; or output cannot be written\n"
+     "  4    device: a selector, a driver, device memory, or the kernels\n"
+     "  130  interrupted by Ctrl-C: run, eval, bench and verify end before their next\n"
+     "       node\n"},
 };
 
 static void print_options(const cli_option *rows) {
+  enum { EXPLANATION = 26 }; /* its column */
   for (const cli_option *option = rows; option && option->name; option++) {
-    char left[64], letter[8] = "    ";
+    char letter[8] = "    ";
     if (option->letter) snprintf(letter, sizeof letter, "-%c, ", option->letter);
-    snprintf(left, sizeof left, "%s--%s%s%s", letter, option->name, option->argument ? " " : "",
-             option->argument ? option->argument : "");
-    printf("  %-24s", left);
-    cli_print_wrapped(26, 26, option->what);
+    const int width = printf("  %s--%s%s%s", letter, option->name, option->argument ? " " : "",
+                             option->argument ? option->argument : "");
+    if (width + 2 > EXPLANATION)
+      printf("\n%*s", EXPLANATION, "");
+    else
+      printf("%*s", EXPLANATION - width, "");
+    cli_print_wrapped(EXPLANATION, EXPLANATION, option->what);
   }
 }
 
 void cli_help_command(const cli_command *command) {
   printf("pare %s: %s\n\n", command->name, command->summary);
   cli_print(CLI_BOLD, "usage:");
-  printf(" pare %s %s\n\n", command->name, command->usage);
+  const int start = printf(" pare %s ", command->name) + (int)strlen("usage:");
+  cli_print_wrapped((size_t)start, (size_t)start, command->usage);
+  putchar('\n');
   cli_print_wrapped(0, 0, command->about);
   putchar('\n');
   if (command->options && command->options->name) {

@@ -240,7 +240,7 @@ static cli_exit run(const cli_arguments *arguments) {
 
 const cli_command cli_cmd_simulate = {
     .name = "simulate",
-    .summary = "simulate how policies spread work over devices that need not exist",
+    .summary = "simulate how policies spread work over devices",
     .usage = "--machine FILE (--tasks FILE | --model MODEL [--shape NAME=SHAPE]... [--batches N] | --random "
              "KEY=VALUE,...) [--policy NAME] [--objective NAME] [--seed N] "
              "[--cold] [--ageing TIME] [--trace FILE] [--stats] [--json]",

@@ -173,11 +173,19 @@ size_t cli_text_width(const char *text, size_t nbytes) {
   return width;
 }
 
+/* Bytes up to the next blank; what stands in brackets is one word. */
+static size_t word_length(const char *text) {
+  size_t nbytes = 0;
+  for (int depth = 0; text[nbytes] && text[nbytes] != '\n' && (depth > 0 || text[nbytes] != ' '); nbytes++)
+    depth += (text[nbytes] == '[') - (text[nbytes] == ']');
+  return nbytes;
+}
+
 void cli_print_wrapped(size_t column, size_t indent, const char *text) {
   size_t limit = cli_terminal_width();
   bool first = true;
   while (*text) {
-    size_t nbytes = strcspn(text, " \n"), width = cli_text_width(text, nbytes);
+    size_t nbytes = word_length(text), width = cli_text_width(text, nbytes);
     if (!first && column + 1 + width > limit) {
       printf("\n%*s", (int)indent, "");
       column = indent;
