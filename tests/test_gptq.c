@@ -1,4 +1,5 @@
 /* GPTQ against a reference in double precision, and its laws. SPDX-License-Identifier: Apache-2.0 */
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -247,13 +248,18 @@ START_TEST(uncorrelated_inputs_give_the_nearest_codes) {
 END_TEST
 
 START_TEST(a_hessian_that_is_none_is_refused) {
-  static const float indefinite[] = {1, 2, 2, 1}, nan[] = {NAN, 0, 0, 1};
+  static const float indefinite[] = {1, 2, 2, 1}, nan[] = {NAN, 0, 0, 1}, nan_beside[] = {1, NAN, NAN, 1};
   const pare__gptq_options options = {.dampening = 0.01, .by_activation = true, .block = 128};
   pare__gptq gptq;
   ck_assert_int_eq(pare__gptq_open(2, indefinite, &options, &gptq), PARE_ERR_ARGUMENT);
   ck_assert_ptr_nonnull(strstr(pare_message(), "dampening_frac"));
   pare__gptq_close(&gptq);
   ck_assert_int_eq(pare__gptq_open(2, nan, &options, &gptq), PARE_ERR_ARGUMENT);
+  pare__gptq_close(&gptq);
+  ck_assert_int_eq(pare__gptq_open(2, nan_beside, &options, &gptq), PARE_ERR_ARGUMENT);
+  pare__gptq_close(&gptq);
+  ck_assert_int_eq(pare__gptq_open((int64_t)INT_MAX + 1, indefinite, &options, &gptq), PARE_ERR_LIMIT);
+  ck_assert_ptr_nonnull(strstr(pare_message(), "2147483648 columns"));
   pare__gptq_close(&gptq);
 }
 END_TEST

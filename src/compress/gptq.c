@@ -1,49 +1,23 @@
 /* GPTQ: the factor of the inverse Hessian, and rows. SPDX-License-Identifier: Apache-2.0 */
 #include "compress/gptq.h"
 
+#include <lapacke.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define MOST_OF 16 /* M of N:M */
 #define ROWS 16    /* that go through together: a row of U is read once for all of them */
 
 /* ---- the factor ---- */
 
-static double dot(const double *a, const double *b, int64_t n) {
-  double s[4] = {0};
-  int64_t i = 0;
-  for (; i + 4 <= n; i += 4)
-    for (int k = 0; k < 4; k++) s[k] += a[i + k] * b[i + k];
-  for (; i < n; i++) s[0] += a[i] * b[i];
-  return s[0] + s[1] + s[2] + s[3];
-}
-
-/* A = L L^T in place, lower triangle. false: not positive definite. */
-static bool factorise(double *a, int64_t n) {
-  for (int64_t i = 0; i < n; i++) {
-    double *row = a + i * n;
-    for (int64_t j = 0; j < i; j++) row[j] = (row[j] - dot(row, a + j * n, j)) / a[j * n + j];
-    const double rest = row[i] - dot(row, row, i);
-    if (!(rest > 0)) return false;
-    row[i] = sqrt(rest);
-  }
-  return true;
-}
-
-/* L becomes its inverse, row by row. `scratch` holds n. */
-static void invert(double *l, int64_t n, double *scratch) {
-  for (int64_t i = 0; i < n; i++) {
-    double *row = l + i * n;
-    const double diagonal = 1 / row[i];
-    memset(scratch, 0, (size_t)n * sizeof *scratch);
-    for (int64_t k = 0; k < i; k++) {
-      const double *above = l + k * n, factor = row[k];
-      for (int64_t j = 0; j <= k; j++) scratch[j] += factor * above[j];
-    }
-    for (int64_t j = 0; j < i; j++) row[j] = -scratch[j] * diagonal;
-    row[i] = diagonal;
-  }
+/* A = L L^T, and L becomes its inverse, in place: the lower triangle by rows is LAPACK's upper one by columns.
+ * false: not positive definite, or NaN, which not every LAPACK tells from a number. */
+static bool invert_factor(double *a, int64_t columns) {
+  const lapack_int n = (lapack_int)columns, stride = PARE__MAX(n, 1);
+  if (LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'U', n, a, stride) != 0) return false;
+  for (int64_t i = 0; i < columns; i++)
+    if (!(a[i * columns + i] > 0)) return false;
+  return LAPACKE_dtrtri_work(LAPACK_COL_MAJOR, 'U', 'N', n, a, stride) == 0;
 }
 
 struct rank {
@@ -94,8 +68,8 @@ pare_status pare__gptq_open(int64_t columns, const float *hessian, const pare__g
                       .block = (block + together - 1) / together * together,
                       .keep = options->keep,
                       .of = options->of};
-  if (!pare__size_mul((size_t)columns, (size_t)columns, &count) ||
-      !pare__size_mul(count + (size_t)columns, sizeof(double), &nbytes))
+  /* What passes fits an int too: LAPACK counts in those. */
+  if (!pare__size_mul((size_t)columns, (size_t)columns, &count) || !pare__size_mul(count, sizeof(double), &nbytes))
     return pare__fail(PARE_ERR_LIMIT, "a Hessian of %lld columns is too large", (long long)columns);
   double *work = malloc(nbytes + 1);
   out->order = calloc((size_t)columns + 1, sizeof *out->order);
@@ -104,16 +78,13 @@ pare_status pare__gptq_open(int64_t columns, const float *hessian, const pare__g
   if (status == PARE_OK) status = sort_columns(columns, hessian, options, out->order);
   if (status == PARE_OK) {
     load_reversed(out, hessian, options->dampening, work);
-    if (!factorise(work, columns))
+    if (!invert_factor(work, columns))
       status = pare__fail(PARE_ERR_ARGUMENT, "the Hessian is not positive definite: raise dampening_frac (it is %g)",
                           options->dampening);
   }
-  if (status == PARE_OK) {
-    invert(work, columns, work + count);
-    for (int64_t i = 0; i < columns; i++)
-      for (int64_t j = i; j < columns; j++)
-        out->upper[i * columns + j] = (float)work[(columns - 1 - i) * columns + columns - 1 - j];
-  }
+  for (int64_t i = 0; i < columns && status == PARE_OK; i++)
+    for (int64_t j = i; j < columns; j++)
+      out->upper[i * columns + j] = (float)work[(columns - 1 - i) * columns + columns - 1 - j];
   free(work);
   return status;
 }
