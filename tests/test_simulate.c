@@ -189,15 +189,95 @@ START_TEST(a_decision_weighs_what_the_user_says) {
     pare_workload *workload = random_work("tasks=400,edges=1,window=20,bytes=1e7", seed);
     const pare_simulation_result plain = result_of(machine, workload, "dmda", NULL),
                                  same = result_of(machine, workload, "dmda:finish=1,transfer=1", NULL),
-                                 thrifty = result_of(machine, workload, "dmda:joule=1", NULL);
+                                 thrifty = result_of(machine, workload, "dmda:joule=1", NULL),
+                                 planned = result_of(machine, workload, "heft", NULL),
+                                 frugal = result_of(machine, workload, "heft:joule=1", NULL);
     ck_assert_double_eq(plain.makespan, same.makespan);
     ck_assert_msg(thrifty.joules < 0.95 * plain.joules, "%g J, %g when joules weigh", plain.joules, thrifty.joules);
+    ck_assert_msg(frugal.joules < 0.95 * planned.joules, "a plan of %g J, %g when joules weigh", planned.joules,
+                  frugal.joules);
     ck_assert(plain.makespan <= thrifty.makespan);
     usual += copy_seconds(machine, workload, "dmda");
     dear += copy_seconds(machine, workload, "dmda:transfer=100");
     pare_workload_close(workload);
   }
   ck_assert_msg(dear < 0.95 * usual, "%g s of copies, %g when they weigh a hundred times", usual, dear);
+  pare_machine_close(machine);
+}
+END_TEST
+
+/* An objective is a name for weights: who spells them out gets the same pieces at the same times. */
+START_TEST(an_objective_is_a_name_for_weights) {
+  static const struct {
+    const char *objective;
+    double finish;
+    const char *weights;
+  } named[] = {{"utilisation", 1e-6, "start=1"}, {"energy", 1e-6, "joule=1"}, {"cost", 1e-9, "price=1"}};
+  pare_machine *machine = machine_of(FOUR);
+  pare_workload *workload = random_work("tasks=200,edges=1,window=20,bytes=1e6,split=0.5", 7);
+  for (size_t p = 0; pare__policies[p]; p++)
+    for (size_t i = 0; i < PARE__COUNT(named) && !pare__policies[p]->weighs_nothing; i++) {
+      char spelled[120];
+      pare_simulation_result a, b;
+      pare_simulation_chunk x, y;
+      snprintf(spelled, sizeof spelled, "%s:finish=%.9f,transfer=%.9f,%s", pare__policies[p]->name, named[i].finish,
+               named[i].finish * pare__policies[p]->transfer, named[i].weights);
+      pare_simulation *by_name = simulated(machine, workload, pare__policies[p]->name, named[i].objective, &a),
+                      *by_weights = simulated(machine, workload, spelled, NULL, &b);
+      ck_assert_msg(a.chunks == b.chunks && a.makespan == b.makespan, "%s, %s: %zu pieces in %g s, spelled %zu in %g",
+                    spelled, named[i].objective, a.chunks, a.makespan, b.chunks, b.makespan);
+      for (size_t k = 0; pare_simulation_chunk_get(by_name, k, &x); k++) {
+        ck_assert(pare_simulation_chunk_get(by_weights, k, &y));
+        ck_assert_int_eq(memcmp(&x, &y, sizeof x), 0);
+      }
+      pare_simulation_close(by_name);
+      pare_simulation_close(by_weights);
+    }
+  pare_workload_close(workload);
+  pare_machine_close(machine);
+}
+END_TEST
+
+#define APART                                                                                           \
+  "{\"device\": \"old\", \"rates\": {\"*\": 3e9}, \"watts\": 300, \"idle_watts\": 30, \"price\": 0.2}"  \
+  "{\"device\": \"fast\", \"rates\": {\"*\": 8e9}, \"watts\": 250, \"idle_watts\": 20, \"price\": 2}"   \
+  "{\"device\": \"frugal\", \"rates\": {\"*\": 1e9}, \"watts\": 10, \"idle_watts\": 1, \"price\": 0.5}" \
+  "{\"device\": \"small\", \"rates\": {\"*\": 2e9}, \"watts\": 40, \"idle_watts\": 5, \"price\": 0.3}"
+
+/* What a load weighs at least: divided among some of the devices, whichever, so that all of them end together. */
+static double least_weight(double work, double joule, double price) {
+  static const double rate[] = {3e9, 8e9, 1e9, 2e9}, watts[] = {270, 230, 9, 35}, dear[] = {0.2, 2, 0.5, 0.3};
+  double least = INFINITY;
+  for (unsigned set = 1; set < 16; set++) {
+    double rates = 0, second = 1 + joule * (30 + 20 + 1 + 5);
+    for (unsigned i = 0; i < 4; i++) {
+      if (!(set >> i & 1)) continue;
+      rates += rate[i];
+      second += joule * watts[i] + price * dear[i] / 3600;
+    }
+    least = fmin(least, work / rates * second);
+  }
+  return least;
+}
+
+START_TEST(a_load_is_divided_among_those_that_make_it_weigh_least) {
+  static const char *const dividing[] = {"dmda", "static", "hguided"};
+  static const double joules[] = {0, 1e-4, 1e-3, 1e-2, 0.1, 1, 100}, prices[] = {0, 100, 1000, 1e4, 1e6};
+  const double work = 4e10;
+  pare_machine *machine = machine_of(APART);
+  pare_workload *workload = work_of("{\"task\": \"a\", \"n\": 100000, \"work\": 4e5, \"split\": true}");
+  for (size_t p = 0; p < PARE__COUNT(dividing); p++)
+    for (size_t j = 0; j < PARE__COUNT(joules); j++)
+      for (size_t k = 0; k < PARE__COUNT(prices); k++) {
+        char policy[120];
+        snprintf(policy, sizeof policy, "%s:joule=%.4f,price=%.0f", dividing[p], joules[j], prices[k]);
+        const pare_simulation_result result = result_of(machine, workload, policy, NULL);
+        const double weight = result.makespan + joules[j] * result.joules + prices[k] * result.price,
+                     least = least_weight(work, joules[j], prices[k]);
+        ck_assert_msg(weight >= 0.999 * least && weight <= 1.02 * least, "%s weighs %g, the least is %g", policy,
+                      weight, least);
+      }
+  pare_workload_close(workload);
   pare_machine_close(machine);
 }
 END_TEST
@@ -217,6 +297,8 @@ START_TEST(wrong_policies_and_weights_are_refused) {
       {"dmda:transfer=inf", NULL, "'transfer=inf' is no weight"},
       {"dmda:transfer=1;joule=1", NULL, "is no weight"},
       {"dmda:transfer=1,", NULL, "'' is no weight"},
+      {"round-robin:joule=1", NULL, "round-robin weighs nothing, so that it takes no weights; dmda does"},
+      {"round-robin:joules=1", NULL, "'joules=1' is no weight"},
       {NULL, "speed", "no objective 'speed'; there are makespan, utilisation, energy, cost"},
   };
   pare_machine *machine = machine_of(FOUR);
@@ -392,6 +474,8 @@ int main(void) {
   tcase_add_test(cases, the_same_seed_gives_the_same_bits);
   tcase_add_test(cases, each_objective_is_met);
   tcase_add_test(cases, a_decision_weighs_what_the_user_says);
+  tcase_add_test(cases, an_objective_is_a_name_for_weights);
+  tcase_add_test(cases, a_load_is_divided_among_those_that_make_it_weigh_least);
   tcase_add_test(cases, wrong_policies_and_weights_are_refused);
   tcase_add_test(cases, two_devices_give_the_sum_of_their_speeds);
   tcase_add_test(cases, work_moves_away_from_a_slowed_device);

@@ -55,9 +55,8 @@ typedef struct pare__job {
 } pare__job;
 
 typedef struct pare__crew_options {
-  const pare__policy_class *policy; /* NULL: the default */
-  pare__objective objective;
-  const pare__policy_weights *weights; /* copied; NULL: the usual ones of both */
+  const pare__policy_class *policy;    /* NULL: the default */
+  const pare__policy_weights *weights; /* copied; NULL: the usual ones for the makespan */
   const char *performance; /* file of performance models, read at the start, written at the end; NULL: none */
   /* A piece that makes no progress for so long has lost its member; 0: never. */
   double stall_seconds;

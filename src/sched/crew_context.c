@@ -85,7 +85,6 @@ static pare_status choose_options(pare_context *context, pare__policy_choice *ch
   const char *policy = schedule->policy ? schedule->policy : environment && *environment ? environment : NULL;
   PARE__TRY(pare__policy_read(policy, schedule->objective, choice));
   *out = (pare__crew_options){.policy = choice->isa,
-                              .objective = choice->objective,
                               .weights = &choice->weights,
                               .trace = schedule->trace,
                               .stall_seconds = schedule->stall_seconds,

@@ -98,8 +98,7 @@ static pare_status open_models(pare__crew *crew, const pare__crew_member *member
 }
 
 static pare_status open_policy(pare__crew *crew, const pare__crew_member *member) {
-  const pare__policy_options options = {.objective = crew->options.objective,
-                                        .weights = crew->options.weights,
+  const pare__policy_options options = {.weights = crew->options.weights,
                                         .tasks = (const pare__policy_task *const *)&crew->task,
                                         .local = find_local,
                                         .user = crew};

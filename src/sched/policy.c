@@ -14,7 +14,7 @@ pare_status pare__policy_open(const pare__policy_class *isa, const pare__policy_
   if (!made) return pare__fail_memory("a policy", sizeof *made);
   made->isa = isa;
   made->options = *options;
-  made->weights = options->weights ? *options->weights : pare__policy_usual_weights(isa, options->objective);
+  made->weights = options->weights ? *options->weights : pare__policy_usual_weights(isa, PARE__MAKESPAN);
   if (!(made->options.ageing_seconds > 0)) made->options.ageing_seconds = 1;
   if (!(made->options.chunks > 0)) made->options.chunks = 10;
   made->ndevices = ndevices;
@@ -182,9 +182,7 @@ pare_status pare__policy_complete(pare__policy *policy, size_t device, const par
     *wake = PARE__EVERY_DEVICE;
   }
   /* Others may be the thrifty ones now. */
-  const pare__objective objective = policy->options.objective;
-  if (learned == PARE__LEARNED_MORE && (objective == PARE__ENERGY || objective == PARE__COST))
-    *wake = PARE__EVERY_DEVICE;
+  if (learned == PARE__LEARNED_MORE && pare__policy_saves(policy)) *wake = PARE__EVERY_DEVICE;
   policy->free_at[device] = now + policy->backlog[device];
   return PARE_OK;
 }

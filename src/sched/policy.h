@@ -20,6 +20,7 @@
 #define PARE__EVERY_DEVICE (SIZE_MAX - 1)
 #define PARE__MOST_BARRED 64 /* devices that a task can be barred from: the first ones */
 
+/* Names for weights of decisions. */
 typedef enum pare__objective {
   PARE__MAKESPAN,    /* be done early */
   PARE__UTILISATION, /* let no device wait: each piece goes where it starts first */
@@ -104,10 +105,9 @@ typedef struct pare__policy_weights {
 } pare__policy_weights;
 
 typedef struct pare__policy_options {
-  pare__objective objective;
   double ageing_seconds;               /* one more of priority is worth so much waiting; 0: 1 second */
   double chunks;                       /* HGuided's k; 0: 10 */
-  const pare__policy_weights *weights; /* copied; NULL: the usual ones */
+  const pare__policy_weights *weights; /* copied; NULL: the usual ones for the makespan */
   /* The caller's: ids index it. It may move between calls. */
   const pare__policy_task *const *tasks;
   /* What of the task's inputs is where; returns how many of `out` it filled. NULL: all is at the host. */
@@ -137,7 +137,8 @@ typedef struct pare__policy {
 
 struct pare__policy_class {
   const char *name, *what;
-  double transfer; /* what a second of copies weighs besides, against one of the finish */
+  bool weighs_nothing; /* no weight changes what it does */
+  double transfer;     /* what a second of copies weighs besides, against one of the finish */
   pare_status (*plan)(pare__policy *policy, const pare__policy_graph *graph); /* NULL: not needed */
   /* *wake: the device that has it now, PARE__EVERY_DEVICE if any may take it. */
   pare_status (*place)(pare__policy *policy, const pare__policy_piece *piece, double now, size_t *wake);
@@ -206,7 +207,20 @@ bool pare__policy_may(const pare__policy *policy, size_t device, const pare__pol
 int64_t pare__policy_most_steps(const pare__policy *policy, size_t device, const pare__policy_task *task);
 /* The device where the piece weighs least; PARE__NO_DEVICE if it can run nowhere in one piece. */
 size_t pare__policy_best(const pare__policy *policy, const pare__policy_piece *piece, double now);
-/* Is the device among those that do the work for the fewest joules, or the least price, if that is the objective? */
+/* Do joules or prices weigh? */
+static inline bool pare__policy_saves(const pare__policy *policy) {
+  return policy->weights.joule > 0 || policy->weights.price > 0;
+}
+/* Does an early end weigh more than an early start, and nothing else? */
+static inline bool pare__policy_hurries(const pare__policy *policy) {
+  return policy->weights.finish > policy->weights.start && !pare__policy_saves(policy);
+}
+/* What a piece weighs on a device, where it starts so many seconds from now, is preceded by copies of `transfer`
+ * seconds, and keeps all devices waiting for `longer` seconds more. */
+double pare__policy_weigh(const pare__policy *policy, size_t device, double start, double seconds, double transfer,
+                          double longer);
+/* Is the device among those that a task that may be split is divided among? Each that makes the whole weigh less, as
+ * it ends earlier, than its own joules and price add: all, where these do not weigh. */
 bool pare__policy_is_thrifty(const pare__policy *policy, size_t device, const pare__policy_task *task);
 /* One more piece in the queue of a device. */
 pare_status pare__policy_give(pare__policy *policy, size_t device, const pare__policy_piece *piece, double now);

@@ -29,18 +29,25 @@ static double copy_seconds(const pare__policy_device *device, size_t index, cons
   return nbytes > 0 ? device->copy_seconds + nbytes * device->seconds_per_byte : 0;
 }
 
-/* What a piece weighs on a device, where it starts and finishes so many seconds from now. */
-static double weigh(const pare__policy *policy, size_t index, double now, double start, double seconds,
-                    double transfer) {
-  const pare__policy_weights *weights = &policy->weights;
+/* What a second of the device's work weighs besides, for its joules and its price. */
+static double busy_weight(const pare__policy *policy, size_t index) {
   const pare__policy_device *device = &policy->device[index];
-  const double finish = start + seconds,
-               weight = weights->finish * finish + weights->start * start + weights->transfer * transfer;
-  if (!(weights->joule > 0) && !(weights->price > 0)) return weight;
-  return weight +
-         weights->joule * ((device->busy_watts - device->idle_watts) * seconds +
-                           policy->idle_watts * fmax(now + finish - policy->horizon, 0)) +
-         weights->price * device->price_per_hour / 3600 * seconds;
+  return policy->weights.joule * (device->busy_watts - device->idle_watts) +
+         policy->weights.price * device->price_per_hour / 3600;
+}
+
+double pare__policy_weigh(const pare__policy *policy, size_t device, double start, double seconds, double transfer,
+                          double longer) {
+  const pare__policy_weights *weights = &policy->weights;
+  const double weight = weights->finish * (start + seconds) + weights->start * start + weights->transfer * transfer;
+  if (!pare__policy_saves(policy)) return weight;
+  return weight + busy_weight(policy, device) * seconds + weights->joule * policy->idle_watts * longer;
+}
+
+/* As above; all wait longer if it ends later than all that there was. */
+static double weigh(const pare__policy *policy, size_t device, double now, double start, double seconds,
+                    double transfer) {
+  return pare__policy_weigh(policy, device, start, seconds, transfer, fmax(now + start + seconds - policy->horizon, 0));
 }
 
 size_t pare__policy_best(const pare__policy *policy, const pare__policy_piece *piece, double now) {
@@ -71,20 +78,38 @@ size_t pare__policy_best(const pare__policy *policy, const pare__policy_piece *p
   return best;
 }
 
-/* What a unit of work costs there, by the objective. */
+/* What the device's joules and price for a unit of work weigh. */
 static double unit_weight(const pare__policy *policy, size_t device, const pare__policy_task *task) {
-  const pare__policy_device *at = &policy->device[device];
-  const double b = policy->performance->b[pare__performance_at(policy->performance, task->kernel, device)];
-  return policy->options.objective == PARE__ENERGY ? b * (at->busy_watts - at->idle_watts) : b * at->price_per_hour;
+  return busy_weight(policy, device) *
+         policy->performance->b[pare__performance_at(policy->performance, task->kernel, device)];
+}
+
+/* The most that a unit of work may weigh on a device that takes part. Divided among some devices so that all end
+ * together, it weighs (f + sum w_i) / sum r_i: f for a second until the end, w_i for one of a device's work, r_i its
+ * units a second. One with w_i / r_i above that quotient makes it larger, so that it goes, until all that are left lie
+ * below it. */
+static double dearest(const pare__policy *policy, const pare__policy_task *task) {
+  double most = INFINITY;
+  if (!pare__policy_saves(policy)) return most;
+  const double waiting = policy->weights.finish + policy->weights.joule * policy->idle_watts;
+  for (size_t count = 0, before = SIZE_MAX; count != before;) {
+    double weight = waiting, rate = 0;
+    before = count;
+    count = 0;
+    for (size_t i = 0; i < policy->ndevices; i++) {
+      if (!pare__policy_may(policy, i, task) || unit_weight(policy, i, task) > most) continue;
+      weight += busy_weight(policy, i);
+      rate += 1 / policy->performance->b[pare__performance_at(policy->performance, task->kernel, i)];
+      count++;
+    }
+    if (count == 0) break;
+    most = weight / rate + 0.001 * fabs(weight / rate); /* equal ones stay, however they are rounded */
+  }
+  return most;
 }
 
 bool pare__policy_is_thrifty(const pare__policy *policy, size_t device, const pare__policy_task *task) {
-  if (policy->options.objective != PARE__ENERGY && policy->options.objective != PARE__COST) return true;
-  double least = INFINITY;
-  for (size_t i = 0; i < policy->ndevices; i++)
-    if (pare__policy_may(policy, i, task)) least = fmin(least, unit_weight(policy, i, task));
-  const double own = unit_weight(policy, device, task);
-  return own <= least + 0.001 * fabs(least);
+  return !pare__policy_saves(policy) || unit_weight(policy, device, task) <= dearest(policy, task);
 }
 
 /* ---- moving ---- */
@@ -96,9 +121,8 @@ bool pare__policy_pull(pare__policy *policy, size_t device, double now, pare__po
   pare__policy_piece piece = head->piece;
   const pare__policy_task *task = pare__policy_task_of(policy, piece.task);
   size_t best = device;
-  if (!pare__policy_may(policy, device, task) || policy->options.objective == PARE__ENERGY ||
-      policy->options.objective == PARE__COST ||
-      (policy->options.objective == PARE__MAKESPAN && policy->pooled < SCARCE * policy->ndevices) ||
+  if (!pare__policy_may(policy, device, task) || pare__policy_saves(policy) ||
+      (pare__policy_hurries(policy) && policy->pooled < SCARCE * policy->ndevices) ||
       pare__policy_most_steps(policy, device, task) < piece.end - piece.begin)
     best = pare__policy_best(policy, &piece, now);
   if (best == PARE__NO_DEVICE) return false;
@@ -194,11 +218,11 @@ static size_t balance(share *shares, size_t count, double steps, double grain, c
 static size_t find_shares(const pare__policy *policy, const pare__policy_piece *piece, double now, share *shares,
                           double *most) {
   const pare__policy_task *task = pare__policy_task_of(policy, piece->task);
-  const double step_bytes = task->read_bytes / (double)task->n;
+  const double step_bytes = task->read_bytes / (double)task->n, most_weight = dearest(policy, task);
   size_t count = 0;
   for (size_t i = 0; i < policy->ndevices; i++) {
     const pare__policy_device *device = &policy->device[i];
-    if (!pare__policy_may(policy, i, task) || !pare__policy_is_thrifty(policy, i, task)) continue;
+    if (!pare__policy_may(policy, i, task) || unit_weight(policy, i, task) > most_weight) continue;
     const size_t at = pare__performance_at(policy->performance, task->kernel, i);
     const double step = fmax(policy->performance->b[at] * task->per_step, 1e-18),
                  copy = step_bytes * device->seconds_per_byte;

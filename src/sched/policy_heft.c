@@ -2,8 +2,9 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * rank(i) = mean w_i + max over successors j of (mean c_ij + rank(j)); in the order of falling ranks each task goes to
- * the device where it ends first, in a gap between others if it fits. A plan without gaps is made as well and taken if
- * it is shorter. Devices keep to the plan's order until one is lost; what is not planned goes where it ends first. */
+ * the device where it weighs least (for the makespan: where it ends first), in a gap between others if it fits. A plan
+ * without gaps is made as well and taken if it weighs less. Devices keep to the plan's order until one is lost; what
+ * is not planned goes where it weighs least. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +34,7 @@ struct plan {
   bool strict;             /* devices keep to the order */
   assignment *assigned;    /* [task] */
   size_t *position, *next; /* [task] on its device; [device]: how many it has begun */
-  double makespan;
+  double makespan, weight;
 };
 
 struct planner {
@@ -43,6 +44,7 @@ struct planner {
   uint32_t *order; /* tasks by falling rank */
   timeline *timelines;
   assignment *assigned;
+  double until, weight; /* of what is assigned: the latest end; the sum, but for that end */
 };
 
 static double compute_seconds(const struct planner *planner, uint32_t task, size_t device) {
@@ -65,6 +67,17 @@ static double host_seconds(const struct planner *planner, uint32_t task, size_t 
   double nbytes = pare__policy_task_of(planner->policy, task)->read_bytes;
   for (size_t i = graph->begin[task]; i < graph->begin[task + 1]; i++) nbytes -= graph->need[i].nbytes;
   return nbytes > 0 ? at->copy_seconds + nbytes * at->seconds_per_byte : 0;
+}
+
+/* All copies that a task needs on the device. */
+static double transfer_seconds(const struct planner *planner, uint32_t task, size_t device) {
+  const pare__policy_graph *graph = planner->graph;
+  double sum = host_seconds(planner, task, device);
+  for (size_t i = graph->begin[task]; i < graph->begin[task + 1]; i++) {
+    const struct pare__policy_need *need = &graph->need[i];
+    sum += move_seconds(planner, planner->assigned[need->from].device, device, need->nbytes);
+  }
+  return sum;
 }
 
 /* ---- ranks ---- */
@@ -162,10 +175,17 @@ static bool holds(const struct planner *planner, size_t device, const pare__poli
          pare__policy_most_steps(planner->policy, device, task) >= task->n;
 }
 
+static double weigh(const struct planner *planner, uint32_t task, size_t device, double start, double seconds) {
+  const double transfer = planner->policy->weights.transfer > 0 ? transfer_seconds(planner, task, device) : 0;
+  return pare__policy_weigh(planner->policy, device, start, seconds, transfer,
+                            fmax(start + seconds - planner->until, 0));
+}
+
 static pare_status assign(struct planner *planner, uint32_t task, bool insert) {
   const pare__policy_task *known = pare__policy_task_of(planner->policy, task);
   size_t best = PARE__NO_DEVICE, place = 0;
-  struct slot slot = {.end = INFINITY, .task = task};
+  struct slot slot = {.task = task};
+  double least = INFINITY;
   bool divided = true;
   for (size_t i = 0; i < planner->policy->ndevices; i++)
     if (holds(planner, i, known)) divided = false;
@@ -174,13 +194,17 @@ static pare_status assign(struct planner *planner, uint32_t task, bool insert) {
     if (divided ? !pare__policy_may(planner->policy, i, known) : !holds(planner, i, known)) continue;
     const double seconds = compute_seconds(planner, task, i),
                  start = find_gap(&planner->timelines[i], ready_at(planner, task, i), seconds, insert, &at);
-    if (start + seconds >= slot.end) continue;
+    const double weight = weigh(planner, task, i, start, seconds);
+    if (weight >= least) continue;
+    least = weight;
     slot.start = start;
     slot.end = start + seconds;
     best = i;
     place = at;
   }
   if (best == PARE__NO_DEVICE) return pare__fail(PARE_ERR_DEVICE, "no device may run task %u", task);
+  planner->weight += least - planner->policy->weights.finish * slot.end;
+  planner->until = fmax(planner->until, slot.end);
   timeline *line = &planner->timelines[best];
   void *items = line->slots;
   const pare_status status = pare__array_grow(&items, &line->capacity, line->count, sizeof slot);
@@ -193,15 +217,16 @@ static pare_status assign(struct planner *planner, uint32_t task, bool insert) {
   return PARE_OK;
 }
 
-/* Plans all tasks and keeps the plan if it is shorter than what there is. */
+/* Plans all tasks and keeps the plan if it weighs less than what there is. */
 static pare_status try_plan(struct planner *planner, struct plan *plan, bool insert) {
   const size_t ntasks = planner->graph->ntasks;
-  double makespan = 0;
+  planner->until = planner->weight = 0;
   for (size_t i = 0; i < planner->policy->ndevices; i++) planner->timelines[i].count = 0;
   for (size_t i = 0; i < ntasks; i++) PARE__TRY(assign(planner, planner->order[i], insert));
-  for (size_t i = 0; i < ntasks; i++) makespan = fmax(makespan, planner->assigned[i].end);
-  if (!(makespan < plan->makespan)) return PARE_OK;
-  plan->makespan = makespan;
+  const double weight = planner->weight + planner->policy->weights.finish * planner->until;
+  if (!(weight < plan->weight)) return PARE_OK;
+  plan->weight = weight;
+  plan->makespan = planner->until;
   memcpy(plan->assigned, planner->assigned, ntasks * sizeof *plan->assigned);
   for (size_t i = 0; i < planner->policy->ndevices; i++)
     for (size_t k = 0; k < planner->timelines[i].count; k++) plan->position[planner->timelines[i].slots[k].task] = k;
@@ -226,7 +251,7 @@ static pare_status open_plan(pare__policy *policy, size_t ntasks) {
   if (!made) return pare__fail_memory("a plan", sizeof *made);
   made->ntasks = ntasks;
   made->strict = true;
-  made->makespan = INFINITY;
+  made->makespan = made->weight = INFINITY;
   made->assigned = calloc(ntasks + 1, sizeof *made->assigned);
   made->position = calloc(ntasks + 1, sizeof *made->position);
   made->next = calloc(policy->ndevices + 1, sizeof *made->next);
@@ -241,7 +266,9 @@ pare_status pare__heft_plan(pare__policy *policy, const pare__policy_graph *grap
                             calloc(ntasks + 1, sizeof(double)),
                             malloc((ntasks + 1) * sizeof(uint32_t)),
                             calloc(policy->ndevices + 1, sizeof(timeline)),
-                            calloc(ntasks + 1, sizeof(assignment))};
+                            calloc(ntasks + 1, sizeof(assignment)),
+                            0,
+                            0};
   uint32_t *space = malloc((ntasks + 1) * sizeof *space);
   pare_status status = open_plan(policy, ntasks);
   if (status == PARE_OK && (!planner.rank || !planner.order || !planner.timelines || !planner.assigned || !space))

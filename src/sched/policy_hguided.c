@@ -14,11 +14,11 @@
 static pare_status place(pare__policy *policy, const pare__policy_piece *piece, double now, size_t *wake) {
   const pare__policy_task *task = pare__policy_task_of(policy, piece->task);
   const bool splits = task->grain < task->n;
-  const bool thrifty = policy->options.objective == PARE__ENERGY || policy->options.objective == PARE__COST;
+  const bool saves = pare__policy_saves(policy);
   const size_t pooled = policy->pool[task->resources].count;
-  if (!splits && (thrifty || pooled == 0)) {
+  if (!splits && (saves || pooled == 0)) {
     const size_t device = pare__policy_best(policy, piece, now);
-    if (device != PARE__NO_DEVICE && (thrifty || policy->queue[device].count < FEW)) {
+    if (device != PARE__NO_DEVICE && (saves || policy->queue[device].count < FEW)) {
       *wake = device;
       return pare__policy_give(policy, device, piece, now);
     }
@@ -64,8 +64,8 @@ static bool cut(pare__policy *policy, size_t device, double now, pare__policy_en
   steps = PARE__MIN(PARE__MIN(steps, PARE__MAX(most, grain)), head->piece.end - head->piece.begin);
   *out = head->piece;
   out->end = out->begin + steps;
-  if (policy->options.objective == PARE__MAKESPAN && policy->pooled == 1 &&
-      fair * policy->options.chunks < (double)(2 * steps) && another_is_earlier(policy, device, out, now))
+  if (pare__policy_hurries(policy) && policy->pooled == 1 && fair * policy->options.chunks < (double)(2 * steps) &&
+      another_is_earlier(policy, device, out, now))
     return false;
   head->piece.begin = out->end;
   if (head->piece.begin == head->piece.end) {

@@ -87,5 +87,9 @@ pare_status pare__policy_read(const char *policy, const char *objective, pare__p
   const char *colon = policy ? strchr(policy, ':') : NULL;
   if (policy) PARE__TRY(find_policy(policy, colon ? (size_t)(colon - policy) : strlen(policy), &out->isa));
   out->weights = pare__policy_usual_weights(out->isa, out->objective);
-  return colon ? read_weights(colon + 1, policy, &out->weights) : PARE_OK;
+  if (!colon) return PARE_OK;
+  PARE__TRY(read_weights(colon + 1, policy, &out->weights));
+  if (!out->isa->weighs_nothing) return PARE_OK;
+  return pare__fail(PARE_ERR_ARGUMENT, "policy '%.100s': %s weighs nothing, so that it takes no weights; %s does",
+                    policy, out->isa->name, pare__policies[0]->name);
 }

@@ -38,4 +38,4 @@ static bool chunk(pare__policy *policy, size_t device, double now, pare__policy_
 }
 
 const pare__policy_class pare__policy_round_robin = {
-    .name = "round-robin", .what = "each device in turn", .place = place, .chunk = chunk};
+    .name = "round-robin", .what = "each device in turn", .weighs_nothing = true, .place = place, .chunk = chunk};

@@ -450,8 +450,7 @@ static pare_status open_policy(struct simulator *simulator, const pare_simulate_
   const pare_machine *machine = simulator->machine;
   pare__policy_choice choice;
   PARE__TRY(pare__policy_read(options->policy, options->objective, &choice));
-  const pare__policy_options given = {.objective = choice.objective,
-                                      .ageing_seconds = options->ageing_seconds,
+  const pare__policy_options given = {.ageing_seconds = options->ageing_seconds,
                                       .weights = &choice.weights,
                                       .tasks = (const pare__policy_task *const *)&simulator->workload->task,
                                       .local = find_local,
@@ -464,7 +463,7 @@ static pare_status open_policy(struct simulator *simulator, const pare_simulate_
   free(seen);
   simulator->ahead = choice.isa->plan != NULL;
   simulator->out->result.policy = choice.isa->name;
-  simulator->out->result.objective = pare__objective_name(given.objective);
+  simulator->out->result.objective = pare__objective_name(choice.objective);
   return status;
 }
 
