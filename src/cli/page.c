@@ -81,6 +81,8 @@ static void tile(FILE *to, const char *title, const char *value, const char *mor
   fputs("</span></div>\n", to);
 }
 
+static bool is_timed(const cli_page_latency *latency) { return latency && latency->before > 0 && latency->after > 0; }
+
 static void write_tiles(FILE *to, const pare_report_summary *summary, const pare_report *report,
                         const cli_page_latency *latency) {
   char before[CLI_TEXT], after[CLI_TEXT], value[3 * CLI_TEXT], more[4 * CLI_TEXT];
@@ -91,7 +93,7 @@ static void write_tiles(FILE *to, const pare_report_summary *summary, const pare
   snprintf(value, sizeof value, "%.3g times smaller", factor);
   snprintf(more, sizeof more, "%s, now %s", before, after);
   tile(to, "File", value, more);
-  if (latency && latency->before > 0 && latency->after > 0) {
+  if (is_timed(latency)) {
     const double speed = latency->before / latency->after;
     cli_seconds(latency->before, before);
     cli_seconds(latency->after, after);
@@ -139,9 +141,22 @@ static void write_sizes(FILE *to, const pare_report_summary *summary, const pare
   const uint64_t rest = summary->weight_bytes_before - changed_before;
   const double all = summary->weight_bytes_before > 0 ? (double)summary->weight_bytes_before : 1;
   fputs("<h2>Size of the weights</h2><div class=bars>\n", to);
-  bar(to, "compressed, before", (double)changed_before / all, "a", cli_bytes(changed_before, text));
-  bar(to, "compressed, after", (double)changed_after / all, "b", cli_bytes(changed_after, text));
-  bar(to, "left as they are", (double)rest / all, "rest", cli_bytes(rest, text));
+  bar(to, "before", (double)changed_before / all, "a", cli_bytes(changed_before, text));
+  bar(to, "after", (double)changed_after / all, "b", cli_bytes(changed_after, text));
+  bar(to, "not changed", (double)rest / all, "rest", cli_bytes(rest, text));
+  fputs("</div>\n", to);
+}
+
+static void write_times(FILE *to, const cli_page_latency *latency) {
+  const double longest = fmax(latency->before, latency->after);
+  char text[CLI_TEXT];
+  fputs("<h2>Time of a run</h2><p class=dim>", to);
+  escaped(to, latency->shapes);
+  fputs("</p><div class=bars>\n", to);
+  cli_seconds(latency->before, text);
+  bar(to, "before", latency->before / longest, "a", text);
+  cli_seconds(latency->after, text);
+  bar(to, "after", latency->after / longest, "b", text);
   fputs("</div>\n", to);
 }
 
@@ -273,6 +288,7 @@ static cli_exit write_page(FILE *to, const pare_report *report, const cli_page_l
   fputs("</p>\n", to);
   write_tiles(to, &summary, report, latency);
   write_sizes(to, &summary, report);
+  if (is_timed(latency)) write_times(to, latency);
   const cli_exit code = write_all_errors(to, report, &summary);
   write_outputs(to, &summary, report);
   write_tensors(to, &summary, report);
