@@ -71,6 +71,7 @@ check_PROGRAMS += tests/test_sparse
 # Floor 6.
 check_PROGRAMS += tests/test_gptq
 check_PROGRAMS += tests/test_calibrated
+check_PROGRAMS += tests/test_padding
 check_PROGRAMS += tests/test_ranges
 check_PROGRAMS += tests/test_smoothquant
 check_PROGRAMS += tests/test_compressed

@@ -36,7 +36,9 @@ PARE_API pare_status pare_diff_open(const char *first, const char *second, pare_
 /* Runs both models, opened with these options (NULL: the defaults), on these inputs (in the order of the first one's
  * inputs; the second's are found by name, and those that the options name must be there) and adds a row for every
  * output. each_value: also for every value of floats that nodes of both main graphs compute under one
- * name. PARE_ERR_UNSUPPORTED for files without a graph; errors as pare_model_open and pare_model_run. */
+ * name. Positions that an integer input "attention_mask" [samples, positions] has 0 for are left out of what is
+ * [samples, positions, …]. PARE_ERR_UNSUPPORTED for files without a graph; errors as pare_model_open and
+ * pare_model_run. */
 PARE_API pare_status pare_diff_run(pare_diff *diff, pare_context *context, const pare_model_options *options,
                                    pare_tensor *const *inputs, bool each_value);
 PARE_API size_t pare_diff_count(const pare_diff *diff);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/dtype.h"
+#include "compress/padding.h"
 #include "graph/inspect.h"
 #include "tensor/tensor.h"
 
@@ -97,9 +98,7 @@ static pare_status check_inputs(const char *path, pare_inspection *inspection, p
     PARE__TRY(pare_inspect_input(inspection, i, &declared));
     const bool has_default = pare__inspect_has_default(inspection, declared.name);
     PARE__TRY(check_input(path, &declared, has_default, data, i));
-    const bool integer = !pare__dtype_is_float(data->input[i].dtype);
-    if (strcmp(declared.name, "attention_mask") == 0 && integer && data->input[i].rank == 2)
-      data->mask = &data->input[i];
+    if (pare__is_padding_mask(declared.name, data->input[i].dtype, data->input[i].rank)) data->mask = &data->input[i];
   }
   if (data->nsamples > 0) return PARE_OK;
   return pare__fail(PARE_ERR_ARGUMENT, "calibration data %s has no samples: only values in place of defaults", path);

@@ -6,6 +6,7 @@
 
 #include "compress/diff.h"
 #include "compress/distance.h"
+#include "compress/padding.h"
 #include "graph/run.h"
 
 /* A value that both main graphs compute. */
@@ -78,6 +79,7 @@ typedef struct diff_job {
   pare_context *context;
   const pare_model_options *options; /* NULL: the defaults */
   pare_tensor *const *inputs;
+  pare__padding padding;
 } diff_job;
 
 typedef struct model_pair {
@@ -167,7 +169,16 @@ static pare_status read_floats(pare_tensor *tensor, float **out) {
   return status;
 }
 
-static pare_status compare_tensors(pare_diff *diff, pare_tensor *first, pare_tensor *second, pare_diff_row *row) {
+static void add_values(const pare__padding *padding, pare_tensor *tensor, const float *a, const float *b,
+                       pare__distance_sums *sums) {
+  const size_t total = (size_t)pare_tensor_elements(tensor), vector = pare__padding_vector(padding, tensor);
+  if (vector == 0) pare__distance_add(sums, a, b, total);
+  for (size_t i = 0; vector > 0 && i < total; i += vector)
+    if (padding->counts[i / vector]) pare__distance_add(sums, a + i, b + i, vector);
+}
+
+static pare_status compare_tensors(const diff_job *job, pare_tensor *first, pare_tensor *second, pare_diff_row *row) {
+  pare_diff *diff = job->diff;
   const int rank = pare_tensor_rank(first);
   if (!is_real(pare_tensor_dtype(first)) || !is_real(pare_tensor_dtype(second))) {
     if (row->kind == PARE_DIFF_VALUE) return PARE_OK; /* shapes, indices, codes */
@@ -181,7 +192,7 @@ static pare_status compare_tensors(pare_diff *diff, pare_tensor *first, pare_ten
   pare__distance_sums sums = {0};
   pare_status status = read_floats(first, &a);
   if (status == PARE_OK) status = read_floats(second, &b);
-  if (status == PARE_OK) pare__distance_add(&sums, a, b, (size_t)pare_tensor_elements(first));
+  if (status == PARE_OK) add_values(&job->padding, first, a, b, &sums);
   free(a);
   free(b);
   PARE__TRY(status);
@@ -190,10 +201,11 @@ static pare_status compare_tensors(pare_diff *diff, pare_tensor *first, pare_ten
   return pare__diff_add(diff, row);
 }
 
-static pare_status compare_outputs(const diff_job *job) {
+static pare_status compare_outputs(diff_job *job) {
   pare_diff *diff = job->diff;
   model_pair pair = {0};
   pare_status status = open_pair(job, NULL, &pair);
+  if (status == PARE_OK) status = pare__padding_read(pair.model[0], pair.input[0], &job->padding);
   for (size_t i = 0; i < pair.noutputs[0] && status == PARE_OK; i++) {
     pare_model_value first, second;
     size_t k = 0;
@@ -206,7 +218,7 @@ static pare_status compare_outputs(const diff_job *job) {
     if (status != PARE_OK) break;
     if (k == pair.noutputs[1]) row.missing = "the second model does not have it";
     status =
-        row.missing ? pare__diff_add(diff, &row) : compare_tensors(diff, pair.output[0][i], pair.output[1][k], &row);
+        row.missing ? pare__diff_add(diff, &row) : compare_tensors(job, pair.output[0][i], pair.output[1][k], &row);
   }
   close_pair(&pair);
   return status;
@@ -224,7 +236,7 @@ static pare_status compare_values(const diff_job *job, const shared_values *shar
   for (size_t i = 0; i < count && status == PARE_OK; i++) {
     pare_diff_row row = {
         .kind = PARE_DIFF_VALUE, .name = names[i], .layer = shared->value[first + i].layer, .form = ""};
-    status = compare_tensors(job->diff, pair.output[0][i], pair.output[1][i], &row);
+    status = compare_tensors(job, pair.output[0][i], pair.output[1][i], &row);
   }
   close_pair(&pair);
   free(names);
@@ -238,15 +250,15 @@ pare_status pare_diff_run(pare_diff *diff, pare_context *context, const pare_mod
   if (!diff || !context) return pare__fail_null("pare_diff_run", diff ? "context" : "diff");
   if (!inputs) return pare__fail_null("pare_diff_run", "inputs");
   if (!diff->runs) return pare__fail(PARE_ERR_UNSUPPORTED, "%s has no graph: there is nothing to run", diff->path[0]);
-  const diff_job job = {diff, context, options, inputs};
-  PARE__TRY(compare_outputs(&job));
-  pare_status status = PARE_OK;
-  if (each_value) {
+  diff_job job = {.diff = diff, .context = context, .options = options, .inputs = inputs};
+  pare_status status = compare_outputs(&job);
+  if (status == PARE_OK && each_value) {
     shared_values shared = {0};
     status = find_shared(diff, &shared);
     if (status == PARE_OK) status = compare_values(&job, &shared, 0, shared.count);
     close_shared(&shared);
   }
-  pare__diff_sort(diff);
+  pare__padding_close(&job.padding);
+  if (status == PARE_OK) pare__diff_sort(diff);
   return status;
 }

@@ -9,6 +9,7 @@
 
 #include "base/dtype.h"
 #include "compress/calibration_data.h"
+#include "compress/padding.h"
 
 #define SEED 5
 #define MOST_SAMPLES 8 /* of calibration inputs */
@@ -118,8 +119,9 @@ static bool same_shape(pare_tensor *a, pare_tensor *b) {
          memcmp(pare_tensor_shape(a), pare_tensor_shape(b), (size_t)pare_tensor_rank(a) * sizeof(int64_t)) == 0;
 }
 
-static pare_status compare(pare_tensor *before, pare_tensor *after, const char *output, const char *name,
-                           pare__distance_sums *out) {
+static pare_status compare(pare_tensor *before, pare_tensor *after, const pare__padding *padding, const char *output,
+                           const char *name, pare__distance_sums *out) {
+  const size_t vector = pare__padding_vector(padding, before);
   void *a = NULL, *b = NULL;
   size_t broken = 0;
   *out = (pare__distance_sums){0};
@@ -135,7 +137,7 @@ static pare_status compare(pare_tensor *before, pare_tensor *after, const char *
     const double x = pare__load(dtype, a, (size_t)i), y = pare__load(dtype, b, (size_t)i);
     if (!isfinite(x)) continue;
     broken += !isfinite(y);
-    if (!isfinite(y)) continue;
+    if (!isfinite(y) || (vector > 0 && !padding->counts[(size_t)i / vector])) continue;
     const pare__distance_sums one = {1, x * x, y * y, x * y, (x - y) * (x - y), fabs(x - y)};
     pare__distance_join(out, &one);
   }
@@ -154,6 +156,7 @@ static pare_status compare(pare_tensor *before, pare_tensor *after, const char *
 struct pare__reference {
   struct run run; /* its model is closed: the weights of both are never in memory together */
   struct given given;
+  pare__padding padding;
 };
 
 pare_status pare__reference_open(pare_context *context, const char *path, const char *calibration,
@@ -164,6 +167,7 @@ pare_status pare__reference_open(pare_context *context, const char *path, const 
   pare_status status = open_given(path, calibration, &reference->given);
   if (status == PARE_OK) status = open_run(context, path, &reference->given, &reference->run);
   if (status == PARE_OK) status = run_old(&reference->run, &reference->given);
+  if (status == PARE_OK) status = pare__padding_read(reference->run.model, reference->run.inputs, &reference->padding);
   if (status != PARE_OK) {
     pare__reference_close(reference);
     return status;
@@ -177,6 +181,7 @@ pare_status pare__reference_open(pare_context *context, const char *path, const 
 void pare__reference_close(pare__reference *reference) {
   if (!reference) return;
   close_run(&reference->run);
+  pare__padding_close(&reference->padding);
   pare__calibration_data_close(&reference->given.data);
   free(reference);
 }
@@ -200,7 +205,8 @@ pare_status pare__reference_compare(pare__reference *reference, const char *path
     pare_model_value value;
     pare__distance_sums sums;
     status = pare_model_output(after.model, i, &value);
-    if (status == PARE_OK) status = compare(before->outputs[i], after.outputs[i], value.name, name, &sums);
+    if (status == PARE_OK)
+      status = compare(before->outputs[i], after.outputs[i], &reference->padding, value.name, name, &sums);
     if (status == PARE_OK) each(user, value.name, &sums);
   }
   close_run(&after);
