@@ -84,6 +84,19 @@ json "$folder/out"
 says out '"verified": true'
 cmp -s "$folder/both.json.onnx" "$folder/int8.onnx" || fail "two runs give two files"
 
+# What cannot be written is told before the work, under the name that was given.
+run 3 compress "$digits" "$folder/nowhere/small.onnx" --quantize int8
+says err "writing $folder/nowhere/small.onnx: its folder $folder/nowhere/: No such file"
+run 3 compress "$digits" "$folder" --quantize int8
+says err "it is a folder"
+run 3 convert "$digits" "$folder/nowhere/small.onnx" --storage compact
+says err "its folder"
+run 2 compress "$tensors" "$folder/tensors.onnx" --quantize int8
+says err "is a file of safetensors"
+run 2 compress "$digits" "$folder/digits.safetensors" --quantize int8
+says err "is a file of onnx"
+[ ! -e "$folder/tensors.onnx" ] && [ ! -e "$folder/digits.safetensors" ] || fail "a file under a wrong name"
+
 # Over itself.
 cp "$digits" "$folder/self.onnx"
 run 0 compress "$folder/self.onnx" "$folder/self.onnx" --quantize int8

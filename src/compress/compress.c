@@ -170,6 +170,19 @@ static pare_status export(pare_context *context, pare__compression *compression,
   return status;
 }
 
+/* Files keep their format: a name that says another is a mistake. */
+static pare_status check_out(const pare__checkpoint *checkpoint, const char *out) {
+  PARE__TRY(pare__output_check(out));
+  const char *dot = strrchr(out, '.');
+  for (size_t i = 0; dot && pare__checkpoint_formats[i]; i++) {
+    const pare__checkpoint_format *other = pare__checkpoint_formats[i];
+    if (other != checkpoint->format && strcmp(dot + 1, other->name) == 0)
+      return pare__fail(PARE_ERR_ARGUMENT, "%s is a file of %s, and so is what is made of it: name it so, not '%s'",
+                        checkpoint->path, checkpoint->format->name, out);
+  }
+  return PARE_OK;
+}
+
 /* What is not made ahead is made on the context's device `first`. */
 static pare_status compress_on(pare_context *context, size_t first, const char *in, const char *out,
                                const pare_recipe *recipe, const pare_compress_options *options, pare_report **report) {
@@ -178,6 +191,7 @@ static pare_status compress_on(pare_context *context, size_t first, const char *
   PARE__TRY(open_compression(pare__context_member(context, first), recipe, options, &compression));
   const pare_storage storage = compression->options.storage;
   pare_status status = pare__checkpoint_open(in, &compression->checkpoint);
+  if (status == PARE_OK && out) status = check_out(compression->checkpoint, out);
   if (status == PARE_OK) status = check_storage(compression->checkpoint, storage);
   if (status == PARE_OK) status = pare__plan(recipe, compression->checkpoint, &compression->treatments);
   if (status == PARE_OK) status = prepare(compression);

@@ -84,6 +84,7 @@ pare_status pare_convert(const char *in, const char *out, pare_storage storage, 
   if (!in || !out) return pare__fail_null(function, in ? "out" : "in");
   if (storage != PARE_STORAGE_PORTABLE && storage != PARE_STORAGE_COMPACT)
     return pare__fail(PARE_ERR_ARGUMENT, "%s: storage %d; portable and compact are possible", function, (int)storage);
+  PARE__TRY(pare__output_check(out));
   pare__output_sweep(out);
   char *temporary = pare__output_temporary(out);
   if (!temporary) return pare__fail_memory("a path", strlen(out));

@@ -33,6 +33,20 @@ static char *folder_of(const char *path) {
   return name == path ? pare__strdup(".") : pare__format("%.*s", (int)(name - path), path);
 }
 
+pare_status pare__output_check(const char *out) {
+  struct stat found;
+  if (*out == '\0' || (stat(out, &found) == 0 && S_ISDIR(found.st_mode)))
+    return pare__fail(PARE_ERR_IO, "writing '%s': %s", out,
+                      *out ? "it is a folder; name a file" : "that names no file");
+  char *folder = folder_of(out);
+  if (!folder) return pare__fail_memory("a path", strlen(out));
+  pare_status status = PARE_OK;
+  if (access(folder, W_OK | X_OK) != 0)
+    status = pare__fail(PARE_ERR_IO, "writing %s: its folder %s: %s", out, folder, strerror(errno));
+  free(folder);
+  return status;
+}
+
 char *pare__output_temporary(const char *out) {
   static atomic_uint next;
   const char *file = name_of(out);

@@ -4,6 +4,8 @@
 
 #include "base/base.h"
 
+/* Could a file be written at `out`? Asked before long work; a disk that is full is not foreseen. PARE_ERR_IO. */
+pare_status pare__output_check(const char *out);
 /* A name beside `out` that nobody has; free it. It says which process it is of. */
 char *pare__output_temporary(const char *out);
 /* Removes what processes that are no more left beside `out`: killed while they wrote it. */
