@@ -6,6 +6,9 @@ endif
 if HAVE_CLBLAST
 bench_tools += tests/bench/serve_clblast
 endif
+if HAVE_STARPU
+bench_tools += tests/bench/serve_starpu tests/bench/serve_starpu_shared
+endif
 EXTRA_PROGRAMS += $(bench_tools)
 CLEANFILES += $(bench_tools)
 noinst_HEADERS += tests/bench/serve.h tests/bench/serve_tensors.h
@@ -31,6 +34,16 @@ tests_bench_serve_openblas_LDADD = $(OPENBLAS_LIBS)
 tests_bench_serve_clblast_SOURCES = tests/bench/serve_clblast.c tests/bench/serve.c
 tests_bench_serve_clblast_CPPFLAGS = $(AM_CPPFLAGS) $(CLBLAST_CFLAGS)
 tests_bench_serve_clblast_LDADD = $(CLBLAST_LIBS) $(OPENCL_LIBS)
+# Its headers declare functions without prototypes.
+starpu_warnings = -Wno-strict-prototypes
+tests_bench_serve_starpu_SOURCES = tests/bench/serve_starpu.c
+tests_bench_serve_starpu_CPPFLAGS = $(AM_CPPFLAGS) $(STARPU_CFLAGS)
+tests_bench_serve_starpu_CFLAGS = $(AM_CFLAGS) $(starpu_warnings)
+tests_bench_serve_starpu_LDADD = $(STARPU_LIBS)
+tests_bench_serve_starpu_shared_SOURCES = tests/bench/serve_starpu_shared.c tests/bench/serve.c tests/bench/serve_tensors.c
+tests_bench_serve_starpu_shared_CPPFLAGS = $(AM_CPPFLAGS) $(STARPU_CFLAGS)
+tests_bench_serve_starpu_shared_CFLAGS = $(AM_CFLAGS) $(starpu_warnings)
+tests_bench_serve_starpu_shared_LDADD = libpare_internal.la $(STARPU_LIBS)
 
 # std::nth_element, where there is a C++ compiler.
 EXTRA_DIST += tests/bench/serve_nth_element.cc
@@ -58,14 +71,9 @@ bench-compress-sparse: pare
 
 .PHONY: bench bench-tools bench-kernels bench-compress bench-compress-kernels bench-compress-sparse
 
-# StarPU, where it is there.
-EXTRA_DIST += tests/bench/serve_starpu.c tests/bench/irregular.cl
-CLEANFILES += tests/bench/serve_starpu
-tests/bench/serve_starpu: tests/bench/serve_starpu.c
-	-$(AM_V_GEN)for name in starpu-1.4 starpu-1.3; do pkg-config --exists $$name || continue; \
-	  $(CC) -std=gnu11 -O2 $(srcdir)/tests/bench/serve_starpu.c -o $@ $$(pkg-config --cflags --libs $$name); break; done
+EXTRA_DIST += tests/bench/irregular.cl
 
-bench-sched: bench-tools tests/bench/serve_starpu pare
+bench-sched: bench-tools pare
 	$(AM_V_at)if test -f tests/fault_layer.la || $(MAKE) tests/fault_layer.la; then \
 	  python3 $(srcdir)/tests/bench/sched.py ./pare tests/bench $(BENCH_FLAGS); fi
 

@@ -28,6 +28,7 @@ BEDS = {
     "four": ([DRIVER] * 4, (0.45, 0.45, 0.3, 0.2), {"POCL_MAX_PTHREAD_COUNT": "4"}),
     "drivers": (["pocl", "pocl", "intel", "intel"], (0.45, 0.3, 0.45, 0.2), {}),
 }
+STARPU_POLICIES = ("eager", "lws")
 GEMM, ROWS, EVEN = "gemm 2048 1024 1024", "rows 65536 500 16", (65536, 6000)
 SMALL_GEMM, SMALL_ROWS, SMALL_EVEN = "gemm 256 128 128", "rows 8192 50 16", (8192, 300)
 
@@ -103,11 +104,11 @@ class Bed:
 
 
 class Server:
-    """serve_sched, told to time one work."""
+    """serve_sched or serve_starpu_shared, told to time one work."""
 
-    def __init__(self, options, work, environment, parallel):
-        self.line = "{0} {2} {1}".format(*work.split(" ", 1), 0.05 if options.small else 1.0)
-        self.process = subprocess.Popen([f"{options.programs}/serve_sched", os.path.join(HERE, "irregular.cl"), parallel],
+    def __init__(self, options, work, environment, program, *arguments):
+        self.name, self.line = program, "{0} {2} {1}".format(*work.split(" ", 1), 0.05 if options.small else 1.0)
+        self.process = subprocess.Popen([f"{options.programs}/{program}", os.path.join(HERE, "irregular.cl"), *arguments],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
     def __call__(self):
@@ -117,7 +118,7 @@ class Server:
         except BrokenPipeError:
             answer = []
         if not answer or answer[0] == "none":
-            raise Missing(f"serve_sched: {' '.join(answer)}")
+            raise Missing(f"{self.name}: {' '.join(answer)}")
         return float(answer[0])
 
     def close(self):
@@ -125,18 +126,47 @@ class Server:
         self.process.wait()
 
 
-def coexecution(name, seen, asked):
+def coexecution(name, seen, asked, **more):
     """Of the times of each alone and of all together."""
-    return figure(name, seen[-1], 1 / sum(1 / taken for taken in seen[:-1]), asked, alone_ms=[1e3 * taken for taken in seen[:-1]])
+    return figure(name, seen[-1], 1 / sum(1 / taken for taken in seen[:-1]), asked, alone_ms=[1e3 * taken for taken in seen[:-1]],
+                  **more)
+
+
+def best_starpu(options, bed, work):
+    """StarPU on the bed, with the policy and the number of pieces that suit the work best, and what they are."""
+    if not os.access(f"{options.programs}/serve_starpu_shared", os.X_OK):
+        raise Missing("no StarPU (libstarpu-dev)")
+    # a worker is a device, not a core: it is told of as many cores as there are devices
+    env = dict(bed.environment(), STARPU_SILENT="1", STARPU_WORKERS_NOBIND="1", HWLOC_SYNTHETIC=f"core:{len(bed.drivers)} pu:1")
+    tried = []
+    for policy in STARPU_POLICIES:
+        for pieces in ("4", "8", "16", "32", "64"):
+            server = Server(options, work, env, "serve_starpu_shared", policy, pieces)
+            try:
+                server()
+                tried.append((server(), policy, pieces))
+            finally:
+                server.close()
+    _, policy, pieces = min(tried)
+    return Server(options, work, env, "serve_starpu_shared", policy, pieces), f"{policy} of {pieces} pieces"
 
 
 def served(name, options, work, asked):
-    bed = Bed(name.split("-")[0], options)
-    servers = bed.sides(lambda environment, parallel: Server(options, work, environment, parallel))
+    bed, more = Bed(name.split("-")[0], options), {}
+    servers = bed.sides(lambda environment, parallel: Server(options, work, environment, "serve_sched", parallel))
     try:
         for server in servers:  # builds kernels, learns speeds
             server()
-        yield coexecution(name, medians(servers, options.rounds), asked)
+        try:
+            peer, more["starpu"] = best_starpu(options, bed, work)
+            servers.append(peer)
+        except Missing as problem:
+            more["starpu"] = str(problem)
+        seen = medians(servers, options.rounds)
+        alone, together, peers = seen[:len(bed.drivers)], seen[len(bed.drivers)], seen[len(bed.drivers) + 1:]
+        if peers:
+            more["starpu_ratio"] = coexecution(name, alone + peers, asked)["ratio"]
+        yield coexecution(name, [*alone, together], asked, **more)
     finally:
         for server in servers:
             server.close()
@@ -210,7 +240,7 @@ def alone(name, options, asked):
 def disturbed(name, options, asked):
     bed, what, member = Bed("four", options), name.split("-")[1], 1
     nrows, steps = SMALL_EVEN if options.small else EVEN
-    servers = [Server(options, f"rows {nrows} {steps} 1", bed.environment(i), "off") for i in range(len(bed.drivers))]
+    servers = [Server(options, f"rows {nrows} {steps} 1", bed.environment(i), "serve_sched", "off") for i in range(len(bed.drivers))]
     try:
         for server in servers:
             server()
@@ -233,7 +263,7 @@ def disturbed(name, options, asked):
 
 def overhead(name, options, asked):
     """A job that does nothing, beside StarPU."""
-    program, policies = ("serve_starpu", ("eager", "lws", "dmda")) if name == "overhead-starpu" else ("serve_crew", ("dmda", "hguided"))
+    program, policies = ("serve_starpu", (*STARPU_POLICIES, "dmda")) if name == "overhead-starpu" else ("serve_crew", ("dmda", "hguided"))
     jobs = "20000" if options.small else "1000000" if program == "serve_crew" else "300000"
     if not os.access(f"{options.programs}/{program}", os.X_OK):
         raise Missing("no StarPU (libstarpu-dev)")

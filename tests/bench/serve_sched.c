@@ -32,15 +32,17 @@ static const char *open_rows(const long *arguments) {
 
 static const char *run_rows(unsigned repeats) {
   const pare_task_tensor bound[] = {{tensors[0], PARE_ACCESS_READ, 0, 1}, {tensors[1], PARE_ACCESS_WRITE, 0, 1}};
-  const pare_task_number numbers[] = {
-      {PARE_I32, {.i32 = (int32_t)rows}}, {PARE_I32, {.i32 = (int32_t)steps}}, {PARE_F32, {.f32 = (float)spread}}};
+  const pare_task_number numbers[] = {{PARE_I32, {.i32 = (int32_t)rows}},
+                                      {PARE_I32, {.i32 = 0}},
+                                      {PARE_I32, {.i32 = (int32_t)steps}},
+                                      {PARE_F32, {.f32 = (float)spread}}};
   pare_task_options options = PARE_TASK_OPTIONS_INIT;
   options.file = kernel_file;
   options.entry = "irregular";
   options.tensor = bound;
   options.ntensors = 2;
   options.number = numbers;
-  options.nnumbers = 3;
+  options.nnumbers = 4;
   options.n = rows;
   options.grain = 64;
   options.group_items = 64;
