@@ -1,16 +1,11 @@
 /* Patterns of tensors. SPDX-License-Identifier: Apache-2.0 */
 #include "compress/pattern.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
-/* Recipes may come from anywhere: an expression must not take all memory, nor all day. */
-#define MOST_EXPRESSION_BYTES 1000
-#define MOST_MATCH_STEPS 100000
-#define MOST_MATCH_KIBIBYTES 1000
+#include "base/expression.h"
 
 typedef enum kind { OF_ROLE, HEAD, EXPRESSION, GLOB, NAME } kind;
 
@@ -18,9 +13,7 @@ struct pare__pattern {
   kind kind;
   pare__weight_role role;
   char *text;
-  pcre2_code *code;
-  pcre2_match_data *match;
-  pcre2_match_context *limits;
+  pare__expression *expression;
 };
 
 const char *pare__role_name(pare__weight_role role) {
@@ -28,29 +21,12 @@ const char *pare__role_name(pare__weight_role role) {
   return names[role];
 }
 
-static pare_status compile(pare__pattern *pattern, const char *expression, const pare__place *place) {
-  int error;
-  PCRE2_SIZE offset;
-  char why[256];
-  pcre2_compile_context *context = pcre2_compile_context_create(NULL);
-  pattern->limits = pcre2_match_context_create(NULL);
-  if (context) {
-    pcre2_set_max_pattern_length(context, MOST_EXPRESSION_BYTES);
-    pattern->code = pcre2_compile((PCRE2_SPTR)expression, PCRE2_ZERO_TERMINATED,
-                                  PCRE2_ANCHORED | PCRE2_NEVER_UTF | PCRE2_NEVER_UCP | PCRE2_NEVER_BACKSLASH_C, &error,
-                                  &offset, context);
-    pcre2_compile_context_free(context);
-  }
-  if (!context || !pattern->limits) return pare__fail_memory("an expression", MOST_EXPRESSION_BYTES);
-  if (!pattern->code) {
-    pcre2_get_error_message(error, (PCRE2_UCHAR *)why, sizeof why);
-    return pare__fail_at(place, "'re:%.100s': %s at character %zu", expression, why, (size_t)offset + 1);
-  }
-  pcre2_set_match_limit(pattern->limits, MOST_MATCH_STEPS);
-  pcre2_set_depth_limit(pattern->limits, MOST_MATCH_STEPS);
-  pcre2_set_heap_limit(pattern->limits, MOST_MATCH_KIBIBYTES);
-  pattern->match = pcre2_match_data_create_from_pattern(pattern->code, NULL);
-  return pattern->match ? PARE_OK : pare__fail_memory("an expression", MOST_EXPRESSION_BYTES);
+static pare_status compile(pare__pattern *pattern, const char *text, const pare__place *place) {
+  char why[400];
+  const pare_status status = pare__expression_open(text, &pattern->expression);
+  if (status != PARE_ERR_FORMAT) return status;
+  snprintf(why, sizeof why, "%s", pare_message());
+  return pare__fail_at(place, "%s", why);
 }
 
 static pare_status classify(pare__pattern *pattern, const pare__place *place) {
@@ -87,9 +63,7 @@ pare_status pare__pattern_open(const char *text, const pare__place *place, pare_
 
 void pare__pattern_close(pare__pattern *pattern) {
   if (!pattern) return;
-  pcre2_match_data_free(pattern->match);
-  pcre2_match_context_free(pattern->limits);
-  pcre2_code_free(pattern->code);
+  pare__expression_close(pattern->expression);
   free(pattern->text);
   free(pattern);
 }
@@ -122,13 +96,7 @@ static pare_status name_fits(pare__pattern *pattern, const char *name, bool *out
   if (!*name) return PARE_OK;
   if (pattern->kind == NAME) *out = strcmp(pattern->text, name) == 0;
   if (pattern->kind == GLOB) *out = glob_fits(pattern->text, name);
-  if (pattern->kind != EXPRESSION) return PARE_OK;
-  const int found = pcre2_match(pattern->code, (PCRE2_SPTR)name, strlen(name), 0, 0, pattern->match, pattern->limits);
-  if (found < 0 && found != PCRE2_ERROR_NOMATCH)
-    return pare__fail(PARE_ERR_FORMAT, "'%.100s' takes too many steps on '%.100s': write a simpler expression",
-                      pattern->text, name);
-  *out = found >= 0;
-  return PARE_OK;
+  return pattern->kind == EXPRESSION ? pare__expression_fits(pattern->expression, name, out) : PARE_OK;
 }
 
 pare_status pare__pattern_fits_name(pare__pattern *pattern, const char *name, bool *out) {
