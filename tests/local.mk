@@ -224,6 +224,11 @@ endif
 check_PROGRAMS += tests/test_format_safetensors
 check_PROGRAMS += tests/test_format_onnx
 
+# Tensors that compressed-tensors quantised; tests/data/quantised/make.py makes them.
+check_PROGRAMS += tests/test_quantised_files
+EXTRA_DIST += tests/data/quantised/README.md tests/data/quantised/model.safetensors tests/data/quantised/config.json \
+  tests/data/quantised/expected.safetensors tests/data/quantised/make.py
+
 # The ONNX reader against the parser that protoc generates.
 EXTRA_PROGRAMS += tests/onnx_dump
 CLEANFILES += tests/onnx_dump

@@ -29,9 +29,11 @@ typedef struct pare_diff_row {
 } pare_diff_row;
 
 /* Compares the weights of two files, ONNX models or safetensors, by name, on the host. One of them may be compressed as
- * pare_compress writes it: its tensors are held against the other's in decompressed form. Rows are ordered by kind, and
- * within a kind the worst (the least sqnr_db) first; those that were not compared come last. PARE_ERR_IO,
- * PARE_ERR_FORMAT, PARE_ERR_MEMORY. */
+ * pare_compress writes it: its tensors are held against the other's in decompressed form. So are, in either, matrices of
+ * safetensors that compressed-tensors quantised; "quantization_config" is read from the file's metadata or from a
+ * config.json beside it. Rows are ordered by kind, and within a kind the worst (the least sqnr_db) first; those that
+ * were not compared come last. PARE_ERR_IO, PARE_ERR_FORMAT, PARE_ERR_MEMORY; PARE_ERR_UNSUPPORTED: quantised by
+ * another method. */
 PARE_API pare_status pare_diff_open(const char *first, const char *second, pare_diff **out);
 /* Runs both models, opened with these options (NULL: the defaults), on these inputs (in the order of the first one's
  * inputs; the second's are found by name, and those that the options name must be there) and adds a row for every

@@ -212,8 +212,9 @@ const cli_command cli_cmd_diff = {
     .name = "diff",
     .summary = "show what differs between two models, worst first",
     .usage = "FIRST SECOND [-i FILE.npz]... [--shape NAME=SHAPE]... [--layers] [--rows N] [--cosine NUMBER] [--json]",
-    .about = "Compares the weights of two ONNX models or files of safetensors by name; those that pare compress made "
-             "smaller are held against the others as what they stand for. With inputs (-i, --shape, --layers or "
+    .about = "Compares the weights of two ONNX models or files of safetensors by name; those that pare compress, "
+             "or compressed-tensors, made smaller are held against the others as what they stand for. With inputs (-i, "
+             "--shape, --layers or "
              "--cosine) both models are run and their outputs compared as well. SQNR is the signal's distance to the "
              "noise, 10 log10(sum a^2 / sum (a - b)^2).",
     .options = options,

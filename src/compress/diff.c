@@ -82,8 +82,11 @@ static pare_status compare_files(pare_diff *diff, pare__stored_file *const file[
   pare__checkpoint *checkpoint;
   PARE__TRY(pare__checkpoint_open(diff->path[guide], &checkpoint));
   pare_status status = PARE_OK;
-  for (size_t i = 0; i < checkpoint->nweights && status == PARE_OK; i++)
-    status = compare_weight(diff, file[guide], file[!guide], &checkpoint->weights[i], guide == 0);
+  for (size_t i = 0; i < checkpoint->nweights && status == PARE_OK; i++) {
+    pare__weight weight;
+    if (pare__stored_weight(file[guide], &checkpoint->weights[i], &weight))
+      status = compare_weight(diff, file[guide], file[!guide], &weight, guide == 0);
+  }
   diff->runs = checkpoint->runs;
   pare__checkpoint_close(checkpoint);
   return status;

@@ -2,7 +2,6 @@
 #include "compress/stored.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,29 +11,21 @@
 struct pare__stored_parts {
   pare__elements codes, scale, zero; /* codes: of a dense tensor its numbers */
   bool dense, has_zero;
-  unsigned bits;         /* of codes, packed if below 8 or in words */
-  unsigned word_bits;    /* 8 or 32: codes do not cross words of 32, and bytes hold them without gaps */
-  int64_t row_words;     /* words a row: packed */
-  int64_t group, groups; /* columns of a scale, scales a row; group 0: one scale a row or a tensor */
-  bool zeros_packed, zeros_by_rows;
+  const pare__quantised *quantised; /* of safetensors; NULL: what is below */
+  unsigned bits;                    /* of codes, packed in bytes without gaps */
+  int64_t row_bytes;                /* packed: bytes a row */
+  int64_t group, groups;            /* columns of a scale, scales a row; group 0: one scale a row or a tensor */
+  bool zeros_packed;
   int64_t middle;               /* subtracted from codes that have no zero points */
   int64_t row_step, *column_at; /* codes one an element: the index of [r, c] is r row_step + column_at[c] */
 };
 
-static int64_t packed(const pare__elements *elements, unsigned word_bits, int64_t first_word, int64_t index,
-                      unsigned bits) {
-  const unsigned char *bytes = (const unsigned char *)elements->data;
-  if (word_bits == 8) {
-    const int64_t bit = index * bits;
-    const unsigned char *at = bytes + first_word + bit / 8;
-    const unsigned shift = (unsigned)(bit % 8);
-    const unsigned two = shift + bits > 8 ? at[0] | (unsigned)at[1] << 8 : at[0];
-    return two >> shift & ((1U << bits) - 1);
-  }
-  const int64_t a_word = 32 / bits;
-  const unsigned char *at = bytes + 4 * (first_word + index / a_word);
-  const uint32_t word = at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
-  return word >> (bits * (unsigned)(index % a_word)) & ((1U << bits) - 1);
+static int64_t packed(const pare__elements *elements, int64_t first_byte, int64_t index, unsigned bits) {
+  const int64_t bit = index * bits;
+  const unsigned char *at = (const unsigned char *)elements->data + first_byte + bit / 8;
+  const unsigned shift = (unsigned)(bit % 8);
+  const unsigned two = shift + bits > 8 ? at[0] | (unsigned)at[1] << 8 : at[0];
+  return two >> shift & ((1U << bits) - 1);
 }
 
 /* ---- which form ---- */
@@ -96,29 +87,6 @@ static bool block_attributes(const pare__onnx_model *model, const char *codes, u
   return false;
 }
 
-/* The same of compressed-tensors, from its configuration. */
-static bool config_of(const pare__safetensors *file, const char *layer, unsigned *bits, int64_t *group) {
-  json_t *config = NULL;
-  for (size_t i = 0; i < file->ntexts && !config; i++)
-    if (strcmp(file->text[i].key, "quantization_config") == 0) config = json_loads(file->text[i].value, 0, NULL);
-  const char *name;
-  json_t *entry, *target;
-  size_t index;
-  bool found = false;
-  json_object_foreach(json_object_get(config, "config_groups"), name, entry) {
-    json_array_foreach(json_object_get(entry, "targets"), index, target) {
-      if (found || !json_is_string(target) || strcmp(json_string_value(target), layer) != 0) continue;
-      const json_t *weights = json_object_get(entry, "weights");
-      const json_int_t n = json_integer_value(json_object_get(weights, "num_bits"));
-      *bits = n >= 2 && n <= 8 ? (unsigned)n : 0;
-      *group = json_integer_value(json_object_get(weights, "group_size"));
-      found = *bits > 0 && *group >= 0;
-    }
-  }
-  json_decref(config);
-  return found;
-}
-
 /* Are there as many scales and zero points as the groups need? */
 static bool grid_fits(const pare__stored *stored) {
   const struct pare__stored_parts *parts = stored->parts;
@@ -128,8 +96,7 @@ static bool grid_fits(const pare__stored *stored) {
   if (parts->group > 0 && scales != stored->rows * groups) return false;
   if (parts->group == 0 && scales != 1 && scales != stored->rows) return false;
   if (!parts->has_zero) return true;
-  const int64_t scale_rows = scales == 1 ? 1 : stored->rows, a_word = parts->word_bits / parts->bits;
-  if (parts->zeros_by_rows) return parts->zero.count == pare__div_up(scale_rows, a_word) * groups;
+  const int64_t scale_rows = scales == 1 ? 1 : stored->rows;
   if (parts->zeros_packed) return parts->zero.count == scale_rows * pare__div_up(groups * parts->bits, 8);
   return parts->zero.count == scales;
 }
@@ -137,9 +104,8 @@ static bool grid_fits(const pare__stored *stored) {
 static bool codes_fit(const pare__stored *stored) {
   const struct pare__stored_parts *parts = stored->parts;
   if (parts->column_at) return parts->codes.count == stored->rows * stored->columns;
-  const int64_t needed = parts->word_bits == 8 ? pare__div_up(stored->columns * parts->bits, 8)
-                                               : pare__div_up(stored->columns, 32 / (int64_t)parts->bits);
-  return parts->row_words >= needed && parts->codes.count == stored->rows * parts->row_words;
+  const int64_t needed = pare__div_up(stored->columns * parts->bits, 8);
+  return parts->row_bytes >= needed && parts->codes.count == stored->rows * parts->row_bytes;
 }
 
 static pare_status open_dense(const pare__weight *weight, pare__stored *out) {
@@ -161,13 +127,13 @@ static pare_status open_integers(const pare__stored_file *file, const char *code
   int64_t block;
   snprintf(out->form, sizeof out->form, "%s codes", parts->codes.dtype == PARE_I8 ? "int8" : "uint8");
   parts->groups = 1;
-  parts->bits = parts->word_bits = 8;
+  parts->bits = 8;
   if (file->onnx && block_attributes(file->onnx, codes, &bits, &block)) {
     snprintf(out->form, sizeof out->form, "%u bits in blocks of %" PRId64, bits, block);
     parts->bits = bits;
     parts->group = block;
     parts->groups = pare__div_up(out->columns, block);
-    parts->row_words = out->rows > 0 ? parts->codes.count / out->rows : 0;
+    parts->row_bytes = out->rows > 0 ? parts->codes.count / out->rows : 0;
     parts->zeros_packed = true;
     parts->middle = (int64_t)1 << (bits - 1);
     return PARE_OK;
@@ -175,26 +141,20 @@ static pare_status open_integers(const pare__stored_file *file, const char *code
   return same_shape(&parts->codes, weight) ? find_columns(weight, out) : transposed_columns(out);
 }
 
-static pare_status open_words(const pare__stored_file *file, const pare__weight *weight, pare__stored *out) {
-  struct pare__stored_parts *parts = out->parts;
-  int64_t group = 0;
-  if (parts->codes.dtype != PARE_I32 || !config_of(&file->safetensors, weight->layer, &parts->bits, &group)) {
-    out->missing = "its configuration is not known";
-    parts->bits = 8;
-    return PARE_OK;
-  }
-  snprintf(out->form, sizeof out->form, group > 0 ? "%u bits in groups of %" PRId64 : "%u bits", parts->bits, group);
-  parts->word_bits = 32;
-  parts->row_words = out->rows > 0 ? parts->codes.count / out->rows : 0;
-  parts->group = group;
-  parts->groups = group > 0 ? pare__div_up(out->columns, group) : 1;
-  parts->zeros_by_rows = true;
-  parts->middle = (int64_t)1 << (parts->bits - 1);
-  return PARE_OK;
+/* A matrix as compressed-tensors keeps it. */
+static void open_matrix(const pare__quantised *matrix, const pare__weight *weight, pare__stored *out) {
+  snprintf(out->form, sizeof out->form, "%s", matrix->form);
+  out->parts->quantised = matrix;
+  if (*matrix->why)
+    out->missing = matrix->why;
+  else if (weight->role == PARE__WEIGHT_OTHER)
+    out->missing = "it is no weight in the other file";
+  else if (matrix->rows != out->rows || matrix->columns != out->columns)
+    out->missing = "the shapes differ";
 }
 
 static pare_status open_quantised(pare__stored_file *file, const pare__named_tensor *codes, const char *name,
-                                  bool words, const pare__weight *weight, pare__stored *out) {
+                                  const pare__weight *weight, pare__stored *out) {
   struct pare__stored_parts *parts = out->parts;
   const pare__named_tensor *scale = pare__stored_named(file, name, "_scale"),
                            *zero = pare__stored_named(file, name, "_zero_point");
@@ -206,10 +166,7 @@ static pare_status open_quantised(pare__stored_file *file, const pare__named_ten
   parts->has_zero = zero != NULL;
   if (zero) PARE__TRY(pare__elements_get(file, zero, &parts->zero, &out->missing));
   if (out->missing) return PARE_OK;
-  if (words)
-    PARE__TRY(open_words(file, weight, out));
-  else
-    PARE__TRY(open_integers(file, codes->name, weight, out));
+  PARE__TRY(open_integers(file, codes->name, weight, out));
   if (!out->missing && (!codes_fit(out) || !grid_fits(out))) out->missing = "codes, scales and zero points do not fit";
   return PARE_OK;
 }
@@ -217,10 +174,14 @@ static pare_status open_quantised(pare__stored_file *file, const pare__named_ten
 static pare_status find_form(pare__stored_file *file, const pare__weight *weight, pare__stored *out) {
   struct pare__stored_parts *parts = out->parts;
   const char *name = weight->name;
+  const pare__quantised *matrix = pare__quantised_named(&file->quantised, name);
+  if (matrix) {
+    open_matrix(matrix, weight, out);
+    return PARE_OK;
+  }
   const pare__named_tensor *same = pare__stored_named(file, name, ""), *half = pare__stored_named(file, name, "_half"),
-                           *quantised = pare__stored_named(file, name, "_quantized"),
-                           *words = pare__stored_named(file, name, "_packed");
-  const pare__named_tensor *codes = same ? same : half ? half : quantised ? quantised : words;
+                           *quantised = pare__stored_named(file, name, "_quantized");
+  const pare__named_tensor *codes = same ? same : half ? half : quantised;
   if (!codes) {
     out->missing = "the other file does not have it";
     return PARE_OK;
@@ -230,7 +191,7 @@ static pare_status find_form(pare__stored_file *file, const pare__weight *weight
   const bool as_it_was =
       codes == half || (codes == same && (parts->codes.dtype != PARE_I8 || weight->dtype == PARE_I8));
   if (as_it_was) return open_dense(weight, out);
-  return open_quantised(file, codes, name, codes == words, weight, out);
+  return open_quantised(file, codes, name, weight, out);
 }
 
 pare_status pare__stored_find(pare__stored_file *file, const pare__weight *weight, pare__stored *out) {
@@ -250,20 +211,18 @@ pare_status pare__stored_find(pare__stored_file *file, const pare__weight *weigh
 
 static double zero_point(const struct pare__stored_parts *parts, int64_t scale_row, int64_t group) {
   if (!parts->has_zero) return (double)parts->middle;
-  if (parts->zeros_by_rows) {
-    const int64_t a_word = 32 / (int64_t)parts->bits;
-    const int64_t word = scale_row / a_word * parts->groups + group;
-    return (double)packed(&parts->zero, 32, word, scale_row % a_word, parts->bits);
-  }
   if (parts->zeros_packed)
-    return (double)packed(&parts->zero, 8, scale_row * pare__div_up(parts->groups * parts->bits, 8), group,
-                          parts->bits);
+    return (double)packed(&parts->zero, scale_row * pare__div_up(parts->groups * parts->bits, 8), group, parts->bits);
   return pare__elements_number(&parts->zero, scale_row);
 }
 
 void pare__stored_row(const pare__stored *stored, int64_t row, float *out) {
   const struct pare__stored_parts *parts = stored->parts;
   const int64_t columns = stored->columns;
+  if (parts->quantised) {
+    pare__quantised_row(parts->quantised, row, out);
+    return;
+  }
   if (parts->dense) {
     for (int64_t c = 0; c < columns; c++)
       out[c] = (float)pare__elements_number(&parts->codes,
@@ -278,7 +237,7 @@ void pare__stored_row(const pare__stored *stored, int64_t row, float *out) {
     for (int64_t c = g * group; c < PARE__MIN(columns, (g + 1) * group); c++) {
       const double code = parts->column_at
                               ? pare__elements_number(&parts->codes, row * parts->row_step + parts->column_at[c])
-                              : (double)packed(&parts->codes, parts->word_bits, row * parts->row_words, c, parts->bits);
+                              : (double)packed(&parts->codes, row * parts->row_bytes, c, parts->bits);
       out[c] = (float)scale * (float)(code - zero);
     }
   }

@@ -9,8 +9,11 @@ typedef struct pare__stored_file pare__stored_file;
 /* An ONNX model or a file of safetensors. */
 pare_status pare__stored_open(const char *path, pare__stored_file **out);
 void pare__stored_close(pare__stored_file *file); /* NULL is allowed */
-/* Does it hold tensors in the forms that pare_compress writes? */
+/* Does it hold tensors in compressed forms? */
 bool pare__stored_compressed(const pare__stored_file *file);
+/* A tensor of the file as the weight that it stands for: codes as their matrix, under its name; all others as they are.
+ * false: scales and their like, which are no weights. */
+bool pare__stored_weight(const pare__stored_file *file, const pare__weight *tensor, pare__weight *out);
 
 /* A tensor as it is stored, and how to read the numbers of a weight from it. */
 typedef struct pare__stored {

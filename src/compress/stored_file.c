@@ -46,6 +46,7 @@ static pare_status open_file(const char *path, pare__stored_file *file) {
     PARE__TRY(list_onnx(file));
   } else {
     PARE__TRY(pare__safetensors_open(path, &file->safetensors));
+    PARE__TRY(pare__quantised_open(path, &file->safetensors, &file->quantised));
     for (size_t i = 0; i < file->safetensors.ntensors; i++)
       PARE__TRY(add_tensor(file, (pare__named_tensor){.name = file->safetensors.tensor[i].name,
                                                       .tensor = &file->safetensors.tensor[i]}));
@@ -70,6 +71,7 @@ pare_status pare__stored_open(const char *path, pare__stored_file **out) {
 void pare__stored_close(pare__stored_file *file) {
   if (!file) return;
   free(file->tensor);
+  pare__quantised_close(&file->quantised);
   pare__safetensors_close(&file->safetensors);
   pare__onnx_close(file->onnx);
   free(file);
@@ -86,7 +88,8 @@ const pare__named_tensor *pare__stored_named(const pare__stored_file *file, cons
 }
 
 bool pare__stored_compressed(const pare__stored_file *file) {
-  static const char *const suffixes[] = {"_quantized", "_half", "_packed"};
+  static const char *const suffixes[] = {"_quantized", "_half"};
+  if (file->quantised.count > 0) return true;
   for (size_t i = 0; i < file->count; i++) {
     const char *name = file->tensor[i].name;
     for (size_t k = 0; k < PARE__COUNT(suffixes); k++) {
@@ -95,6 +98,24 @@ bool pare__stored_compressed(const pare__stored_file *file) {
     }
   }
   return false;
+}
+
+bool pare__stored_weight(const pare__stored_file *file, const pare__weight *tensor, pare__weight *out) {
+  const pare__named_tensor *named = file->quantised.count > 0 ? pare__stored_named(file, tensor->name, "") : NULL;
+  *out = *tensor;
+  if (!named) return true;
+  if (pare__quantised_has_part(&file->quantised, named->tensor)) return false;
+  const pare__quantised *matrix = pare__quantised_of_codes(&file->quantised, named->tensor);
+  if (!matrix) return true;
+  *out = (pare__weight){.name = matrix->name, .layer = matrix->layer, .dtype = PARE_NDTYPES, .nuses = 1};
+  if (*matrix->why) return true;
+  out->rank = 2;
+  out->dim[0] = matrix->rows;
+  out->dim[1] = matrix->columns;
+  out->elements = matrix->rows * matrix->columns;
+  out->role = PARE__WEIGHT_LINEAR;
+  out->input_axis = 1;
+  return true;
 }
 
 /* ---- elements ---- */

@@ -3,6 +3,7 @@
 #define PARE_COMPRESS_STORED_FILE_H
 
 #include "compress/stored.h"
+#include "format/quantised.h"
 #include "format/safetensors.h"
 #include "graph/graph.h"
 
@@ -15,6 +16,7 @@ typedef struct pare__named_tensor {
 struct pare__stored_file {
   pare__onnx_model *onnx; /* NULL: safetensors */
   pare__safetensors safetensors;
+  pare__quantised_file quantised; /* of it */
   size_t count, capacity;
   pare__named_tensor *tensor; /* by name */
 };
