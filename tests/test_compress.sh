@@ -74,6 +74,28 @@ for form in int8 int4 w8a8 f16; do
 done
 run 0 inspect "$folder/int4.safetensors" --json
 says out "pare.recipe"
+
+# As compressed-tensors reads it: codes without gaps, the zero point of a tensor not packed, whole groups.
+floats=$srcdir/tests/data/quantised/expected.safetensors foreign=$srcdir/tests/data/quantised/model.safetensors
+printf '%s\n' 'pare: 1' 'modifiers:' '- quantize: {num_bits: 3, strategy: channel, symmetric: false, targets: "*.q.weight"}' \
+  '- quantize: {num_bits: 4, strategy: tensor, symmetric: false, targets: "*.one.weight"}' \
+  '- quantize: {num_bits: 4, strategy: group, group_size: 32, targets: "*.o.weight"}' >"$folder/few.yaml"
+run 0 compress "$floats" "$folder/few.safetensors" --recipe "$folder/few.yaml"
+says out "whole groups only"
+run 0 inspect "$folder/few.safetensors" --show tensors
+nchecks=$((nchecks + 2))
+grep -qE 'q\.weight_packed +I32 +\[6, 6\]' "$folder/out" || fail "$shown: codes of 3 bits have gaps"
+grep -qE 'one\.weight_zero_point +I8 +\[1\]' "$folder/out" || fail "$shown: the zero point of a tensor is packed"
+run 0 diff "$floats" "$folder/few.safetensors"
+says out "3 bits"
+
+# What others quantised stays, and no more is quantised beside it.
+mistake 4 "'layer.eight.weight_packed' is quantised already" compress "$foreign" "$folder/again.safetensors" --quantize int8
+run 0 compress "$foreign" "$folder/again.safetensors" --quantize f16
+says out "quantised already"
+run 0 diff "$floats" "$foreign"
+says out "4 bits in groups of 16"
+says out "float-quantized"
 run 0 compress "$digits" "$folder/calibrated.onnx" --quantize int8 --prune 2:4 --calibrate "$data"
 loses 0.6 "$folder/calibrated.onnx"
 for form in magnitude:0.3 random:0.05 threshold:0.01 1:2; do

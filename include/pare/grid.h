@@ -86,8 +86,9 @@ PARE_API pare_status pare_grid_encode(const pare_grid *grid, const pare_fit_opti
 /* packed = the codes of q (u8 or i8, of `bits` bits, as above) along the last axis, low bits first; rows begin at whole
  * bytes, and what a row has more than its codes is zero. packed u8: code i of a row takes its bits i * bits … of the
  * row, at least ceil(length * bits / 8) bytes: MatMulNBits' B [N, blocks, block_size * bits / 8] is q [N, K] packed to
- * [N, blocks * block_size * bits / 8], its zero points likewise. packed i32: words of floor(32 / bits) codes, at least
- * ceil(length / floor(32 / bits)): compressed-tensors' weight_packed. i8 codes are packed as code + 2^(bits-1). */
+ * [N, blocks * block_size * bits / 8], its zero points likewise. compressed-tensors' weight_packed
+ * likewise, its words being four bytes each. packed i32: words of floor(32 / bits) codes, at least
+ * ceil(length / floor(32 / bits)), as that library packed them before. i8 codes are packed as code + 2^(bits-1). */
 PARE_API pare_status pare_codes_pack(pare_tensor *q, int bits, pare_tensor *packed);
 /* The codes back; bit for bit. */
 PARE_API pare_status pare_codes_unpack(pare_tensor *packed, int bits, pare_tensor *q);

@@ -10,12 +10,14 @@
 #include "compress/compressed_tensors.h"
 #include "compress/plan.h"
 #include "format/mapping.h"
+#include "format/quantised.h"
 #include "format/safetensors.h"
 
 typedef struct tensors_checkpoint {
   pare__checkpoint base;
   pare__safetensors file;
-  char **layers; /* one a weight: its name without ".weight" */
+  pare__quantised_file quantised; /* of it */
+  char **layers;                  /* one a weight: its name without ".weight" */
 } tensors_checkpoint;
 
 /* ---- opening ---- */
@@ -47,7 +49,8 @@ static bool is_head(const char *name) {
 /* [O, I] and [O, I, k…] with the output channels first, as all libraries that write this format have them. */
 static void find_role(pare__weight *weight) {
   const bool is_float = weight->dtype == PARE_F32 || weight->dtype == PARE_F16 || weight->dtype == PARE_BF16;
-  if (!is_float || weight->rank < 2 || weight->elements == 0 || ends_with(weight->name, "_scale")) return;
+  if (!(is_float || weight->refusal) || weight->rank < 2 || weight->elements == 0 || ends_with(weight->name, "_scale"))
+    return;
   weight->row_axis = 0;
   weight->input_axis = 1;
   if (weight->rank == 2) {
@@ -58,19 +61,29 @@ static void find_role(pare__weight *weight) {
   }
 }
 
+/* Names of matrices that were quantised before are those of their codes. */
+static pare_status name_layer(tensors_checkpoint *checkpoint, size_t index) {
+  const pare__safetensors_tensor *tensor = &checkpoint->file.tensor[index];
+  const pare__quantised *matrix = pare__quantised_of_codes(&checkpoint->quantised, tensor);
+  const char *name = matrix ? matrix->name : tensor->name;
+  const size_t length = strlen(name) - (ends_with(name, ".weight") ? strlen(".weight") : 0);
+  checkpoint->layers[index] = strndup(name, length);
+  return checkpoint->layers[index] ? PARE_OK : pare__fail_memory("a name", length);
+}
+
 static pare_status fill_weight(tensors_checkpoint *checkpoint, size_t index) {
   const pare__safetensors_tensor *tensor = &checkpoint->file.tensor[index];
   pare__weight *weight = &checkpoint->base.weights[index];
-  const size_t length = strlen(tensor->name) - (ends_with(tensor->name, ".weight") ? strlen(".weight") : 0);
-  checkpoint->layers[index] = strndup(tensor->name, length);
-  if (!checkpoint->layers[index]) return pare__fail_memory("a name", length);
+  PARE__TRY(name_layer(checkpoint, index));
+  const pare__quantised *matrix = pare__quantised_of_codes(&checkpoint->quantised, tensor);
   *weight = (pare__weight){.name = tensor->name,
                            .layer = checkpoint->layers[index],
                            .dtype_name = pare__safetensors_dtype_name(tensor->dtype),
                            .dtype = PARE_NDTYPES,
                            .elements = tensor->count,
                            .nbytes = tensor->nbytes,
-                           .nuses = 1};
+                           .nuses = 1,
+                           .refusal = matrix ? "quantised already" : NULL};
   pare_dtype dtype;
   if (pare__safetensors_dtype_to_pare(tensor->dtype, &dtype)) weight->dtype = dtype;
   if (tensor->rank > PARE_MAX_RANK) return PARE_OK;
@@ -85,12 +98,14 @@ static void close_checkpoint(pare__checkpoint *base) {
   for (size_t i = 0; checkpoint->layers && i < checkpoint->file.ntensors; i++) free(checkpoint->layers[i]);
   free(checkpoint->layers);
   free(base->weights);
+  pare__quantised_close(&checkpoint->quantised);
   pare__safetensors_close(&checkpoint->file);
   free(checkpoint);
 }
 
 static pare_status open_file(tensors_checkpoint *checkpoint, const char *path) {
   PARE__TRY(pare__safetensors_open(path, &checkpoint->file));
+  PARE__TRY(pare__quantised_open(path, &checkpoint->file, &checkpoint->quantised));
   const size_t count = checkpoint->file.ntensors;
   checkpoint->base.nweights = count;
   checkpoint->base.weights = calloc(count + 1, sizeof *checkpoint->base.weights);
@@ -133,12 +148,30 @@ static void release(pare__checkpoint *base, pare__view *view) {
 
 /* ---- what the format can hold ---- */
 
+/* What a quantised matrix has to be for the library. */
+static void settle_integer(const pare__weight *weight, pare__treatment *treatment) {
+  const pare__grid *grid = &treatment->grid;
+  if (weight->rank != 2)
+    pare__treatment_leave_dense(treatment, "compressed-tensors holds quantised matrices only");
+  else if (grid->strategy == PARE__PER_GROUP && pare__weight_inputs(weight) % grid->group != 0)
+    pare__treatment_leave_dense(treatment, "compressed-tensors holds whole groups only");
+}
+
+/* One configuration says of all tensors how they are quantised, and not in pare's words if others wrote it. */
+static pare_status check_first_time(const tensors_checkpoint *checkpoint) {
+  if (checkpoint->quantised.count == 0) return PARE_OK;
+  return pare__fail(PARE_ERR_UNSUPPORTED,
+                    "%s: '%.200s' is quantised already, and no more of such a file can be: quantise the original, or "
+                    "give a recipe that prunes or takes 16 bits, which leaves quantised tensors as they are",
+                    checkpoint->base.path, checkpoint->quantised.matrix[0].codes->name);
+}
+
 static pare_status settle(pare__checkpoint *base, pare__treatment *treatments) {
   for (size_t i = 0; i < base->nweights; i++) {
     const pare__weight *weight = &base->weights[i];
     pare__treatment *treatment = &treatments[i];
-    if (treatment->storage == PARE__STORE_INTEGER && weight->rank != 2)
-      pare__treatment_leave_dense(treatment, "compressed-tensors holds quantised matrices only");
+    if (treatment->storage == PARE__STORE_INTEGER) settle_integer(weight, treatment);
+    if (treatment->storage == PARE__STORE_INTEGER) PARE__TRY(check_first_time((const tensors_checkpoint *)base));
     switch (treatment->storage) {
     case PARE__STORE_INTEGER: treatment->stored_bytes = pare__compressed_bytes(weight, &treatment->grid); break;
     case PARE__STORE_F16:

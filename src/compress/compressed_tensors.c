@@ -11,6 +11,7 @@
 
 #include "base/arena.h"
 #include "format/mapping.h"
+#include "format/quantised.h"
 
 #define COPY_BYTES ((size_t)8 << 20)
 
@@ -41,25 +42,31 @@ int64_t pare__compressed_scales(const pare__weight *weight, const pare__grid *gr
   return grid->strategy == PARE__PER_TENSOR ? 1 : pare__weight_rows(weight) * groups_of(weight, grid);
 }
 
-static int64_t codes_a_word(const pare__grid *grid) { return 32 / (int64_t)grid->bits; }
-
 static int64_t words_a_row(const pare__weight *weight, const pare__grid *grid) {
-  return pare__div_up(pare__weight_inputs(weight), codes_a_word(grid));
+  return pare__quantised_words(pare__weight_inputs(weight), grid->bits);
+}
+
+/* Are zero points packed, like codes? */
+static bool packs_zeros(const pare__grid *grid) {
+  return !pare__compressed_is_plain(grid) && grid->strategy != PARE__PER_TENSOR;
 }
 
 /* Rows of packed zero points. */
 static int64_t zero_rows(const pare__weight *weight, const pare__grid *grid) {
-  const int64_t rows = grid->strategy == PARE__PER_TENSOR ? 1 : pare__weight_rows(weight);
-  return pare__div_up(rows, codes_a_word(grid));
+  return pare__quantised_words(pare__weight_rows(weight), grid->bits);
+}
+
+static uint64_t zero_bytes(const pare__weight *weight, const pare__grid *grid) {
+  if (grid->symmetric) return 0;
+  return (uint64_t)(packs_zeros(grid) ? 4 * zero_rows(weight, grid) * groups_of(weight, grid)
+                                      : pare__compressed_scales(weight, grid));
 }
 
 uint64_t pare__compressed_bytes(const pare__weight *weight, const pare__grid *grid) {
-  const int64_t scales = pare__compressed_scales(weight, grid);
-  int64_t nbytes = 4 * scales;
-  if (pare__compressed_is_plain(grid)) return (uint64_t)(nbytes + weight->elements + (grid->symmetric ? 0 : scales));
-  nbytes += 4 * pare__weight_rows(weight) * words_a_row(weight, grid) + 2 * (int64_t)sizeof(int64_t);
-  if (!grid->symmetric) nbytes += 4 * zero_rows(weight, grid) * groups_of(weight, grid);
-  return (uint64_t)nbytes;
+  const int64_t codes = pare__compressed_is_plain(grid)
+                            ? weight->elements
+                            : 4 * pare__weight_rows(weight) * words_a_row(weight, grid) + 2 * (int64_t)sizeof(int64_t);
+  return (uint64_t)(codes + 4 * pare__compressed_scales(weight, grid)) + zero_bytes(weight, grid);
 }
 
 /* ---- the new file's tensors ---- */
@@ -87,10 +94,10 @@ static pare_status add_integer(writing *w, const pare__weight *weight, const par
   else
     PARE__TRY(add(w, weight->name, "_packed", PARE__SAFETENSORS_I32, 2, rows, words_a_row(weight, grid)));
   PARE__TRY(add(w, weight->name, "_scale", PARE__SAFETENSORS_F32, rank, one ? 1 : rows, groups));
-  if (!grid->symmetric && plain)
-    PARE__TRY(add(w, weight->name, "_zero_point", PARE__SAFETENSORS_I8, rank, one ? 1 : rows, groups));
-  else if (!grid->symmetric)
+  if (!grid->symmetric && packs_zeros(grid))
     PARE__TRY(add(w, weight->name, "_zero_point", PARE__SAFETENSORS_I32, rank, zero_rows(weight, grid), groups));
+  else if (!grid->symmetric)
+    PARE__TRY(add(w, weight->name, "_zero_point", PARE__SAFETENSORS_I8, rank, one ? 1 : rows, groups));
   if (!plain) PARE__TRY(add(w, weight->name, "_shape", PARE__SAFETENSORS_I64, 1, 2, 0));
   return PARE_OK;
 }
@@ -221,8 +228,9 @@ static pare_status put_codes(writing *w, size_t part, const pare__weight *weight
   if (pare__compressed_is_plain(grid))
     return read_part(w, part, row * (uint64_t)pare__weight_inputs(weight), result->codes, grid->symmetric ? 0 : 128);
   pare_tensor *packed;
-  const int64_t words = words_a_row(weight, grid), shape[] = {result->nrows, words};
-  PARE__TRY(pare_tensor_create(pare_tensor_context(result->codes), PARE_I32, 2, shape, &packed));
+  /* Without gaps words are the bytes that they lie in. */
+  const int64_t words = words_a_row(weight, grid), shape[] = {result->nrows, 4 * words};
+  PARE__TRY(pare_tensor_create(pare_tensor_context(result->codes), PARE_U8, 2, shape, &packed));
   pare_status status = pare_codes_pack(result->codes, (int)grid->bits, packed);
   if (status == PARE_OK) status = read_part(w, part, 4 * row * (uint64_t)words, packed, 0);
   pare_tensor_close(packed);
@@ -233,20 +241,20 @@ static pare_status put_codes(writing *w, size_t part, const pare__weight *weight
 static pare_status put_zeros(writing *w, size_t part, const pare__weight *weight, const pare__grid *grid,
                              const uint8_t *zeros) {
   const size_t count = (size_t)pare__compressed_scales(weight, grid), groups = (size_t)groups_of(weight, grid);
-  const size_t nwords = (size_t)zero_rows(weight, grid) * groups, a_word = (size_t)codes_a_word(grid);
-  const bool plain = pare__compressed_is_plain(grid);
-  const size_t nbytes = plain ? count : 4 * nwords;
+  const size_t nbytes = (size_t)zero_bytes(weight, grid);
+  const uint8_t middle = (uint8_t)(1U << (grid->bits - 1));
   uint8_t *bytes = calloc(nbytes + 1, 1);
   if (!bytes) return pare__fail_memory("zero points", nbytes);
   for (size_t i = 0; i < count; i++) {
-    if (plain) {
-      bytes[i] = zeros[i] ^ 128;
+    if (!packs_zeros(grid)) {
+      bytes[i] = (uint8_t)(zeros[i] - middle);
       continue;
     }
     const size_t row = i / groups, group = i % groups;
-    uint8_t *at = bytes + 4 * (row / a_word * groups + group);
-    const uint32_t bits = (uint32_t)zeros[i] << grid->bits * (row % a_word);
-    for (unsigned k = 0; k < 4; k++) at[k] |= (uint8_t)(bits >> 8 * k);
+    for (size_t k = 0; k < grid->bits; k++) {
+      const size_t bit = row * grid->bits + k;
+      bytes[4 * (bit / 32 * groups + group) + bit % 32 / 8] |= (uint8_t)((zeros[i] >> k & 1) << bit % 8);
+    }
   }
   const pare_status status = pare__safetensors_put(w->writer, part, 0, bytes, nbytes);
   free(bytes);

@@ -4,12 +4,13 @@
  *   NAME             I8 [rows, columns]: codes, less 128 if there are zero points
  *   NAME_scale       F32 [rows, 1], or [1] per tensor
  *   NAME_zero_point  I8 likewise; none if symmetric
- * and for everything else ("pack-quantized"), with p = floor(32 / bits) codes a word, low bits first:
- *   NAME_packed      I32 [rows, ceil(columns / p)]: code + 2^(bits-1) of signed codes
+ * and for everything else ("pack-quantized"), low bits first and without gaps:
+ *   NAME_packed      I32 [rows, ceil(columns * bits / 32)]: code + 2^(bits-1) of signed codes
  *   NAME_scale       F32 [rows, groups], or [1]
- *   NAME_zero_point  I32 [ceil(rows / p), groups]: packed along the rows; none if symmetric
- *   NAME_shape       I64 [2]
- * Its configuration, which the library looks for in config.json, is the metadata "quantization_config". */
+ *   NAME_zero_point  I32 [ceil(rows * bits / 32), groups]: packed along the rows; I8 [1], not packed, per tensor; none
+ * if symmetric NAME_shape       I64 [2] All groups are whole ones: the library knows no others. format/quantised.h
+ * reads all of this. Its configuration, which the library looks for in config.json, is the metadata
+ * "quantization_config". */
 #ifndef PARE_COMPRESS_COMPRESSED_TENSORS_H
 #define PARE_COMPRESS_COMPRESSED_TENSORS_H
 

@@ -150,8 +150,12 @@ static bool find_groups(pare__quantised *matrix) {
   return true;
 }
 
+int64_t pare__quantised_words(int64_t codes, unsigned bits) {
+  return codes / 32 * bits + pare__div_up(codes % 32 * bits, 32);
+}
+
 static int64_t words_of(int64_t codes, unsigned bits, bool has_gaps) {
-  return has_gaps ? pare__div_up(codes, 32 / (int64_t)bits) : codes / 32 * bits + pare__div_up(codes % 32 * bits, 32);
+  return has_gaps ? pare__div_up(codes, 32 / (int64_t)bits) : pare__quantised_words(codes, bits);
 }
 
 /* Packed codes and zero points tell by their sizes how they are packed. */

@@ -44,6 +44,8 @@ const pare__quantised *pare__quantised_of_codes(const pare__quantised_file *file
                                                 const pare__safetensors_tensor *tensor);
 /* Is the tensor the scale, zero point, shape or order of one? */
 bool pare__quantised_has_part(const pare__quantised_file *file, const pare__safetensors_tensor *tensor);
+/* Words of 32 bits that so many codes take, without gaps. */
+int64_t pare__quantised_words(int64_t codes, unsigned bits);
 /* The numbers of a row; `why` must be "". */
 void pare__quantised_row(const pare__quantised *matrix, int64_t row, float *out);
 
