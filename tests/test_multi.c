@@ -335,6 +335,27 @@ START_TEST(a_lost_device_changes_no_bit) {
 }
 END_TEST
 
+/* _i = what fails of what comes with copies. */
+START_TEST(a_failing_copy_changes_no_bit) {
+  static const char *const calls[] = {"clEnqueueWriteBuffer", "clEnqueueReadBuffer", "clEnqueueBarrierWithWaitList"};
+  if (!faults) return;
+  float *want = result_of(context, CHAIN);
+  nlost = 0;
+  pare_context *in = open_telling(NULL, count_lost);
+  pare__multi_apart(in, true);
+  pare__context_split(in, 4);
+  expect_bits(in, CHAIN, want); /* kernels are built and trusted */
+  faults->reset();
+  faults->inject(calls[_i % 3], 1 + (unsigned long)_i / 3, 1, NOT_AVAILABLE);
+  expect_bits(in, CHAIN, want);
+  faults->reset();
+  expect_bits(in, CHAIN, want);
+  ck_assert_uint_eq(nlost, 1);
+  close_several();
+  free(want);
+}
+END_TEST
+
 START_TEST(all_lost_is_an_error) {
   if (!faults) return;
   nlost = 0;
@@ -506,6 +527,7 @@ int main(void) {
   tcase_add_test(tests, wrong_tasks_are_told);
   tcase_add_test(tests, what_a_device_refuses_others_do);
   tcase_add_loop_test(tests, a_lost_device_changes_no_bit, 0, 8);
+  tcase_add_loop_test(tests, a_failing_copy_changes_no_bit, 0, 9);
   tcase_add_test(tests, all_lost_is_an_error);
   tcase_add_loop_test(tests, larger_than_a_buffer, 1, 3);
   tcase_add_test(tests, wrapped_memory_is_its_owners);

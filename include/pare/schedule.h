@@ -17,7 +17,8 @@ PARE_API pare_status pare_parallel_parse(const char *text, pare_parallel *out);
 typedef struct pare_device_stats {
   const char *name; /* lives as long as the context */
   bool lost;
-  double busy_seconds, copy_seconds, idle_seconds; /* of elapsed_seconds */
+  /* Of elapsed_seconds. Copies overlap with work; idle is neither. */
+  double busy_seconds, copy_seconds, idle_seconds;
   double wait_seconds;                             /* pieces that were ready waited so long, summed */
   double joules;                                   /* negative: not known */
   bool joules_estimated;                           /* from watts that somebody gave, or shared by busy time */

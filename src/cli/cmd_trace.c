@@ -105,7 +105,7 @@ static cli_exit add_slice(trace_run *run, size_t index, const json_t *event, siz
   if (first < 0 || behind < first || behind > MOST_STEP)
     return cli_error(CLI_INPUT, "%s: event %zu: a slice of the steps %lld to %lld", run->path, index, (long long)first,
                      (long long)behind);
-  const bool is_copy = json_integer_value(json_object_get(event, "tid")) == 1 && kind && strcmp(kind, "copy") == 0;
+  const bool is_copy = json_integer_value(json_object_get(event, "tid")) >= 1 && kind && strcmp(kind, "copy") == 0;
   cli_exit code = grow(&gantt->slice, &run->slice_capacity, gantt->nslices, sizeof *gantt->slice);
   if (code == CLI_OK && !is_copy) code = add_kind(run, kind ? kind : "work", time);
   if (code != CLI_OK) return code;

@@ -217,38 +217,22 @@ static pare_status check_range(const pare__buffer *buffer, const char *call, siz
                     buffer->nbytes);
 }
 
-static pare_status read_range(pare__buffer *buffer, size_t offset, size_t nbytes, void *data, cl_bool wait) {
+pare_status pare__buffer_read(pare__buffer *buffer, size_t offset, size_t nbytes, void *data) {
   PARE__TRY(check_range(buffer, "pare__buffer_read", offset, nbytes));
   if (nbytes == 0) return PARE_OK;
-  cl_int code = clEnqueueReadBuffer(buffer->device->queue, buffer->mem, wait, offset, nbytes, data, 0, NULL, NULL);
+  cl_int code = clEnqueueReadBuffer(buffer->device->queue, buffer->mem, CL_TRUE, offset, nbytes, data, 0, NULL, NULL);
   if (code == CL_SUCCESS) return PARE_OK;
   return pare__fail_cl(code, "clEnqueueReadBuffer(%zu bytes of %s) on %s", nbytes, buffer->what,
                        buffer->device->info.name);
 }
 
-static pare_status write_range(pare__buffer *buffer, size_t offset, size_t nbytes, const void *data, cl_bool wait) {
+pare_status pare__buffer_write(pare__buffer *buffer, size_t offset, size_t nbytes, const void *data) {
   PARE__TRY(check_range(buffer, "pare__buffer_write", offset, nbytes));
   if (nbytes == 0) return PARE_OK;
-  cl_int code = clEnqueueWriteBuffer(buffer->device->queue, buffer->mem, wait, offset, nbytes, data, 0, NULL, NULL);
+  cl_int code = clEnqueueWriteBuffer(buffer->device->queue, buffer->mem, CL_TRUE, offset, nbytes, data, 0, NULL, NULL);
   if (code == CL_SUCCESS) return PARE_OK;
   return pare__fail_cl(code, "clEnqueueWriteBuffer(%zu bytes of %s) on %s", nbytes, buffer->what,
                        buffer->device->info.name);
-}
-
-pare_status pare__buffer_read(pare__buffer *buffer, size_t offset, size_t nbytes, void *data) {
-  return read_range(buffer, offset, nbytes, data, CL_TRUE);
-}
-
-pare_status pare__buffer_write(pare__buffer *buffer, size_t offset, size_t nbytes, const void *data) {
-  return write_range(buffer, offset, nbytes, data, CL_TRUE);
-}
-
-pare_status pare__buffer_read_later(pare__buffer *buffer, size_t offset, size_t nbytes, void *data) {
-  return read_range(buffer, offset, nbytes, data, CL_FALSE);
-}
-
-pare_status pare__buffer_write_later(pare__buffer *buffer, size_t offset, size_t nbytes, const void *data) {
-  return write_range(buffer, offset, nbytes, data, CL_FALSE);
 }
 
 pare_status pare__buffer_sync(pare__buffer *buffer) {

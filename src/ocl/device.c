@@ -134,13 +134,12 @@ pare_status pare__device_open_bare(const pare_device_list *list, size_t index, p
 
 /* Has a driver that is late_release let go of every event? Each holds the queue. 20 ms are long, but buffers that a
  * caller still holds may hold the event of their last command. */
-static bool is_released(const pare__device *device) {
+static bool is_released(const pare__device *device, cl_command_queue queue) {
   const struct timespec pause = {.tv_nsec = 50000};
-  if (!device->quirks->late_release || !device->queue) return true;
+  if (!device->quirks->late_release || !queue) return true;
   for (int turn = 0; turn < 400; turn++) {
     cl_uint references = 0;
-    const cl_int code =
-        clGetCommandQueueInfo(device->queue, CL_QUEUE_REFERENCE_COUNT, sizeof references, &references, NULL);
+    const cl_int code = clGetCommandQueueInfo(queue, CL_QUEUE_REFERENCE_COUNT, sizeof references, &references, NULL);
     if (code == CL_SUCCESS && references <= 1) return true;
     nanosleep(&pause, NULL);
   }
@@ -151,14 +150,17 @@ void pare__device_close(pare__device *device) {
   if (!device) return;
   if (device->attached) device->attached_close(device->attached);
   device->attached = NULL;
-  if (device->queue) clFinish(device->queue);
+  if (device->queue) (void)pare__device_finish(device);
   if (device->pace.marker) clReleaseEvent(device->pace.marker);
   device->pace.marker = NULL;
   pare__programs_close(device);
   /* A part that an event still looks into stays: a few bytes lost are better than a crash. */
-  if (device->part) device->part = is_released(device);
-  if (device->queue) clReleaseCommandQueue(device->queue);
-  device->queue = NULL;
+  cl_command_queue *const queues[] = {&device->queue, &device->copies[0], &device->copies[1]};
+  for (size_t i = 0; i < PARE__COUNT(queues); i++) {
+    if (device->part) device->part = is_released(device, *queues[i]);
+    if (*queues[i]) clReleaseCommandQueue(*queues[i]);
+    *queues[i] = NULL;
+  }
   if (device->context) clReleaseContext(device->context);
   device->context = NULL;
   if (device->part) clReleaseDevice(device->id);
@@ -217,6 +219,10 @@ pare__device *pare__device_leader(const pare__device *device) { return device->l
 
 pare_status pare__device_finish(pare__device *device) {
   cl_int code = clFinish(device->queue);
+  for (size_t way = 0; way < PARE__COUNT(device->copies); way++) { /* also when the work failed: nobody writes then */
+    const cl_int copied = device->copies[way] ? clFinish(device->copies[way]) : CL_SUCCESS;
+    if (code == CL_SUCCESS) code = copied;
+  }
   return code == CL_SUCCESS ? PARE_OK : pare__fail_cl(code, "clFinish on %s", device->info.name);
 }
 

@@ -46,7 +46,7 @@ struct pare__device {
   cl_device_id id;
   bool part; /* a sub-device: released on close */
   cl_context context;
-  cl_command_queue queue;
+  cl_command_queue queue, copies[2]; /* copies: by their way; NULL: nobody asked yet */
   char key[33];
   pthread_mutex_t lock;
   pthread_mutex_t

@@ -19,5 +19,6 @@ libpare_internal_la_SOURCES += src/ocl/quirks.h
 libpare_internal_la_SOURCES += src/ocl/selector.c
 libpare_internal_la_SOURCES += src/ocl/source.c
 libpare_internal_la_SOURCES += src/ocl/cache.c src/ocl/cache.h src/ocl/host_cpu.c src/ocl/host_cpu.h src/ocl/probe.c src/ocl/probe.h
+libpare_internal_la_SOURCES += src/ocl/transfer.c
 libpare_internal_la_SOURCES += src/ocl/selector.h src/ocl/selector_parse.c
 libpare_internal_la_SOURCES += src/ocl/ticketed.c src/ocl/ticketed.h src/ocl/ticketed_parts.h src/ocl/ticketed_program.c

@@ -23,7 +23,7 @@ pare_status pare__fail_cl(cl_int code, const char *format, ...) PARE__PRINTF(2, 
  * here and their locks may be held. Nothing of theirs may be called any more, not even to release it. */
 bool pare__forked(void);
 
-/* ---- an open device: one context, one in-order queue, programs, accounted memory ---- */
+/* ---- an open device: one context, an in-order queue for work, programs, accounted memory ---- */
 
 typedef struct pare__device pare__device;
 typedef struct pare__program pare__program;
@@ -47,7 +47,7 @@ const char *pare__device_key(const pare__device *device);
 void pare__device_lock(pare__device *device); /* recursive; of programs, kernels, and what is known of the device */
 void pare__device_unlock(pare__device *device);
 pare_status pare__device_flush(pare__device *device);
-pare_status pare__device_finish(pare__device *device); /* clFinish, checked */
+pare_status pare__device_finish(pare__device *device); /* clFinish, checked; copies, too */
 /* Called after each task that was submitted: no more than PARE__PACE_TASKS are left unfinished, and no more than
  * PARE__PACE_BYTES of buffers that only they still use, by waiting for the oldest half. The queue does not run empty
  * meanwhile. */
@@ -91,15 +91,46 @@ pare_status pare__buffer_read(pare__buffer *buffer, size_t offset, size_t nbytes
 pare_status pare__buffer_create_from(pare__device *device, const void *data, size_t nbytes, const char *what,
                                      pare__buffer **out);
 pare_status pare__buffer_write(pare__buffer *buffer, size_t offset, size_t nbytes, const void *data);
-/* The same, not waiting: `data` must stay as it is until the queue has come there. */
-pare_status pare__buffer_read_later(pare__buffer *buffer, size_t offset, size_t nbytes, void *data);
-pare_status pare__buffer_write_later(pare__buffer *buffer, size_t offset, size_t nbytes, const void *data);
 /* Map for reading and unmap: makes a wrapped host pointer current. Blocking. */
 pare_status pare__buffer_sync(pare__buffer *buffer);
 void pare__device_memory(const pare__device *device, uint64_t *in_use, uint64_t *peak, uint64_t *limit);
 /* From now on the most that is in use is noted; what is in use now. Another thread's watch begins it anew. */
 uint64_t pare__device_watch(pare__device *device);
 uint64_t pare__device_watched(pare__device *device);
+
+/* ---- copies beside the work (transfer.c) ----
+ *
+ * They lie on queues of their own, one for each way, so that they overlap with work, and wait for nothing but what they
+ * are told. The caller keeps in order what touches the same bytes. */
+
+typedef enum pare__way { PARE__TO_DEVICE, PARE__TO_HOST } pare__way;
+typedef struct pare__transfer {
+  cl_event done;
+  pare__way way;
+  size_t nbytes;
+  double asked; /* when it was enqueued, by pare__seconds */
+  double from,
+      until; /* when the device began and ended it, by the same clock; known once it was waited for; 0: never */
+} pare__transfer;
+typedef struct pare__transfers { /* all zero is none */
+  pare__transfer *item;
+  size_t count, capacity;
+} pare__transfers;
+
+/* Enqueue a copy and add it to the list. `data` must stay as it is until the copy is done. after: an event of the work
+ * whose queue is flushed before anybody waits, or NULL. */
+pare_status pare__buffer_send(pare__buffer *buffer, size_t offset, size_t nbytes, const void *data,
+                              pare__transfers *list);
+pare_status pare__buffer_bring(pare__buffer *buffer, size_t offset, size_t nbytes, void *data, cl_event after,
+                               pare__transfers *list);
+/* Work that is enqueued from now on begins when these are done. */
+pare_status pare__transfers_before(pare__device *device, const pare__transfers *list);
+pare_status pare__transfers_flush(pare__device *device);
+/* Waits, then knows the times. PARE_ERR_DEVICE. */
+pare_status pare__transfers_wait(const pare__device *device, pare__transfers *list);
+bool pare__transfers_pending(const pare__transfers *list);
+void pare__transfers_release(pare__transfers *list); /* the events; sizes and times stay */
+void pare__transfers_close(pare__transfers *list);
 
 /* ---- programs ---- */
 

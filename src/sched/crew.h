@@ -123,9 +123,11 @@ pare_status pare__crew_state(pare__crew *crew, char **out);
  * or gives it up again, the watchdog leaves the member alone; so nothing may follow that could hang. */
 bool pare__crew_claim(pare__crew *crew, size_t member);
 void pare__crew_unclaim(pare__crew *crew, size_t member);
-/* Copies that a job makes inside `run` or `settle` are told here, so that counters and traces tell them from work.
- * Only there. */
-void pare__crew_copied(pare__crew *crew, size_t member, size_t nbytes, double from, double until);
+/* Copies of a piece are told here, inside its `run` or `settle` and only there, so that counters and traces tell them
+ * from work, and policies learn what they cost: before its work; behind it; or both, by the host itself, after the
+ * device's work, which teaches nothing. They may overlap with the work of other pieces. from = until: nobody knows. */
+typedef enum pare__crew_copy { PARE__COPIED_IN, PARE__COPIED_BACK, PARE__COPIED_AT_HOST } pare__crew_copy;
+void pare__crew_copied(pare__crew *crew, size_t member, pare__crew_copy kind, size_t nbytes, double from, double until);
 /* Seconds, monotonic: the clock of the calls above. */
 double pare__crew_now(void);
 

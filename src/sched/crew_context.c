@@ -11,7 +11,8 @@
 #include "sched/crew.h"
 #include "tensor/context.h"
 
-/* A first guess for devices with memory of their own: 16 lanes of PCI Express 3, what an enqueued copy costs. */
+/* A first guess for devices with memory of their own, until copies are learned: 16 lanes of PCI Express 3, what an
+ * enqueued copy costs. */
 #define SECONDS_PER_BYTE (1 / 12e9)
 #define COPY_SECONDS 10e-6
 
@@ -42,7 +43,7 @@ static unsigned resource_of(pare_device_type type) {
 static void describe(pare_context *context, size_t index, pare__crew_member *out) {
   pare__device *device = pare__context_device(pare__context_member(context, index));
   const pare_device_info *info = pare__device_info(device);
-  const bool copies = !info->can.unified_memory;
+  const bool copies = !pare__device_in_place(device);
   *out = (pare__crew_member){.name = info->name,
                              .key = pare__device_key(device),
                              .weight = pare__context_weight(context, index),

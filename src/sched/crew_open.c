@@ -88,6 +88,7 @@ static pare_status open_models(pare__crew *crew, const pare__crew_member *member
   for (size_t i = 0; i < crew->nmembers; i++) weight[i] = member[i].weight > 0 ? member[i].weight : 1;
   pare_status status = pare__performance_open(crew->nmembers, weight, &crew->performance);
   free(weight);
+  if (status == PARE_OK) status = pare__performance_kernel(crew->performance, "transfer (bytes)", &crew->copies);
   if (status != PARE_OK || !crew->options.performance) return status;
   crew->performance_path = pare__strdup(crew->options.performance);
   const char **key = keys_of(crew);
@@ -110,6 +111,7 @@ static pare_status open_policy(pare__crew *crew, const pare__crew_member *member
   const pare_status status = pare__policy_open(isa, seen, crew->nmembers, crew->performance, &options, &crew->policy);
   free(seen);
   crew->options.weights = NULL; /* the caller's */
+  for (size_t i = 0; i < crew->nmembers && status == PARE_OK; i++) pare__crew_use_copies(crew, i);
   return status;
 }
 

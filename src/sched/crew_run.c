@@ -122,7 +122,9 @@ static void give_to_others(pare__crew *crew, const pare__crew_worker *worker, co
 static void end_piece(pare__crew *crew, pare__crew_worker *worker, size_t index, pare_status status) {
   const pare__crew_flight flight = worker->flight[index];
   const uint32_t slot = flight.piece.task;
-  const double from = fmax(flight.began, worker->settled_at), seconds = fmax(crew->now - from - flight.copied, 0);
+  const double from = fmax(flight.began, worker->settled_at),
+               until = flight.back > 0 ? fmin(flight.back, crew->now) : crew->now,
+               seconds = fmax(until - from - flight.copied, 0);
   size_t wake = PARE__NO_DEVICE;
   const bool refused = status != PARE_ERR_DEVICE && pare__crew_refuse(crew, worker->index, slot, status);
   if (status == PARE_ERR_DEVICE || (!refused && pare__of_device(status) && worker->index >= PARE__MOST_BARRED)) {
@@ -132,7 +134,8 @@ static void end_piece(pare__crew *crew, pare__crew_worker *worker, size_t index,
   pare__crew_energy_keep_up(crew->energy, crew->now);
   if (index + 1 < worker->count) worker->flight[index] = worker->flight[index + 1];
   worker->count--;
-  worker->settled_at = crew->now;
+  worker->settled_at = until;
+  pare__crew_note_active(worker, from, until);
   pare__crew_count *count = pare__crew_count_of(crew, slot, worker->index);
   count->busy_seconds += seconds;
   count->pieces += !refused;
@@ -143,7 +146,7 @@ static void end_piece(pare__crew *crew, pare__crew_worker *worker, size_t index,
   if (learn) worker->learned_at = crew->now;
   (void)pare__policy_complete(crew->policy, worker->index, &flight.piece, crew->now, learn ? seconds : NAN, &wake);
   pare__crew_ask(crew, wake);
-  if (crew->trace) pare__crew_trace_piece(crew, worker, &flight, from);
+  if (crew->trace) pare__crew_trace_piece(crew, worker, &flight, from, until);
   if (refused) {
     give_to_others(crew, worker, &flight);
     return;

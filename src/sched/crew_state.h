@@ -76,7 +76,8 @@ typedef struct pare__crew_edge {
 
 typedef struct pare__crew_flight {
   pare__policy_piece piece;
-  double began, copied; /* copied: seconds within its time that were copies */
+  double began, copied; /* copied: seconds within its time, before its work, that were copies */
+  double back;          /* when what it made began to go back; 0: it did not */
   bool pinned;
   bool untimed; /* its member made programs, kernels or plans meanwhile: its time says nothing */
 } pare__crew_flight;
@@ -94,11 +95,13 @@ typedef struct pare__crew_worker {
   bool claimed; /* what its call does must happen once: nobody gives the piece to others until it returns */
   pare__crew_flight flight[PARE__IN_FLIGHT]; /* the oldest first; while in a call to `run` the last is that one's */
   size_t count;
-  double call_since, settled_at, learned_at;
-  uint64_t calls, watched; /* the last that it made, and that the watchdog saw */
-  double stalled;          /* seconds that the watchdog saw it in that call */
+  double call_since, settled_at, learned_at; /* settled_at: when the work of the last piece that ended was done */
+  double active, active_until;               /* seconds in which it worked or copied, up to then */
+  uint64_t calls, watched;                   /* the last that it made, and that the watchdog saw */
+  double stalled;                            /* seconds that the watchdog saw it in that call */
   pare__policy_queue pinned;
   uint64_t copied_bytes;
+  double copied_until[2]; /* the last slices in the trace's rows of copies */
 } pare__crew_worker;
 
 typedef struct pare__crew_energy pare__crew_energy;
@@ -116,6 +119,7 @@ struct pare__crew {
 
   pare__policy *policy;
   pare__performance *performance;
+  size_t copies; /* the line of copies in it; work is bytes */
   char *performance_path;
   pare__policy_task *task;
   pare__crew_job **chunk;
@@ -213,7 +217,11 @@ void pare__crew_retire(pare__crew *crew, size_t member, const char *why, bool fa
 
 void pare__crew_note_latency(pare__crew *crew, double seconds);
 void pare__crew_trace_piece(pare__crew *crew, const pare__crew_worker *worker, const pare__crew_flight *flight,
-                            double from);
+                            double from, double until);
+/* The member worked or copied then; what is told twice counts once. */
+void pare__crew_note_active(pare__crew_worker *worker, double from, double until);
+/* Policies shall reckon with what was learned of the copies of a member. */
+void pare__crew_use_copies(pare__crew *crew, size_t member);
 
 /* ---- crew.c ---- */
 

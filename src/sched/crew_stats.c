@@ -46,7 +46,7 @@ static pare_device_stats sum_kernels(const pare__crew *crew, size_t member, doub
     sum.wait_seconds += count->wait_seconds;
     sum.pieces += count->pieces;
   }
-  sum.idle_seconds = fmax(elapsed - sum.busy_seconds - sum.copy_seconds, 0);
+  sum.idle_seconds = fmax(elapsed - worker->active, 0);
   sum.price = sum.busy_seconds / 3600 * crew->policy->device[member].price_per_hour;
   return sum;
 }
@@ -139,31 +139,80 @@ void pare__crew_lines(pare__crew *crew, const char *kernel, pare__crew_line *lin
   pare__crew_unlock(crew);
 }
 
-void pare__crew_copied(pare__crew *crew, size_t member, size_t nbytes, double from, double until) {
+/* ---- copies ---- */
+
+void pare__crew_note_active(pare__crew_worker *worker, double from, double until) {
+  worker->active += fmax(until - fmax(from, worker->active_until), 0);
+  worker->active_until = fmax(until, worker->active_until);
+}
+
+void pare__crew_use_copies(pare__crew *crew, size_t member) {
+  pare__policy_device *device = &crew->policy->device[member];
+  const size_t at = pare__performance_at(crew->performance, crew->copies, member);
+  if (!(device->seconds_per_byte > 0) || !crew->performance->samples[at]) return;
+  device->copy_seconds = crew->performance->a[at];
+  device->seconds_per_byte = crew->performance->b[at];
+}
+
+static void learn_copy(pare__crew *crew, size_t member, size_t nbytes, double seconds) {
+  pare__learned learned;
+  /* Without memory nothing is learned, and the guess stays. */
+  (void)pare__performance_observe(crew->performance, crew->copies, member, (double)nbytes, seconds, &learned);
+  if (learned != PARE__LEARNED_NOTHING) pare__crew_use_copies(crew, member);
+}
+
+/* What of the piece's own time, which begins when the work before it is done, is copies and not work; active in it the
+ * member is all the time. */
+static void take_from_work(pare__crew_worker *worker, pare__crew_flight *flight, pare__crew_copy kind, double from,
+                           double until) {
+  const double begin = fmax(flight->began, worker->settled_at);
+  if (worker->settling && kind != PARE__COPIED_IN) {
+    flight->back = flight->back > 0 ? fmin(flight->back, from) : from;
+    flight->back = fmax(flight->back, begin);
+    pare__crew_note_active(worker, begin, flight->back);
+    pare__crew_note_active(worker, from, until);
+  } else if (worker->settling || worker->count == 1) { /* else the piece before runs, and its time is not this one's */
+    flight->copied += fmax(until - fmax(from, begin), 0);
+    pare__crew_note_active(worker, from, fmin(until, begin));
+  }
+}
+
+static void trace_copy(pare__crew *crew, pare__crew_worker *worker, const pare__crew_flight *flight, size_t way,
+                       double from, double until) {
+  /* Two clocks agree to some microseconds: slices on a row shall not overlap for that. */
+  from = fmax(from, worker->copied_until[way]);
+  worker->copied_until[way] = fmax(from, until);
+  pare__trace_slice(crew->trace, (unsigned)worker->index, way ? PARE__TRACE_COPIES_BACK : PARE__TRACE_COPIES,
+                    pare__crew_job_name(crew, flight->piece.task), "copy", from - crew->opened,
+                    worker->copied_until[way] - crew->opened, flight->piece.begin, flight->piece.end);
+}
+
+void pare__crew_copied(pare__crew *crew, size_t member, pare__crew_copy kind, size_t nbytes, double from,
+                       double until) {
   pare__crew_lock(crew);
   pare__crew_worker *worker = &crew->member[member];
   if (!worker->abandoned && worker->in_call) {
-    const size_t index = worker->settling ? 0 : worker->count - 1;
-    pare__crew_flight *flight = &worker->flight[index];
+    pare__crew_flight *flight = &worker->flight[worker->settling ? 0 : worker->count - 1];
     worker->copied_bytes += nbytes;
-    pare__crew_count_of(crew, flight->piece.task, member)->copy_seconds += until - from;
-    /* While the piece before runs, it takes no time of this one's. */
-    if (worker->settling || worker->count == 1) flight->copied += until - from;
-    if (crew->trace)
-      pare__trace_slice(crew->trace, (unsigned)member, PARE__TRACE_COPIES,
-                        pare__crew_job_name(crew, flight->piece.task), "copy", from - crew->opened,
-                        until - crew->opened, flight->piece.begin, flight->piece.end);
+    if (until > from) {
+      pare__crew_count_of(crew, flight->piece.task, member)->copy_seconds += until - from;
+      take_from_work(worker, flight, kind, from, until);
+      if (kind != PARE__COPIED_AT_HOST) learn_copy(crew, member, nbytes, until - from);
+      if (crew->trace) trace_copy(crew, worker, flight, kind != PARE__COPIED_IN, from, until);
+    }
   }
   pare__crew_unlock(crew);
 }
 
+/* ---- slices ---- */
+
 void pare__crew_trace_piece(pare__crew *crew, const pare__crew_worker *worker, const pare__crew_flight *flight,
-                            double from) {
+                            double from, double until) {
   const uint32_t slot = flight->piece.task;
   pare__crew_job *job = pare__crew_job_at(crew, slot);
   const unsigned index = (unsigned)worker->index;
   pare__trace_slice(crew->trace, index, PARE__TRACE_WORK, pare__crew_job_name(crew, slot),
-                    crew->performance->kernel[crew->task[slot].kernel], from - crew->opened, crew->now - crew->opened,
+                    crew->performance->kernel[crew->task[slot].kernel], from - crew->opened, until - crew->opened,
                     flight->piece.begin, flight->piece.end);
   if (!job->flowed)
     for (uint32_t edge = job->before; edge != PARE__NO_EDGE; edge = crew->edge[edge].next)
@@ -171,7 +220,7 @@ void pare__crew_trace_piece(pare__crew *crew, const pare__crew_worker *worker, c
         pare__trace_flow(crew->trace, crew->edge[edge].to, crew->edge[edge].at, index, from - crew->opened);
   job->flowed = true;
   job->ran_on = index;
-  job->ran_until = crew->now - crew->opened;
+  job->ran_until = until - crew->opened;
 }
 
 /* ---- text ---- */

@@ -18,7 +18,8 @@ struct pare__part {
   pare__work *work; /* held */
   size_t member;
   int64_t begin, end;
-  cl_event marker; /* all that it enqueued is done */
+  cl_event marker;        /* its work is done */
+  pare__transfers copies; /* what comes before it, and goes back behind it */
   bool finished;
   pare_status status;
   unsigned pinned; /* bit i: access i */
@@ -63,7 +64,7 @@ static pare_status stage_in(pare__part *part, unsigned i) {
   PARE__TRY(status);
   if (is_read(access) && at->nbytes > 0) {
     pare__host_gather(&at->shape, at->start, element, access->memory->home, at->host);
-    if (!at->shared) PARE__TRY(pare__buffer_write_later(at->buffer, 0, at->nbytes, at->host));
+    if (!at->shared) PARE__TRY(pare__buffer_send(at->buffer, 0, at->nbytes, at->host, &part->copies));
   }
   part->binding[i].mem = pare__buffer_mem(at->buffer);
   pare__shape_set(&part->binding[i].shape, at->shape.rank, at->shape.dim);
@@ -97,13 +98,9 @@ static pare_status bind(pare__part *part, unsigned i) {
   part->pinned |= 1U << i;
   binding->mem = pare__buffer_mem(buffer);
   if (!is_read(access) || pare__memory_shared(part->work->multi->context, part->member)) return PARE_OK;
-  size_t nbytes;
-  const double from = pare__crew_now();
-  PARE__TRY(pare__memory_fetch(access->memory, part->member,
-                               pare__shape_range(&binding->shape, binding->offset, pare_dtype_bytes(access->dtype)),
-                               &nbytes));
-  if (nbytes > 0) pare__crew_copied(part->work->multi->crew, part->member, nbytes, from, pare__crew_now());
-  return PARE_OK;
+  return pare__memory_fetch(access->memory, part->member,
+                            pare__shape_range(&binding->shape, binding->offset, pare_dtype_bytes(access->dtype)),
+                            &part->copies);
 }
 
 /* ---- enqueueing ---- */
@@ -112,12 +109,13 @@ static pare_status bind(pare__part *part, unsigned i) {
 static pare_status enqueue_back(pare__part *part, unsigned i) {
   const pare__work_access *access = &part->work->access[i];
   stage *at = &part->stage[i];
-  if (at->buffer) return at->shared ? PARE_OK : pare__buffer_read_later(at->buffer, 0, at->nbytes, at->host);
+  if (at->buffer && at->shared) return PARE_OK;
+  if (at->buffer) return pare__buffer_bring(at->buffer, 0, at->nbytes, at->host, part->marker, &part->copies);
   if (pare__memory_shared(part->work->multi->context, part->member)) return PARE_OK;
   const pare__binding *binding = &part->binding[i];
   const pare__range range = pare__shape_range(&binding->shape, binding->offset, pare_dtype_bytes(access->dtype));
-  return pare__buffer_read_later(access->memory->copy[part->member].buffer, range.low, range.high - range.low,
-                                 access->memory->home + range.low);
+  return pare__buffer_bring(access->memory->copy[part->member].buffer, range.low, range.high - range.low,
+                            access->memory->home + range.low, part->marker, &part->copies);
 }
 
 static pare_status enqueue(pare__part *part) {
@@ -125,13 +123,15 @@ static pare_status enqueue(pare__part *part) {
   pare__device *device = device_of(part);
   for (unsigned i = 0; i < work->naccesses; i++) PARE__TRY(bind(part, i));
   const pare__piece piece = {context_of(part), device, part->begin, part->end, work->n, work->params, part->binding};
+  PARE__TRY(pare__transfers_before(device, &part->copies));
   PARE__TRY(work->codelet->run(&piece));
-  for (unsigned i = 0; i < work->naccesses; i++)
-    if (work->access[i].memory && is_written(&work->access[i])) PARE__TRY(enqueue_back(part, i));
   const cl_int code = clEnqueueMarkerWithWaitList(pare__device_queue(device), 0, NULL, &part->marker);
   if (code != CL_SUCCESS)
     return pare__fail_cl(code, "clEnqueueMarkerWithWaitList on %s", pare__device_info(device)->name);
-  return pare__device_flush(device);
+  PARE__TRY(pare__device_flush(device));
+  for (unsigned i = 0; i < work->naccesses; i++)
+    if (work->access[i].memory && is_written(&work->access[i])) PARE__TRY(enqueue_back(part, i));
+  return pare__transfers_flush(device);
 }
 
 /* ---- settling ---- */
@@ -145,10 +145,11 @@ static void note_written(const pare__part *part, unsigned i) {
                        pare__shape_range(&binding->shape, binding->offset, pare_dtype_bytes(access->dtype)));
 }
 
-static pare_status wait_for(const pare__part *part) {
+static pare_status wait_for(pare__part *part) {
   const cl_int code = clWaitForEvents(1, &part->marker);
-  if (code == CL_SUCCESS) return PARE_OK;
-  (void)pare__fail_cl(code, "clWaitForEvents(%s) on %s", part->work->name, pare__device_info(device_of(part))->name);
+  if (code == CL_SUCCESS && pare__transfers_wait(device_of(part), &part->copies) == PARE_OK) return PARE_OK;
+  if (code != CL_SUCCESS)
+    (void)pare__fail_cl(code, "clWaitForEvents(%s) on %s", part->work->name, pare__device_info(device_of(part))->name);
   char *message = pare__strdup(pare_message());
   /* what else it was given shall not write when others have done it */
   (void)pare__device_finish(device_of(part));
@@ -167,6 +168,7 @@ static void release_device(pare__part *part) {
   part->pinned = 0;
   if (part->marker) clReleaseEvent(part->marker);
   part->marker = NULL;
+  pare__transfers_release(&part->copies);
 }
 
 static void check_flags(const pare__part *part) {
@@ -201,7 +203,18 @@ static void put_back(const pare__part *part) {
     pare__memory_written(access->memory, PARE__NO_MEMBER, pare__shape_range(&at->shape, at->start, element));
     nbytes += at->nbytes;
   }
-  if (nbytes > 0) pare__crew_copied(work->multi->crew, part->member, nbytes, from, pare__crew_now());
+  if (nbytes > 0)
+    pare__crew_copied(work->multi->crew, part->member, PARE__COPIED_AT_HOST, nbytes, from, pare__crew_now());
+}
+
+/* Within a call of the crew's for this piece. */
+static void tell_copies(const pare__part *part) {
+  for (size_t i = 0; i < part->copies.count; i++) {
+    const pare__transfer *at = &part->copies.item[i];
+    pare__crew_copied(part->work->multi->crew, part->member,
+                      at->way == PARE__TO_DEVICE ? PARE__COPIED_IN : PARE__COPIED_BACK, at->nbytes, at->from,
+                      at->until);
+  }
 }
 
 /* All that the member has in flight, so that nothing is pinned there any more. */
@@ -212,6 +225,7 @@ static void finish_flying(pare__multi *multi, size_t member) {
 static void part_close(pare__part *part) {
   pare__work *work = part->work;
   release_device(part);
+  pare__transfers_close(&part->copies);
   for (unsigned i = 0; i < work->naccesses; i++) free(part->stage[i].host);
   free(part);
   pare__work_release(work);
@@ -231,7 +245,9 @@ static pare_status part_open(pare__work *work, size_t member, int64_t begin, int
   if (status == PARE_OK) return PARE_OK;
   /* what was enqueued may still use what is given back here */
   char *message = pare__strdup(pare_message());
-  if (pare__device_finish(device_of(part)) != PARE_OK) status = PARE_ERR_DEVICE;
+  if (pare__device_finish(device_of(part)) != PARE_OK ||
+      pare__transfers_wait(device_of(part), &part->copies) != PARE_OK)
+    status = PARE_ERR_DEVICE;
   part_close(part);
   *out = NULL;
   status = pare__fail_text(status, message ? message : pare_status_meaning(status));
@@ -289,6 +305,7 @@ static pare_status run_in_turn(pare__work *work, size_t member, int64_t begin, i
     }
     if (!part) break;
     status = finish(part);
+    if (status == PARE_OK) tell_copies(part);
     part->next = parts;
     parts = part;
     begin = until;
@@ -387,7 +404,10 @@ pare_status pare__work_settle(void *argument, size_t member, int64_t begin, int6
   pare_status status = part ? finish(part) : PARE_OK;
   const bool mine = pare__crew_claim(work->multi->crew, member);
   if (part && mine) {
-    if (status == PARE_OK) put_back(part);
+    if (status == PARE_OK) {
+      tell_copies(part);
+      put_back(part);
+    }
     part_land(part);
     if (part_take(work, member, begin)) part_close(part);
   }
@@ -419,9 +439,9 @@ void pare__work_abandon(pare__work *work) {
 static bool may_wake(const pare__part *part) {
   cl_int state = CL_COMPLETE;
   if (pare__crew_hangs(part->work->multi->crew, part->member)) return true;
-  if (!part->finished)
-    (void)clGetEventInfo(part->marker, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL);
-  return state > CL_COMPLETE;
+  if (part->finished) return false;
+  (void)clGetEventInfo(part->marker, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL);
+  return state > CL_COMPLETE || pare__transfers_pending(&part->copies);
 }
 
 void pare__orphans_close(pare__multi *multi) {

@@ -91,6 +91,7 @@ void pare__trace_device(pare__trace *trace, unsigned device, const char *name) {
   put_name(trace, "process_name", device, PARE__TRACE_WORK, name);
   put_name(trace, "thread_name", device, PARE__TRACE_WORK, "work");
   put_name(trace, "thread_name", device, PARE__TRACE_COPIES, "copies");
+  put_name(trace, "thread_name", device, PARE__TRACE_COPIES_BACK, "copies back");
 }
 
 void pare__trace_slice(pare__trace *trace, unsigned device, pare__trace_row row, const char *name, const char *kind,

@@ -1,13 +1,14 @@
 /* Traces in Chrome's format, which Perfetto shows. SPDX-License-Identifier: Apache-2.0
  *
- * A device is a process with two threads: its work and its copies. Times are seconds from wherever the caller counts.
+ * A device is a process with three threads: its work, copies to it, and copies from it. Times are seconds from wherever
+ * the caller counts.
  */
 #ifndef PARE_SCHED_TRACE_H
 #define PARE_SCHED_TRACE_H
 
 #include "base/base.h"
 
-typedef enum pare__trace_row { PARE__TRACE_WORK, PARE__TRACE_COPIES } pare__trace_row;
+typedef enum pare__trace_row { PARE__TRACE_WORK, PARE__TRACE_COPIES, PARE__TRACE_COPIES_BACK } pare__trace_row;
 
 /* Not thread-safe. Failures come back when it is closed. */
 typedef struct pare__trace pare__trace;

@@ -194,28 +194,26 @@ void pare__memory_unpin(pare__memory *memory, size_t member) {
   pthread_mutex_unlock(&residency->lock);
 }
 
-pare_status pare__memory_fetch(pare__memory *memory, size_t member, pare__range range, size_t *nbytes) {
+pare_status pare__memory_fetch(pare__memory *memory, size_t member, pare__range range, pare__transfers *list) {
   pare__residency *residency = pare__context_residency(memory->context);
   pare__copy *copy = &memory->copy[member];
-  *nbytes = 0;
   for (;;) {
     pare__range missing;
     pthread_mutex_lock(&residency->lock);
     const bool any = pare__ranges_missing(&copy->valid, range, &missing);
-    /* said before it is done: the queue is in order, and only this thread reads it */
+    /* Said before it is done: all work that this thread enqueues there from now on waits for it. Nothing that is under
+     * way touches these bytes: who reads or writes them comes before whoever made them wrong here. */
     const pare_status status = any ? pare__ranges_add(&copy->valid, missing) : PARE_OK;
     pthread_mutex_unlock(&residency->lock);
     PARE__TRY(status);
     if (!any) return PARE_OK;
     const pare_status copied =
-        pare__buffer_write_later(copy->buffer, missing.low, missing.high - missing.low, memory->home + missing.low);
-    if (copied != PARE_OK) {
-      pthread_mutex_lock(&residency->lock);
-      pare__ranges_subtract(&copy->valid, missing);
-      pthread_mutex_unlock(&residency->lock);
-      return copied;
-    }
-    *nbytes += missing.high - missing.low;
+        pare__buffer_send(copy->buffer, missing.low, missing.high - missing.low, memory->home + missing.low, list);
+    if (copied == PARE_OK) continue;
+    pthread_mutex_lock(&residency->lock);
+    pare__ranges_subtract(&copy->valid, missing);
+    pthread_mutex_unlock(&residency->lock);
+    return copied;
   }
 }
 

@@ -76,8 +76,9 @@ pare_status pare__memory_pin(pare__memory *memory, size_t member, pare__buffer *
 void pare__memory_unpin(pare__memory *memory, size_t member);
 /* Gives up what is not pinned on the member, the oldest first; false if there is nothing. */
 bool pare__memory_evict(pare_context *context, size_t member);
-/* Enqueues the copies that make the range right on the member, where it is pinned; *nbytes = what is copied. */
-pare_status pare__memory_fetch(pare__memory *memory, size_t member, pare__range range, size_t *nbytes);
+/* Enqueues the copies that make the range right on the member, where it is pinned, and adds them to the list, for its
+ * work to wait for (pare__transfers_before). */
+pare_status pare__memory_fetch(pare__memory *memory, size_t member, pare__range range, pare__transfers *list);
 /* The home has new elements there. `member` has them, too; PARE__NO_MEMBER: nobody else has. */
 #define PARE__NO_MEMBER SIZE_MAX
 void pare__memory_written(pare__memory *memory, size_t member, pare__range range);

@@ -1,0 +1,339 @@
+/* Laws of copies: they wait for no work that they do not belong to, their time is the device's own, and policies learn
+ * it. SPDX-License-Identifier: Apache-2.0 */
+#include <pare/elementwise.h>
+#include <pare/schedule.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ocl/device.h"
+#include "sched/crew_state.h"
+#include "sched/multi.h"
+/* what follows has a variable with the name of those functions' arguments */
+#include "fixture.h"
+
+enum { WATCHDOG_SECONDS = 120, MEMBERS = 2, HALF = 1024, ELEMENTS = MEMBERS * HALF };
+#define PATIENCE 10.0 /* seconds until what should have come long ago counts as not coming */
+
+/* ---- two devices with copies of their own ---- */
+
+static pare_context *several;
+
+static pare_status open_several(void) {
+  char selector[64];
+  const char *given = getenv("PARE_DEVICE");
+  (void)snprintf(selector, sizeof selector, "%.40s/1+1", given ? given : "cpu");
+  pare_schedule_options schedule = PARE_SCHEDULE_OPTIONS_INIT;
+  schedule.policy = "round-robin";
+  pare_context_options options = PARE_CONTEXT_OPTIONS_INIT;
+  options.device = selector;
+  options.schedule = &schedule;
+  PARE__TRY(pare_context_open(&options, &several));
+  pare__multi_apart(several, true);
+  pare__context_split(several, MEMBERS);
+  return PARE_OK;
+}
+
+static void close_several(void) {
+  pare_context_close(several);
+  several = NULL;
+}
+
+static void setup(void) {
+  alarm(WATCHDOG_SECONDS);
+  OK(open_several());
+}
+static void teardown(void) {
+  close_several();
+  alarm(0);
+}
+
+static size_t member_of(const pare__piece *piece) {
+  size_t m = 0;
+  while (pare__context_member(several, m) != piece->context) m++;
+  return m;
+}
+
+static pare_tensor *vector(int64_t n, const float *values) {
+  pare_tensor *tensor;
+  if (values)
+    OK(pare_tensor_from(several, PARE_F32, 1, &n, values, (size_t)n * sizeof *values, &tensor));
+  else
+    OK(pare_tensor_create(several, PARE_F32, 1, &n, &tensor));
+  return tensor;
+}
+
+/* One piece on each member. */
+static void submit(const pare__codelet *codelet, pare_tensor *tensor, pare__mode mode) {
+  const pare__task task = {
+      .codelet = codelet, .context = several, .n = MEMBERS, .naccesses = 1, .access = {{tensor, mode, 0, HALF}}};
+  OK(pare__submit(&task));
+}
+
+/* A queue that goes no further until it is let go. */
+static cl_event hold_queue(const pare__device *at, cl_command_queue queue) {
+  cl_int code;
+  cl_event gate = clCreateUserEvent(pare__device_context(at), &code);
+  ck_assert_int_eq(code, CL_SUCCESS);
+  ck_assert_int_eq(clEnqueueBarrierWithWaitList(queue, 1, &gate, NULL), CL_SUCCESS);
+  return gate;
+}
+static void let_go(cl_event gate) {
+  ck_assert_int_eq(clSetUserEventStatus(gate, CL_COMPLETE), CL_SUCCESS);
+  ck_assert_int_eq(clReleaseEvent(gate), CL_SUCCESS);
+}
+
+static cl_event held[MEMBERS];
+static bool came[MEMBERS];
+static float *sent;
+
+/* The first of two pieces is not waited for before the second is there to be enqueued behind it. */
+static atomic_bool submitted;
+static void await_second(void) {
+  while (!atomic_load(&submitted)) usleep(100);
+}
+static void submit_both(const pare__codelet *first, const pare__codelet *second, pare__mode mode) {
+  pare_tensor *one = vector(ELEMENTS, sent), *other = vector(ELEMENTS, sent);
+  memset(came, 0, sizeof came);
+  atomic_store(&submitted, false);
+  submit(first, one, mode);
+  submit(second, other, mode);
+  atomic_store(&submitted, true);
+  OK(pare_context_wait(several));
+  ck_assert(came[0] && came[1]);
+  pare_tensor_close(one);
+  pare_tensor_close(other);
+}
+
+static pare_status hold_work(const pare__piece *piece) {
+  await_second();
+  held[member_of(piece)] = hold_queue(piece->device, pare__device_queue(piece->device));
+  return PARE_OK;
+}
+
+/* Looks at what this piece reads while the work before it stands still: past its queue, by one of its own. */
+static pare_status await_input(const pare__piece *piece) {
+  const size_t m = member_of(piece);
+  float got[HALF];
+  cl_int code;
+  const cl_command_queue queue = clCreateCommandQueueWithProperties(pare__device_context(piece->device),
+                                                                    pare__device_id(piece->device), NULL, &code);
+  const double until = pare__seconds() + PATIENCE;
+  while (held[m] && code == CL_SUCCESS && !came[m] && pare__seconds() < until) {
+    code = clEnqueueReadBuffer(queue, piece->binding[0].mem, CL_TRUE, (size_t)piece->binding[0].offset * sizeof *got,
+                               sizeof got, got, 0, NULL, NULL);
+    came[m] = memcmp(got, sent + piece->begin * HALF, sizeof got) == 0;
+  }
+  if (held[m]) let_go(held[m]);
+  held[m] = NULL;
+  clReleaseCommandQueue(queue);
+  return code == CL_SUCCESS ? PARE_OK : pare__fail_cl(code, "looking at a copy");
+}
+
+START_TEST(copies_overtake_work) {
+  static const pare__codelet hold = {"hold", hold_work}, await = {"await", await_input};
+  sent = random_floats(ELEMENTS, 1);
+  submit_both(&hold, &await, PARE__READ);
+  free(sent);
+}
+END_TEST
+
+static pare_status do_nothing(const pare__piece *piece) {
+  (void)piece;
+  await_second();
+  return PARE_OK;
+}
+
+/* Is the work queue empty although what was made before cannot come back? */
+static pare_status await_work(const pare__piece *piece) {
+  const size_t m = member_of(piece);
+  const double until = pare__seconds() + PATIENCE;
+  cl_int state = CL_QUEUED;
+  cl_event marker;
+  cl_int code = clEnqueueMarkerWithWaitList(pare__device_queue(piece->device), 0, NULL, &marker);
+  if (code != CL_SUCCESS) return pare__fail_cl(code, "clEnqueueMarkerWithWaitList");
+  PARE__TRY(pare__device_flush(piece->device));
+  while (held[m] && code == CL_SUCCESS && state != CL_COMPLETE && pare__seconds() < until)
+    code = clGetEventInfo(marker, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL);
+  came[m] = held[m] && state == CL_COMPLETE;
+  if (held[m]) let_go(held[m]);
+  held[m] = NULL;
+  clReleaseEvent(marker);
+  return code == CL_SUCCESS ? PARE_OK : pare__fail_cl(code, "looking at work");
+}
+
+START_TEST(work_overtakes_copies_back) {
+  static const pare__codelet make = {"make", do_nothing}, await = {"await", await_work};
+  pare_tensor *before = vector(ELEMENTS, NULL);
+  atomic_store(&submitted, true);
+  submit(&make, before, PARE__WRITE); /* opens the queues for copies */
+  OK(pare_context_wait(several));
+  pare_tensor_close(before);
+  sent = random_floats(ELEMENTS, 1);
+  for (size_t m = 0; m < MEMBERS; m++) {
+    const pare__device *at = pare__context_device(pare__context_member(several, m));
+    ck_assert_ptr_nonnull(at->copies[PARE__TO_HOST]);
+    held[m] = hold_queue(at, at->copies[PARE__TO_HOST]);
+  }
+  submit_both(&make, &await, PARE__WRITE);
+  free(sent);
+}
+END_TEST
+
+/* Both ways, each byte once, and no faster than any memory is: the host's time to enqueue a copy is no time of it. */
+START_TEST(copies_are_counted_and_timed_by_the_device) {
+  enum { LARGE = 4 << 20 };
+  float *values = random_floats(LARGE, 2);
+  pare_tensor *x = vector(LARGE, values), *y = vector(LARGE, NULL);
+  pare_schedule_stats stats;
+  double seconds = 0, bytes = 0;
+  for (int i = 0; i < 2; i++) OK(pare_unary(PARE_UNARY_neg, x, y));
+  OK(pare_context_wait(several));
+  OK(pare_context_stats(several, &stats));
+  for (size_t m = 0; m < stats.ndevices; m++) {
+    const pare_device_stats *at = &stats.device[m];
+    seconds += at->copy_seconds;
+    bytes += (double)at->copied_bytes;
+    ck_assert(at->busy_seconds + at->idle_seconds <= stats.elapsed_seconds * 1.001);
+    ck_assert(at->busy_seconds + at->copy_seconds + at->idle_seconds >= stats.elapsed_seconds * 0.999);
+  }
+  /* x goes there once, y comes back twice; a half that the second round gives to the other member goes there, too */
+  const double each = LARGE * sizeof *values;
+  ck_assert_double_ge(bytes, 3 * each);
+  ck_assert_double_le(bytes, 4 * each);
+  ck_assert_double_ge(seconds, bytes / 200e9);
+  ck_assert_double_le(seconds, stats.elapsed_seconds * MEMBERS * 2);
+  pare_schedule_stats_close(&stats);
+  pare_tensor_close(x);
+  pare_tensor_close(y);
+  free(values);
+}
+END_TEST
+
+/* ---- crews of members that do nothing, and copies that are only told ---- */
+
+static pare__crew *crew;
+
+static void open_crew(const char *performance) {
+  const pare__crew_member member = {
+      .name = "far",
+      .key = "far, driver",
+      .seen = {.resource = PARE__ON_GPU, .seconds_per_byte = 1 / 12e9, .copy_seconds = 10e-6},
+      .weight = 1};
+  const pare__crew_options options = {.performance = performance};
+  OK(pare__crew_open(&member, 1, &options, &crew));
+}
+static void close_crew(void) {
+  OK(pare__crew_close(crew));
+  crew = NULL;
+}
+
+#define COPY_A 3e-5
+#define COPY_B 4e-9 /* a slow link: 0.25 GB/s */
+
+/* Copies as such a link would make them. */
+static pare_status copy_by_line(void *argument, size_t member, int64_t begin, int64_t end) {
+  const size_t nbytes = *(const size_t *)argument;
+  const double now = pare__crew_now();
+  (void)begin, (void)end;
+  pare__crew_copied(crew, member, nbytes % 2 ? PARE__COPIED_BACK : PARE__COPIED_IN, nbytes, now,
+                    now + COPY_A + COPY_B * (double)nbytes);
+  return PARE_OK;
+}
+
+static void expect_line(void) {
+  ck_assert_double_eq_tol(crew->policy->device[0].copy_seconds, COPY_A, COPY_A * 1e-2);
+  ck_assert_double_eq_tol(crew->policy->device[0].seconds_per_byte, COPY_B, COPY_B * 1e-2);
+}
+
+START_TEST(policies_learn_what_copies_cost_and_keep_it) {
+  enum { JOBS = 100 };
+  static size_t nbytes[JOBS];
+  char path[] = "/tmp/test_copies.XXXXXX";
+  const int file = mkstemp(path);
+  ck_assert(file >= 0 && close(file) == 0 && unlink(path) == 0);
+  open_crew(path);
+  for (size_t i = 0; i < JOBS; i++) {
+    nbytes[i] = 1000 + i * 7919 % 40000;
+    const pare__job job = {.run = copy_by_line, .argument = &nbytes[i], .n = 1, .member = PARE__NO_DEVICE};
+    OK(pare__crew_submit(crew, &job, NULL, 0, NULL));
+  }
+  OK(pare__crew_wait_all(crew));
+  expect_line();
+  close_crew();
+  open_crew(path);
+  expect_line();
+  close_crew();
+  unlink(path);
+}
+END_TEST
+
+/* A piece that works for a while when it is settled, and whose result then goes back, which is known afterwards. */
+static struct timed { double run, back, settled; } timed[2];
+static atomic_bool gate;
+
+static pare_status wait_at_gate(void *argument, size_t member, int64_t begin, int64_t end) {
+  (void)argument, (void)member, (void)begin, (void)end;
+  while (!atomic_load(&gate)) usleep(100);
+  return PARE_OK;
+}
+static pare_status begin_timed(void *argument, size_t member, int64_t begin, int64_t end) {
+  (void)member, (void)begin, (void)end;
+  ((struct timed *)argument)->run = pare__crew_now();
+  return PARE_OK;
+}
+static pare_status settle_timed(void *argument, size_t member, int64_t begin, int64_t end) {
+  struct timed *own = argument;
+  (void)begin, (void)end;
+  usleep(2000);
+  own->back = pare__crew_now();
+  usleep(2000);
+  pare__crew_copied(crew, member, PARE__COPIED_BACK, 1, own->back, pare__crew_now());
+  own->settled = pare__crew_now();
+  return PARE_OK;
+}
+
+/* The second works from when the first one's result begins to go back, so all the time up to its own is work. */
+START_TEST(copies_back_take_no_time_of_the_next_piece) {
+  pare_schedule_stats stats;
+  const pare__job blocker = {.run = wait_at_gate, .kernel = "gate", .n = 1, .member = PARE__NO_DEVICE};
+  atomic_store(&gate, false);
+  open_crew(NULL);
+  OK(pare__crew_submit(crew, &blocker, NULL, 0, NULL));
+  for (size_t i = 0; i < 2; i++) {
+    const pare__job job = {.run = begin_timed,
+                           .settle = settle_timed,
+                           .argument = &timed[i],
+                           .kernel = "timed",
+                           .n = 1,
+                           .member = PARE__NO_DEVICE};
+    OK(pare__crew_submit(crew, &job, NULL, 0, NULL));
+  }
+  atomic_store(&gate, true);
+  OK(pare__crew_wait_all(crew));
+  OK(pare__crew_stats(crew, &stats));
+  const pare_kernel_stats *of = &stats.kernel[strcmp(stats.kernel[0].kernel, "timed") != 0];
+  ck_assert_double_ge(of->busy_seconds, timed[1].back - timed[0].run);
+  ck_assert_double_le(of->busy_seconds, stats.elapsed_seconds - (timed[1].settled - timed[1].back));
+  ck_assert_double_eq_tol(of->copy_seconds, timed[0].settled - timed[0].back + timed[1].settled - timed[1].back, 1e-3);
+  pare_schedule_stats_close(&stats);
+  close_crew();
+}
+END_TEST
+
+int main(void) {
+  if (open_several() != PARE_OK) {
+    fprintf(stderr, "skipped: %s\n", pare_message());
+    return 77;
+  }
+  close_several();
+  TCase *tests = tcase_create("copies");
+  tcase_add_checked_fixture(tests, setup, teardown);
+  tcase_add_test(tests, copies_overtake_work);
+  tcase_add_test(tests, work_overtakes_copies_back);
+  tcase_add_test(tests, copies_are_counted_and_timed_by_the_device);
+  tcase_add_test(tests, policies_learn_what_copies_cost_and_keep_it);
+  tcase_add_test(tests, copies_back_take_no_time_of_the_next_piece);
+  return run_tests("copies", tests);
+}
