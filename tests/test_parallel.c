@@ -517,13 +517,14 @@ START_TEST(a_device_that_hangs_while_it_compresses_keeps_what_it_works_for) {
 }
 END_TEST
 
-/* The runs of a trace in which each of two devices had a quarter of the steps; each run has so many. */
-static unsigned balanced_runs(const char *path, json_int_t steps) {
+/* The runs of a trace, without the first so many, in which each of two devices had a quarter of the steps that each run
+ * has. */
+static unsigned balanced_runs(const char *path, json_int_t steps, unsigned first) {
   json_error_t error;
   json_t *trace = json_load_file(path, 0, &error), *event;
   ck_assert_msg(trace != NULL, "%s", error.text);
   json_int_t had[2] = {0};
-  unsigned balanced = 0;
+  unsigned balanced = 0, run = 0;
   size_t i;
   json_array_foreach(json_object_get(trace, "traceEvents"), i, event) {
     const char *kind = json_string_value(json_object_get(event, "cat"));
@@ -534,16 +535,16 @@ static unsigned balanced_runs(const char *path, json_int_t steps) {
     had[member] +=
         json_integer_value(json_object_get(args, "end")) - json_integer_value(json_object_get(args, "begin"));
     if (had[0] + had[1] < steps) continue;
-    balanced += 4 * had[0] >= steps && 4 * had[1] >= steps;
+    balanced += run++ >= first && 4 * had[0] >= steps && 4 * had[1] >= steps;
     had[0] = had[1] = 0;
   }
   json_decref(trace);
   return balanced;
 }
 
-/* Nothing of this is exact: other processes slow one device for a while. A wrong model would keep it idle for good. */
-START_TEST(equal_halves_share_the_samples_evenly) {
-  enum { RUNS = 20, ROWS = 360 };
+/* Of what is learned in the first runs the others live. */
+static unsigned balanced_runs_of_digits(void) {
+  enum { RUNS = 20, LEARNING = 10, ROWS = 360 };
   const char *top = getenv("srcdir");
   char path[300], trace[300];
   pare_model *model;
@@ -565,7 +566,16 @@ START_TEST(equal_halves_share_the_samples_evenly) {
   pare_tensor_close(x);
   free(data);
   close_model(model);
-  ck_assert_uint_ge(balanced_runs(trace, ROWS / PARE__LEAST_ROWS), 1);
+  return balanced_runs(trace, ROWS / PARE__LEAST_ROWS, LEARNING);
+}
+
+/* Nothing of this is exact: other processes slow one device for a while, and runs of a millisecond may all lie in such
+ * a while. A wrong model would keep it idle for good: it stays with the next contexts, too. */
+START_TEST(equal_halves_share_the_samples_evenly) {
+  enum { ROUNDS = 20 };
+  unsigned balanced = 0;
+  for (int round = 0; round < ROUNDS && balanced == 0; round++) balanced = balanced_runs_of_digits();
+  ck_assert_uint_ge(balanced, 1);
 }
 END_TEST
 
