@@ -47,6 +47,7 @@ check_PROGRAMS += tests/test_simulate
 TESTS += tests/test_simulate.sh
 dist_check_SCRIPTS += tests/test_simulate.sh
 check_PROGRAMS += tests/test_parallel
+check_PROGRAMS += tests/test_stages
 TESTS += tests/test_parallel.sh
 dist_check_SCRIPTS += tests/test_parallel.sh
 check_PROGRAMS += tests/test_tensor

@@ -161,7 +161,7 @@ static double by_pipeline(const pare__divided *divided, const pare__crew_line *l
   for (size_t i = 0; there && i < team->nmembers && stages.count < spread->ntasks; i++) {
     if (line[i].lost) continue;
     stages.member[stages.count] = i;
-    weight[stages.count++] = pare__context_weight(team->context, i);
+    weight[stages.count++] = pare__stages_speed(team, i, line);
   }
   if (there && stages.count > 0) pare__stages_cut(&stages, spread->part, spread->ntasks, weight);
   const int64_t rows = pare__pipeline_rows(divided, PARE__MAX(stages.count, (size_t)1));

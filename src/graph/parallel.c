@@ -240,14 +240,13 @@ static pare__job describe(pare__divided *divided, const char *kernel, int64_t un
                      .member = member};
 }
 
-/* As the crew's models know runs of such a shape; malloc'ed. */
-static char *kernel_of(const pare__divided *divided, const char *key) {
+char *pare__divided_kernel(const pare__divided *divided, const char *key) {
   return pare__format("%s %s %s", divided->team->name, divided->split ? "samples" : "whole", key);
 }
 
 static pare_status submit_run(pare__divided *divided, const char *key) {
   pare__team *team = divided->team;
-  char *kernel = kernel_of(divided, key);
+  char *kernel = pare__divided_kernel(divided, key);
   if (!kernel) return pare__fail_memory("a run", strlen(key));
   const pare__job job = describe(divided, kernel, divided->units, PARE__NO_DEVICE);
   pare__job_id id = 0;
@@ -391,7 +390,7 @@ static void decide_pieces(pare__divided *divided, pare_parallel way) {
 static pare_status choose_way(pare__divided *divided, pare_parallel *way, char *text, size_t capacity) {
   pare__team *team = divided->team;
   pare__forecast forecast;
-  char *key = key_of_run(divided), *kernel = key ? kernel_of(divided, key) : NULL;
+  char *key = key_of_run(divided), *kernel = key ? pare__divided_kernel(divided, key) : NULL;
   pare_status status = kernel ? PARE_OK : pare__fail_memory("a run", 1);
   if (status == PARE_OK) {
     divided->spread = pare__spread_of(team, key);

@@ -61,13 +61,29 @@ typedef struct pare__part {
   pare_tensor **input, **output; /* one allocation */
 } pare__part;
 
-/* How runs with samples of one shape are cut in stages. */
+/* What the last parts took in a stage, seconds for each sample. */
+#define PARE__STAGE_SAMPLES 5
+typedef struct pare__stage_times {
+  double seconds[PARE__STAGE_SAMPLES];
+  size_t count; /* since it was looked at */
+} pare__stage_times;
+
+/* How runs with samples of one shape are cut in stages. Runs in flight may have older cuts. */
 typedef struct pare__stages {
+  struct pare__stages *older;
   char *key;
-  size_t count;
-  size_t *cut;     /* where each ends, in tasks; the last: all */
-  size_t *member;  /* whose each is */
-  double *seconds; /* of each, as measured on one replica */
+  size_t count, ntasks;
+  size_t *cut;          /* where each ends, in tasks; the last: all */
+  size_t *member;       /* whose each is */
+  double *seconds;      /* of each, for a sample: as measured on one replica, or as predicted of its device */
+  double *task_seconds; /* of each task, for a sample, on one replica */
+  double *speed;        /* of each member, by which it was cut */
+  /* The team's lock guards what follows. */
+  unsigned ncuts;           /* how often it was cut again */
+  pare__stage_times *times; /* of each */
+  double longest;           /* of them, as measured; 0: not yet */
+  bool judged;              /* against the cut before it */
+  unsigned rests;           /* so many more looks change nothing */
 } pare__stages;
 
 /* How a run of one shape is spread over its tasks. */
@@ -100,7 +116,7 @@ struct pare__team {
   size_t nproofs, proofs_capacity;
   pare__proof **proof;
   size_t nstages, stages_capacity;
-  pare__stages **stages;        /* kept as long as the model */
+  pare__stages **stages;        /* the newest of each shape; kept as long as the model */
   pare_model_division division; /* of the last run */
 };
 
@@ -124,9 +140,9 @@ typedef struct pare__divided {
   pthread_mutex_t lock; /* guards what follows, and the outputs until all is done */
   pare__flight *flights;
   bool by_columns;
-  pare__spread *spread;       /* by which it was predicted; NULL: it was not */
-  int64_t spread_units;       /* and for so many units */
-  const pare__stages *stages; /* of a pipeline; NULL: there is none */
+  pare__spread *spread; /* by which it was predicted; NULL: it was not */
+  int64_t spread_units; /* and for so many units */
+  pare__stages *stages; /* of a pipeline; NULL: there is none */
   size_t nmicrobatches;
   struct pare__microbatch *microbatch, *timed; /* timed: the run by which stages were found; NULL: there was none */
   bool equal;                                  /* of a proof */
@@ -151,11 +167,26 @@ pare_status pare__part_read(pare__divided *divided, const pare__part *one);
 pare_status pare__pipeline_decide(pare__divided *divided, const char *key, char why[320]);
 pare_status pare__pipeline_run(pare__divided *divided);
 void pare__microbatches_close(pare__divided *divided);
-void pare__stages_close(pare__stages *stages); /* NULL is allowed */
-/* Cuts where the time so far, as a part of all, comes closest to the weights so far, as a part of all of them. */
-void pare__stages_cut(pare__stages *stages, const double *seconds, size_t ntasks, const double *weight);
 /* Rows of each part but the last, which takes the rest: as many times PARE__LEAST_ROWS, and few shapes. */
 int64_t pare__pipeline_rows(const pare__divided *divided, size_t nstages);
+
+/* stages.c. task_seconds: of each task for a sample; speed: of each member, in proportion. Close *out also if it fails.
+ * PARE_ERR_UNSUPPORTED: there are no tasks. */
+pare_status pare__stages_open(const pare__team *team, const char *key, const double *task_seconds, size_t ntasks,
+                              const double *speed, pare__stages **out);
+void pare__stages_close(pare__stages *stages); /* and all older ones; NULL is allowed */
+/* Cuts where the time so far, as a part of all, comes closest to the weights so far, as a part of all of them. */
+void pare__stages_cut(pare__stages *stages, const double *seconds, size_t ntasks, const double *weight);
+/* Samples a second, by the crew's models if these are known, else the member's weight. */
+double pare__stages_speed(const pare__team *team, size_t member, const pare__crew_line *line);
+/* A part took so long in the stage, for each sample. */
+void pare__stages_note(pare__stages *stages, size_t stage, double seconds);
+/* The same, or another cut to take from now on: of those that are there if a member is lost; such that the longest
+ * stage is much shorter, by what the stages took; or the cut before, if that was better after all. */
+pare__stages *pare__stages_improve(const pare__team *team, pare__stages *stages);
+
+/* parallel.c. As the crew's models know runs, or samples, of the shape; malloc'ed. */
+char *pare__divided_kernel(const pare__divided *divided, const char *key);
 
 /* forecast.c. kernel: as the crew knows runs, or samples, of this shape; nruns are in flight. PARE_ERR_MEMORY. */
 pare_status pare__forecast_make(const pare__divided *divided, const char *kernel, int nruns, pare__forecast *out);

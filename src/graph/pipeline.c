@@ -21,21 +21,12 @@ typedef struct step {
 } step;
 struct pare__microbatch {
   pare__divided *divided;
-  const pare__stages *stages; /* NULL: all tasks at once, timed */
+  pare__stages *stages; /* NULL: all tasks at once, timed */
   int64_t first, rows;
   size_t ntasks, nplaces; /* 0: no stage has run */
   double *seconds;        /* of the timed run */
   step *step;
 };
-
-void pare__stages_close(pare__stages *stages) {
-  if (!stages) return;
-  free(stages->key);
-  free(stages->cut);
-  free(stages->member);
-  free(stages->seconds);
-  free(stages);
-}
 
 static void microbatch_close(pare__microbatch *one) {
   for (size_t s = 0; one->step && s < (one->stages ? one->stages->count : 1); s++) {
@@ -103,6 +94,17 @@ static pare_status run_part(step *one, size_t member, pare__stage *stage, pare__
   return status;
 }
 
+/* On the device that it is cut for. */
+static void note_seconds(const step *one, size_t member, double seconds) {
+  const pare__microbatch *microbatch = one->microbatch;
+  pare__team *team = microbatch->divided->team;
+  pare__stages *stages = microbatch->stages;
+  if (!stages || stages->member[one->stage] != member) return;
+  pthread_mutex_lock(&team->lock);
+  pare__stages_note(stages, one->stage, seconds / (double)PARE__MAX(microbatch->rows, (int64_t)1));
+  pthread_mutex_unlock(&team->lock);
+}
+
 static pare_status run_step(void *argument, size_t member, int64_t begin, int64_t end) {
   step *one = argument;
   pare__microbatch *microbatch = one->microbatch;
@@ -124,65 +126,19 @@ static pare_status run_step(void *argument, size_t member, int64_t begin, int64_
   pare_status status = find_given(microbatch, one->stage, &given);
   pthread_mutex_unlock(&divided->lock);
   stage.given = given;
+  const double began = pare__seconds();
   if (status == PARE_OK) status = run_part(one, member, &stage, &part);
+  if (status == PARE_OK) note_seconds(one, member, pare__seconds() - began);
   pare__part_close(divided, &part);
   free(given);
   pare__divided_release(divided);
   return status;
 }
 
-/* ---- stages of equal length ---- */
-
-static const pare__stages *find_stages(const pare__team *team, const char *key) {
-  for (size_t i = 0; i < team->nstages; i++)
-    if (strcmp(team->stages[i]->key, key) == 0) return team->stages[i];
-  return NULL;
-}
-
-void pare__stages_cut(pare__stages *stages, const double *seconds, size_t ntasks, const double *weight) {
-  double all = 0, weights = 0, until = 0, reached = 0;
-  for (size_t i = 0; i < ntasks; i++) all += seconds[i];
-  for (size_t s = 0; s < stages->count; s++) weights += weight[s];
-  for (size_t s = 0, task = 0; s < stages->count; s++) {
-    const size_t first = task, later = stages->count - s - 1; /* each has a task at least */
-    until += weight[s] / weights * all;
-    while (task < ntasks - later && (later == 0 || task == first || reached + seconds[task] / 2 < until)) {
-      stages->seconds[s] += seconds[task];
-      reached += seconds[task++];
-    }
-    stages->cut[s] = task;
-  }
-}
-
-static pare_status stages_new(const pare__divided *divided, const char *key, const double *seconds, size_t ntasks,
-                              pare__stages **out) {
-  const pare__team *team = divided->team;
-  pare__stages *stages = *out = calloc(1, sizeof *stages);
-  double *weight = calloc(team->nmembers, sizeof *weight);
-  if (stages) {
-    stages->key = pare__strdup(key);
-    stages->cut = calloc(team->nmembers, sizeof *stages->cut);
-    stages->member = calloc(team->nmembers, sizeof *stages->member);
-    stages->seconds = calloc(team->nmembers, sizeof *stages->seconds);
-  }
-  const bool there = stages && weight && stages->key && stages->cut && stages->member && stages->seconds;
-  for (size_t i = 0; there && i < team->nmembers && stages->count < ntasks; i++) {
-    if (pare__crew_is_lost(team->crew, i)) continue;
-    stages->member[stages->count] = i;
-    weight[stages->count++] = pare__context_weight(team->context, i);
-  }
-  if (there && stages->count > 0) pare__stages_cut(stages, seconds, ntasks, weight);
-  free(weight);
-  if (!there) return pare__fail_memory("stages", team->nmembers * sizeof *weight);
-  return stages->count > 0 ? PARE_OK
-         : ntasks == 0     ? pare__fail(PARE_ERR_UNSUPPORTED, "nothing of it is left to run on a device")
-                           : pare__fail(PARE_ERR_DEVICE, "all devices of the context are lost");
-}
-
 /* ---- the parts of a batch ---- */
 
-static pare_status microbatch_open(pare__microbatch *one, pare__divided *divided, const pare__stages *stages,
-                                   int64_t first, int64_t rows) {
+static pare_status microbatch_open(pare__microbatch *one, pare__divided *divided, pare__stages *stages, int64_t first,
+                                   int64_t rows) {
   const size_t nstages = stages ? stages->count : 1;
   *one = (pare__microbatch){.divided = divided, .stages = stages, .first = first, .rows = rows};
   one->step = calloc(nstages, sizeof *one->step);
@@ -219,6 +175,37 @@ static pare_status submit_step(pare__divided *divided, step *one, size_t member,
   return status;
 }
 
+/* ---- how it is cut ---- */
+
+/* Of the newest cut. */
+static pare__stages **find_stages(const pare__team *team, const char *key) {
+  for (size_t i = 0; i < team->nstages; i++)
+    if (strcmp(team->stages[i]->key, key) == 0) return &team->stages[i];
+  return NULL;
+}
+
+/* By what tasks took on one replica, and by what is known of devices. */
+static pare_status first_cut(const pare__divided *divided, const char *key, pare__stages **out) {
+  const pare__team *team = divided->team;
+  const pare__microbatch *one = divided->timed;
+  char *kernel = pare__divided_kernel(divided, key);
+  pare__crew_line *line = calloc(team->nmembers + 1, sizeof *line);
+  double *speed = calloc(team->nmembers + 1, sizeof *speed), *seconds = calloc(one->ntasks + 1, sizeof *seconds);
+  pare_status status =
+      kernel && line && speed && seconds ? PARE_OK : pare__fail_memory("stages", one->ntasks * sizeof *seconds);
+  if (status == PARE_OK) {
+    pare__crew_lines(team->crew, kernel, line);
+    for (size_t i = 0; i < team->nmembers; i++) speed[i] = pare__stages_speed(team, i, line);
+    for (size_t i = 0; i < one->ntasks; i++) seconds[i] = one->seconds[i] / (double)PARE__MAX(one->rows, (int64_t)1);
+    status = pare__stages_open(team, key, seconds, one->ntasks, speed, out);
+  }
+  free(kernel);
+  free(line);
+  free(speed);
+  free(seconds);
+  return status;
+}
+
 /* A run of all tasks, each timed, on one member. */
 static pare_status measure(pare__divided *divided, const char *key, pare__stages **out) {
   pare__job_id id = 0;
@@ -227,13 +214,14 @@ static pare_status measure(pare__divided *divided, const char *key, pare__stages
   PARE__TRY(microbatch_open(one, divided, NULL, 0, pare__pipeline_rows(divided, divided->team->nmembers)));
   PARE__TRY(submit_step(divided, &one->step[0], PARE__NO_DEVICE, NULL, 0, &id));
   PARE__TRY(pare__crew_wait(divided->team->crew, id));
-  return stages_new(divided, key, one->seconds, one->ntasks, out);
+  return first_cut(divided, key, out);
 }
 
-static pare_status keep_stages(pare__team *team, pare__stages *stages, const pare__stages **out) {
+static pare_status keep_stages(pare__team *team, pare__stages *stages, pare__stages **out) {
   pthread_mutex_lock(&team->lock);
   pare_status status = PARE_OK;
-  *out = find_stages(team, stages->key);
+  pare__stages **found = find_stages(team, stages->key);
+  *out = found ? *found : NULL;
   if (!*out)
     status = pare__array_grow((void **)&team->stages, &team->stages_capacity, team->nstages, sizeof *team->stages);
   if (!*out && status == PARE_OK) {
@@ -247,21 +235,28 @@ static pare_status keep_stages(pare__team *team, pare__stages *stages, const par
 
 static void say_stages(const pare__divided *divided, char why[320]) {
   const pare__stages *stages = divided->stages;
+  const int64_t rows = PARE__MAX(divided->microbatch->rows, (int64_t)1);
   char text[200] = "";
   size_t used = 0;
   for (size_t s = 0; s < stages->count && used < sizeof text - 1; s++) {
     const int n = snprintf(text + used, sizeof text - used, "%s%zu (%.3g ms)", s ? ", " : "",
-                           stages->cut[s] - (s ? stages->cut[s - 1] : 0), 1e3 * stages->seconds[s]);
+                           stages->cut[s] - (s ? stages->cut[s - 1] : 0), 1e3 * (double)rows * stages->seconds[s]);
     used = PARE__MIN(used + (size_t)PARE__MAX(n, 0), sizeof text - 1);
   }
-  snprintf(why, 320, "%zu parts of the batch go through %zu stages, one a device; of %zu operations they have %s",
-           divided->nmicrobatches, stages->count, stages->cut[stages->count - 1], text);
+  char again[40] = "";
+  pthread_mutex_lock(&divided->team->lock);
+  const unsigned ncuts = stages->ncuts;
+  pthread_mutex_unlock(&divided->team->lock);
+  if (ncuts > 0) snprintf(again, sizeof again, "; cut again %u times", ncuts);
+  snprintf(why, 320, "%zu parts of the batch go through %zu stages, one a device; of %zu operations they have %s%s",
+           divided->nmicrobatches, stages->count, stages->cut[stages->count - 1], text, again);
 }
 
-static pare_status find_or_measure(pare__divided *divided, const char *key, const pare__stages **out) {
+static pare_status find_or_measure(pare__divided *divided, const char *key, pare__stages **out) {
   pare__team *team = divided->team;
   pthread_mutex_lock(&team->lock);
-  *out = find_stages(team, key);
+  pare__stages **found = find_stages(team, key);
+  *out = found ? *found = pare__stages_improve(team, *found) : NULL;
   const bool full = team->nstages == MOST_STAGES_KEPT;
   pthread_mutex_unlock(&team->lock);
   if (*out) return PARE_OK;
@@ -274,7 +269,7 @@ static pare_status find_or_measure(pare__divided *divided, const char *key, cons
 }
 
 pare_status pare__pipeline_decide(pare__divided *divided, const char *key, char why[320]) {
-  const pare__stages *stages;
+  pare__stages *stages;
   const pare_status status = find_or_measure(divided, key, &stages);
   if (status == PARE_ERR_UNSUPPORTED) {
     char text[200];
