@@ -76,6 +76,22 @@ run 0 inspect "$tensors"
 says out "2 tensors, 4 parameters"
 run 0 inspect "$tensors" --histogram
 says out "I8"
+foreign=$srcdir/tests/data/quantised
+run 0 inspect "$foreign/model.safetensors" --show tensors
+says out "4 bits in groups of 16: layer.q.weight [6, 64]"
+says out "float-quantized"
+# The values are those that the codes stand for.
+spread() { "$pare" inspect "$1" --histogram --json | grep -A200 -F "\"$2\"" | grep -A4 -m1 '"minimum"'; }
+for layer in q v o one up; do
+  codes=layer.$layer.weight_packed
+  [ $layer != up ] || codes=layer.up.weight
+  nchecks=$((nchecks + 1)) shown="pare inspect --histogram: $layer" code=0
+  [ -n "$(spread "$foreign/expected.safetensors" "layer.$layer.weight")" ] &&
+    [ "$(spread "$foreign/model.safetensors" "$codes")" = "$(spread "$foreign/expected.safetensors" "layer.$layer.weight")" ] ||
+    fail "$shown: other values than those dequantised"
+done
+cp "$foreign/model.safetensors" "$folder/" && echo '{"quantization_config": {"config_groups": 3}}' >"$folder/config.json"
+mistake 3 "config.json: quantization_config.config_groups is 3" inspect "$folder/model.safetensors"
 mistake 3 "no graph" inspect "$tensors" --show graph
 mistake 3 "overlap" inspect "${tensors%two*}overlap.safetensors"
 peak() { "$pare" inspect "$digits" --show memory --json --shape "batch=$1" | grep -o '"peak_bytes": [0-9]*' | grep -o '[0-9]*'; }

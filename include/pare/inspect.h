@@ -15,7 +15,8 @@ typedef struct pare_inspection pare_inspection;
 
 /* Reads an ONNX model, or a file of safetensors (tensors and metadata only), but no weights. Operators that pare lacks
  * are no error here. All that the functions below give lives until the inspection is closed. PARE_ERR_IO;
- * PARE_ERR_FORMAT: what is wrong and where. */
+ * PARE_ERR_FORMAT: what is wrong and where, be it in the config.json beside quantised safetensors;
+ * PARE_ERR_UNSUPPORTED: those are quantised by another method than compressed-tensors. */
 PARE_API pare_status pare_inspect_open(const char *path, pare_inspection **out);
 PARE_API void pare_inspect_close(pare_inspection *inspection); /* NULL is allowed */
 
@@ -92,6 +93,8 @@ typedef struct pare_tensor_info {
   uint64_t elements, nbytes; /* 0 if the dimensions are none, or the dtype has no size */
   const char *file;          /* the external file that holds it; "": the model's own */
   bool sparse;
+  const char *quantised; /* of codes: "4 bits in groups of 32: layer.weight [96, 128]", or why they cannot be read; "":
+                          * the tensor is none of codes */
 } pare_tensor_info;
 PARE_API pare_status pare_inspect_tensor(const pare_inspection *inspection, size_t index, pare_tensor_info *out);
 
@@ -103,7 +106,8 @@ typedef struct pare_histogram {
   double mean, deviation;                   /* the latter of the whole population */
   uint64_t bin[PARE_HISTOGRAM_BINS];        /* of equal width from minimum to maximum, which belongs to the last */
 } pare_histogram;
-/* Reads the tensor, on the host. PARE_ERR_UNSUPPORTED: a dtype that pare has no numbers for, a sparse tensor;
+/* Reads the tensor, on the host; of the codes of a quantised matrix of safetensors the numbers that they stand for.
+ * PARE_ERR_UNSUPPORTED: a dtype that pare has no numbers for, a sparse tensor, codes that cannot be read;
  * PARE_ERR_FORMAT, PARE_ERR_IO: its elements cannot be found. */
 PARE_API pare_status pare_inspect_histogram(const pare_inspection *inspection, size_t index, pare_histogram *out);
 

@@ -28,10 +28,10 @@ static json_t *histogram_json(const pare_histogram *histogram) {
 static json_t *tensor_json(const pare_tensor_info *tensor, const pare_histogram *histogram) {
   json_t *dims = json_array();
   for (size_t d = 0; d < tensor->rank; d++) json_array_append_new(dims, json_integer(tensor->dim[d]));
-  json_t *json =
-      json_pack("{s:o, s:s, s:o, s:I, s:I, s:o, s:b}", "name", cli_json_text(tensor->name), "dtype", tensor->dtype_name,
-                "shape", dims, "elements", (json_int_t)tensor->elements, "bytes", (json_int_t)tensor->nbytes, "file",
-                cli_json_text(tensor->file), "sparse", (int)tensor->sparse);
+  json_t *json = json_pack("{s:o, s:s, s:o, s:I, s:I, s:o, s:b, s:o}", "name", cli_json_text(tensor->name), "dtype",
+                           tensor->dtype_name, "shape", dims, "elements", (json_int_t)tensor->elements, "bytes",
+                           (json_int_t)tensor->nbytes, "file", cli_json_text(tensor->file), "sparse",
+                           (int)tensor->sparse, "quantised", cli_json_text(tensor->quantised));
   if (histogram) json_object_set_new(json, "histogram", histogram_json(histogram));
   return json;
 }
@@ -75,14 +75,24 @@ static void tensor_cells(cli_table *table, const pare_tensor_info *tensor) {
   cli_table_cell(table, CLI_PLAIN, "[%s]", shape);
 }
 
+static bool any_quantised(const pare_inspection *inspection, size_t ntensors) {
+  pare_tensor_info tensor;
+  for (size_t i = 0; i < ntensors; i++)
+    if (pare_inspect_tensor(inspection, i, &tensor) == PARE_OK && *tensor.quantised) return true;
+  return false;
+}
+
 cli_exit cli_show_tensors(const pare_inspection *inspection, bool json, bool histogram) {
   static const char plain[] = "tensor|dtype|shape|>bytes|file",
                     spread[] = "tensor|dtype|shape|>least|>most|>mean|>deviation|>zeros|>not finite|histogram";
-  json_t *list = json ? json_array() : NULL;
-  cli_table *table = json ? NULL : cli_table_open(histogram ? spread : plain);
+  char titles[sizeof spread + 20];
   pare_tensor_info tensor;
   pare_model_info info;
   if (pare_inspect_model(inspection, &info) != PARE_OK) return cli_fail(PARE_ERR_ARGUMENT);
+  const bool quantised = any_quantised(inspection, info.ntensors);
+  snprintf(titles, sizeof titles, "%s%s", histogram ? spread : plain, quantised ? "|stands for" : "");
+  json_t *list = json ? json_array() : NULL;
+  cli_table *table = json ? NULL : cli_table_open(titles);
   for (size_t i = 0; i < info.ntensors; i++) {
     pare_histogram values;
     if (pare_inspect_tensor(inspection, i, &tensor) != PARE_OK) continue;
@@ -106,6 +116,7 @@ cli_exit cli_show_tensors(const pare_inspection *inspection, bool json, bool his
       cli_table_cell(table, CLI_PLAIN, "%" PRIu64, tensor.nbytes);
       cli_table_cell(table, CLI_DIM, "%s", tensor.file);
     }
+    if (quantised) cli_table_cell(table, CLI_DIM, "%s", tensor.quantised);
   }
   return json ? cli_json_print(list) : cli_table_print(table);
 }

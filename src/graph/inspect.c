@@ -83,7 +83,8 @@ static pare_status add_tensor(pare_inspection *all, const pare__onnx_tensor *ten
                                                .rank = dims->count,
                                                .dim = dims->items,
                                                .file = external_file(tensor),
-                                               .sparse = sparse},
+                                               .sparse = sparse,
+                                               .quantised = ""},
                            nbytes);
 }
 
@@ -300,6 +301,8 @@ pare_status pare_inspect_open(const char *path, pare_inspection **out) {
 void pare_inspect_close(pare_inspection *inspection) {
   if (!inspection) return;
   pare__onnx_close(inspection->onnx);
+  pare__arena_clear(&inspection->texts);
+  pare__quantised_close(&inspection->quantised);
   pare__safetensors_close(&inspection->safetensors);
   pare_model_close(inspection->inferred);
   free(inspection->source);

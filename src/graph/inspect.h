@@ -4,12 +4,16 @@
 
 #include <pare/inspect.h>
 
+#include "base/arena.h"
 #include "format/onnx.h"
+#include "format/quantised.h"
 #include "format/safetensors.h"
 
 struct pare_inspection {
   pare__onnx_model *onnx; /* NULL: a file of tensors */
   pare__safetensors safetensors;
+  pare__quantised_file quantised; /* of it */
+  pare__arena texts;
   pare_model_info info;
   size_t nodes_capacity, tensors_capacity, sources_capacity, values_capacity, nvalues, ninputs;
   pare_node_info *node;

@@ -12,6 +12,7 @@ FUZZERS_ALL = \
   tests/fuzz/fuzz_npz \
   tests/fuzz/fuzz_onnx \
   tests/fuzz/fuzz_performance \
+  tests/fuzz/fuzz_quantised \
   tests/fuzz/fuzz_recipe \
   tests/fuzz/fuzz_safetensors \
   tests/fuzz/fuzz_selector \
@@ -49,6 +50,8 @@ tests_fuzz_fuzz_onnx_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_onnx_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_safetensors_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_safetensors_LDFLAGS = $(fuzz_ldflags)
+tests_fuzz_fuzz_quantised_LDADD = $(fuzz_ldadd)
+tests_fuzz_fuzz_quantised_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_recipe_LDADD = $(fuzz_ldadd)
 tests_fuzz_fuzz_recipe_LDFLAGS = $(fuzz_ldflags)
 tests_fuzz_fuzz_selector_LDADD = $(fuzz_ldadd)
