@@ -113,6 +113,14 @@ unset OPENCL_LAYERS PARE_FAULT_CALL PARE_FAULT_NTH PARE_FAULT_COUNT
 "$pare" -q compress "$digits/digits.onnx" "$folder/two.onnx" --quantize int8 --prune magnitude:0.5 --stats >"$folder/compress"
 cmp "$folder/one.onnx" "$folder/two.onnx" || fail "compress: another file with two devices"
 grep -q '^ *device ' "$folder/compress" || fail "compress --stats: $(cat "$folder/compress")"
+# Weights of another treatment, or with rows of another magnitude, have a performance model of their own.
+"$pare" -q compress "$digits/digits.onnx" "$folder/two.onnx" --quantize int8 --prune magnitude:0.5 --stats --json \
+  >"$folder/compress.json"
+python3 - "$folder/compress.json" <<'PYTHON' || fail "compress: performance models: $(cat "$folder/compress.json")"
+import json, sys
+kernels = {kernel["kernel"] for kernel in json.load(open(sys.argv[1]))["stats"]["kernels"]}
+assert len(kernels) >= 2 and all(name.startswith("compress prune quantize 8 bits") for name in kernels), kernels
+PYTHON
 # A device that fails wherever it is: in a job, while the writer reads what it made, or in what only the first does.
 for call in clEnqueueNDRangeKernel clFinish clEnqueueWriteBuffer; do
   rm -f "$folder/calls"

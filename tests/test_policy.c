@@ -1,5 +1,6 @@
 /* Policies and performance models by themselves: HEFT's plans, what models learn. SPDX-License-Identifier: Apache-2.0
  */
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -192,11 +193,66 @@ START_TEST(models_are_kept_on_disk) {
 }
 END_TEST
 
+/* How many lines a device has in a file of models. */
+static size_t lines_of(const char *path, const char *key) {
+  json_t *all = json_load_file(path, 0, NULL);
+  const size_t count = json_object_size(json_object_get(json_object_get(all, "devices"), key));
+  json_decref(all);
+  return count;
+}
+
+/* A file that an earlier version wrote is read; over the bounds what was used longest ago goes. */
+START_TEST(models_on_disk_are_bounded_and_what_is_used_stays) {
+  enum { RUNS = 5 };
+  char path[] = "/tmp/pare-performance.XXXXXX", key[24] = "a";
+  const char *const keys[] = {key};
+  const int descriptor = mkstemp(path);
+  FILE *old = descriptor >= 0 ? fdopen(descriptor, "w") : NULL;
+  pare__learned learned;
+  ck_assert_ptr_nonnull(old);
+  fputs("{\"pare-performance\": 1, \"devices\": {\"a\": {\"old\": {\"a\": 0.5, \"b\": 0.25}}}}", old);
+  fclose(old);
+  for (int run = 0; run < RUNS; run++) {
+    pare__performance *performance;
+    size_t kernel;
+    OK(pare__performance_open(1, NULL, &performance));
+    OK(pare__performance_read(performance, path, keys));
+    OK(pare__performance_kernel(performance, "old", &kernel));
+    ck_assert_double_eq(performance->b[kernel], 0.25);
+    ck_assert_double_eq(performance->a[kernel], 0.5);
+    OK(pare__performance_observe(performance, kernel, 0, 2, 1, &learned));
+    for (int i = 0; i < PARE__MOST_KEPT_LINES / 2; i++) {
+      char name[40];
+      snprintf(name, sizeof name, "%d of run %d", i, run);
+      OK(pare__performance_kernel(performance, name, &kernel));
+      OK(pare__performance_observe(performance, kernel, 0, 1, 1, &learned));
+    }
+    OK(pare__performance_write(performance, path, keys));
+    pare__performance_close(performance);
+    ck_assert_uint_le(lines_of(path, "a"), PARE__MOST_KEPT_LINES);
+  }
+  for (int i = 0; i < 2 * PARE__MOST_KEPT_DEVICES; i++) {
+    pare__performance *performance = one_line(1, NULL);
+    snprintf(key, sizeof key, "device %d", i);
+    observe(performance, 0, 1, 0, 1e-6, 5);
+    OK(pare__performance_write(performance, path, keys));
+    pare__performance_close(performance);
+  }
+  json_t *all = json_load_file(path, 0, NULL), *devices = json_object_get(all, "devices");
+  ck_assert_uint_eq(json_object_size(devices), PARE__MOST_KEPT_DEVICES);
+  ck_assert_ptr_nonnull(json_object_get(devices, key));
+  ck_assert_ptr_null(json_object_get(devices, "device 0"));
+  json_decref(all);
+  remove(path);
+}
+END_TEST
+
 int main(void) {
   TCase *cases = tcase_create("policy");
   tcase_set_timeout(cases, 120);
   tcase_add_test(cases, heft_plans_80_for_the_example_of_the_paper);
   tcase_add_test(cases, heft_is_never_worse_than_without_insertion);
+  tcase_add_test(cases, models_on_disk_are_bounded_and_what_is_used_stays);
   tcase_add_test(cases, a_line_is_learned_though_samples_are_disturbed);
   tcase_add_test(cases, a_wrong_line_is_noticed_and_learned_again);
   tcase_add_test(cases, weights_are_the_first_guess);

@@ -4,8 +4,10 @@
  * whole small tensors, rows of large ones. Pieces are the same as on one device, and are noted in the same order, so
  * the file is the same, byte for byte. A writer that asks for something else gets it made on the spot. A device that
  * hangs is given up, and its piece made elsewhere: should it come back, all that its call touches is still there. */
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -154,14 +156,33 @@ static pare_status open_piece(pare__ahead *ahead, piece **out) {
   return PARE_OK;
 }
 
+/* Of the performance models: what is done to a weight, and the magnitude of its rows, decide what an element takes. */
+static void name_kernel(const pare__compression *compression, size_t index, int64_t columns, char *out,
+                        size_t capacity) {
+  static const char *const observer[] = {
+      [PARE__OBSERVE_MINMAX] = "minmax", [PARE__OBSERVE_PERCENTILE] = "percentile", [PARE__OBSERVE_MSE] = "mse"};
+  const pare__treatment *treatment = &compression->treatments[index];
+  size_t used = (size_t)snprintf(out, capacity, "compress");
+  for (unsigned i = 0; i < treatment->nsteps && used < capacity; i++)
+    used += (size_t)snprintf(out + used, capacity - used, " %s",
+                             compression->recipe->modifiers[treatment->step[i]].method->name);
+  if (treatment->grid.bits > 0 && used < capacity)
+    used += (size_t)snprintf(out + used, capacity - used, " %u bits %s", treatment->grid.bits,
+                             observer[treatment->grid.observer]);
+  if (used < capacity) (void)snprintf(out + used, capacity - used, " 2^%d", ilogb((double)columns));
+}
+
 static pare_status submit(piece *next) {
-  const pare__weight *weight = &next->ahead->compression->checkpoint->weights[next->index];
+  const pare__compression *compression = next->ahead->compression;
+  const pare__weight *weight = &compression->checkpoint->weights[next->index];
   const int64_t columns = weight->elements / pare__weight_rows(weight);
   const double elements = (double)next->nrows * (double)columns;
+  char kernel[160];
+  name_kernel(compression, next->index, columns, kernel, sizeof kernel);
   const pare__job job = {.run = make_piece,
                          .argument = next,
                          .name = weight->name,
-                         .kernel = "compress",
+                         .kernel = kernel,
                          .n = 1,
                          .grain = 1,
                          .per_step = elements,

@@ -104,6 +104,11 @@ void pare__performance_set(pare__performance *performance, size_t kernel, size_t
   samples->set = true;
 }
 
+bool pare__performance_observed(const pare__performance *performance, size_t kernel, size_t device) {
+  const pare__samples *samples = performance->samples[pare__performance_at(performance, kernel, device)];
+  return samples && samples->count > 0;
+}
+
 /* ---- fitting ---- */
 
 static int by_value(const void *a, const void *b) {

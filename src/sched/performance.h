@@ -49,9 +49,17 @@ typedef enum pare__learned {
 pare_status pare__performance_observe(pare__performance *performance, size_t kernel, size_t device, double n,
                                       double seconds, pare__learned *out);
 
+/* Did any sample of the kernel come in? */
+bool pare__performance_observed(const pare__performance *performance, size_t kernel, size_t device);
+
 /* ---- on disk (performance_file.c) ----
  *
- * {"pare-performance": 1, "devices": {"NAME, DRIVER": {"KERNEL": {"a": 1e-5, "b": 2e-9}}}} */
+ * {"pare-performance": 2, "writes": 7, "devices": {"NAME, DRIVER": {"KERNEL": {"a": 1e-5, "b": 2e-9, "used": 7}}}}
+ *
+ * "used" is which of the file's writes the line was last observed before; a file of version 1 has neither. Over a
+ * device's PARE__MOST_KEPT_LINES and the PARE__MOST_KEPT_DEVICES, what was used longest ago goes. */
+#define PARE__MOST_KEPT_LINES 1024
+#define PARE__MOST_KEPT_DEVICES 32
 
 /* Takes the lines of the devices that are in the file, and the rest stays as it is. key: of each device, its name and
  * driver. A file that is not there is no error; a malformed one is ignored with a line in the log, and written anew. */
