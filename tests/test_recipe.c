@@ -123,6 +123,10 @@ START_TEST(mistakes_are_refused_with_line_and_column) {
   refused("pare: 1\nmodifiers:\n- quantize: {num_bits: 8, symmetric: yes}\n", "neither true nor false");
   refused("pare: 1\nmodifiers:\n- quantize: {num_bits: 8, targets: 're:('}\n", "r.yaml:3:36: 're:('");
   refused("pare: 1\nmodifiers:\n- quantize: {num_bits: 8, targets: '@tail'}\n", "@head");
+  refused("pare: 1\nmodifiers:\n- quantize: {num_bits: 8, observer: percentile, percentile: 50}\n",
+          "r.yaml:3:61: percentile is 50; it must be more than 50, and at most 100");
+  refused("pare: 1\nmodifiers:\n- quantize: {num_bits: 8, observer: percentile, percentile: 100.5}\n",
+          "r.yaml:3:61: percentile is 100.5");
   refused("pare: 1\nmodifiers:\n- smoothquant: {mappings: 1}\n", "r.yaml:3:27: a list of pairs");
   refused("pare: 1\nmodifiers:\n- smoothquant: {mappings: [[a]]}\n", "r.yaml:3:30: a name is expected");
   refused("pare: 1\nmodifiers:\n- smoothquant: {mappings: [[[], b]]}\n", "without layers");

@@ -39,7 +39,7 @@ typedef struct pare__quantize_options {
       PARE__QUANTIZE_FIELD(group_size, PARE__FIELD_INT, 2, 65536, NULL),                          \
       PARE__QUANTIZE_FIELD(symmetric, PARE__FIELD_BOOL, 0, 0, NULL),                              \
       PARE__QUANTIZE_FIELD(observer, PARE__FIELD_CHOICE, 0, 0, pare__observer_names),             \
-      PARE__QUANTIZE_FIELD(percentile, PARE__FIELD_NUMBER, 50, 100, NULL),                        \
+      PARE__QUANTIZE_FIELD(percentile, PARE__FIELD_ABOVE, 50, 100, NULL),                         \
       PARE__QUANTIZE_FIELD(input_activations, PARE__FIELD_CHOICE, 0, 0, pare__activations_names), \
       PARE__QUANTIZE_FIELD(dynamic, PARE__FIELD_BOOL, 0, 0, NULL)
 extern const char *const pare__number_type_names[],

@@ -119,6 +119,9 @@ static pare_status set_number(const pare__field *field, void *member, const char
   double number;
   if (!parse_number(text, &number) || (whole && number != floor(number)))
     return pare__fail_at(place, "%s: '%.100s' is no %s", field->name, text, whole ? "whole number" : "number");
+  if (field->kind == PARE__FIELD_ABOVE && !(number > field->least && number <= field->most))
+    return pare__fail_at(place, "%s is %.100s; it must be more than %g, and at most %g", field->name, text,
+                         field->least, field->most);
   if (!(number >= field->least && number <= field->most))
     return pare__fail_at(place, "%s is %.100s; it must be from %g to %g", field->name, text, field->least, field->most);
   if (whole)
@@ -133,7 +136,8 @@ static pare_status set_field(pare_recipe *recipe, const pare__field *field, void
   char list[512];
   switch (field->kind) {
   case PARE__FIELD_INT:
-  case PARE__FIELD_NUMBER: return set_number(field, member, text, place);
+  case PARE__FIELD_NUMBER:
+  case PARE__FIELD_ABOVE: return set_number(field, member, text, place);
   case PARE__FIELD_TEXT: return pare__arena_text(&recipe->arena, text, strlen(text), member);
   case PARE__FIELD_BOOL:
     if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
@@ -197,7 +201,8 @@ static json_t *field_json(const pare__field *field, const void *member) {
   switch (field->kind) {
   case PARE__FIELD_BOOL: return json_boolean(*(const bool *)member);
   case PARE__FIELD_INT: return json_integer(*(const int64_t *)member);
-  case PARE__FIELD_NUMBER: return json_real(*(const double *)member);
+  case PARE__FIELD_NUMBER:
+  case PARE__FIELD_ABOVE: return json_real(*(const double *)member);
   case PARE__FIELD_CHOICE: return json_string(field->choices[*(const int *)member]);
   case PARE__FIELD_MAPPINGS: return mappings_json(member);
   case PARE__FIELD_TEXT: break;

@@ -18,6 +18,7 @@ typedef enum pare__field_kind {
   PARE__FIELD_BOOL,    /* bool */
   PARE__FIELD_INT,     /* int64_t, least to most */
   PARE__FIELD_NUMBER,  /* double, least to most */
+  PARE__FIELD_ABOVE,   /* double, more than least, at most most */
   PARE__FIELD_TEXT,    /* const char * in the recipe's arena; NULL: not given */
   PARE__FIELD_CHOICE,  /* int: the index of the text in `choices` */
   PARE__FIELD_MAPPINGS /* pare__layer_mappings: a list of pairs */
