@@ -117,9 +117,16 @@ static V floored_remainder(V a, V b) {
 #define IS_FLOAT_m 0
 #if PASTE(IS_, OP) == IS_OP_pow
 #if NAME_KIND(IS_FLOAT, A)
-/* The square is exact; pow need not be. */
+/* any() wants a vector; a scalar comparison is 0 or 1. */
+#if N == 1
+#define ANY(mask) (mask)
+#else
+#define ANY(mask) any(mask)
+#endif
+/* The square is exact; pow need not be, and takes many times as long. */
 static V power(V a, V b) {
   V square = a * a;
+  if (!ANY(b != 2)) return square;
   return b == 2 ? square : pow(a, b);
 }
 #else
