@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "compress/calibration.h"
+#include "compress/layer_input.h"
 #include "fixture.h"
 #include "onnx_builder.h"
 
@@ -294,6 +295,105 @@ START_TEST(a_mask_chosen_by_gptq_costs_less_than_one_by_magnitude) {
 }
 END_TEST
 
+/* ---- in sequence ---- */
+
+/* Four layers, one after the other: a convolution, one whose kernel is not symmetric, and two products, the last with
+ * its weight as [N, K]. */
+static void write_chain(const char *path) {
+  float *a = random_floats(8 * 4 * 9, 21), *b = random_floats(6 * 8 * 6, 22), *c = random_floats(6 * 5 * 24, 23),
+        *d = random_floats(16 * 24, 24);
+  pare__onnx_model *onnx = model_new(17);
+  model_input(onnx, "x", PARE__ONNX_FLOAT, 4, (const int64_t[]){-1, 4, 6, 6});
+  model_constant(onnx, "a", PARE__ONNX_FLOAT, 4, (const int64_t[]){8, 4, 3, 3}, a);
+  model_constant(onnx, "b", PARE__ONNX_FLOAT, 4, (const int64_t[]){6, 8, 2, 3}, b);
+  model_constant(onnx, "c", PARE__ONNX_FLOAT, 2, (const int64_t[]){30, 24}, c);
+  model_constant(onnx, "d", PARE__ONNX_FLOAT, 2, (const int64_t[]){16, 24}, d);
+  model_constant(onnx, "flat", PARE__ONNX_INT64, 1, (const int64_t[]){2}, (const int64_t[]){-1, 30});
+  model_node(onnx, "Conv", "x a", "h");
+  model_node(onnx, "Relu", "h", "r");
+  pare__onnx_node *conv = model_node(onnx, "Conv", "r b", "s");
+  node_ints(onnx, conv, "strides", 2, (const int64_t[]){3, 1});
+  node_ints(onnx, conv, "pads", 4, (const int64_t[]){0, 1, 0, 2});
+  model_node(onnx, "Relu", "s", "t");
+  model_node(onnx, "Reshape", "t flat", "u");
+  model_node(onnx, "MatMul", "u c", "v");
+  model_node(onnx, "Relu", "v", "w");
+  pare__onnx_node *gemm = model_node(onnx, "Gemm", "w d", "y");
+  node_int(onnx, gemm, "transB", 1);
+  model_output(onnx, "y");
+  model_write(onnx, path);
+  free(a);
+  free(b);
+  free(c);
+  free(d);
+}
+
+/* Compressed by gptq with these fields; the outputs. */
+static float *outputs_by(const char *fields, int rank, const int64_t *dim, const float *x) {
+  char text[256];
+  pare_recipe *recipe;
+  snprintf(text, sizeof text, "pare: 1\nmodifiers:\n- gptq: {%s}\n", fields);
+  OK(pare_recipe_parse(text, strlen(text), "text", &recipe));
+  OK(pare_recipe_calibrate(recipe, path_of("x.npz")));
+  OK(pare_compress(context, path_of("model.onnx"), path_of("made.onnx"), recipe, NULL, NULL));
+  pare_recipe_close(recipe);
+  return outputs_of(path_of("made.onnx"), rank, dim, x);
+}
+
+#define COARSE "num_bits: 3, strategy: channel, targets: [Linear, Conv]"
+
+START_TEST(layers_in_sequence_make_up_for_those_before) {
+  const int64_t dim[4] = {SAMPLES, 4, 6, 6}, n = SAMPLES * 16;
+  float *x = random_floats(count_of(4, dim), 30);
+  write_chain(path_of("model.onnx"));
+  save(path_of("x.npz"), "x", PARE_F32, 4, dim, x);
+  float *y = outputs_of(path_of("model.onnx"), 4, dim, x), *plain = outputs_by(COARSE, 4, dim, x),
+        *corrected = outputs_by(COARSE ", sequential: true, correction: 1", 4, dim, x),
+        *half = outputs_by(COARSE ", sequential: true, correction: 0.5", 4, dim, x);
+  const double without = distance(y, plain, n), with = distance(y, corrected, n), between = distance(y, half, n);
+  ck_assert_msg(with < 0.7 * without && between < 0.9 * without, "%g, half %g, of %g", with, between, without);
+  free(x);
+  free(y);
+  free(plain);
+  free(corrected);
+  free(half);
+}
+END_TEST
+
+/* With nothing before it a layer is quantised as without; and so are all if nothing that the model makes changes. */
+START_TEST(the_first_layer_in_sequence_has_the_same_bits) {
+  const int64_t dim[2] = {SAMPLES, INPUTS}, n = SAMPLES * OUTPUTS;
+  static const char first[] = "num_bits: 4, strategy: group, targets: [first]";
+  static const char sequence[] = "num_bits: 4, strategy: group, targets: [first], sequential: true, correction: 1";
+  float *x = write_perceptron(path_of("model.onnx"));
+  save(path_of("x.npz"), "x", PARE_F32, 2, dim, x);
+  float *plain = outputs_by(first, 2, dim, x), *sequential = outputs_by(sequence, 2, dim, x);
+  ck_assert_mem_eq(plain, sequential, (size_t)n * sizeof *plain);
+  free(x);
+  free(plain);
+  free(sequential);
+}
+END_TEST
+
+START_TEST(depths_count_the_layers_before) {
+  pare__compression compression = {.context = context};
+  pare__layer_input inputs[5] = {{0}};
+  bool changed[5] = {true, true, true, true, false};
+  size_t depth[5];
+  write_chain(path_of("model.onnx"));
+  OK(pare__checkpoint_open(path_of("model.onnx"), &compression.checkpoint));
+  const pare__onnx_checkpoint *checkpoint = (const pare__onnx_checkpoint *)compression.checkpoint;
+  ck_assert_uint_eq(checkpoint->base.nweights, 5);
+  pare__layer_inputs_find(checkpoint, inputs);
+  OK(pare__layer_depths(checkpoint, inputs, changed, depth));
+  for (size_t i = 0; i < 4; i++) ck_assert_uint_eq(depth[i], i);
+  changed[1] = false; /* what stays as it is counts for nothing */
+  OK(pare__layer_depths(checkpoint, inputs, changed, depth));
+  for (size_t i = 0; i < 4; i++) ck_assert_uint_eq(depth[i], i < 2 ? i : i - 1);
+  pare__checkpoint_close(compression.checkpoint);
+}
+END_TEST
+
 static int correct_digits(const char *path, pare_array images, pare_array labels) {
   float *logits = outputs_of(path, images.rank, images.dim, images.data);
   int correct = 0;
@@ -386,6 +486,9 @@ int main(void) {
   tcase_add_test(tests, the_hessian_of_a_convolution_foretells_the_size_of_its_outputs);
   tcase_add_loop_test(tests, outputs_on_calibration_data_are_nearer, 0, (int)(sizeof gains / sizeof *gains));
   tcase_add_test(tests, a_mask_chosen_by_gptq_costs_less_than_one_by_magnitude);
+  tcase_add_test(tests, layers_in_sequence_make_up_for_those_before);
+  tcase_add_test(tests, the_first_layer_in_sequence_has_the_same_bits);
+  tcase_add_test(tests, depths_count_the_layers_before);
   tcase_add_test(tests, what_cannot_be_calibrated_is_told);
   tcase_add_test(tests, a_value_given_for_an_input_with_a_default_counts);
   tcase_add_test(tests, digits_pruned_and_quantised_lose_at_most_one_point);

@@ -264,6 +264,102 @@ START_TEST(a_hessian_that_is_none_is_refused) {
 }
 END_TEST
 
+/* The drift of the problem's inputs from others that they stand for: sum of (y - x) x^T. */
+static float *drift_of(const struct problem *problem, const float *y) {
+  const int64_t n = problem->columns;
+  float *drift = calloc((size_t)(n * n), sizeof *drift);
+  for (int64_t v = 0; v < problem->vectors; v++)
+    for (int64_t i = 0; i < n; i++)
+      for (int64_t j = 0; j < n; j++)
+        drift[i * n + j] += (y[v * n + i] - problem->x[v * n + i]) * problem->x[v * n + j];
+  return drift;
+}
+
+/* y = x with some of its neighbours, and noise. */
+static float *wanted_inputs(const struct problem *problem, uint32_t seed) {
+  const int64_t n = problem->columns;
+  float *y = random_floats(problem->vectors * n, seed);
+  for (int64_t i = 0; i < problem->vectors * n; i++)
+    y[i] = 0.2F * y[i] + 0.9F * problem->x[i] + 0.3F * problem->x[i / n * n + (i + 3) % n];
+  return y;
+}
+
+START_TEST(the_pull_of_a_drift_solves_its_equation) {
+  struct problem problem = make(1, 40, 8, (uint32_t)(300 + _i));
+  const int64_t n = problem.columns;
+  float *y = wanted_inputs(&problem, 77), *drift = drift_of(&problem, y);
+  const pare__gptq_options options = {.dampening = 0.02, .by_activation = _i % 2, .block = 16, .drift = drift};
+  pare__gptq gptq;
+  double mean = 0, worst = 0, largest = 0;
+  OK(pare__gptq_open(n, problem.hessian, &options, &gptq));
+  for (int64_t i = 0; i < n; i++) mean += problem.hessian[i * n + i] / (double)n;
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t j = 0; j < n; j++) { /* P (H + lambda I) = D */
+      double sum = gptq.pull[i * n + j] * options.dampening * mean;
+      for (int64_t k = 0; k < n; k++) sum += (double)gptq.pull[i * n + k] * problem.hessian[k * n + j];
+      worst = fmax(worst, fabs(sum - drift[i * n + j]));
+      largest = fmax(largest, fabs((double)drift[i * n + j]));
+    }
+  ck_assert_msg(worst <= 1e-5 * largest, "%g of %g", worst, largest);
+  pare__gptq_close(&gptq);
+  free(drift);
+  free(y);
+  clear(&problem);
+}
+END_TEST
+
+/* sum over vectors and rows of (w y - q x)^2 */
+static double distance_to_wanted(const struct problem *problem, const float *y, const float *q) {
+  const int64_t n = problem->columns;
+  double sum = 0;
+  for (int64_t r = 0; r < problem->rows; r++)
+    for (int64_t v = 0; v < problem->vectors; v++) {
+      double difference = 0;
+      for (int64_t i = 0; i < n; i++)
+        difference += (double)problem->w[r * n + i] * y[v * n + i] - (double)q[r * n + i] * problem->x[v * n + i];
+      sum += difference * difference;
+    }
+  return sum;
+}
+
+START_TEST(weights_pulled_by_the_drift_give_nearer_outputs) {
+  struct problem problem = make(8, 48, 16, (uint32_t)(400 + _i));
+  const int64_t n = problem.columns;
+  uint8_t codes[8 * MOST];
+  for (int64_t i = 0; i < 8 * n; i++) problem.w[i] *= 0.6F; /* the grid has room for more */
+  float *y = wanted_inputs(&problem, (uint32_t)(500 + _i)), *drift = drift_of(&problem, y);
+  float *plain = quantised(&problem, 0.01, true, 128, NULL, codes), *pulled = malloc(8 * (size_t)n * sizeof(float));
+  const pare__gptq_options options = {.dampening = 0.01, .by_activation = true, .block = 128, .drift = drift};
+  const pare__gptq_grid grid = grid_of(&problem);
+  pare__gptq gptq;
+  OK(pare__gptq_open(n, problem.hessian, &options, &gptq));
+  for (int64_t i = 0; i < 8 * n; i++) {
+    double sum = problem.w[i];
+    for (int64_t k = 0; k < n; k++) sum += (double)problem.w[i / n * n + k] * gptq.pull[k * n + i % n];
+    pulled[i] = (float)sum;
+  }
+  OK(pare__gptq_rows(&gptq, &grid, 8, pulled, NULL, codes));
+  const double with = distance_to_wanted(&problem, y, pulled), without = distance_to_wanted(&problem, y, plain);
+  ck_assert_msg(with < 0.7 * without, "%g of %g", with, without);
+  pare__gptq_close(&gptq);
+  memset(drift, 0, (size_t)(n * n) * sizeof *drift); /* none pulls not at all, and changes no factor */
+  pare__gptq bare;
+  const pare__gptq_options alone = {.dampening = 0.01, .by_activation = true, .block = 128};
+  OK(pare__gptq_open(n, problem.hessian, &options, &gptq));
+  OK(pare__gptq_open(n, problem.hessian, &alone, &bare));
+  for (int64_t i = 0; i < n * n; i++) ck_assert_float_eq(gptq.pull[i], 0);
+  ck_assert_mem_eq(gptq.upper, bare.upper, (size_t)(n * n) * sizeof(float));
+  ck_assert_ptr_null(bare.pull);
+  pare__gptq_close(&bare);
+  pare__gptq_close(&gptq);
+  free(pulled);
+  free(plain);
+  free(drift);
+  free(y);
+  clear(&problem);
+}
+END_TEST
+
 int main(void) {
   TCase *tests = tcase_create("gptq");
   tcase_add_loop_test(tests, small_matrices_match_a_reference_in_double, 0, 8);
@@ -272,5 +368,7 @@ int main(void) {
   tcase_add_loop_test(tests, a_mask_chosen_on_the_way_is_exact_and_better_than_one_chosen_before, 0, 8);
   tcase_add_test(tests, uncorrelated_inputs_give_the_nearest_codes);
   tcase_add_test(tests, a_hessian_that_is_none_is_refused);
+  tcase_add_loop_test(tests, the_pull_of_a_drift_solves_its_equation, 0, 4);
+  tcase_add_loop_test(tests, weights_pulled_by_the_drift_give_nearer_outputs, 0, 8);
   return run_tests("gptq", tests);
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/dtype.h"
 #include "compress/calibration_data.h"
 #include "compress/histogram.h"
 #include "compress/layer_input.h"
@@ -27,6 +28,7 @@ struct tap {
   pare__needs needs;
   bool collecting, collected;
   bool counted; /* into distributions */
+  size_t depth; /* in sequence */
   pare__statistics statistics;
   pare_tensor *least, *most, *squares; /* f32 [1, inputs] */
 };
@@ -49,11 +51,17 @@ struct pare__calibration {
   pare__layer_input *inputs; /* one a weight */
   size_t ndistributions, distributions_capacity;
   struct distribution **distributions; /* while ranges are looked for */
+  size_t *depth;                       /* in sequence: one a weight; NULL: it is not */
+  bool drifts;                         /* in sequence: the original runs beside */
+  size_t nexchanged, exchanged_capacity, names_capacity;
+  const char **exchanged; /* constants that data runs through with other elements */
+  pare__content **content;
 };
 
 /* Lets the statistics go, not what is collected. */
 static void drop(struct tap *tap) {
   pare_tensor_close(tap->statistics.hessian);
+  pare_tensor_close(tap->statistics.drift);
   pare_tensor_close(tap->least);
   pare_tensor_close(tap->most);
   pare_tensor_close(tap->squares);
@@ -102,9 +110,11 @@ pare_status pare__calibration_open(pare__compression *compression, const char *p
 
 void pare__calibration_close(pare__calibration *calibration) {
   if (!calibration) return;
-  for (size_t i = 0; i < calibration->ntaps; i++) drop(&calibration->taps[i]);
   drop_distributions(calibration);
   free(calibration->distributions);
+  pare__calibration_sequence_end(calibration);
+  free(calibration->content);
+  free(calibration->exchanged);
   pare__calibration_data_close(&calibration->data);
   free(calibration->taps);
   free(calibration->tap_of);
@@ -172,9 +182,10 @@ static pare_status join(pare_tensor *vectors, pare_reduction reduction, pare_bin
 /* Ranges are of all vectors: what is padded is quantised with the rest. Sums run over a batch in f32, and over batches
  * in f32: a relative error of 1e-6 or so, and damping adds a hundredth.
  */
-static pare_status reduce(struct tap *tap, pare_tensor *all, pare_tensor *counted) {
+static pare_status reduce(struct tap *tap, pare_tensor *all, pare_tensor *counted, pare_tensor *change) {
   const pare_gemm_options options = {.alpha = 1, .beta = 1, .transpose_a = true};
   if (tap->needs & PARE__NEEDS_HESSIAN) PARE__TRY(pare_gemm(counted, counted, NULL, &options, tap->statistics.hessian));
+  if (change) PARE__TRY(pare_gemm(change, counted, NULL, &options, tap->statistics.drift));
   if (!(tap->needs & PARE__NEEDS_RANGES)) return PARE_OK;
   PARE__TRY(join(all, PARE_REDUCTION_MIN, PARE_BINARY_min, tap->least));
   PARE__TRY(join(all, PARE_REDUCTION_MAX, PARE_BINARY_max, tap->most));
@@ -228,55 +239,88 @@ static pare_status count_all(const pare__calibration *calibration, size_t tap, p
   return status;
 }
 
-static pare_status take(const pare__calibration *calibration, const struct batch *batch, size_t index,
-                        pare_tensor *value) {
-  struct tap *tap = &calibration->taps[index];
+static pare_status vectors_of(const struct tap *tap, pare_tensor *value, pare_tensor **out) {
   pare_context *context = pare_tensor_context(value);
-  pare_tensor *floats = NULL, *vectors = NULL, *masked = NULL;
+  pare_tensor *floats = NULL;
   pare_status status = PARE_OK;
+  *out = NULL;
   if (pare_tensor_dtype(value) != PARE_F32) {
     status = pare_tensor_create(context, PARE_F32, pare_tensor_rank(value), pare_tensor_shape(value), &floats);
     if (status == PARE_OK) status = pare_cast(value, floats);
   }
-  if (status == PARE_OK) status = pare__layer_input_vectors(&tap->input, floats ? floats : value, &vectors);
-  static const int64_t none[2];
-  const int64_t *dim = vectors ? pare_tensor_shape(vectors) : none;
-  if (status == PARE_OK && dim[1] != tap->statistics.inputs)
+  if (status == PARE_OK) status = pare__layer_input_vectors(&tap->input, floats ? floats : value, out);
+  if (status == PARE_OK && pare_tensor_shape(*out)[1] != tap->statistics.inputs)
     status = pare__fail(PARE_ERR_SHAPE, "value '%s' gives vectors of %lld elements; its layer takes %lld",
-                        tap->input.value, (long long)dim[1], (long long)tap->statistics.inputs);
-  const bool masks =
-      status == PARE_OK && batch->mask && !tap->input.convolution && dim[0] == pare_tensor_shape(batch->mask)[0];
-  if (masks) status = pare_tensor_create(context, PARE_F32, 2, dim, &masked);
-  if (status == PARE_OK && masks) status = pare_binary(PARE_BINARY_mul, vectors, batch->mask, masked);
-  if (status == PARE_OK) status = reduce(tap, vectors, masks ? masked : vectors);
-  if (status == PARE_OK) status = count_all(calibration, index, vectors, masks ? batch->mask : NULL);
-  if (status == PARE_OK) tap->statistics.nrows += masks ? batch->counted : (uint64_t)dim[0];
-  pare_tensor_close(masked);
-  pare_tensor_close(vectors);
+                        tap->input.value, (long long)pare_tensor_shape(*out)[1], (long long)tap->statistics.inputs);
   pare_tensor_close(floats);
   return status;
 }
 
-static pare_status run_batch(pare__calibration *calibration, pare_model *model, struct batch *batch,
-                             pare_tensor **inputs, pare_tensor **outputs) {
+/* What the original has more. */
+static pare_status change_of(const struct tap *tap, pare_tensor *vectors, pare_tensor *original, pare_tensor **out) {
+  pare_tensor *originals;
+  pare_status status = vectors_of(tap, original, &originals);
+  if (status == PARE_OK)
+    status = pare_tensor_create(pare_tensor_context(vectors), PARE_F32, 2, pare_tensor_shape(vectors), out);
+  if (status == PARE_OK) status = pare_binary(PARE_BINARY_sub, originals, vectors, *out);
+  pare_tensor_close(originals);
+  return status;
+}
+
+/* original NULL: no drift is asked for. */
+static pare_status take(const pare__calibration *calibration, const struct batch *batch, size_t index,
+                        pare_tensor *value, pare_tensor *original) {
+  struct tap *tap = &calibration->taps[index];
+  pare_tensor *vectors = NULL, *masked = NULL, *change = NULL;
+  pare_status status = vectors_of(tap, value, &vectors);
+  if (status == PARE_OK && original) status = change_of(tap, vectors, original, &change);
+  static const int64_t none[2];
+  const int64_t *dim = vectors ? pare_tensor_shape(vectors) : none;
+  const bool masks =
+      status == PARE_OK && batch->mask && !tap->input.convolution && dim[0] == pare_tensor_shape(batch->mask)[0];
+  if (masks) status = pare_tensor_create(pare_tensor_context(value), PARE_F32, 2, dim, &masked);
+  if (status == PARE_OK && masks) status = pare_binary(PARE_BINARY_mul, vectors, batch->mask, masked);
+  if (status == PARE_OK) status = reduce(tap, vectors, masks ? masked : vectors, change);
+  if (status == PARE_OK) status = count_all(calibration, index, vectors, masks ? batch->mask : NULL);
+  if (status == PARE_OK) tap->statistics.nrows += masks ? batch->counted : (uint64_t)dim[0];
+  pare_tensor_close(masked);
+  pare_tensor_close(change);
+  pare_tensor_close(vectors);
+  return status;
+}
+
+/* What runs: the model as it becomes, and in sequence the original beside it. */
+struct pair {
+  pare_model *model, *original; /* NULL: none */
+  pare_tensor **inputs, **outputs, **originals;
+};
+
+static void close_all(size_t count, pare_tensor **tensors) {
+  for (size_t i = 0; i < count; i++) {
+    pare_tensor_close(tensors[i]);
+    tensors[i] = NULL;
+  }
+}
+
+static pare_status run_batch(pare__calibration *calibration, struct pair *pair, struct batch *batch) {
   const pare__calibration_data *data = &calibration->data;
   pare_context *context = calibration->compression->context;
-  pare_status status = pare__calibration_data_batch(data, context, batch->first, batch->count, inputs);
+  pare_status status = pare__calibration_data_batch(data, context, batch->first, batch->count, pair->inputs);
   if (status == PARE_OK && data->mask)
     status = pare__calibration_data_mask(data, context, batch->first, batch->count, &batch->mask, &batch->counted);
-  if (status == PARE_OK) status = pare_model_run(model, inputs, NULL, outputs);
+  if (status == PARE_OK) status = pare_model_run(pair->model, pair->inputs, NULL, pair->outputs);
+  if (status == PARE_OK && pair->original) status = pare_model_run(pair->original, pair->inputs, NULL, pair->originals);
   size_t next = 0;
-  for (size_t t = 0; t < calibration->ntaps && status == PARE_OK; t++)
-    if (calibration->taps[t].collecting) status = take(calibration, batch, t, outputs[next++]);
+  for (size_t t = 0; t < calibration->ntaps && status == PARE_OK; t++) {
+    if (!calibration->taps[t].collecting) continue;
+    const bool drifts = calibration->taps[t].needs & PARE__NEEDS_DRIFT;
+    status = take(calibration, batch, t, pair->outputs[next], drifts ? pair->originals[next] : NULL);
+    next++;
+  }
   if (status == PARE_OK) status = pare_context_wait(context);
-  for (size_t i = 0; i < data->ninputs; i++) {
-    pare_tensor_close(inputs[i]);
-    inputs[i] = NULL;
-  }
-  for (size_t i = 0; i < pare_model_outputs(model); i++) {
-    pare_tensor_close(outputs[i]);
-    outputs[i] = NULL;
-  }
+  close_all(data->ninputs, pair->inputs);
+  close_all(pare_model_outputs(pair->model), pair->outputs);
+  close_all(pare_model_outputs(pair->model), pair->originals);
   pare_tensor_close(batch->mask);
   return status;
 }
@@ -287,6 +331,7 @@ static pare_status begin_tap(pare_context *context, struct tap *tap) {
   const int64_t inputs = tap->statistics.inputs;
   tap->statistics.nrows = 0;
   if (tap->needs & PARE__NEEDS_HESSIAN) PARE__TRY(zeros(context, inputs, inputs, &tap->statistics.hessian));
+  if (tap->needs & PARE__NEEDS_DRIFT) PARE__TRY(zeros(context, inputs, inputs, &tap->statistics.drift));
   if (!(tap->needs & PARE__NEEDS_RANGES)) return PARE_OK;
   PARE__TRY(zeros(context, 1, inputs, &tap->least));
   PARE__TRY(zeros(context, 1, inputs, &tap->most));
@@ -308,12 +353,17 @@ static pare_status end_tap(const pare__calibration *calibration, struct tap *tap
 }
 
 /* Runs all samples, `batch` at a time. */
-static pare_status run_all(pare__calibration *calibration, pare_model *model, int64_t batch) {
+static pare_status run_all(pare__calibration *calibration, pare_model *model, pare_model *original, int64_t batch) {
   pare__compression *compression = calibration->compression;
   const int64_t total = calibration->data.nsamples;
-  pare_tensor **inputs = calloc(calibration->data.ninputs + 1, sizeof(pare_tensor *));
-  pare_tensor **outputs = calloc(pare_model_outputs(model) + 1, sizeof(pare_tensor *));
-  pare_status status = inputs && outputs ? PARE_OK : pare__fail_memory("a batch", sizeof(pare_tensor *));
+  const size_t noutputs = pare_model_outputs(model);
+  struct pair pair = {.model = model, .original = original};
+  pair.inputs = calloc(calibration->data.ninputs + 1, sizeof(pare_tensor *));
+  pair.outputs = calloc(noutputs + 1, sizeof(pare_tensor *));
+  pair.originals = calloc(noutputs + 1, sizeof(pare_tensor *));
+  pare_status status = pair.inputs && pair.outputs && pair.originals
+                           ? PARE_OK
+                           : pare__fail_memory("a batch", noutputs * sizeof(pare_tensor *));
   for (size_t t = 0; t < calibration->ntaps && status == PARE_OK; t++)
     if (calibration->taps[t].collecting) status = begin_tap(compression->context, &calibration->taps[t]);
   for (size_t i = 0; i < calibration->ndistributions; i++)
@@ -323,18 +373,20 @@ static pare_status run_all(pare__calibration *calibration, pare_model *model, in
     snprintf(what, sizeof what, "calibrating: sample %lld of %lld", (long long)first, (long long)total);
     pare__compression_advance(compression, 0, what);
     struct batch now = {.first = first, .count = PARE__MIN(batch, total - first)};
-    status = run_batch(calibration, model, &now, inputs, outputs);
+    status = run_batch(calibration, &pair, &now);
   }
   for (size_t t = 0; t < calibration->ntaps && status == PARE_OK; t++)
     if (calibration->taps[t].collecting) status = end_tap(calibration, &calibration->taps[t]);
-  free(outputs);
-  free(inputs);
+  free(pair.originals);
+  free(pair.outputs);
+  free(pair.inputs);
   return status;
 }
 
 static uint64_t tap_bytes(const struct tap *tap) {
   const uint64_t inputs = (uint64_t)tap->statistics.inputs;
-  return (tap->needs & PARE__NEEDS_HESSIAN ? inputs * inputs : 2 * inputs) * sizeof(float);
+  const uint64_t hessian = tap->needs & PARE__NEEDS_HESSIAN ? inputs * inputs : 2 * inputs;
+  return (hessian + (tap->needs & PARE__NEEDS_DRIFT ? inputs * inputs : 0)) * sizeof(float);
 }
 
 /* The tap and those after it that are still needed, as many as fit. */
@@ -347,6 +399,7 @@ static size_t choose_taps(pare__calibration *calibration, size_t wanted) {
   for (size_t t = 0; t < calibration->ntaps; t++) {
     struct tap *tap = &calibration->taps[t];
     if (t != wanted && (t < wanted || used + tap_bytes(tap) > most)) continue;
+    if (tap->depth != calibration->taps[wanted].depth) continue;
     tap->collecting = true;
     used += tap_bytes(tap);
     count++;
@@ -366,22 +419,28 @@ static pare_status collect(pare__calibration *calibration, size_t wanted) {
   size_t next = 0;
   for (size_t t = 0; t < calibration->ntaps; t++)
     if (calibration->taps[t].collecting) names[next++] = calibration->taps[t].input.value;
-  const pare__edits edits = {.noutputs = count, .output = names};
+  pare__edits edits = {.noutputs = count, .output = names};
   const pare_model_options options = pare__calibration_data_options(&calibration->data);
-  pare_model *model;
-  pare_status status =
-      pare__model_open_edited(compression->context, compression->checkpoint->path, &options, &edits, &model);
+  pare_model *model = NULL, *original = NULL;
+  pare_status status = PARE_OK;
+  if (calibration->drifts)
+    status = pare__model_open_edited(compression->context, compression->checkpoint->path, &options, &edits, &original);
+  edits.nconstants = calibration->nexchanged;
+  edits.constant = calibration->exchanged;
+  edits.content = calibration->content;
+  if (status == PARE_OK)
+    status = pare__model_open_edited(compression->context, compression->checkpoint->path, &options, &edits, &model);
   free(names);
-  PARE__TRY(status);
   int64_t batch = calibration->data.batch > 0 ? calibration->data.batch : MOST_BATCH;
-  status = run_all(calibration, model, batch);
-  while (status == PARE_ERR_LIMIT && calibration->data.batch == 0 && batch > 1) {
+  if (status == PARE_OK) status = run_all(calibration, model, original, batch);
+  while (status == PARE_ERR_LIMIT && model && calibration->data.batch == 0 && batch > 1) {
     batch /= 2;
     for (size_t t = 0; t < calibration->ntaps; t++)
       if (calibration->taps[t].collecting) drop(&calibration->taps[t]);
-    status = run_all(calibration, model, batch);
+    status = run_all(calibration, model, original, batch);
   }
   pare_model_close(model);
+  pare_model_close(original);
   return status;
 }
 
@@ -394,6 +453,85 @@ pare_status pare__calibration_statistics(pare__calibration *calibration, size_t 
                       calibration->compression->checkpoint->weights[weight].name);
   if (!calibration->taps[t].collected) PARE__TRY(collect(calibration, t));
   *out = &calibration->taps[t].statistics;
+  return PARE_OK;
+}
+
+/* ---- in sequence ---- */
+
+pare_status pare__calibration_sequence_begin(pare__calibration *calibration, const bool *changed, bool drift,
+                                             const size_t **depth) {
+  const pare__checkpoint *checkpoint = calibration->compression->checkpoint;
+  const size_t nweights = checkpoint->nweights;
+  calibration->depth = calloc(nweights + 1, sizeof *calibration->depth);
+  if (!calibration->depth) return pare__fail_memory("a calibration", nweights * sizeof *calibration->depth);
+  PARE__TRY(
+      pare__layer_depths((const pare__onnx_checkpoint *)checkpoint, calibration->inputs, changed, calibration->depth));
+  for (size_t i = 0; i < nweights; i++) {
+    if (calibration->tap_of[i] == SIZE_MAX) continue;
+    struct tap *tap = &calibration->taps[calibration->tap_of[i]];
+    tap->depth = calibration->depth[i];
+    tap->collected = false;
+    if (drift && tap->needs & PARE__NEEDS_HESSIAN) tap->needs |= PARE__NEEDS_DRIFT;
+  }
+  calibration->drifts = drift;
+  *depth = calibration->depth;
+  return PARE_OK;
+}
+
+void pare__calibration_sequence_end(pare__calibration *calibration) {
+  for (size_t i = 0; i < calibration->nexchanged; i++) pare__content_release(calibration->content[i]);
+  calibration->nexchanged = 0;
+  free(calibration->depth);
+  calibration->depth = NULL;
+  calibration->drifts = false;
+  for (size_t t = 0; t < calibration->ntaps; t++) {
+    struct tap *tap = &calibration->taps[t];
+    drop(tap);
+    tap->collected = false;
+    tap->depth = 0;
+    tap->needs &= ~(unsigned)PARE__NEEDS_DRIFT;
+  }
+}
+
+/* Elements of a canonical weight in the order of the file. */
+static pare_status as_in_file(const pare__weight *weight, const float *canonical, pare__content *out) {
+  const int64_t rows = pare__weight_rows(weight), columns = weight->elements / rows;
+  int64_t stride[PARE_MAX_RANK] = {0}, index[PARE_MAX_RANK] = {0}, *offset;
+  int axes[PARE_MAX_RANK];
+  pare__weight_axes(weight, axes);
+  for (int64_t d = weight->rank, step = 1; d-- > 0; step *= weight->dim[d]) stride[d] = step;
+  offset = malloc((size_t)(columns + 1) * sizeof *offset);
+  if (!offset) return pare__fail_memory("rows of a weight", (size_t)columns * sizeof *offset);
+  for (int64_t c = 0; c < columns; c++) {
+    offset[c] = 0;
+    for (int d = 1; d < weight->rank; d++) offset[c] += index[d] * stride[axes[d]];
+    for (int d = weight->rank - 1; d > 0 && ++index[d] == weight->dim[axes[d]]; d--) index[d] = 0;
+  }
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t c = 0; c < columns; c++)
+      pare__store(weight->dtype, out->owned, (size_t)(r * stride[weight->row_axis] + offset[c]),
+                  canonical[r * columns + c]);
+  free(offset);
+  return PARE_OK;
+}
+
+pare_status pare__calibration_exchange(pare__calibration *calibration, size_t index, const float *canonical) {
+  const pare__onnx_checkpoint *checkpoint = (const pare__onnx_checkpoint *)calibration->compression->checkpoint;
+  const pare__weight *weight = &checkpoint->base.weights[index];
+  if (checkpoint->weights[index].graph != checkpoint->model->graph) return PARE_OK;
+  PARE__TRY(pare__array_grow((void **)&calibration->exchanged, &calibration->names_capacity, calibration->nexchanged,
+                             sizeof *calibration->exchanged));
+  PARE__TRY(pare__array_grow((void **)&calibration->content, &calibration->exchanged_capacity, calibration->nexchanged,
+                             sizeof *calibration->content));
+  pare__content *content;
+  PARE__TRY(pare__content_create(weight->dtype, weight->rank, weight->dim, NULL, &content));
+  const pare_status status = as_in_file(weight, canonical, content);
+  if (status != PARE_OK) {
+    pare__content_release(content);
+    return status;
+  }
+  calibration->exchanged[calibration->nexchanged] = checkpoint->weights[index].value;
+  calibration->content[calibration->nexchanged++] = content;
   return PARE_OK;
 }
 

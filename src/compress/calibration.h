@@ -2,7 +2,8 @@
  *
  * The inputs of layers are outputs of an edited model. They are reduced on the device batch by batch and never kept:
  * of one layer, or of as many as fit a share of the memory limit, in one pass over the data. All of them are those of
- * the original model, so that layers do not depend on each other. */
+ * the original model, so that layers do not depend on each other; or, in sequence, those of a model in which the layers
+ * before are compressed. */
 #ifndef PARE_COMPRESS_CALIBRATION_H
 #define PARE_COMPRESS_CALIBRATION_H
 
@@ -16,6 +17,7 @@ typedef struct pare__statistics {
   float *least, *most;  /* [inputs] of each input; 0 lies between */
   float *squares;       /* [inputs]: sum of x^2 */
   pare_tensor *hessian; /* f32 [inputs, inputs]: sum of x x^T; NULL unless asked for */
+  pare_tensor *drift;   /* f32 [inputs, inputs]: sum of (y - x) x^T, y being x in the original model; NULL as above */
 } pare__statistics;
 
 /* Reads the archive and holds it against the model's inputs. An integer input "attention_mask" [samples, positions]
@@ -32,6 +34,16 @@ bool pare__calibration_shared(const pare__calibration *calibration, size_t a, si
 /* The range of the inputs of every weight whose activations are quantised statically by this step, into its treatment:
  * what `prepare` of quantising methods does. */
 pare_status pare__calibration_ranges(pare__compression *compression, size_t step);
+/* From here to the end data runs through a model whose weights are exchanged for what they will be: sums are of the
+ * inputs in that one, of layers at one depth at a time; with `drift` those have it. `changed` has one for each weight:
+ * those that depths are counted by; *depth (one a weight) lives until the end. */
+pare_status pare__calibration_sequence_begin(pare__calibration *calibration, const bool *changed, bool drift,
+                                             const size_t **depth);
+/* The weight has these elements, f32 in canonical order, in that model; they may be freed. One that is no constant of
+ * the main graph stays as it is. */
+pare_status pare__calibration_exchange(pare__calibration *calibration, size_t weight, const float *canonical);
+/* All data runs through the original again. */
+void pare__calibration_sequence_end(pare__calibration *calibration);
 /* Runs the data through the model, unless that was done already. *out lives until the next call. */
 pare_status pare__calibration_statistics(pare__calibration *calibration, size_t weight, pare__needs needs,
                                          const pare__statistics **out);

@@ -72,6 +72,9 @@ static pare_status prepare(pare__compression *compression) {
   PARE__TRY(open_calibration(compression));
   for (size_t step = 0; step < recipe->nmodifiers; step++)
     if (recipe->modifiers[step].method->prepare) PARE__TRY(recipe->modifiers[step].method->prepare(compression, step));
+  for (size_t step = 0; step < recipe->nmodifiers; step++)
+    if (recipe->modifiers[step].method->prepared)
+      PARE__TRY(recipe->modifiers[step].method->prepared(compression, step));
   return PARE_OK;
 }
 

@@ -12,12 +12,36 @@
 
 /* A = L L^T, and L becomes its inverse, in place: the lower triangle by rows is LAPACK's upper one by columns.
  * false: not positive definite, or NaN, which not every LAPACK tells from a number. */
-static bool invert_factor(double *a, int64_t columns) {
+static bool factorise(double *a, int64_t columns) {
   const lapack_int n = (lapack_int)columns, stride = PARE__MAX(n, 1);
   if (LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'U', n, a, stride) != 0) return false;
   for (int64_t i = 0; i < columns; i++)
     if (!(a[i * columns + i] > 0)) return false;
+  return true;
+}
+
+static bool invert(double *a, int64_t columns) {
+  const lapack_int n = (lapack_int)columns, stride = PARE__MAX(n, 1);
   return LAPACKE_dtrtri_work(LAPACK_COL_MAJOR, 'U', 'N', n, a, stride) == 0;
+}
+
+/* D H^-1: row i solves H t = D_i, by the factor of H in reversed order. */
+static pare_status solve_drift(const double *factor, const float *drift, pare__gptq *gptq) {
+  const int64_t n = gptq->columns;
+  const lapack_int stride = PARE__MAX((lapack_int)n, 1);
+  const size_t count = (size_t)(n * n);
+  double *rows = malloc(count * sizeof *rows + 1);
+  gptq->pull = malloc(count * sizeof *gptq->pull + 1);
+  pare_status status = rows && gptq->pull ? PARE_OK : pare__fail_memory("a Hessian", count * sizeof *rows);
+  if (status == PARE_OK) {
+    for (int64_t i = 0; i < n; i++)
+      for (int64_t j = 0; j < n; j++) rows[i * n + j] = drift[i * n + gptq->order[n - 1 - j]];
+    LAPACKE_dpotrs_work(LAPACK_COL_MAJOR, 'U', (lapack_int)n, (lapack_int)n, factor, stride, rows, stride);
+    for (int64_t i = 0; i < n; i++)
+      for (int64_t j = 0; j < n; j++) gptq->pull[i * n + gptq->order[n - 1 - j]] = (float)rows[i * n + j];
+  }
+  free(rows);
+  return status;
 }
 
 struct rank {
@@ -78,10 +102,12 @@ pare_status pare__gptq_open(int64_t columns, const float *hessian, const pare__g
   if (status == PARE_OK) status = sort_columns(columns, hessian, options, out->order);
   if (status == PARE_OK) {
     load_reversed(out, hessian, options->dampening, work);
-    if (!invert_factor(work, columns))
+    if (!factorise(work, columns))
       status = pare__fail(PARE_ERR_ARGUMENT, "the Hessian is not positive definite: raise dampening_frac (it is %g)",
                           options->dampening);
   }
+  if (status == PARE_OK && options->drift) status = solve_drift(work, options->drift, out);
+  if (status == PARE_OK && !invert(work, columns)) status = pare__fail(PARE_ERR_ARGUMENT, "the Hessian is singular");
   for (int64_t i = 0; i < columns && status == PARE_OK; i++)
     for (int64_t j = i; j < columns; j++)
       out->upper[i * columns + j] = (float)work[(columns - 1 - i) * columns + columns - 1 - j];
@@ -92,6 +118,7 @@ pare_status pare__gptq_open(int64_t columns, const float *hessian, const pare__g
 void pare__gptq_close(pare__gptq *gptq) {
   free(gptq->order);
   free(gptq->upper);
+  free(gptq->pull);
   *gptq = (pare__gptq){0};
 }
 

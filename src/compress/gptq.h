@@ -13,6 +13,7 @@ typedef struct pare__gptq_options {
   double dampening;   /* lambda, as a fraction of the mean of the Hessian's diagonal */
   bool by_activation; /* columns with a large diagonal first; else as they come */
   int64_t block;      /* columns whose errors are handed on together */
+  const float *drift; /* f32 [columns, columns]: D, sum of (y - x) x^T with y the wanted inputs; NULL: none */
   unsigned keep, of;  /* N:M: of each M neighbours the N with the largest w^2 / U_ii^2 stay; of = 0: none is chosen */
 } pare__gptq_options;
 
@@ -21,6 +22,7 @@ typedef struct pare__gptq {
   unsigned keep, of;
   int64_t *order; /* [columns]: the column that comes i-th */
   float *upper;   /* U, row-major, in that order */
+  float *pull;    /* D H^-1, row-major, in the order of the weight; NULL: no drift was given */
 } pare__gptq;
 
 /* hessian f32 [columns, columns], symmetric, scaled by any factor. A column without any input has a diagonal of 0: it

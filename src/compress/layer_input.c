@@ -3,7 +3,10 @@
 
 #include <pare/index.h>
 #include <pare/move.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "graph/scope.h"
 
 /* ---- finding ---- */
 
@@ -62,6 +65,71 @@ void pare__layer_inputs_find(const pare__onnx_checkpoint *checkpoint, pare__laye
     else
       describe_convolution(node, &checkpoint->base.weights[use->weight], input);
   }
+}
+
+/* ---- depths ---- */
+
+struct depths {
+  const pare__onnx_checkpoint *checkpoint;
+  const bool *changed;
+  pare__scope names; /* of what nodes make: the number of its depth */
+  size_t *depth;     /* of each of these */
+  size_t deepest;
+};
+
+static size_t depth_of(const struct depths *depths, const char *value) {
+  const int32_t found = pare__scope_find(&depths->names, value);
+  return found == PARE__NO_VALUE ? 0 : depths->depth[found];
+}
+
+/* A node with a body may read any value in it. */
+static size_t depth_after(const struct depths *depths, const pare__onnx_node *node) {
+  const pare__onnx_use *use = pare__onnx_use_of(depths->checkpoint, node);
+  size_t depth = 0;
+  for (size_t i = 0; i < node->input.count; i++) depth = PARE__MAX(depth, depth_of(depths, node->input.items[i]));
+  for (size_t i = 0; i < node->attribute.count; i++)
+    if (node->attribute.items[i].g || node->attribute.items[i].graphs.count > 0) depth = depths->deepest;
+  return depth + (use && depths->changed[use->weight]);
+}
+
+/* One pass over the nodes; false: nothing is deeper than it was known to be. */
+static bool deepen(struct depths *depths) {
+  const pare__onnx_nodes *nodes = &depths->checkpoint->model->graph->node;
+  bool more = false;
+  for (size_t n = 0; n < nodes->count; n++) {
+    const size_t depth = depth_after(depths, &nodes->items[n]);
+    for (size_t i = 0; i < nodes->items[n].output.count; i++) {
+      const int32_t found = pare__scope_find(&depths->names, nodes->items[n].output.items[i]);
+      if (found == PARE__NO_VALUE || depths->depth[found] >= depth) continue;
+      depths->depth[found] = depth;
+      depths->deepest = PARE__MAX(depths->deepest, depth);
+      more = true;
+    }
+  }
+  return more;
+}
+
+pare_status pare__layer_depths(const pare__onnx_checkpoint *checkpoint, const pare__layer_input *inputs,
+                               const bool *changed, size_t *out) {
+  const pare__onnx_nodes *nodes = &checkpoint->model->graph->node;
+  struct depths depths = {.checkpoint = checkpoint, .changed = changed};
+  pare_status status = PARE_OK;
+  int32_t count = 0;
+  for (size_t n = 0; n < nodes->count; n++)
+    for (size_t i = 0; i < nodes->items[n].output.count && status == PARE_OK; i++)
+      if (nodes->items[n].output.items[i][0])
+        status = pare__scope_define(&depths.names, nodes->items[n].output.items[i], count++);
+  depths.depth = calloc((size_t)count + 1, sizeof *depths.depth);
+  if (status == PARE_OK && !depths.depth)
+    status = pare__fail_memory("depths of values", (size_t)count * sizeof(size_t));
+  /* Nodes come in order as a rule: one pass finds all, and one more that it did. */
+  for (size_t n = 0; n <= nodes->count && status == PARE_OK; n++)
+    if (!deepen(&depths)) break;
+  for (size_t i = 0; i < checkpoint->base.nweights && status == PARE_OK; i++)
+    out[i] = inputs[i].value ? depth_of(&depths, inputs[i].value) : 0;
+  free(depths.depth);
+  pare__scope_clear(&depths.names);
+  return status;
 }
 
 bool pare__layer_input_same(const pare__layer_input *a, const pare__layer_input *b) {

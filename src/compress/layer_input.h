@@ -14,6 +14,10 @@ typedef struct pare__layer_input {
 /* What every weight is multiplied with, by the first node that uses it: out has one for each weight. One pass over the
  * main graph. */
 void pare__layer_inputs_find(const pare__onnx_checkpoint *checkpoint, pare__layer_input *out);
+/* How many layers whose weight is `changed` lie one after the other before each weight's first use: out has one for
+ * each weight, 0 for those without a value. */
+pare_status pare__layer_depths(const pare__onnx_checkpoint *checkpoint, const pare__layer_input *inputs,
+                               const bool *changed, size_t *out);
 bool pare__layer_input_same(const pare__layer_input *a, const pare__layer_input *b);
 /* The vectors that the layer multiplies with rows of its canonical weight: [vectors, columns]. A view where that can
  * be. */

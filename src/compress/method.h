@@ -22,7 +22,12 @@ typedef struct pare__work {
 } pare__work;
 
 /* What a method wants to know of a layer's inputs; also a bit set. */
-typedef enum pare__needs { PARE__NEEDS_NOTHING = 0, PARE__NEEDS_RANGES = 1, PARE__NEEDS_HESSIAN = 2 } pare__needs;
+typedef enum pare__needs {
+  PARE__NEEDS_NOTHING = 0,
+  PARE__NEEDS_RANGES = 1,
+  PARE__NEEDS_HESSIAN = 2,
+  PARE__NEEDS_DRIFT = 4 /* with the Hessian: what the layers before have changed */
+} pare__needs;
 
 typedef struct pare__method {
   const char *name; /* in recipes */
@@ -45,6 +50,8 @@ typedef struct pare__method {
                          pare__treatment *treatments);
   /* Once, before the first tensor; NULL: nothing to prepare. `step` is the modifier's index. */
   pare_status (*prepare)(pare__compression *compression, size_t step);
+  /* Once, when all steps are prepared: for what looks at the whole model as it will be. NULL: nothing does. */
+  pare_status (*prepared)(pare__compression *compression, size_t step);
   pare_status (*apply)(pare__compression *compression, size_t step, pare__work *work);
   /* Once, at the end, also after failures: lets go of what state[step] holds outside the arena. NULL: nothing. */
   void (*finish)(pare__compression *compression, size_t step);

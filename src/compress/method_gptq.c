@@ -2,9 +2,16 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * Hessians come from the device, rows are quantised on the host (gptq.h). Every layer sees the inputs that it has in
- * the original model: measured on a sentence encoder, inputs from layers quantised before gained 0.0003 of cosine and
- * cost one pass over the data a layer. After a pruning step the mask stays, and what it took away is made up for by the
- * elements that are left; with mask_structure N:M is chosen on the way, by what losing an element would cost. */
+ * the original model; or, with `sequential`, those behind the layers quantised before, and its weights make up for a
+ * part of what those have changed, as in GPTAQ (Li et al. 2025, arXiv 2504.02692). With x the inputs now, y those in
+ * the original, least |W* x - W y|^2 + lambda |W* - W|^2 has W* = W + W D H^-1, D = sum of (y - x) x^T, H = sum of x
+ * x^T + lambda I; and |Q x - W y|^2 is |(Q - W*) x|^2 and what no Q changes: GPTQ of W* by H finds Q. `correction` is
+ * the part of W D H^-1 that is added: all of it fits the calibration data too well (the paper's code takes a quarter).
+ *
+ * After a pruning step the mask stays, and what it took away is made up for by the elements that are left; with
+ * mask_structure N:M is chosen on the way, by what losing an element would cost. */
+#include <pare/gemm.h>
+#include <pare/move.h>
 #include <pare/prune.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +20,7 @@
 #include "compress/calibration.h"
 #include "compress/gptq.h"
 #include "compress/quantize.h"
+#include "compress/sequential.h"
 
 typedef enum gptq_order { IN_ORDER, BY_ACTIVATION } gptq_order; /* and more names of the latter */
 
@@ -21,6 +29,8 @@ typedef struct gptq_options {
   double dampening_frac;           /* of the mean of the Hessian's diagonal */
   int64_t block_size;              /* columns whose errors are handed on together */
   int actorder;
+  bool sequential;            /* inputs are those behind the layers quantised before */
+  double correction;          /* how much of what those have changed the weights make up for */
   const char *mask_structure; /* "2:4"; "unstructured" or NULL: none is chosen here */
   unsigned keep, of;          /* found by check(); 0: none */
 } gptq_options;
@@ -36,6 +46,8 @@ static const pare__field fields[] = {
     FIELD(dampening_frac, PARE__FIELD_NUMBER, 1e-6, 10, NULL),
     FIELD(block_size, PARE__FIELD_INT, 1, 65536, NULL),
     FIELD(actorder, PARE__FIELD_CHOICE, 0, 0, order_names),
+    FIELD(sequential, PARE__FIELD_BOOL, 0, 0, NULL),
+    FIELD(correction, PARE__FIELD_NUMBER, 0, 1, NULL),
     FIELD(mask_structure, PARE__FIELD_TEXT, 0, 0, NULL),
 };
 
@@ -69,9 +81,17 @@ static pare_status plan(const pare__modifier *modifier, const pare__weight *weig
 
 /* ---- calibration ---- */
 
+/* A weight that was quantised before the file is written. */
+struct kept {
+  uint8_t *codes, *zero, *mask; /* mask NULL: none was chosen here */
+  float *scale;
+  int64_t made; /* rows */
+};
+
 struct gptq_state {
-  bool *calibrated; /* one a weight */
-  size_t weight;    /* that `gptq` is of; SIZE_MAX: none */
+  struct kept *kept; /* one a weight: sequential */
+  bool *calibrated;  /* one a weight */
+  size_t weight;     /* that `gptq` is of; SIZE_MAX: none */
   pare__gptq gptq;
 };
 
@@ -104,9 +124,27 @@ static pare_status prepare(pare__compression *compression, size_t step) {
   return pare__quantize_prepare(compression, step);
 }
 
+static pare_status prepared(pare__compression *compression, size_t step) {
+  struct gptq_state *state = compression->state[step];
+  const gptq_options *options = compression->recipe->modifiers[step].options;
+  void *memory;
+  if (!options->sequential) return PARE_OK;
+  PARE__TRY(
+      pare__arena_allocate(&compression->arena, compression->checkpoint->nweights * sizeof *state->kept, &memory));
+  state->kept = memory;
+  return pare__sequential_run(compression, state->calibrated, options->correction > 0);
+}
+
 static void finish(pare__compression *compression, size_t step) {
   struct gptq_state *state = compression->state[step];
-  if (state) pare__gptq_close(&state->gptq);
+  if (!state) return;
+  pare__gptq_close(&state->gptq);
+  for (size_t i = 0; i < compression->checkpoint->nweights && state->kept; i++) {
+    free(state->kept[i].codes);
+    free(state->kept[i].zero);
+    free(state->kept[i].mask);
+    free(state->kept[i].scale);
+  }
 }
 
 /* x / s has the Hessian H_ij / (s_i s_j): what SmoothQuant multiplied columns by, it divided inputs by. */
@@ -117,6 +155,18 @@ static void unsmooth(const pare__work *work, int64_t columns, float *hessian) {
     for (int64_t j = 0; j < columns; j++) hessian[i * columns + j] /= factor[i % inputs] * factor[j % inputs];
 }
 
+/* A matrix of the statistics on the host, as the weight sees it now; NULL for NULL. */
+static pare_status read_sums(const pare__work *work, pare_tensor *sums, float **out) {
+  const size_t nbytes = (size_t)(work->columns * work->columns) * sizeof(float);
+  *out = NULL;
+  if (!sums) return PARE_OK;
+  *out = malloc(nbytes + 1);
+  if (!*out) return pare__fail_memory("a Hessian", nbytes);
+  PARE__TRY(pare_tensor_read(sums, *out, nbytes));
+  unsmooth(work, work->columns, *out);
+  return PARE_OK;
+}
+
 static pare_status open_factor(pare__compression *compression, size_t step, const pare__work *work) {
   struct gptq_state *state = compression->state[step];
   const gptq_options *options = compression->recipe->modifiers[step].options;
@@ -125,16 +175,15 @@ static pare_status open_factor(pare__compression *compression, size_t step, cons
   pare__gptq_close(&state->gptq);
   state->weight = SIZE_MAX;
   PARE__TRY(pare__calibration_statistics(compression->calibration, work->index, PARE__NEEDS_HESSIAN, &statistics));
-  const size_t nbytes = (size_t)(work->columns * work->columns) * sizeof(float);
-  float *hessian = malloc(nbytes + 1);
-  if (!hessian) return pare__fail_memory("a Hessian", nbytes);
-  pare_status status = pare_tensor_read(statistics->hessian, hessian, nbytes);
+  float *hessian = NULL, *drift = NULL;
+  pare_status status = read_sums(work, statistics->hessian, &hessian);
+  if (status == PARE_OK && options->correction > 0) status = read_sums(work, statistics->drift, &drift);
   if (status == PARE_OK) {
-    unsmooth(work, work->columns, hessian);
     const bool chooses = chooses_mask(options, work->weight);
     const pare__gptq_options wanted = {.dampening = options->dampening_frac,
                                        .by_activation = options->actorder != IN_ORDER,
                                        .block = options->block_size,
+                                       .drift = drift,
                                        .keep = chooses ? options->keep : 0,
                                        .of = chooses ? options->of : 0};
     status = pare__gptq_open(work->columns, hessian, &wanted, &state->gptq);
@@ -144,8 +193,34 @@ static pare_status open_factor(pare__compression *compression, size_t step, cons
       status = pare__fail(status, "tensor '%.100s': %s", work->weight->name, why);
     }
   }
+  free(drift);
   free(hessian);
   if (status == PARE_OK) state->weight = work->index;
+  return status;
+}
+
+/* The weights as they were before they were pruned (*original NULL: the work's), with the correction. What the grid is
+ * fitted to, the work's, is masked again. */
+static pare_status correct(pare__compression *compression, size_t step, pare__work *work, pare_tensor **original) {
+  const struct gptq_state *state = compression->state[step];
+  const gptq_options *options = compression->recipe->modifiers[step].options;
+  const pare_gemm_options add = {.alpha = options->correction, .beta = 1};
+  const int64_t n = work->columns;
+  pare_tensor *pull = NULL, *corrected = NULL;
+  *original = NULL;
+  if (work->mask) PARE__TRY(pare__load_rows(compression, work->index, work->first_row, work->nrows, original));
+  if (!state->gptq.pull) return PARE_OK;
+  pare_tensor *from = *original ? *original : work->w;
+  pare_status status = pare_tensor_from(pare_tensor_context(from), PARE_F32, 2, (const int64_t[]){n, n},
+                                        state->gptq.pull, (size_t)(n * n) * sizeof(float), &pull);
+  if (status == PARE_OK)
+    status = pare_tensor_create(pare_tensor_context(from), PARE_F32, 2, pare_tensor_shape(from), &corrected);
+  if (status == PARE_OK) status = pare_copy(from, corrected);
+  if (status == PARE_OK) status = pare_gemm(from, pull, NULL, &add, corrected);
+  if (status == PARE_OK) status = pare_copy(corrected, from);
+  if (status == PARE_OK && work->mask) status = pare_mask_apply(from, work->mask, work->w);
+  pare_tensor_close(corrected);
+  pare_tensor_close(pull);
   return status;
 }
 
@@ -177,13 +252,9 @@ static pare_status read_tensor(pare_tensor *tensor, void *out) {
 }
 
 /* The weights as they were before they were pruned, the mask, and the grid of those that are left. */
-static pare_status read_rows(pare__compression *compression, const pare__work *work, bool chooses,
-                             struct host_rows *out) {
+static pare_status read_rows(const pare__work *work, pare_tensor *original, bool chooses, struct host_rows *out) {
   const size_t count = (size_t)(work->nrows * work->columns);
-  pare_tensor *original = NULL;
-  pare_status status = PARE_OK;
-  if (work->mask) status = pare__load_rows(compression, work->index, work->first_row, work->nrows, &original);
-  if (status == PARE_OK) status = read_tensor(original ? original : work->w, &out->w);
+  pare_status status = read_tensor(original ? original : work->w, &out->w);
   if (status == PARE_OK) status = read_tensor(work->mask, &out->mask);
   if (status == PARE_OK) status = read_tensor(work->result.scales, &out->scale);
   if (status == PARE_OK) status = read_tensor(work->result.zeros, &out->zero);
@@ -194,7 +265,6 @@ static pare_status read_rows(pare__compression *compression, const pare__work *w
     if (out->mask) memset(out->mask, 1, count);
     if (!out->mask) status = pare__fail_memory("a mask", count);
   }
-  pare_tensor_close(original);
   return status;
 }
 
@@ -223,38 +293,99 @@ static pare_status keep_mask(pare__work *work, const uint8_t *mask) {
   return pare_tensor_write(work->mask, mask, (size_t)(work->nrows * work->columns));
 }
 
-static pare_status apply(pare__compression *compression, size_t step, pare__work *work) {
-  const struct gptq_state *state = compression->state[step];
-  const gptq_options *options = compression->recipe->modifiers[step].options;
+/* ---- rows that were made before ---- */
+
+/* Where a weight has its scales: one for all, or so many a row. */
+static int64_t scales_of(const pare__work *work) {
   const pare__grid *grid = &work->treatment->grid;
+  if (grid->strategy == PARE__PER_TENSOR) return 0;
+  return grid->strategy == PARE__PER_GROUP ? (work->columns + grid->group - 1) / grid->group : 1;
+}
+
+static bool is_kept(const struct gptq_state *state, const pare__work *work) {
+  return state->kept && state->kept[work->index].made >= work->first_row + work->nrows;
+}
+
+static pare_status open_kept(const pare__work *work, bool chooses, struct kept *kept) {
+  const size_t rows = (size_t)pare__weight_rows(work->weight), count = rows * (size_t)work->columns;
+  const size_t scales = PARE__MAX(rows * (size_t)scales_of(work), (size_t)1);
+  kept->codes = malloc(count + 1);
+  kept->scale = malloc(scales * sizeof(float));
+  kept->zero = work->result.zeros ? malloc(scales) : NULL;
+  kept->mask = chooses ? malloc(count + 1) : NULL;
+  return kept->codes && kept->scale && (kept->zero || !work->result.zeros) && (kept->mask || !chooses)
+             ? PARE_OK
+             : pare__fail_memory("codes", count);
+}
+
+static pare_status keep(struct kept *kept, bool chooses, const pare__work *work, const struct host_rows *rows) {
+  const size_t count = (size_t)(work->nrows * work->columns), at = (size_t)(work->first_row * work->columns);
+  const size_t first = (size_t)(work->first_row * scales_of(work));
+  const size_t scales = PARE__MAX((size_t)(work->nrows * scales_of(work)), (size_t)1);
+  if (!kept->codes) PARE__TRY(open_kept(work, chooses, kept));
+  memcpy(kept->codes + at, rows->codes, count);
+  memcpy(kept->scale + first, rows->scale, scales * sizeof(float));
+  if (kept->zero) memcpy(kept->zero + first, rows->zero, scales);
+  if (kept->mask) memcpy(kept->mask + at, rows->mask, count);
+  kept->made = work->first_row + work->nrows;
+  return PARE_OK;
+}
+
+static pare_status take_kept(const struct kept *kept, bool chooses, pare__work *work) {
+  const pare_grid grid = pare__grid_of(&work->treatment->grid);
+  const size_t count = (size_t)(work->nrows * work->columns), at = (size_t)(work->first_row * work->columns);
+  const size_t first = (size_t)(work->first_row * scales_of(work));
+  const size_t scales = PARE__MAX((size_t)(work->nrows * scales_of(work)), (size_t)1);
+  pare__result *result = &work->result;
+  PARE__TRY(pare_tensor_write(result->codes, kept->codes + at, count));
+  PARE__TRY(pare_tensor_write(result->scales, kept->scale + first, scales * sizeof(float)));
+  if (kept->zero) PARE__TRY(pare_tensor_write(result->zeros, kept->zero + first, scales));
+  if (chooses) PARE__TRY(keep_mask(work, kept->mask + at));
+  return pare_grid_dequantize(&grid, result->codes, result->scales, result->zeros, work->w);
+}
+
+static pare_status quantise_rows(const pare__gptq *gptq, const pare__work *work, const struct host_rows *rows) {
+  const pare__grid *grid = &work->treatment->grid;
+  const int half = 1 << (grid->bits - 1);
+  const pare__gptq_grid codes = {.lowest = grid->symmetric ? 1 - half : 0,
+                                 .highest = grid->symmetric ? half - 1 : 2 * half - 1,
+                                 .group = grid->strategy == PARE__PER_GROUP ? grid->group : work->columns,
+                                 .one_scale = grid->strategy == PARE__PER_TENSOR,
+                                 .scale = rows->scale,
+                                 .zero = rows->zero};
+  return pare__gptq_rows(gptq, &codes, work->nrows, rows->w, rows->mask, rows->codes);
+}
+
+static pare_status apply(pare__compression *compression, size_t step, pare__work *work) {
+  struct gptq_state *state = compression->state[step];
+  const gptq_options *options = compression->recipe->modifiers[step].options;
   if (work->treatment->storage != PARE__STORE_INTEGER || !state->calibrated[work->index])
     return apply_nearest(options, work);
+  const bool chooses = chooses_mask(options, work->weight);
   struct host_rows rows = {0};
-  PARE__TRY(open_factor(compression, step, work));
+  pare_tensor *original = NULL;
   PARE__TRY(pare__result_create(work, &work->result));
-  pare_status status = pare__quantize_fit(work);
-  if (status == PARE_OK) status = read_rows(compression, work, chooses_mask(options, work->weight), &rows);
-  if (status == PARE_OK) {
-    const int half = 1 << (grid->bits - 1);
-    const bool whole = grid->strategy == PARE__PER_TENSOR;
-    const pare__gptq_grid codes = {.lowest = grid->symmetric ? 1 - half : 0,
-                                   .highest = grid->symmetric ? half - 1 : 2 * half - 1,
-                                   .group = grid->strategy == PARE__PER_GROUP ? grid->group : work->columns,
-                                   .one_scale = whole,
-                                   .scale = rows.scale,
-                                   .zero = rows.zero};
-    status = pare__gptq_rows(&state->gptq, &codes, work->nrows, rows.w, rows.mask, rows.codes);
-  }
+  if (is_kept(state, work)) return take_kept(&state->kept[work->index], chooses, work);
+  pare_status status = open_factor(compression, step, work);
+  if (status == PARE_OK) status = correct(compression, step, work, &original);
+  if (status == PARE_OK) status = pare__quantize_fit(work);
+  if (status == PARE_OK) status = read_rows(work, original, chooses, &rows);
+  if (status == PARE_OK) status = quantise_rows(&state->gptq, work, &rows);
   const size_t count = (size_t)(work->nrows * work->columns);
   if (status == PARE_OK) status = pare_tensor_write(work->w, rows.w, count * sizeof(float));
   if (status == PARE_OK) status = pare_tensor_write(work->result.codes, rows.codes, count);
-  if (status == PARE_OK && chooses_mask(options, work->weight)) status = keep_mask(work, rows.mask);
+  if (status == PARE_OK && chooses) status = keep_mask(work, rows.mask);
+  if (status == PARE_OK && state->kept) status = keep(&state->kept[work->index], chooses, work, &rows);
   close_rows(&rows);
+  pare_tensor_close(original);
   return status;
 }
 
-static const gptq_options defaults = {
-    .quantize = PARE__QUANTIZE_DEFAULTS, .dampening_frac = 0.01, .block_size = 128, .actorder = BY_ACTIVATION};
+static const gptq_options defaults = {.quantize = PARE__QUANTIZE_DEFAULTS,
+                                      .dampening_frac = 0.01,
+                                      .block_size = 128,
+                                      .actorder = BY_ACTIVATION,
+                                      .correction = 0.25};
 
 const pare__method pare__method_gptq = {
     .name = "gptq",
@@ -267,6 +398,7 @@ const pare__method pare__method_gptq = {
     .check = check,
     .plan = plan,
     .prepare = prepare,
+    .prepared = prepared,
     .apply = apply,
     .finish = finish,
 };

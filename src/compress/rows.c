@@ -277,6 +277,17 @@ pare_status pare__make_rows(pare__compression *compression, size_t index, int64_
   return status;
 }
 
+pare_status pare__make_values(pare__compression *compression, size_t index, int64_t first_row, int64_t nrows,
+                              pare_tensor **out) {
+  pare__work work;
+  *out = NULL;
+  pare_status status = open_work(compression, index, first_row, nrows, &work);
+  if (status == PARE_OK) status = apply_steps(compression, SIZE_MAX, &work);
+  if (status == PARE_OK) status = decompress(&work, out);
+  close_work(&work);
+  return status;
+}
+
 void pare__take_rows(pare__compression *compression, pare__made_rows *made, pare__result *out) {
   if (compression->report) pare__report_rows(compression->report, made->index, &made->sums, made->kept);
   pare__compression_advance(compression, made->elements, compression->checkpoint->weights[made->index].name);

@@ -18,6 +18,9 @@ typedef struct pare__made_rows {
 } pare__made_rows;
 pare_status pare__make_rows(pare__compression *compression, size_t index, int64_t first_row, int64_t nrows,
                             pare__made_rows *out);
+/* What they stand for: f32 on the device, nothing noted. */
+pare_status pare__make_values(pare__compression *compression, size_t index, int64_t first_row, int64_t nrows,
+                              pare_tensor **out);
 /* Notes them, in the order of the file, and hands the result over. */
 void pare__take_rows(pare__compression *compression, pare__made_rows *made, pare__result *out);
 
