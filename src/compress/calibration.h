@@ -41,7 +41,7 @@ pare_status pare__calibration_sequence_begin(pare__calibration *calibration, con
                                              const size_t **depth);
 /* The weight has these elements, f32 in canonical order, in that model; they may be freed. One that is no constant of
  * the main graph stays as it is. */
-pare_status pare__calibration_exchange(pare__calibration *calibration, size_t weight, const float *canonical);
+pare_status pare__calibration_exchange(pare__calibration *calibration, size_t index, const float *canonical);
 /* All data runs through the original again. */
 void pare__calibration_sequence_end(pare__calibration *calibration);
 /* Runs the data through the model, unless that was done already. *out lives until the next call. */
