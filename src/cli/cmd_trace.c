@@ -105,18 +105,24 @@ static cli_exit add_slice(trace_run *run, size_t index, const json_t *event, siz
   if (first < 0 || behind < first || behind > MOST_STEP)
     return cli_error(CLI_INPUT, "%s: event %zu: a slice of the steps %lld to %lld", run->path, index, (long long)first,
                      (long long)behind);
+  const double nbytes = json_number_value(json_object_get(steps, "bytes"));
+  if (!(nbytes >= 0 && nbytes <= (double)MOST_STEP))
+    return cli_error(CLI_INPUT, "%s: event %zu: a copy of %g bytes", run->path, index, nbytes);
   const bool is_copy = json_integer_value(json_object_get(event, "tid")) >= 1 && kind && strcmp(kind, "copy") == 0;
   cli_exit code = grow(&gantt->slice, &run->slice_capacity, gantt->nslices, sizeof *gantt->slice);
   if (code == CLI_OK && !is_copy) code = add_kind(run, kind ? kind : "work", time);
   if (code != CLI_OK) return code;
-  gantt->slice[gantt->nslices++] = (cli_slice){.name = name ? name : "",
-                                               .kind = kind ? kind : "work",
-                                               .device = device,
-                                               .is_copy = is_copy,
-                                               .from = begin,
-                                               .until = begin + time,
-                                               .begin = first,
-                                               .end = behind};
+  gantt->slice[gantt->nslices++] =
+      (cli_slice){.name = name ? name : "",
+                  .kind = kind ? kind : "work",
+                  .device = device,
+                  .is_copy = is_copy,
+                  .is_back = is_copy && json_integer_value(json_object_get(event, "tid")) > 1,
+                  .nbytes = is_copy ? nbytes : 0,
+                  .from = begin,
+                  .until = begin + time,
+                  .begin = first,
+                  .end = behind};
   gantt->from = gantt->nslices == 1 ? begin : fmin(gantt->from, begin);
   gantt->until = gantt->nslices == 1 ? begin + time : fmax(gantt->until, begin + time);
   run->device[device].slices++;

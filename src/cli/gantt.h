@@ -7,9 +7,10 @@
 typedef struct cli_slice {
   const char *name, *kind; /* of the task; its kernel, or "copy" */
   size_t device;
-  bool is_copy;
-  double from, until; /* microseconds */
-  int64_t begin, end; /* of the task's steps; 0, 0: not said */
+  bool is_copy, is_back; /* is_back: a copy from the device */
+  double from, until;    /* microseconds */
+  int64_t begin, end;    /* of the task's steps; 0, 0: not said */
+  double nbytes;         /* of a copy; 0: not said */
 } cli_slice;
 
 typedef struct cli_gantt {

@@ -13,6 +13,7 @@ typedef struct job {
   const char *kind;
   int64_t n;
   double from, until;
+  double nbytes; /* copied for it, either way */
 } job;
 
 typedef struct jobs {
@@ -23,6 +24,10 @@ typedef struct jobs {
 static int by_time(const void *a, const void *b) {
   const cli_slice *x = *(const cli_slice *const *)a, *y = *(const cli_slice *const *)b;
   return (x->from > y->from) - (x->from < y->from);
+}
+
+static bool is_same_piece(const cli_slice *a, const cli_slice *b) {
+  return a->begin == b->begin && a->end == b->end && strcmp(a->name, b->name) == 0;
 }
 
 static bool meets(const cli_slice *a, const cli_slice *b) { return a->begin < b->end && b->begin < a->end; }
@@ -45,6 +50,22 @@ static void add_slice(jobs *all, const cli_slice *const *slices, size_t index, s
   mine->until = slice->until > mine->until ? slice->until : mine->until;
 }
 
+/* The slice of the work that a copy is for: behind what comes in, and before what goes back; NULL: there is none. They
+ * lie by device and time. */
+static const cli_slice *work_of(const cli_gantt *gantt, const cli_slice *copy) {
+  const cli_slice *const first = gantt->slice, *const behind = gantt->slice + gantt->nslices;
+  const cli_slice *found = NULL;
+  /* A piece that waits for its copy begins before it, if no other runs before. */
+  for (const cli_slice *at = copy; !found && at > first && at[-1].device == copy->device; at--)
+    if (!at[-1].is_copy) {
+      if (is_same_piece(&at[-1], copy) && (copy->is_back || at[-1].until >= copy->until)) found = &at[-1];
+      if (!copy->is_back) break;
+    }
+  for (const cli_slice *at = copy + 1; !found && !copy->is_back && at < behind && at->device == copy->device; at++)
+    if (!at->is_copy && is_same_piece(at, copy)) found = at;
+  return found;
+}
+
 /* What each device did of each kernel, [device][kind]. */
 typedef struct sums {
   double steps, microseconds;
@@ -61,6 +82,15 @@ static sums *add_up(const cli_gantt *gantt) {
     sums *own = &all[slice->device * gantt->nkinds + kind];
     own->steps += (double)(slice->end - slice->begin);
     own->microseconds += slice->until - slice->from;
+  }
+  /* What a piece waited for its copies is no work. */
+  for (size_t i = 0; all && i < gantt->nslices; i++) {
+    const cli_slice *copy = &gantt->slice[i], *work = copy->is_copy && !copy->is_back ? work_of(gantt, copy) : NULL;
+    size_t kind = 0;
+    if (!work || !(copy->nbytes > 0)) continue;
+    while (strcmp(work->kind, gantt->kind[kind]) != 0) kind++;
+    all[work->device * gantt->nkinds + kind].microseconds -=
+        fmax(fmin(copy->until, work->until) - fmax(copy->from, work->from), 0);
   }
   return all;
 }
@@ -97,12 +127,28 @@ static cli_exit write_lines(const char *path, json_t *lines) {
   return code;
 }
 
+/* Bytes a second of its copies; 0: there are none. */
+static double bandwidth_of(const cli_gantt *gantt, size_t device) {
+  double nbytes = 0, microseconds = 0;
+  for (size_t i = 0; i < gantt->nslices; i++) {
+    const cli_slice *slice = &gantt->slice[i];
+    if (slice->device != device || !(slice->nbytes > 0)) continue;
+    nbytes += slice->nbytes;
+    microseconds += slice->until - slice->from;
+  }
+  return microseconds > 0 ? 1e6 * nbytes / microseconds : 0;
+}
+
 cli_exit cli_replay_machine(const cli_gantt *gantt, const char *path) {
   sums *all = add_up(gantt);
   json_t *lines = all ? json_array() : NULL;
-  for (size_t d = 0; d < gantt->ndevices && lines; d++)
-    json_array_append_new(lines, json_pack("{s:o, s:s, s:o}", "device", cli_json_text(gantt->device[d]), "class", "cpu",
-                                           "rates", rates_of(gantt, all, d)));
+  for (size_t d = 0; d < gantt->ndevices && lines; d++) {
+    const double bandwidth = bandwidth_of(gantt, d);
+    json_t *line = json_pack("{s:o, s:s, s:o}", "device", cli_json_text(gantt->device[d]), "class", "cpu", "rates",
+                             rates_of(gantt, all, d));
+    if (bandwidth > 0) json_object_set_new(line, "bandwidth", json_real(bandwidth));
+    json_array_append_new(lines, line);
+  }
   free(all);
   return write_lines(path, lines);
 }
@@ -119,7 +165,27 @@ static json_t *task_line(const jobs *all, size_t index) {
     json_object_set_new(line, "needs", json_pack("[s]", name));
     break;
   }
+  if (mine->nbytes > 0) json_object_set_new(line, "reads", json_real(mine->nbytes));
   return line;
+}
+
+/* All that was copied for a task counts as read by it: the time on the link is the same, and so is a chain. */
+static void add_copies(jobs *all, const cli_gantt *gantt, const cli_slice *const *slices, const size_t *of,
+                       size_t count) {
+  for (size_t i = 0; i < gantt->nslices; i++) {
+    const cli_slice *copy = &gantt->slice[i], *work = copy->nbytes > 0 ? work_of(gantt, copy) : NULL;
+    if (!work) continue;
+    size_t low = 0, high = count; /* the first that begins no earlier */
+    while (low < high) {
+      const size_t middle = low + (high - low) / 2;
+      if (slices[middle]->from < work->from)
+        low = middle + 1;
+      else
+        high = middle;
+    }
+    while (low < count && slices[low] != work) low++;
+    if (low < count) all->job[of[low]].nbytes += copy->nbytes;
+  }
 }
 
 cli_exit cli_replay_tasks(const cli_gantt *gantt, const char *path) {
@@ -132,6 +198,7 @@ cli_exit cli_replay_tasks(const cli_gantt *gantt, const char *path) {
   if (code == CLI_OK && count == 0) code = cli_error(CLI_INPUT, "the trace does not say which steps its slices ran");
   if (code == CLI_OK) qsort(slices, count, sizeof *slices, by_time);
   for (size_t i = 0; i < count && code == CLI_OK; i++) add_slice(&all, slices, i, of);
+  if (code == CLI_OK) add_copies(&all, gantt, slices, of, count);
   json_t *lines = code == CLI_OK ? json_array() : NULL;
   for (size_t i = 0; i < all.count && code == CLI_OK; i++) json_array_append_new(lines, task_line(&all, i));
   if (code == CLI_OK) code = write_lines(path, lines);

@@ -178,13 +178,13 @@ static void take_from_work(pare__crew_worker *worker, pare__crew_flight *flight,
 }
 
 static void trace_copy(pare__crew *crew, pare__crew_worker *worker, const pare__crew_flight *flight, size_t way,
-                       double from, double until) {
+                       size_t nbytes, double from, double until) {
   /* Two clocks agree to some microseconds: slices on a row shall not overlap for that. */
   from = fmax(from, worker->copied_until[way]);
   worker->copied_until[way] = fmax(from, until);
-  pare__trace_slice(crew->trace, (unsigned)worker->index, way ? PARE__TRACE_COPIES_BACK : PARE__TRACE_COPIES,
-                    pare__crew_job_name(crew, flight->piece.task), "copy", from - crew->opened,
-                    worker->copied_until[way] - crew->opened, flight->piece.begin, flight->piece.end);
+  pare__trace_copy(crew->trace, (unsigned)worker->index, way ? PARE__TRACE_COPIES_BACK : PARE__TRACE_COPIES,
+                   pare__crew_job_name(crew, flight->piece.task), nbytes, from - crew->opened,
+                   worker->copied_until[way] - crew->opened, flight->piece.begin, flight->piece.end);
 }
 
 void pare__crew_copied(pare__crew *crew, size_t member, pare__crew_copy kind, size_t nbytes, double from,
@@ -198,7 +198,7 @@ void pare__crew_copied(pare__crew *crew, size_t member, pare__crew_copy kind, si
       pare__crew_count_of(crew, flight->piece.task, member)->copy_seconds += until - from;
       take_from_work(worker, flight, kind, from, until);
       if (kind != PARE__COPIED_AT_HOST) learn_copy(crew, member, nbytes, until - from);
-      if (crew->trace) trace_copy(crew, worker, flight, kind != PARE__COPIED_IN, from, until);
+      if (crew->trace) trace_copy(crew, worker, flight, kind != PARE__COPIED_IN, nbytes, from, until);
     }
   }
   pare__crew_unlock(crew);

@@ -94,15 +94,27 @@ void pare__trace_device(pare__trace *trace, unsigned device, const char *name) {
   put_name(trace, "thread_name", device, PARE__TRACE_COPIES_BACK, "copies back");
 }
 
-void pare__trace_slice(pare__trace *trace, unsigned device, pare__trace_row row, const char *name, const char *kind,
-                       double from, double until, int64_t begin, int64_t end) {
+static void put_slice(pare__trace *trace, unsigned device, pare__trace_row row, const char *name, const char *kind,
+                      double from, double until, int64_t begin, int64_t end) {
   begin_event(trace);
   fprintf(trace->file, "{\"ph\":\"X\",\"pid\":%u,\"tid\":%u,\"ts\":%.3f,\"dur\":%.3f,\"name\":", device + 1,
           (unsigned)row, from * 1e6, (until - from) * 1e6);
   put_text(trace, name);
   fputs(",\"cat\":", trace->file);
   put_text(trace, kind);
-  fprintf(trace->file, ",\"args\":{\"begin\":%" PRId64 ",\"end\":%" PRId64 "}}", begin, end);
+  fprintf(trace->file, ",\"args\":{\"begin\":%" PRId64 ",\"end\":%" PRId64, begin, end);
+}
+
+void pare__trace_slice(pare__trace *trace, unsigned device, pare__trace_row row, const char *name, const char *kind,
+                       double from, double until, int64_t begin, int64_t end) {
+  put_slice(trace, device, row, name, kind, from, until, begin, end);
+  fputs("}}", trace->file);
+}
+
+void pare__trace_copy(pare__trace *trace, unsigned device, pare__trace_row row, const char *name, size_t nbytes,
+                      double from, double until, int64_t begin, int64_t end) {
+  put_slice(trace, device, row, name, "copy", from, until, begin, end);
+  fprintf(trace->file, ",\"bytes\":%zu}}", nbytes);
 }
 
 void pare__trace_flow(pare__trace *trace, unsigned from_device, double from, unsigned to_device, double to) {

@@ -21,6 +21,9 @@ void pare__trace_device(pare__trace *trace, unsigned device, const char *name);
 /* [begin, end) of the task's steps ran, or were copied, from `from` until `until`. */
 void pare__trace_slice(pare__trace *trace, unsigned device, pare__trace_row row, const char *name, const char *kind,
                        double from, double until, int64_t begin, int64_t end);
+/* So many bytes were copied for them. */
+void pare__trace_copy(pare__trace *trace, unsigned device, pare__trace_row row, const char *name, size_t nbytes,
+                      double from, double until, int64_t begin, int64_t end);
 /* What a piece that ended on one device made, another needs. */
 void pare__trace_flow(pare__trace *trace, unsigned from_device, double from, unsigned to_device, double to);
 /* Something that happened to a device. */
