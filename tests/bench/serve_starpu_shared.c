@@ -1,5 +1,5 @@
-/* The peer of serve_sched: StarPU spreads pieces of the same work over the same devices. SPDX-License-Identifier:
- * Apache-2.0
+/* The peer of serve_sched: StarPU spreads pieces of the same work over the same devices.
+ * SPDX-License-Identifier: Apache-2.0
  *
  *   serve_starpu_shared FILE.cl POLICY PIECES     serves as serve.h says
  *
