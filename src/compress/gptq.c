@@ -1,9 +1,10 @@
 /* GPTQ: the factor of the inverse Hessian, and rows. SPDX-License-Identifier: Apache-2.0 */
 #include "compress/gptq.h"
 
-#include <lapacke.h>
 #include <math.h>
 #include <stdlib.h>
+
+#include "compress/lapack.h"
 
 #define MOST_OF 16 /* M of N:M */
 #define ROWS 16    /* that go through together: a row of U is read once for all of them */
@@ -12,21 +13,21 @@
 
 /* A = L L^T, and L becomes its inverse, in place: the lower triangle by rows is LAPACK's upper one by columns.
  * false: not positive definite, or NaN, which not every LAPACK tells from a number. */
-static bool factorise(double *a, int64_t columns) {
+static bool factorise(const pare__lapack *lapack, double *a, int64_t columns) {
   const lapack_int n = (lapack_int)columns, stride = PARE__MAX(n, 1);
-  if (LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'U', n, a, stride) != 0) return false;
+  if (lapack->dpotrf(LAPACK_COL_MAJOR, 'U', n, a, stride) != 0) return false;
   for (int64_t i = 0; i < columns; i++)
     if (!(a[i * columns + i] > 0)) return false;
   return true;
 }
 
-static bool invert(double *a, int64_t columns) {
+static bool invert(const pare__lapack *lapack, double *a, int64_t columns) {
   const lapack_int n = (lapack_int)columns, stride = PARE__MAX(n, 1);
-  return LAPACKE_dtrtri_work(LAPACK_COL_MAJOR, 'U', 'N', n, a, stride) == 0;
+  return lapack->dtrtri(LAPACK_COL_MAJOR, 'U', 'N', n, a, stride) == 0;
 }
 
 /* D H^-1: row i solves H t = D_i, by the factor of H in reversed order. */
-static pare_status solve_drift(const double *factor, const float *drift, pare__gptq *gptq) {
+static pare_status solve_drift(const pare__lapack *lapack, const double *factor, const float *drift, pare__gptq *gptq) {
   const int64_t n = gptq->columns;
   const lapack_int stride = PARE__MAX((lapack_int)n, 1);
   const size_t count = (size_t)(n * n);
@@ -36,7 +37,7 @@ static pare_status solve_drift(const double *factor, const float *drift, pare__g
   if (status == PARE_OK) {
     for (int64_t i = 0; i < n; i++)
       for (int64_t j = 0; j < n; j++) rows[i * n + j] = drift[i * n + gptq->order[n - 1 - j]];
-    LAPACKE_dpotrs_work(LAPACK_COL_MAJOR, 'U', (lapack_int)n, (lapack_int)n, factor, stride, rows, stride);
+    lapack->dpotrs(LAPACK_COL_MAJOR, 'U', (lapack_int)n, (lapack_int)n, factor, stride, rows, stride);
     for (int64_t i = 0; i < n; i++)
       for (int64_t j = 0; j < n; j++) gptq->pull[i * n + gptq->order[n - 1 - j]] = (float)rows[i * n + j];
   }
@@ -86,6 +87,7 @@ static void load_reversed(const pare__gptq *gptq, const float *hessian, double d
 }
 
 pare_status pare__gptq_open(int64_t columns, const float *hessian, const pare__gptq_options *options, pare__gptq *out) {
+  const pare__lapack *lapack;
   size_t count, nbytes;
   const int64_t together = PARE__MAX(options->of, 1U), block = PARE__MAX(options->block, 1);
   *out = (pare__gptq){.columns = columns,
@@ -95,6 +97,7 @@ pare_status pare__gptq_open(int64_t columns, const float *hessian, const pare__g
   /* What passes fits an int too: LAPACK counts in those. */
   if (!pare__size_mul((size_t)columns, (size_t)columns, &count) || !pare__size_mul(count, sizeof(double), &nbytes))
     return pare__fail(PARE_ERR_LIMIT, "a Hessian of %lld columns is too large", (long long)columns);
+  PARE__TRY(pare__lapack_get(&lapack));
   double *work = malloc(nbytes + 1);
   out->order = calloc((size_t)columns + 1, sizeof *out->order);
   out->upper = calloc(count + 1, sizeof *out->upper);
@@ -102,12 +105,13 @@ pare_status pare__gptq_open(int64_t columns, const float *hessian, const pare__g
   if (status == PARE_OK) status = sort_columns(columns, hessian, options, out->order);
   if (status == PARE_OK) {
     load_reversed(out, hessian, options->dampening, work);
-    if (!factorise(work, columns))
+    if (!factorise(lapack, work, columns))
       status = pare__fail(PARE_ERR_ARGUMENT, "the Hessian is not positive definite: raise dampening_frac (it is %g)",
                           options->dampening);
   }
-  if (status == PARE_OK && options->drift) status = solve_drift(work, options->drift, out);
-  if (status == PARE_OK && !invert(work, columns)) status = pare__fail(PARE_ERR_ARGUMENT, "the Hessian is singular");
+  if (status == PARE_OK && options->drift) status = solve_drift(lapack, work, options->drift, out);
+  if (status == PARE_OK && !invert(lapack, work, columns))
+    status = pare__fail(PARE_ERR_ARGUMENT, "the Hessian is singular");
   for (int64_t i = 0; i < columns && status == PARE_OK; i++)
     for (int64_t j = i; j < columns; j++)
       out->upper[i * columns + j] = (float)work[(columns - 1 - i) * columns + columns - 1 - j];
