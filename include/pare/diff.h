@@ -29,8 +29,8 @@ typedef struct pare_diff_row {
 } pare_diff_row;
 
 /* Compares the weights of two files, ONNX models or safetensors, by name, on the host. One of them may be compressed as
- * pare_compress writes it: its tensors are held against the other's in decompressed form. So are, in either, matrices of
- * safetensors that compressed-tensors quantised; "quantization_config" is read from the file's metadata or from a
+ * pare_compress writes it: its tensors are held against the other's in decompressed form. So are, in either, matrices
+ * of safetensors that compressed-tensors quantised; "quantization_config" is read from the file's metadata or from a
  * config.json beside it. Rows are ordered by kind, and within a kind the worst (the least sqnr_db) first; those that
  * were not compared come last. PARE_ERR_IO, PARE_ERR_FORMAT, PARE_ERR_MEMORY; PARE_ERR_UNSUPPORTED: quantised by
  * another method. */

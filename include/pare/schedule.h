@@ -19,10 +19,10 @@ typedef struct pare_device_stats {
   bool lost;
   /* Of elapsed_seconds. Copies overlap with work; idle is neither. */
   double busy_seconds, copy_seconds, idle_seconds;
-  double wait_seconds;                             /* pieces that were ready waited so long, summed */
-  double joules;                                   /* negative: not known */
-  bool joules_estimated;                           /* from watts that somebody gave, or shared by busy time */
-  double price;                                    /* of its busy time; 0 if no price was given */
+  double wait_seconds;   /* pieces that were ready waited so long, summed */
+  double joules;         /* negative: not known */
+  bool joules_estimated; /* from watts that somebody gave, or shared by busy time */
+  double price;          /* of its busy time; 0 if no price was given */
   uint64_t pieces, copied_bytes;
 } pare_device_stats;
 /* What one kernel, an operation or a model's runs of one shape, took of one device. */
