@@ -23,10 +23,11 @@ const char *pare_dtype_name(pare_dtype dtype) { return pare__dtype_is_valid(dtyp
 
 size_t pare_dtype_bytes(pare_dtype dtype) { return pare__dtype_is_valid(dtype) ? rows[dtype].nbytes : 0; }
 
-bool pare__dtype_is_float(pare_dtype dtype) {
-  return dtype == PARE_F32 || dtype == PARE_F16 || dtype == PARE_BF16 || dtype == PARE_F64 ||
-         pare__dtype_is_tiny(dtype);
+bool pare__dtype_is_real(pare_dtype dtype) {
+  return dtype == PARE_F32 || dtype == PARE_F16 || dtype == PARE_BF16 || dtype == PARE_F64;
 }
+
+bool pare__dtype_is_float(pare_dtype dtype) { return pare__dtype_is_real(dtype) || pare__dtype_is_tiny(dtype); }
 
 bool pare__dtype_is_unsigned(pare_dtype dtype) {
   return dtype == PARE_U8 || dtype == PARE_U16 || dtype == PARE_U32 || dtype == PARE_U64;

@@ -30,6 +30,7 @@ int64_t pare__load_integer(pare_dtype dtype, const void *data, size_t index);
 void pare__store_integer(pare_dtype dtype, void *data, size_t index, int64_t value);
 
 bool pare__dtype_is_float(pare_dtype dtype);
+bool pare__dtype_is_real(pare_dtype dtype);     /* a float that is computed with: f16, bf16, f32, f64 */
 bool pare__dtype_is_unsigned(pare_dtype dtype); /* u8 to u64; not bool */
 bool pare__dtype_is_valid(pare_dtype dtype);
 /* Unit roundoff 2^-p of a float dtype; 0 for integers. */

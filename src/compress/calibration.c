@@ -496,23 +496,13 @@ void pare__calibration_sequence_end(pare__calibration *calibration) {
 /* Elements of a canonical weight in the order of the file. */
 static pare_status as_in_file(const pare__weight *weight, const float *canonical, pare__content *out) {
   const int64_t rows = pare__weight_rows(weight), columns = weight->elements / rows;
-  int64_t stride[PARE_MAX_RANK] = {0}, index[PARE_MAX_RANK] = {0}, *offset;
-  int axes[PARE_MAX_RANK];
-  pare__weight_axes(weight, axes);
-  for (int64_t d = weight->rank, step = 1; d-- > 0; step *= weight->dim[d]) stride[d] = step;
-  offset = malloc((size_t)(columns + 1) * sizeof *offset);
-  if (!offset) return pare__fail_memory("rows of a weight", (size_t)columns * sizeof *offset);
-  for (int64_t c = 0; c < columns; c++) {
-    offset[c] = 0;
-    for (int d = 1; d < weight->rank; d++) offset[c] += index[d] * stride[axes[d]];
-    for (int d = weight->rank - 1; d > 0 && ++index[d] == weight->dim[axes[d]]; d--) index[d] = 0;
-  }
-  for (int64_t r = 0; r < rows; r++)
+  int64_t row_step, *column_at;
+  const pare_status status = pare__weight_columns(weight, columns, &row_step, &column_at);
+  for (int64_t r = 0; r < rows && status == PARE_OK; r++)
     for (int64_t c = 0; c < columns; c++)
-      pare__store(weight->dtype, out->owned, (size_t)(r * stride[weight->row_axis] + offset[c]),
-                  canonical[r * columns + c]);
-  free(offset);
-  return PARE_OK;
+      pare__store(weight->dtype, out->owned, (size_t)(r * row_step + column_at[c]), canonical[r * columns + c]);
+  free(column_at);
+  return status;
 }
 
 pare_status pare__calibration_exchange(pare__calibration *calibration, size_t index, const float *canonical) {

@@ -48,6 +48,28 @@ void pare__weight_axes(const pare__weight *weight, int axes[PARE_MAX_RANK]) {
   if (next < weight->rank) axes[next] = weight->input_axis;
 }
 
+pare_status pare__weight_columns(const pare__weight *weight, int64_t columns, int64_t *row_step, int64_t **column_at) {
+  int64_t step[PARE_MAX_RANK] = {0}, steps = 1;
+  int axes[PARE_MAX_RANK] = {0};
+  for (int d = weight->rank - 1; d >= 0; d--) {
+    step[d] = steps;
+    steps *= weight->dim[d];
+  }
+  pare__weight_axes(weight, axes);
+  *row_step = step[axes[0]];
+  *column_at = malloc((size_t)(columns + 1) * sizeof **column_at);
+  if (!*column_at) return pare__fail_memory("the columns of a weight", (size_t)columns);
+  for (int64_t c = 0; c < columns; c++) {
+    int64_t rest = c, at = 0;
+    for (int i = weight->rank - 1; i > 0; i--) {
+      at += rest % weight->dim[axes[i]] * step[axes[i]];
+      rest /= weight->dim[axes[i]];
+    }
+    (*column_at)[c] = at;
+  }
+  return PARE_OK;
+}
+
 void pare__result_close(pare__result *result) {
   pare_tensor_close(result->values);
   pare_tensor_close(result->codes);

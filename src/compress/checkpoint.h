@@ -40,6 +40,9 @@ static inline int64_t pare__weight_rows(const pare__weight *weight) { return wei
 static inline int64_t pare__weight_inputs(const pare__weight *weight) { return weight->dim[weight->input_axis]; }
 /* Axes in canonical order: the row axis, the others as they come, the input axis. */
 void pare__weight_axes(const pare__weight *weight, int axes[PARE_MAX_RANK]);
+/* Element [r, c] in canonical order, which has so many columns, is element r *row_step + (*column_at)[c] of the tensor.
+ * Free *column_at, also after failures. */
+pare_status pare__weight_columns(const pare__weight *weight, int64_t columns, int64_t *row_step, int64_t **column_at);
 
 /* ---- what happens to a tensor ---- */
 

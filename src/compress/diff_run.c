@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/dtype.h"
 #include "compress/diff.h"
 #include "compress/distance.h"
 #include "compress/padding.h"
@@ -151,10 +152,6 @@ static pare_status open_pair(const diff_job *job, const pare__edits *edits, mode
 
 /* ---- comparing ---- */
 
-static bool is_real(pare_dtype dtype) {
-  return dtype == PARE_F32 || dtype == PARE_F16 || dtype == PARE_BF16 || dtype == PARE_F64;
-}
-
 static pare_status read_floats(pare_tensor *tensor, float **out) {
   const size_t nbytes = (size_t)pare_tensor_elements(tensor) * sizeof(float);
   *out = malloc(nbytes + 1);
@@ -180,7 +177,7 @@ static void add_values(const pare__padding *padding, pare_tensor *tensor, const 
 static pare_status compare_tensors(const diff_job *job, pare_tensor *first, pare_tensor *second, pare_diff_row *row) {
   pare_diff *diff = job->diff;
   const int rank = pare_tensor_rank(first);
-  if (!is_real(pare_tensor_dtype(first)) || !is_real(pare_tensor_dtype(second))) {
+  if (!pare__dtype_is_real(pare_tensor_dtype(first)) || !pare__dtype_is_real(pare_tensor_dtype(second))) {
     if (row->kind == PARE_DIFF_VALUE) return PARE_OK; /* shapes, indices, codes */
     row->missing = "it is not of floats";
   } else if (rank != pare_tensor_rank(second) ||

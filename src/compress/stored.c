@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/dtype.h"
 #include "compress/stored_file.h"
 
 struct pare__stored_parts {
@@ -30,36 +31,9 @@ static int64_t packed(const pare__elements *elements, int64_t first_byte, int64_
 
 /* ---- which form ---- */
 
-static bool is_float(pare_dtype dtype) {
-  return dtype == PARE_F32 || dtype == PARE_F16 || dtype == PARE_BF16 || dtype == PARE_F64;
-}
-
 static bool same_shape(const pare__elements *elements, const pare__weight *weight) {
   return elements->rank == weight->rank &&
          memcmp(elements->dim, weight->dim, (size_t)weight->rank * sizeof *weight->dim) == 0;
-}
-
-/* Where the columns of the weight's own layout are: canonical order. */
-static pare_status find_columns(const pare__weight *weight, pare__stored *out) {
-  int64_t step[PARE_MAX_RANK] = {0}, steps = 1;
-  int axes[PARE_MAX_RANK] = {0};
-  for (int d = weight->rank - 1; d >= 0; d--) {
-    step[d] = steps;
-    steps *= weight->dim[d];
-  }
-  pare__weight_axes(weight, axes);
-  out->parts->row_step = step[axes[0]];
-  out->parts->column_at = malloc((size_t)(out->columns + 1) * sizeof *out->parts->column_at);
-  if (!out->parts->column_at) return pare__fail_memory("the columns of a weight", (size_t)out->columns);
-  for (int64_t c = 0; c < out->columns; c++) {
-    int64_t rest = c, at = 0;
-    for (int i = weight->rank - 1; i > 0; i--) {
-      at += rest % weight->dim[axes[i]] * step[axes[i]];
-      rest /= weight->dim[axes[i]];
-    }
-    out->parts->column_at[c] = at;
-  }
-  return PARE_OK;
 }
 
 static pare_status transposed_columns(pare__stored *out) {
@@ -91,7 +65,7 @@ static bool block_attributes(const pare__onnx_model *model, const char *codes, u
 static bool grid_fits(const pare__stored *stored) {
   const struct pare__stored_parts *parts = stored->parts;
   const int64_t scales = parts->scale.count, groups = parts->groups;
-  if (!is_float(parts->scale.dtype)) return false;
+  if (!pare__dtype_is_real(parts->scale.dtype)) return false;
   if (parts->group > 0 && groups != pare__div_up(stored->columns, parts->group)) return false;
   if (parts->group > 0 && scales != stored->rows * groups) return false;
   if (parts->group == 0 && scales != 1 && scales != stored->rows) return false;
@@ -116,7 +90,9 @@ static pare_status open_dense(const pare__weight *weight, pare__stored *out) {
     return PARE_OK;
   }
   snprintf(out->form, sizeof out->form, "%s", parts->codes.dtype_name);
-  return weight->role == PARE__WEIGHT_OTHER ? PARE_OK : find_columns(weight, out);
+  return weight->role == PARE__WEIGHT_OTHER
+             ? PARE_OK
+             : pare__weight_columns(weight, out->columns, &parts->row_step, &parts->column_at);
 }
 
 /* One code an element, of the weight's own shape or transposed for an integer product. */
@@ -138,7 +114,9 @@ static pare_status open_integers(const pare__stored_file *file, const char *code
     parts->middle = (int64_t)1 << (bits - 1);
     return PARE_OK;
   }
-  return same_shape(&parts->codes, weight) ? find_columns(weight, out) : transposed_columns(out);
+  return same_shape(&parts->codes, weight)
+             ? pare__weight_columns(weight, out->columns, &parts->row_step, &parts->column_at)
+             : transposed_columns(out);
 }
 
 /* A matrix as compressed-tensors keeps it. */

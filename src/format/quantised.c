@@ -49,8 +49,7 @@ static const pare__safetensors_tensor *find(const struct pare__quantised_names *
 }
 
 static bool is_float(const pare__safetensors_tensor *tensor, pare_dtype *dtype) {
-  return pare__safetensors_dtype_to_pare(tensor->dtype, dtype) &&
-         (*dtype == PARE_F16 || *dtype == PARE_BF16 || *dtype == PARE_F32 || *dtype == PARE_F64);
+  return pare__safetensors_dtype_to_pare(tensor->dtype, dtype) && pare__dtype_is_real(*dtype);
 }
 
 static const char packed_suffix[] = "_packed";

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/dtype.h"
 #include "graph/operator.h"
 #include "graph/operator_tables.h"
 
@@ -35,7 +36,7 @@ static bool lists(const char *list, const char *word) {
 }
 
 bool pare__operator_takes(const pare__operator *row, pare_dtype dtype) {
-  const bool is_float = dtype == PARE_F32 || dtype == PARE_F16 || dtype == PARE_BF16 || dtype == PARE_F64;
+  const bool is_float = pare__dtype_is_real(dtype);
   const bool is_number =
       dtype != PARE_BOOL && dtype < PARE__FIRST_TINY; /* those from there on are only stored and cast */
   if (!row->types) return true;

@@ -209,7 +209,7 @@ cl_mem pare__buffer_mem(const pare__buffer *buffer) { return buffer->mem; }
 
 size_t pare__buffer_bytes(const pare__buffer *buffer) { return buffer->nbytes; }
 
-static pare_status check_range(const pare__buffer *buffer, const char *call, size_t offset, size_t nbytes) {
+pare_status pare__buffer_check(const pare__buffer *buffer, const char *call, size_t offset, size_t nbytes) {
   if (!buffer->device->queue) return pare__fail(PARE_ERR_ARGUMENT, "%s: the device is closed", call);
   pare__capture_other(buffer->device);
   if (offset <= buffer->nbytes && nbytes <= buffer->nbytes - offset) return PARE_OK;
@@ -218,7 +218,7 @@ static pare_status check_range(const pare__buffer *buffer, const char *call, siz
 }
 
 pare_status pare__buffer_read(pare__buffer *buffer, size_t offset, size_t nbytes, void *data) {
-  PARE__TRY(check_range(buffer, "pare__buffer_read", offset, nbytes));
+  PARE__TRY(pare__buffer_check(buffer, "pare__buffer_read", offset, nbytes));
   if (nbytes == 0) return PARE_OK;
   cl_int code = clEnqueueReadBuffer(buffer->device->queue, buffer->mem, CL_TRUE, offset, nbytes, data, 0, NULL, NULL);
   if (code == CL_SUCCESS) return PARE_OK;
@@ -227,7 +227,7 @@ pare_status pare__buffer_read(pare__buffer *buffer, size_t offset, size_t nbytes
 }
 
 pare_status pare__buffer_write(pare__buffer *buffer, size_t offset, size_t nbytes, const void *data) {
-  PARE__TRY(check_range(buffer, "pare__buffer_write", offset, nbytes));
+  PARE__TRY(pare__buffer_check(buffer, "pare__buffer_write", offset, nbytes));
   if (nbytes == 0) return PARE_OK;
   cl_int code = clEnqueueWriteBuffer(buffer->device->queue, buffer->mem, CL_TRUE, offset, nbytes, data, 0, NULL, NULL);
   if (code == CL_SUCCESS) return PARE_OK;
@@ -236,7 +236,7 @@ pare_status pare__buffer_write(pare__buffer *buffer, size_t offset, size_t nbyte
 }
 
 pare_status pare__buffer_sync(pare__buffer *buffer) {
-  PARE__TRY(check_range(buffer, "pare__buffer_sync", 0, 0));
+  PARE__TRY(pare__buffer_check(buffer, "pare__buffer_sync", 0, 0));
   cl_int code = CL_SUCCESS;
   cl_command_queue queue = buffer->device->queue;
   void *mapped = clEnqueueMapBuffer(queue, buffer->mem, CL_TRUE, CL_MAP_READ, 0, buffer->nbytes, 0, NULL, NULL, &code);

@@ -31,6 +31,9 @@ struct pare__buffer {
   pare__buffer *previous, *next; /* all buffers of the device */
 };
 
+/* May these bytes be read or written from the host, by `call`? */
+pare_status pare__buffer_check(const pare__buffer *buffer, const char *call, size_t offset, size_t nbytes);
+
 /* Work that was submitted and may not be done. Guarded by the device's memory lock. */
 typedef struct pare__pace {
   unsigned tasks; /* since the marker */

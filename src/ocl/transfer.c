@@ -10,7 +10,6 @@
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS
 #include <stdlib.h>
 
-#include "ocl/capture.h"
 #include "ocl/device.h"
 
 static pare_status queue_of(pare__device *device, pare__way way, cl_command_queue *out) {
@@ -23,14 +22,6 @@ static pare_status queue_of(pare__device *device, pare__way way, cl_command_queu
   *out = *queue;
   pthread_mutex_unlock(&device->launch_lock);
   return status;
-}
-
-static pare_status check_range(const pare__buffer *buffer, size_t offset, size_t nbytes) {
-  if (!buffer->device->queue) return pare__fail(PARE_ERR_ARGUMENT, "a copy of %s: the device is closed", buffer->what);
-  pare__capture_other(buffer->device);
-  if (offset <= buffer->nbytes && nbytes <= buffer->nbytes - offset) return PARE_OK;
-  return pare__fail(PARE_ERR_ARGUMENT, "a copy of %zu bytes from byte %zu of %s, which has %zu", nbytes, offset,
-                    buffer->what, buffer->nbytes);
 }
 
 /* The list's next item and its queue; so nothing can fail once the copy is enqueued. */
@@ -47,7 +38,7 @@ static pare_status begin(pare__transfers *list, const pare__buffer *buffer, pare
 pare_status pare__buffer_send(pare__buffer *buffer, size_t offset, size_t nbytes, const void *data,
                               pare__transfers *list) {
   cl_command_queue queue;
-  PARE__TRY(check_range(buffer, offset, nbytes));
+  PARE__TRY(pare__buffer_check(buffer, "pare__buffer_send", offset, nbytes));
   if (nbytes == 0) return PARE_OK;
   PARE__TRY(begin(list, buffer, PARE__TO_DEVICE, nbytes, &queue));
   const cl_int code =
@@ -62,7 +53,7 @@ pare_status pare__buffer_send(pare__buffer *buffer, size_t offset, size_t nbytes
 pare_status pare__buffer_bring(pare__buffer *buffer, size_t offset, size_t nbytes, void *data, cl_event after,
                                pare__transfers *list) {
   cl_command_queue queue;
-  PARE__TRY(check_range(buffer, offset, nbytes));
+  PARE__TRY(pare__buffer_check(buffer, "pare__buffer_bring", offset, nbytes));
   if (nbytes == 0) return PARE_OK;
   PARE__TRY(begin(list, buffer, PARE__TO_HOST, nbytes, &queue));
   const cl_int code = clEnqueueReadBuffer(queue, buffer->mem, CL_FALSE, offset, nbytes, data, after ? 1 : 0,
