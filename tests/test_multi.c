@@ -240,6 +240,33 @@ START_TEST(own_kernels_are_divided) {
 }
 END_TEST
 
+static pare_status dawdle(const pare__piece *piece) {
+  for (int64_t i = piece->begin; i < piece->end; i++) usleep(300);
+  return PARE_OK;
+}
+
+/* However few bytes there are: a few hundred here, so that the first run is on one device. */
+START_TEST(what_takes_long_is_divided_after_its_first_runs) {
+  static const pare__codelet codelet = {"dawdle", dawdle};
+  pare_context *in = open_several(NULL);
+  operands o = operands_in(in);
+  const pare__task task = {
+      .codelet = &codelet, .context = in, .n = ROWS, .naccesses = 1, .access = {{o.column, PARE__WRITE, 0, 1}}};
+  pare_schedule_stats stats;
+  for (int i = 0; i < 3; i++) {
+    OK(pare__submit(&task));
+    OK(pare_context_wait(in));
+  }
+  OK(pare_context_stats(in, &stats));
+  ck_assert_uint_eq(stats.jobs, 3);
+  ck_assert_uint_gt(stats.pieces, stats.jobs);
+  for (size_t m = 0; m < stats.ndevices; m++) ck_assert_uint_gt(stats.device[m].pieces, 0);
+  pare_schedule_stats_close(&stats);
+  operands_close(&o);
+  close_several();
+}
+END_TEST
+
 START_TEST(wrong_tasks_are_told) {
   pare_context *both[] = {context, open_several(NULL)};
   for (size_t i = 0; i < PARE__COUNT(both); i++) {
@@ -524,6 +551,7 @@ int main(void) {
   tcase_add_checked_fixture(tests, setup, teardown);
   tcase_add_loop_test(tests, bits_are_those_of_one_device, 0, 2 * (int)PARE__COUNT(policies));
   tcase_add_test(tests, own_kernels_are_divided);
+  tcase_add_test(tests, what_takes_long_is_divided_after_its_first_runs);
   tcase_add_test(tests, wrong_tasks_are_told);
   tcase_add_test(tests, what_a_device_refuses_others_do);
   tcase_add_loop_test(tests, a_lost_device_changes_no_bit, 0, 8);

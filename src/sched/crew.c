@@ -104,6 +104,7 @@ static uint32_t add_job(pare__crew *crew, const pare__job *job, uint32_t kernel)
   made->argument = job->argument;
   made->name = job->name;
   made->left = job->n;
+  made->least = job->least;
   made->since = crew->now;
   made->member = job->member == PARE__NO_DEVICE ? PARE__NO_JOB : (uint32_t)job->member;
   made->ran_on = PARE__NO_JOB;

@@ -44,7 +44,10 @@ typedef struct pare__job {
   const char *name;   /* for traces; lives until `done`; NULL: the kernel's */
   const char *kernel; /* of the performance models; copied */
   int64_t n, grain;   /* pieces begin at multiples of grain; n = 1 or grain >= n: it is not split */
-  double per_step;    /* work in one of n steps, in the kernel's own unit (floating-point operations, bytes); 0: 1 */
+  /* A piece has so many steps at least while nothing is known of the kernel; then as many as are worth a launch by what
+   * was learned of it. 0: a grain is enough. */
+  int64_t least;
+  double per_step; /* work in one of n steps, in the kernel's own unit (floating-point operations, bytes); 0: 1 */
   double nbytes, read_bytes; /* as pare__policy_task says */
   size_t member;             /* the only member that shall run it, while it is there; PARE__NO_DEVICE: any */
   int16_t priority;          /* higher first */

@@ -7,6 +7,7 @@
 
 #define PROBES 64       /* so small a part of a job measures a device that nothing is known of */
 #define WORTH_PROBING 4 /* probes must leave so many times as much work */
+#define STAYS 2 /* the factor that a least piece may be off before it changes: nothing is cut now and whole then */
 
 /* ---- slots and edges ---- */
 
@@ -244,6 +245,27 @@ void pare__crew_strand(pare__crew *crew, uint32_t slot) {
   pare__crew_fail(crew, slot, PARE_ERR_DEVICE, pare_message());
 }
 
+/* The least piece, in steps: what is worth its launch where the kernel is fastest, as far as that is known, or what the
+ * job guesses. A task that does not have two of them stays whole, unless a device's memory does not hold it. */
+static int64_t choose_grain(pare__crew *crew, uint32_t slot) {
+  const pare__policy_task *task = &crew->task[slot];
+  pare__crew_kernel *kernel = &crew->kernel[task->kernel];
+  double worth = 0;
+  int64_t room = task->n;
+  for (size_t i = 0; i < crew->nmembers; i++) {
+    if (crew->member[i].lost || !(crew->policy->device[i].resource & task->resources)) continue;
+    worth = fmax(worth, pare__performance_worth(crew->performance, task->kernel, i));
+    room = PARE__MIN(room, pare__policy_most_steps(crew->policy, i, task));
+  }
+  if (worth > STAYS * kernel->least || worth < kernel->least / STAYS) kernel->least = worth;
+  const double steps =
+      kernel->least > 0 ? kernel->least / task->per_step : (double)pare__crew_job_at(crew, slot)->least;
+  int64_t least = (int64_t)fmin(ceil(steps), (double)task->n);
+  if (room < task->n) least = PARE__MIN(least, PARE__MAX(room / 2, 1));
+  if (task->n < 2 * least) return task->n;
+  return PARE__MIN(pare__round_up(PARE__MAX(least, 1), task->grain), task->n);
+}
+
 /* Small pieces for idle devices that nothing is known of for this kernel: the rest is divided by what they tell. */
 static int64_t probe(pare__crew *crew, uint32_t slot) {
   const pare__policy_task *task = &crew->task[slot];
@@ -294,6 +316,7 @@ void pare__crew_ready(pare__crew *crew, uint32_t slot) {
     return;
   }
   crew->task[slot].barred |= crew->kernel[task->kernel].barred;
+  if (job->least > 0) crew->task[slot].grain = choose_grain(crew, slot);
   if (job->member != PARE__NO_JOB && (crew->member[job->member].lost || pare__policy_barred(task, job->member)))
     job->member = PARE__NO_JOB;
   if (job->member != PARE__NO_JOB) {

@@ -39,6 +39,7 @@ typedef struct pare__crew_job {
   void *argument;
   const char *name;
   int64_t left, held; /* steps that have not run; where the part begins that waits for the probes */
+  int64_t least;      /* as pare__job says */
   double since;       /* ready */
   pare__crew_failure *failure;
   /* The first failure of a device that gave it back. */
@@ -64,7 +65,8 @@ typedef struct pare__crew_count {
 
 typedef struct pare__crew_kernel {
   uint64_t barred,
-      told; /* devices, by bits: those that cannot run it; of which it was told that they gave back a job */
+      told;     /* devices, by bits: those that cannot run it; of which it was told that they gave back a job */
+  double least; /* work that a piece shall have at least, by what was learned; 0: nothing was */
   pare__crew_count *count; /* of each member; a member's own are their sums over kernels */
 } pare__crew_kernel;
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A piece shall have at least so much to do: less is not worth its launch. */
+/* A piece shall have so many bytes of tensors at least while nobody knows how long they take. */
 #define LEAST_PIECE_BYTES ((double)(512 << 10))
 
 /* ---- the state that a context has ---- */
@@ -181,12 +181,6 @@ static void name_kernel(pare__work *work, double per_step) {
   snprintf(work->kernel, sizeof work->kernel, "%s%s 2^%d", work->name, types, ilogb(per_step));
 }
 
-static int64_t choose_grain(const pare__work *work, int pieces, double per_step) {
-  if (work->grain >= work->n) return work->n;
-  const int64_t least = pieces > 1 ? pare__div_up(work->n, pieces) : (int64_t)(LEAST_PIECE_BYTES / per_step) + 1;
-  return pare__round_up(PARE__MIN(least, work->n), work->grain);
-}
-
 /* ---- what it needs ---- */
 
 typedef struct needs {
@@ -338,6 +332,7 @@ static bool all_share(pare_context *context) {
 static pare__job describe(pare__work *work, const pare__task *task) {
   const double per_step = work_per_step(work);
   name_kernel(work, per_step);
+  const int pieces = pare__context_pieces(task->context);
   double read = 0, all = 0;
   for (unsigned i = 0; i < work->naccesses; i++) {
     if (!work->access[i].memory) continue;
@@ -352,7 +347,8 @@ static pare__job describe(pare__work *work, const pare__task *task) {
                      .name = work->name,
                      .kernel = work->kernel,
                      .n = work->n,
-                     .grain = choose_grain(work, pare__context_pieces(task->context), per_step),
+                     .grain = pieces > 1 ? pare__round_up(pare__div_up(work->n, pieces), work->grain) : work->grain,
+                     .least = pieces > 1 ? 0 : (int64_t)(LEAST_PIECE_BYTES / per_step) + 1,
                      .per_step = per_step,
                      .nbytes = all,
                      .read_bytes = read,

@@ -12,6 +12,7 @@
 #define REFIT_EVERY 8 /* samples, once there are KEPT */
 #define APART 0.1     /* of the largest n: two samples nearer than that tell nothing about the slope */
 #define LEAST_B 1e-18 /* seconds a unit: nothing is for nothing */
+#define LAUNCHES 10   /* a launch shall cost a tenth of what it does */
 #define NPAIRS (KEPT * (KEPT - 1) / 2)
 
 struct pare__samples {
@@ -102,6 +103,13 @@ void pare__performance_set(pare__performance *performance, size_t kernel, size_t
   if (!samples) return;
   samples->count = 0;
   samples->set = true;
+}
+
+double pare__performance_worth(const pare__performance *performance, size_t kernel, size_t device) {
+  static const double least_launch = 10e-6, most_launch = 100e-6;
+  const size_t at = pare__performance_at(performance, kernel, device);
+  if (!performance->samples[at]) return 0;
+  return LAUNCHES * fmin(fmax(performance->a[at], least_launch), most_launch) / performance->b[at];
 }
 
 bool pare__performance_observed(const pare__performance *performance, size_t kernel, size_t device) {

@@ -49,6 +49,10 @@ typedef enum pare__learned {
 pare_status pare__performance_observe(pare__performance *performance, size_t kernel, size_t device, double n,
                                       double seconds, pare__learned *out);
 
+/* The least work that is worth a launch: ten launches take as long, as far as these were seen to take between ten and
+ * a hundred microseconds (what is said to be more is irregular work, and no launch). 0: nothing is known. */
+double pare__performance_worth(const pare__performance *performance, size_t kernel, size_t device);
+
 /* Did any sample of the kernel come in? */
 bool pare__performance_observed(const pare__performance *performance, size_t kernel, size_t device);
 
