@@ -36,6 +36,7 @@
 #include "gemm_epilogue.cl"
 #define RANGE_OF T4
 #include "range.cl"
+#include "store_bytes.cl"
 
 #if PRODUCT != 0 && VW == 16
 #define WIDE __attribute__((min_vector_width(512)))
@@ -64,74 +65,20 @@ typedef short shorts __attribute__((vector_size(SHORTS_BYTES)));
 
 #if PRODUCT == 3
 
-#define TILE_ROWS 16
-#define TILE_QUADS 16
-/* Intel's manual, volume 1, chapter 18: palette 1, then of each of 8 tiles at byte 16 the bytes of a row (two bytes,
- * little endian), at byte 48 the rows. */
-#define ROW_BYTES 64, 0
-__constant uchar tile_shapes[64] __attribute__((aligned(64))) = {
-    1, 0, 0, 0, 0,         0,         0,         0,         0,         0,         0,         0,
-    0, 0, 0, 0, ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES, ROW_BYTES,
-    0, 0, 0, 0, 0,         0,         0,         0,         0,         0,         0,         0,
-    0, 0, 0, 0, TILE_ROWS, TILE_ROWS, TILE_ROWS, TILE_ROWS, TILE_ROWS, TILE_ROWS, TILE_ROWS, TILE_ROWS};
-#define TILES_BEGIN __asm__ volatile("ldtilecfg %0" ::"m"(*tile_shapes))
-#define TILES_END __asm__ volatile("tilerelease" ::)
-
-/* sums[MR][PANEL] of the first TILE_QUADS * steps quads. Rows of A past the last are there, with whatever values. */
-static __attribute__((noinline)) void tile_steps(__local const int *a, int a_row, __global const int *b, int steps,
-                                                 int *sums) {
-  long left = steps;
-  const long a_bytes = a_row * (long)sizeof(int), row_bytes = PANEL * (long)sizeof(int);
-#if MR > TILE_ROWS
-  __local const int *lower = a + TILE_ROWS * a_row;
-  int *lower_sums = sums + TILE_ROWS * PANEL;
-#endif
-  __asm__ volatile(
-      "tilezero %%tmm0\n\ttilezero %%tmm1\n\ttilezero %%tmm2\n\ttilezero %%tmm3\n"
-      "1:\n\t"
-      "tileloadd (%[b],%[row_bytes],1), %%tmm6\n\t"
-      "tileloadd 64(%[b],%[row_bytes],1), %%tmm7\n\t"
-      "tileloadd (%[a],%[a_bytes],1), %%tmm4\n\t"
-      "tdpbusd %%tmm6, %%tmm4, %%tmm0\n\t"
-      "tdpbusd %%tmm7, %%tmm4, %%tmm1\n\t"
-      "add $64, %[a]\n\t"
-#if MR > TILE_ROWS
-      "tileloadd (%[lower],%[a_bytes],1), %%tmm5\n\t"
-      "tdpbusd %%tmm6, %%tmm5, %%tmm2\n\t"
-      "tdpbusd %%tmm7, %%tmm5, %%tmm3\n\t"
-      "add $64, %[lower]\n\t"
-#endif
-      "add %[step_bytes], %[b]\n\t"
-      "dec %[left]\n\t"
-      "jnz 1b\n\t"
-      "tilestored %%tmm0, (%[sums],%[row_bytes],1)\n\t"
-      "tilestored %%tmm1, 64(%[sums],%[row_bytes],1)\n\t"
-#if MR > TILE_ROWS
-      "tilestored %%tmm2, (%[lower_sums],%[row_bytes],1)\n\t"
-      "tilestored %%tmm3, 64(%[lower_sums],%[row_bytes],1)\n\t"
-#endif
-      : [a] "+r"(a), [b] "+r"(b), [left] "+r"(left)
-#if MR > TILE_ROWS
-                                      ,
-        [lower] "+r"(lower)
-#endif
-      : [a_bytes] "r"(a_bytes), [row_bytes] "r"(row_bytes), [sums] "r"(sums), [step_bytes] "i"(TILE_QUADS * PANEL * 4)
-#if MR > TILE_ROWS
-                                                                                  ,
-        [lower_sums] "r"(lower_sums)
-#endif
-      : "memory", "cc");
-}
+#define TILES_PRODUCT "tdpbusd"
+#include "amx.cl"
+#define TILES_BEGIN tiles_begin(TILE_QUADS)
+#define TILES_END tiles_end()
 
 /* sums[MR][PANEL] = A[MR][4 * quads] * B[quads][PANEL][4]; at least one tile of k. */
 static __attribute__((noinline)) WIDE void tile(__local const int *a, int a_row, int rows, __global const int *b,
-                                                int quads, int *sums) {
+                                                int quads, INTS *sums) {
   const int steps = quads / TILE_QUADS;
-  tile_steps(a, a_row, b, steps, sums);
+  tiles_multiply((ulong)a, a_row * (long)sizeof(int), (ulong)b, steps, TILE_QUADS, (int *)sums);
   if (steps * TILE_QUADS == quads) return;
   for (int r = 0; r < rows; r++) {
     INTS sum[NV];
-    UNROLL for (int v = 0; v < NV; v++) sum[v] = JOIN(vload, VW)(r * NV + v, sums);
+    UNROLL for (int v = 0; v < NV; v++) sum[v] = sums[r * NV + v];
     for (int k = steps * TILE_QUADS; k < quads; k++) {
       const INTS factor = (INTS)(a[r * a_row + k]);
       UNROLL for (int v = 0; v < NV; v++) {
@@ -139,7 +86,7 @@ static __attribute__((noinline)) WIDE void tile(__local const int *a, int a_row,
         __asm__("vpdpbusd %2,%1,%0" : "+v"(sum[v]) : "v"(factor), "v"(word));
       }
     }
-    UNROLL for (int v = 0; v < NV; v++) JOIN(vstore, VW)(sum[v], r * NV + v, sums);
+    UNROLL for (int v = 0; v < NV; v++) sums[r * NV + v] = sum[v];
   }
 }
 
@@ -150,7 +97,7 @@ static __attribute__((noinline)) WIDE void tile(__local const int *a, int a_row,
 
 /* sums[MR][PANEL] = A[MR][4 * quads] * B[quads][PANEL][4]. Not inlined, so that the sums stay in registers. */
 static __attribute__((noinline)) WIDE void tile(__local const int *a, int a_row, int rows, __global const int *b,
-                                                int quads, int *sums) {
+                                                int quads, INTS *sums) {
   __local const int *row[MR];
   INTS sum[MR][NV];
   UNROLL for (int r = 0; r < MR; r++) {
@@ -187,7 +134,7 @@ static __attribute__((noinline)) WIDE void tile(__local const int *a, int a_row,
     }
 #endif
   }
-  UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) JOIN(vstore, VW)(sum[r][v], r * NV + v, sums);
+  UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) sums[r * NV + v] = sum[r][v];
 }
 #endif
 
@@ -211,7 +158,7 @@ static WIDE void pack_row(__global const STORE(T0) *a, int k, int quads, float s
 #if PRODUCT == 1
     vstore8(convert_ushort8(q.s02134657), 0, packed + l);
 #else
-    vstore8(convert_uchar8(q), 0, packed + l);
+    STORE_BYTES(packed + l, as_long(convert_uchar8(q)));
 #endif
   }
   for (; l < 4 * quads; l++) {
@@ -255,7 +202,7 @@ gemm_int8(int m, int n, int k, __global const STORE(T0) *a, long a_offset, long 
     scale = range_scale(range);
     zero = range_zero(range, scale);
   }
-  int sums[MR * PANEL];
+  INTS sums[MR * NV];
   for (int i = i0; i < i1; i++)
     pack_row(a + a_offset + i * a_row, k, quads, scale, zero, packed + (i - i0) * quads * 4);
   TILES_BEGIN;
@@ -275,11 +222,11 @@ gemm_int8(int m, int n, int k, __global const STORE(T0) *a, long a_offset, long 
         for (int r = 0; r < rows; r++) {
           __global STORE(T7) *to = c + c_offset + (i + r) * c_row + column;
 #if C_IS_I32
-          const INTS x = JOIN(vload, VW)(r * NV + v, sums) - correction;
+          const INTS x = sums[r * NV + v] - correction;
           int lane[VW];
           JOIN(vstore, VW)(x, 0, lane);
 #else
-          const LANES x = finish(JOIN(vload, VW)(r * NV + v, sums), correction, factor, base, activation, low, high);
+          const LANES x = finish(sums[r * NV + v], correction, factor, base, activation, low, high);
           float lane[VW];
           JOIN(vstore, VW)(x, 0, lane);
 #endif

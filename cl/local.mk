@@ -1,6 +1,8 @@
 # The kernels, found at run time.
 kerneldir = $(pkgdatadir)/cl
 dist_kernel_DATA =
+dist_kernel_DATA += cl/amx.cl
+dist_kernel_DATA += cl/store_bytes.cl
 dist_kernel_DATA += cl/dtype.cl
 dist_kernel_DATA += cl/dtype_tiny.cl
 dist_kernel_DATA += cl/math.cl

@@ -48,6 +48,15 @@ static bool rounded_accepts(const pare_device_info *info, const pare__problem *w
          info->local_bytes / 2 >= least_rows * rounded_row_bytes(whole);
 }
 
+/* Blocks of whole tiles, or of less than one; few rows leave most of a tile empty, where VNNI is better. */
+static bool amx_accepts(const pare_device_info *info, const pare__problem *whole) {
+  const int64_t tile_rows = 16, most_rows = 32, tile_words = 8, most_words = 32;
+  const int64_t words = pare__div_up(whole->dim[GEMM_BLOCK], 32 / whole->dim[GEMM_BITS]);
+  return rounded_accepts(info, whole) && whole->dim[GEMM_M] >= tile_rows && words <= most_words &&
+         (words <= tile_words || words % tile_words == 0) &&
+         (int64_t)info->local_bytes / 2 >= most_rows * (int64_t)rounded_row_bytes(whole);
+}
+
 static pare_status rounded_batch(const pare__run *run, int64_t batch0, int product) {
   const int64_t *dim = run->piece->dim;
   const size_t bytes = PARE__MAX(rounded_row_bytes(run->whole), (size_t)8);
@@ -73,13 +82,17 @@ static pare_status rounded_batch(const pare__run *run, int64_t batch0, int produ
 static pare_status plain_batch(const pare__run *run, int64_t batch0) { return rounded_batch(run, batch0, 0); }
 static pare_status bytes_batch(const pare__run *run, int64_t batch0) { return rounded_batch(run, batch0, 1); }
 static pare_status vnni_batch(const pare__run *run, int64_t batch0) { return rounded_batch(run, batch0, 2); }
+static pare_status amx_batch(const pare__run *run, int64_t batch0) { return rounded_batch(run, batch0, 3); }
 static pare_status plain_launch(const pare__run *run) { return pare__gemm_each_batch(run, plain_batch); }
 static pare_status bytes_launch(const pare__run *run) { return pare__gemm_each_batch(run, bytes_batch); }
 static pare_status vnni_launch(const pare__run *run) { return pare__gemm_each_batch(run, vnni_batch); }
+static pare_status amx_launch(const pare__run *run) { return pare__gemm_each_batch(run, amx_batch); }
 
 /* Rows of a tile: what keeps the sums of a block in registers; one row needs no more. */
 static const pare__param rows_params[] = {{"MR", (const int[]){4, 2, 1, 0}}, {NULL, NULL}};
 static const pare__param rows512_params[] = {{"MR", (const int[]){8, 4, 1, 0}}, {NULL, NULL}};
+
+static const pare__param tiles_params[] = {{"MR", (const int[]){32, 16, 0}}, {NULL, NULL}}; /* two tiles of AMX, one */
 
 static void rows_defaults(const pare_device_info *info, const pare__problem *whole, pare__tuning *tuning) {
   const int most = info->can.vector_bits == 512 ? 8 : 4;
@@ -179,6 +192,16 @@ static pare_status tile_dot_launch(const pare__run *run) { return pare__gemm_eac
 /* ---- the table ---- */
 
 static const pare__variant variants[] = {
+    {.name = "amx",
+     .file = "gemm_blocks_int8.cl",
+     .needs = PARE__NEEDS_CPU | PARE__NEEDS_LONG_LOOPS | PARE__NEEDS_AMX_INT8 | PARE__NEEDS_INLINE_ASSEMBLY,
+     .vector_bits = 512,
+     .shaped = PARE__FOR_CPU,
+     .risky = true,
+     .params = tiles_params,
+     .neutral = 1, /* MR */
+     .accepts = amx_accepts,
+     .launch = amx_launch},
     {.name = "vnni",
      .file = "gemm_blocks_int8.cl",
      .needs = PARE__NEEDS_CPU | PARE__NEEDS_LONG_LOOPS | PARE__NEEDS_AVX512_VNNI | PARE__NEEDS_INLINE_ASSEMBLY,

@@ -29,7 +29,7 @@ typedef struct blocks_case {
 /* Of few dtypes: each tuple costs a build on the first use. */
 static const blocks_case selftest_cases[] = {
     /* rounded: tails of rows, columns and blocks; zero points and none */
-    {13, 37, 75, 4, 32, true, false, 1, 2, 0.5, 0.25, F32, PARE_U8, true, 0, 3},
+    {19, 37, 75, 4, 32, true, false, 1, 2, 0.5, 0.25, F32, PARE_U8, true, 0, 3},
     {6, 33, 300, 4, 300, true, true, 0, 0, 1, 0, F32, PARE_U8, true, 0, 0},
     {1, 50, 130, 4, 20, true, false, 0, 0, 1, 0, F32, PARE_U8, false, 8, 0},
     /* floats: few rows, and more */
