@@ -358,9 +358,10 @@ START_TEST(old_kernels_open_no_links_either) {
 }
 END_TEST
 
-static pare_status produce_weights(void *user, pare_status (*put)(void *, const void *, size_t), void *sink) {
+/* The last bytes first. */
+static pare_status produce_weights(void *user, pare__stream_put put, void *sink) {
   const size_t *nbytes = user;
-  for (size_t done = 0; done < *nbytes; done += 8) SUCCEEDS(put(sink, (const char *)weights + done, 8));
+  for (size_t left = *nbytes; left >= 8; left -= 8) PARE__TRY(put(sink, left - 8, (const char *)weights + left - 8, 8));
   return PARE_OK;
 }
 
@@ -376,6 +377,13 @@ START_TEST(elements_move_to_an_external_file_and_back) {
   pare__onnx_write_options options = {"out.data", 24};
   SUCCEEDS(pare__onnx_write(model, below("out.onnx"), &options));
   SUCCEEDS(pare__onnx_write(model, below("inside.onnx"), NULL));
+  void *memory;
+  size_t size;
+  SUCCEEDS(pare__onnx_serialise(model, &memory, &size));
+  write_file(below("memory.onnx"), memory, size);
+  free(memory);
+  nbytes = 32;
+  FAILS(PARE_ERR_ARGUMENT, "8 bytes at 24 of 24", pare__onnx_write(model, below("short.onnx"), NULL));
   nbytes = 16;
   FAILS(PARE_ERR_ARGUMENT, "16 bytes instead of 24", pare__onnx_write(model, below("short.onnx"), NULL));
   ck_assert(!pare__file_exists(below("short.onnx")));
@@ -389,8 +397,8 @@ START_TEST(elements_move_to_an_external_file_and_back) {
   ck_assert_int_eq(model->graph->initializer.items[1].data_location, PARE__ONNX_LOCATION_EXTERNAL);
   SUCCEEDS(pare__onnx_write(model, below("back.onnx"), NULL));
   pare__onnx_close(model);
-  static const char *const names[] = {"out.onnx", "inside.onnx", "back.onnx"};
-  for (int file = 0; file < 3; file++) {
+  static const char *const names[] = {"out.onnx", "inside.onnx", "back.onnx", "memory.onnx"};
+  for (size_t file = 0; file < PARE__COUNT(names); file++) {
     SUCCEEDS(pare__onnx_open(below(names[file]), &model));
     ck_assert_uint_eq(model->graph->initializer.count, 2);
     for (size_t i = 0; i < 2; i++) {

@@ -123,6 +123,7 @@ typedef struct pare__view {
   const void *data;
   size_t nbytes;
   uint64_t file_offset; /* for messages; UINT64_MAX: not known */
+  bool mapped;          /* of a file: resident pages can be let go (mapping.h) */
   void *owner;
 } pare__view;
 

@@ -136,7 +136,8 @@ static pare_status view(pare__checkpoint *base, size_t weight, pare__view *out) 
   const pare__safetensors_tensor *tensor = &file->tensor[weight];
   *out = (pare__view){.data = tensor->data,
                       .nbytes = tensor->nbytes,
-                      .file_offset = (uint64_t)((const uint8_t *)tensor->data - file->begin)};
+                      .file_offset = (uint64_t)((const uint8_t *)tensor->data - file->begin),
+                      .mapped = true};
   return PARE_OK;
 }
 

@@ -30,8 +30,7 @@ static pare_status named(const sparse_part *part, int which, pare_status status)
 }
 
 /* Encodes the dense tensor and gives one of the two arrays. */
-static pare_status produce(sparse_part *part, int which,
-                           pare_status (*put)(void *sink, const void *data, size_t nbytes), void *sink) {
+static pare_status produce(sparse_part *part, int which, pare__stream_put put, void *sink) {
   pare__onnx_data data = {0};
   void *values = malloc(part->nbytes[VALUES] + 1);
   uint8_t *indices = malloc(part->nbytes[INDICES] + 1);
@@ -40,25 +39,22 @@ static pare_status produce(sparse_part *part, int which,
   if (status == PARE_OK)
     status =
         named(part, DENSE, pare__sparse_encode_axis(&part->form.layout, part->form.inner, data.data, values, indices));
-  if (status == PARE_OK) status = put(sink, which == VALUES ? values : indices, part->nbytes[which]);
+  if (status == PARE_OK) status = put(sink, 0, which == VALUES ? values : indices, part->nbytes[which]);
   pare__onnx_data_close(&data);
   free(values);
   free(indices);
   return status;
 }
 
-static pare_status produce_values(void *user, pare_status (*put)(void *sink, const void *data, size_t nbytes),
-                                  void *sink) {
+static pare_status produce_values(void *user, pare__stream_put put, void *sink) {
   return produce(user, VALUES, put, sink);
 }
 
-static pare_status produce_indices(void *user, pare_status (*put)(void *sink, const void *data, size_t nbytes),
-                                   void *sink) {
+static pare_status produce_indices(void *user, pare__stream_put put, void *sink) {
   return produce(user, INDICES, put, sink);
 }
 
-static pare_status produce_dense(void *user, pare_status (*put)(void *sink, const void *data, size_t nbytes),
-                                 void *sink) {
+static pare_status produce_dense(void *user, pare__stream_put put, void *sink) {
   sparse_part *part = user;
   pare__onnx_data values = {0}, indices = {0};
   void *dense = malloc(part->nbytes[DENSE] + 1);
@@ -68,7 +64,7 @@ static pare_status produce_dense(void *user, pare_status (*put)(void *sink, cons
   if (status == PARE_OK)
     status = named(part, DENSE,
                    pare__sparse_decode_axis(&part->form.layout, part->form.inner, values.data, indices.data, dense));
-  if (status == PARE_OK) status = put(sink, dense, part->nbytes[DENSE]);
+  if (status == PARE_OK) status = put(sink, 0, dense, part->nbytes[DENSE]);
   pare__onnx_data_close(&values);
   pare__onnx_data_close(&indices);
   free(dense);

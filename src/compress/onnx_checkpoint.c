@@ -59,7 +59,7 @@ static pare_status view(pare__checkpoint *base, size_t weight, pare__view *out) 
     free(data);
     return status;
   }
-  *out = (pare__view){data->data, data->nbytes, UINT64_MAX, data};
+  *out = (pare__view){data->data, data->nbytes, UINT64_MAX, data->mapped, data};
   const pare__mapping *file = pare__onnx_source_file(checkpoint->model->source);
   const uintptr_t begin = (uintptr_t)file->data, at = (uintptr_t)data->data;
   if (data->data && at >= begin && at < begin + file->nbytes) out->file_offset = at - begin;

@@ -2,7 +2,9 @@
  *
  * Codes come first in the file, scales and zero points behind them. When the codes are asked for, the weight goes
  * through the methods, as many rows at a time as fit; its scales and zero points are kept until they are asked for.
- * Rows that lie along the first axis are written as they come; others are put together in host memory. */
+ * Rows that lie along the first axis are written as they come. Others lie across the file, a run of bytes for each
+ * index of the axes before theirs: as many of them as fit a block are put together in host memory, so that runs are
+ * long, and no weight is in memory whole. */
 #include <pare/elementwise.h>
 #include <pare/grid.h>
 #include <pare/move.h>
@@ -11,14 +13,16 @@
 
 #include "compress/onnx_weights.h"
 
-typedef pare_status (*put_bytes)(void *sink, const void *data, size_t nbytes);
+#define BLOCK_BYTES ((size_t)16 << 20)
 
 /* Where rows of the stored tensor go. */
 struct target {
   pare__onnx_packing *packing;
-  put_bytes put;
+  pare__stream_put put;
   void *sink;
-  uint8_t *whole; /* NULL: rows are put as they come */
+  size_t outer, row;             /* runs of the tensor, and bytes of a row in one of them */
+  int64_t block_rows, first_row; /* of a block, and where the one at hand begins */
+  uint8_t *block;                /* [outer][block_rows][row]; NULL: rows are put as they come */
 };
 
 /* ---- from the device ---- */
@@ -139,17 +143,30 @@ static pare_status keep_scales(pare__onnx_packing *packing, const pare__result *
 
 /* ---- streams ---- */
 
-/* Bytes of rows first_row … into their place in the whole tensor: `outer` runs of them. */
-static void place(struct target *target, int64_t first_row, int64_t nrows, const uint8_t *data, size_t nbytes) {
+/* The block that is full, or the last one, of `nrows` rows. */
+static pare_status put_block(struct target *target, int64_t nrows) {
   const pare__onnx_packing *packing = target->packing;
-  const pare__weight *weight = &packing->checkpoint->base.weights[packing->index];
-  const bool is_product = packing->parts.form == PARE__FORM_PRODUCT;
-  const int row_axis = is_product ? 1 : weight->row_axis;
-  size_t outer = 1;
-  for (int d = 0; d < row_axis; d++) outer *= (size_t)packing->parts.codes_dim[d];
-  const size_t run = nbytes / outer, row = run / (size_t)nrows;
-  const size_t stride = row * (size_t)pare__weight_rows(weight);
-  for (size_t i = 0; i < outer; i++) memcpy(target->whole + i * stride + (size_t)first_row * row, data + i * run, run);
+  const int64_t rows = pare__weight_rows(&packing->checkpoint->base.weights[packing->index]);
+  const size_t run = (size_t)nrows * target->row, stride = (size_t)rows * target->row,
+               first = (size_t)target->first_row * target->row;
+  if (nrows == rows) return target->put(target->sink, 0, target->block, packing->parts.codes_bytes);
+  for (size_t i = 0; i < target->outer; i++)
+    PARE__TRY(target->put(target->sink, i * stride + first,
+                          target->block + i * (size_t)target->block_rows * target->row, run));
+  target->first_row += nrows;
+  return PARE_OK;
+}
+
+/* Rows first_row … come to their place in the block, `outer` runs of them; after its last row it is put. */
+static pare_status place(struct target *target, int64_t first_row, int64_t nrows, const uint8_t *data) {
+  const pare__onnx_packing *packing = target->packing;
+  const int64_t rows = pare__weight_rows(&packing->checkpoint->base.weights[packing->index]);
+  const size_t run = (size_t)nrows * target->row, stride = (size_t)target->block_rows * target->row;
+  uint8_t *to = target->block + (size_t)(first_row - target->first_row) * target->row;
+  for (size_t i = 0; i < target->outer; i++) memcpy(to + i * stride, data + i * run, run);
+  const int64_t end = first_row + nrows;
+  if (end < rows && end < target->first_row + target->block_rows) return PARE_OK;
+  return put_block(target, end - target->first_row);
 }
 
 static pare_status put_rows(struct target *target, int64_t first_row, int64_t nrows) {
@@ -162,49 +179,57 @@ static pare_status put_rows(struct target *target, int64_t first_row, int64_t nr
   pare_status status = stored_rows(packing, &result, &stored);
   if (status == PARE_OK) status = read_all(stored, &data, &nbytes);
   if (status == PARE_OK) status = keep_scales(packing, &result);
-  if (status == PARE_OK && target->whole)
-    place(target, first_row, nrows, data, nbytes);
-  else if (status == PARE_OK)
-    status = target->put(target->sink, data, nbytes);
+  if (status == PARE_OK && target->block)
+    status = place(target, first_row, nrows, data);
+  else if (status == PARE_OK) /* those before were as long */
+    status = target->put(target->sink, nbytes / (size_t)nrows * (size_t)first_row, data, nbytes);
   free(data);
   pare_tensor_close(stored);
   pare__result_close(&result);
   return status;
 }
 
-static pare_status produce_codes(void *user, put_bytes put, void *sink) {
-  pare__onnx_packing *packing = user;
+/* A block for rows that lie across the file and come `most` at a time: of whole such pieces. */
+static pare_status open_block(struct target *target, int64_t rows, int64_t most) {
+  const pare__onnx_packing *packing = target->packing;
   const pare__weight *weight = &packing->checkpoint->base.weights[packing->index];
-  const int64_t rows = pare__weight_rows(weight);
-  const bool in_order =
-      packing->parts.form == PARE__FORM_BLOCKS || (packing->parts.form != PARE__FORM_PRODUCT && weight->row_axis == 0);
-  int64_t most = packing->producer->most_rows(packing->producer->user, packing->index);
+  const bool is_product = packing->parts.form == PARE__FORM_PRODUCT;
+  const int row_axis = is_product ? 1 : weight->row_axis;
+  if (packing->parts.form == PARE__FORM_BLOCKS || row_axis == 0 || most >= rows) return PARE_OK;
+  const size_t row = packing->parts.codes_bytes / (size_t)rows, piece = row * (size_t)most;
+  target->outer = 1;
+  for (int d = 0; d < row_axis; d++) target->outer *= (size_t)packing->parts.codes_dim[d];
+  target->row = row / target->outer;
+  target->block_rows = PARE__MIN(rows, most * (int64_t)PARE__MAX(BLOCK_BYTES / piece, 1));
+  target->block = malloc(row * (size_t)target->block_rows);
+  return target->block ? PARE_OK : pare__fail_memory("rows of a weight", row * (size_t)target->block_rows);
+}
+
+static pare_status produce_codes(void *user, pare__stream_put put, void *sink) {
+  pare__onnx_packing *packing = user;
+  const int64_t rows = pare__weight_rows(&packing->checkpoint->base.weights[packing->index]);
+  const int64_t most = packing->producer->most_rows(packing->producer->user, packing->index);
   struct target target = {.packing = packing, .put = put, .sink = sink};
-  if (!in_order && most < rows) {
-    target.whole = malloc(packing->parts.codes_bytes + 1);
-    if (!target.whole) return pare__fail_memory("a weight", packing->parts.codes_bytes);
-  }
-  pare_status status = PARE_OK;
+  pare_status status = open_block(&target, rows, most);
   for (int64_t row = 0; row < rows && status == PARE_OK; row += most)
     status = put_rows(&target, row, PARE__MIN(most, rows - row));
-  if (status == PARE_OK && target.whole) status = put(sink, target.whole, packing->parts.codes_bytes);
-  free(target.whole);
+  free(target.block);
   return status;
 }
 
 /* What was kept, once. */
-static pare_status put_kept(uint8_t **data, size_t nbytes, put_bytes put, void *sink) {
+static pare_status put_kept(uint8_t **data, size_t nbytes, pare__stream_put put, void *sink) {
   if (!*data) return pare__fail(PARE_ERR_ARGUMENT, "scales are asked for before their codes");
-  const pare_status status = put(sink, *data, nbytes);
+  const pare_status status = put(sink, 0, *data, nbytes);
   free(*data);
   *data = NULL;
   return status;
 }
-static pare_status produce_scales(void *user, put_bytes put, void *sink) {
+static pare_status produce_scales(void *user, pare__stream_put put, void *sink) {
   pare__onnx_packing *packing = user;
   return put_kept(&packing->scales_data, packing->parts.scales_bytes, put, sink);
 }
-static pare_status produce_zeros(void *user, put_bytes put, void *sink) {
+static pare_status produce_zeros(void *user, pare__stream_put put, void *sink) {
   pare__onnx_packing *packing = user;
   return put_kept(&packing->zeros_data, packing->parts.zeros_bytes, put, sink);
 }

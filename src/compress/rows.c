@@ -15,9 +15,12 @@
 #include "compress/division.h"
 #include "compress/quantize.h"
 #include "compress/report.h"
+#include "format/mapping.h"
 
 /* Of rows as f32: enough for the device to be busy, and little beside a model. */
 #define PIECE_BYTES ((int64_t)8 << 20)
+/* Of a mapped file: read, before its pages are let go. */
+#define RESIDENT_BYTES ((size_t)32 << 20)
 
 /* ---- loading ---- */
 
@@ -51,6 +54,23 @@ static pare_status check_finite(const pare__weight *weight, const pare__view *vi
                     text, (unsigned long long)(view->file_offset + (uint64_t)element * nbytes), value);
 }
 
+/* Runs of a view, `stride` bytes apart, one behind the other. They may touch every page of the tensor: no more of them
+ * stay than there is room for. */
+static pare_status gather(const pare__view *view, size_t begin, size_t count, size_t run, size_t stride,
+                          uint8_t **out) {
+  const uint8_t *from = (const uint8_t *)view->data + begin;
+  size_t resident = 0;
+  *out = malloc(run * count + 1);
+  if (!*out) return pare__fail_memory("rows of a weight", run * count);
+  for (size_t i = 0; i < count; i++) {
+    memcpy(*out + i * run, from + i * stride, run);
+    if (!view->mapped || i * stride - resident < RESIDENT_BYTES) continue;
+    pare__mapping_release(from + resident, i * stride - resident);
+    resident = i * stride;
+  }
+  return PARE_OK;
+}
+
 /* The rows in the order of the file, of its dtype, with the shape [outer, nrows, inner]. */
 static pare_status upload(pare__compression *compression, size_t index, int64_t first_row, int64_t nrows,
                           pare_tensor **out) {
@@ -67,15 +87,13 @@ static pare_status upload(pare__compression *compression, size_t index, int64_t 
   pthread_mutex_unlock(&viewing);
   PARE__TRY(status);
   const size_t run = (size_t)(nrows * dim[2]) * element, stride = (size_t)(weight->elements / dim[0]) * element;
-  const uint8_t *from = (const uint8_t *)view.data + (size_t)(first_row * dim[2]) * element;
+  const size_t begin = (size_t)(first_row * dim[2]) * element;
   uint8_t *gathered = NULL;
   status = pare_tensor_create(compression->context, weight->dtype, 3, dim, out);
-  if (status == PARE_OK && dim[0] > 1 && run < stride) {
-    gathered = malloc(run * (size_t)dim[0]);
-    if (!gathered) status = pare__fail_memory("rows of a weight", run * (size_t)dim[0]);
-    for (int64_t i = 0; i < dim[0] && gathered; i++) memcpy(gathered + (size_t)i * run, from + (size_t)i * stride, run);
-  }
-  if (status == PARE_OK) status = pare_tensor_write(*out, gathered ? gathered : from, run * (size_t)dim[0]);
+  if (status == PARE_OK && dim[0] > 1 && run < stride)
+    status = gather(&view, begin, (size_t)dim[0], run, stride, &gathered);
+  if (status == PARE_OK)
+    status = pare_tensor_write(*out, gathered ? gathered : (const uint8_t *)view.data + begin, run * (size_t)dim[0]);
   if (status == PARE_OK) status = check_finite(weight, &view, first_row, nrows, *out);
   free(gathered);
   pthread_mutex_lock(&viewing);

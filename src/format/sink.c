@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/path.h"
 #include "format/mapping.h"
 
 #define BUFFER_BYTES ((size_t)64 << 10)
@@ -34,10 +35,11 @@ pare_status pare__sink_open(const char *path, pare__sink **out) {
   sink->file = -1;
   pare_status status = PARE_OK;
   if (path) {
-    sink->path = pare__strdup(path);
-    sink->temporary = pare__format("%s.%ld-%u.tmp", path, (long)getpid(), atomic_fetch_add(&next, 1));
+    status = pare__file_target(path, &sink->path);
+    if (status != PARE_OK) goto out;
+    sink->temporary = pare__format("%s.%ld-%u.tmp", sink->path, (long)getpid(), atomic_fetch_add(&next, 1));
     sink->buffer = malloc(BUFFER_BYTES);
-    if (!sink->path || !sink->temporary || !sink->buffer) {
+    if (!sink->temporary || !sink->buffer) {
       status = pare__fail_memory("an output", BUFFER_BYTES);
       goto out;
     }
@@ -58,15 +60,22 @@ out:
   return PARE_OK;
 }
 
-static pare_status write_through(pare__sink *sink, const char *data, size_t nbytes) {
+pare_status pare__sink_place(pare__sink *sink, uint64_t offset, const void *data, size_t nbytes) {
+  const char *from = data;
   while (nbytes > 0) {
-    ssize_t put = write(sink->file, data, nbytes);
+    const ssize_t put = pwrite(sink->file, from, nbytes, (off_t)offset);
     if (put < 0 && errno == EINTR) continue;
     if (put <= 0) return fail_write(sink, put < 0 ? errno : ENOSPC);
-    data += put;
+    from += put;
+    offset += (uint64_t)put;
     nbytes -= (size_t)put;
-    sink->flushed += (uint64_t)put;
   }
+  return PARE_OK;
+}
+
+static pare_status write_through(pare__sink *sink, const char *data, size_t nbytes) {
+  PARE__TRY(pare__sink_place(sink, sink->flushed, data, nbytes));
+  sink->flushed += nbytes;
   return PARE_OK;
 }
 
@@ -76,18 +85,23 @@ static pare_status flush(pare__sink *sink) {
   return write_through(sink, sink->buffer, nbytes);
 }
 
+/* Of a sink in memory: room for so many bytes more. */
+static pare_status make_room(pare__sink *sink, size_t nbytes) {
+  size_t end;
+  if (!pare__size_add(sink->used, nbytes, &end)) return pare__fail_memory("an output", SIZE_MAX);
+  if (end <= sink->capacity) return PARE_OK;
+  const size_t capacity = PARE__MAX(end, sink->capacity < SIZE_MAX / 2 ? 2 * sink->capacity : end);
+  char *larger = realloc(sink->buffer, capacity);
+  if (!larger) return pare__fail_memory("an output", capacity);
+  sink->buffer = larger;
+  sink->capacity = capacity;
+  return PARE_OK;
+}
+
 pare_status pare__sink_write(pare__sink *sink, const void *data, size_t nbytes) {
   if (nbytes == 0) return PARE_OK;
   if (!sink->path) {
-    size_t end;
-    if (!pare__size_add(sink->used, nbytes, &end)) return pare__fail_memory("an output", SIZE_MAX);
-    if (end > sink->capacity) {
-      size_t capacity = PARE__MAX(end, sink->capacity < SIZE_MAX / 2 ? 2 * sink->capacity : end);
-      char *larger = realloc(sink->buffer, capacity);
-      if (!larger) return pare__fail_memory("an output", capacity);
-      sink->buffer = larger;
-      sink->capacity = capacity;
-    }
+    PARE__TRY(make_room(sink, nbytes));
   } else if (nbytes > sink->capacity - sink->used) {
     PARE__TRY(flush(sink));
     if (nbytes >= sink->capacity) return write_through(sink, data, nbytes);
@@ -107,19 +121,6 @@ pare_status pare__sink_copy(pare__sink *sink, const void *data, size_t nbytes, b
   return PARE_OK;
 }
 
-pare_status pare__sink_place(pare__sink *sink, uint64_t offset, const void *data, size_t nbytes) {
-  const char *from = data;
-  while (nbytes > 0) {
-    const ssize_t put = pwrite(sink->file, from, nbytes, (off_t)offset);
-    if (put < 0 && errno == EINTR) continue;
-    if (put <= 0) return fail_write(sink, put < 0 ? errno : ENOSPC);
-    from += put;
-    offset += (uint64_t)put;
-    nbytes -= (size_t)put;
-  }
-  return PARE_OK;
-}
-
 pare_status pare__sink_align(pare__sink *sink, size_t alignment) {
   static const char zeros[64];
   size_t missing = (size_t)((alignment - pare__sink_offset(sink) % alignment) % alignment);
@@ -131,15 +132,37 @@ pare_status pare__sink_align(pare__sink *sink, size_t alignment) {
   return PARE_OK;
 }
 
-static pare_status put(void *sink, const void *data, size_t nbytes) { return pare__sink_write(sink, data, nbytes); }
+/* A stream's place in a sink. */
+struct place {
+  pare__sink *sink;
+  uint64_t begin;
+  size_t nbytes, made;
+  const char *what;
+};
+
+static pare_status put(void *user, size_t offset, const void *data, size_t nbytes) {
+  struct place *place = user;
+  if (offset > place->nbytes || nbytes > place->nbytes - offset)
+    return pare__fail(PARE_ERR_ARGUMENT, "%s: its stream made %zu bytes at %zu of %zu", place->what, nbytes, offset,
+                      place->nbytes);
+  place->made += nbytes;
+  if (place->sink->path) return pare__sink_place(place->sink, place->begin + offset, data, nbytes);
+  if (nbytes > 0) memcpy(place->sink->buffer + place->begin + offset, data, nbytes);
+  return PARE_OK;
+}
 
 pare_status pare__sink_stream(pare__sink *sink, const pare__stream *stream, const char *what) {
-  const uint64_t begin = pare__sink_offset(sink);
-  PARE__TRY(stream->produce(stream->user, put, sink));
-  const uint64_t nbytes = pare__sink_offset(sink) - begin;
-  if (nbytes == stream->nbytes) return PARE_OK;
-  return pare__fail(PARE_ERR_ARGUMENT, "%s: its stream made %llu bytes instead of %zu", what,
-                    (unsigned long long)nbytes, stream->nbytes);
+  struct place place = {.sink = sink, .begin = pare__sink_offset(sink), .nbytes = stream->nbytes, .what = what};
+  PARE__TRY(sink->path ? flush(sink) : make_room(sink, stream->nbytes));
+  PARE__TRY(stream->produce(stream->user, put, &place));
+  if (place.made != stream->nbytes)
+    return pare__fail(PARE_ERR_ARGUMENT, "%s: its stream made %zu bytes instead of %zu", what, place.made,
+                      stream->nbytes);
+  if (sink->path)
+    sink->flushed += stream->nbytes;
+  else
+    sink->used += stream->nbytes;
+  return PARE_OK;
 }
 
 uint64_t pare__sink_offset(const pare__sink *sink) { return sink->flushed + sink->used; }
@@ -149,6 +172,7 @@ pare_status pare__sink_commit(pare__sink *sink) {
   int file = sink->file;
   sink->file = -1;
   if (close(file) != 0) return fail_write(sink, errno);
+  pare__file_keep_mode(sink->path, sink->temporary);
   if (rename(sink->temporary, sink->path) != 0) return fail_write(sink, errno);
   free(sink->temporary);
   sink->temporary = NULL;

@@ -22,11 +22,13 @@ void pare__sink_take(pare__sink *sink, void **out, size_t *nbytes);
 /* Closes; a file that was not committed is removed. NULL is allowed. */
 void pare__sink_close(pare__sink *sink);
 
-/* Bytes that are produced while a file is written, for what never lies in memory whole. produce() calls put(sink, …)
- * until `nbytes` bytes are through. */
+/* Bytes of a stream, from its byte `offset` on. */
+typedef pare_status (*pare__stream_put)(void *sink, size_t offset, const void *data, size_t nbytes);
+/* Bytes that are produced while a file is written, for what never lies in memory whole. produce() calls put(sink, …) in
+ * any order, until each of `nbytes` bytes is through, once. */
 typedef struct pare__stream {
   size_t nbytes;
-  pare_status (*produce)(void *user, pare_status (*put)(void *sink, const void *data, size_t nbytes), void *sink);
+  pare_status (*produce)(void *user, pare__stream_put put, void *sink);
   void *user;
 } pare__stream;
 /* PARE_ERR_ARGUMENT names `what` if the stream makes more or fewer bytes than it said. */
