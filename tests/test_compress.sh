@@ -216,5 +216,30 @@ run 0 compress "$folder/killed.onnx" "$folder/killed.onnx" --quantize int8
 nchecks=$((nchecks + 1))
 [ -z "$(ls -A "$folder" | grep -F .killed.onnx.)" ] || fail "$shown: what was killed left files"
 
+# An input that gets shorter while it is read: an error, and the old output stays. Its zeros take no space on the disk.
+head='{"layer.weight":{"dtype":"F32","shape":[65536,4096],"data_offsets":[0,1073741824]}}     '
+printf '\x58\0\0\0\0\0\0\0%s' "$head" >"$folder/short.safetensors"
+truncate -s $((96 + 1073741824)) "$folder/short.safetensors"
+echo old >"$folder/kept.safetensors"
+"$pare" compress "$folder/short.safetensors" "$folder/kept.safetensors" --quantize int8 >"$folder/out" 2>"$folder/err" &
+child=$!
+until ls -A "$folder" | grep -qF .kept.safetensors. || ! kill -0 $child 2>/dev/null; do sleep 0.02; done
+truncate -s 4096 "$folder/short.safetensors"
+wait $child
+code=$? shown="an input that gets shorter" nchecks=$((nchecks + 2))
+[ $code -eq 3 ] || fail "$shown: expected exit 3"
+[ "$(cat "$folder/kept.safetensors")" = old ] || fail "$shown: the old output is gone"
+says err "got shorter"
+
+# What is no regular file is no place for a model; a report goes into it.
+mkfifo "$folder/pipe"
+mistake 3 "no regular file" compress "$digits" "$folder/pipe" --quantize int8
+mistake 3 "no regular file" convert "$digits" "$folder/pipe" --storage compact
+cat "$folder/pipe" >"$folder/report.json" &
+run 0 compress "$digits" "$folder/again.onnx" --quantize int8 --no-verify --report "$folder/pipe"
+wait $!
+json "$folder/report.json"
+[ -p "$folder/pipe" ] || fail "$shown: the pipe is gone"
+
 echo "$nchecks checks, $nfailed failed"
 [ $nfailed -eq 0 ]

@@ -1,5 +1,7 @@
 /* Where compressed files end up: on the disk before they have their name, whole or not at all, and nothing beside them
  * that nobody needs. SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+#include <pare/arrays.h>
 #include <pare/compress.h>
 #include <signal.h>
 #include <stdio.h>
@@ -166,6 +168,100 @@ START_TEST(a_full_disk_leaves_the_old_tensors) {
 }
 END_TEST
 
+static mode_t mode_of(const char *path) {
+  struct stat found;
+  ck_assert_int_eq(lstat(path, &found), 0);
+  return found.st_mode;
+}
+
+/* A link is followed, also to itself; of two names of one file only the one that is written changes. */
+START_TEST(links_stay_links) {
+  size_t nold, nleft;
+  char *old, *left;
+  ck_assert_int_eq(mkdir(path_of("target"), 0777), 0);
+  write_model(path_of("target/model.onnx"), NULL);
+  OK(pare__file_read(path_of("target/model.onnx"), (size_t)1 << 20, &old, &nold));
+  ck_assert_int_eq(link(path_of("target/model.onnx"), path_of("hard.onnx")), 0);
+  ck_assert_int_eq(symlink("target/model.onnx", path_of("link.onnx")), 0);
+  ck_assert_int_eq(symlink("target/nothing.onnx", path_of("dangling.onnx")), 0);
+  OK(compress(path_of("link.onnx"), path_of("link.onnx")));
+  ck_assert(S_ISLNK(mode_of(path_of("link.onnx"))));
+  OK(pare__file_read(path_of("hard.onnx"), (size_t)1 << 20, &left, &nleft));
+  ck_assert(nold == nleft && memcmp(old, left, nold) == 0);
+  free(left);
+  OK(pare__file_read(path_of("target/model.onnx"), (size_t)1 << 20, &left, &nleft));
+  ck_assert_msg(nold != nleft || memcmp(old, left, nold) != 0, "what the link leads to is the old file");
+  free(left);
+  free(old);
+  OK(pare_convert(path_of("hard.onnx"), path_of("link.onnx"), PARE_STORAGE_COMPACT, NULL));
+  ck_assert(S_ISLNK(mode_of(path_of("link.onnx"))));
+  ck_assert_int_eq(compress(path_of("hard.onnx"), path_of("dangling.onnx")), PARE_ERR_IO);
+  ck_assert_ptr_nonnull(strstr(pare_message(), "a link to what is not there"));
+}
+END_TEST
+
+/* What takes a place has the permissions of what was there. */
+START_TEST(permissions_stay) {
+  write_model(path_of("private.onnx"), NULL);
+  ck_assert_int_eq(chmod(path_of("private.onnx"), 0640), 0);
+  OK(compress(path_of("private.onnx"), path_of("private.onnx")));
+  ck_assert_uint_eq(mode_of(path_of("private.onnx")) & 07777, 0640);
+  OK(pare_convert(path_of("private.onnx"), path_of("private.onnx"), PARE_STORAGE_COMPACT, NULL));
+  ck_assert_uint_eq(mode_of(path_of("private.onnx")) & 07777, 0640);
+  ck_assert_int_eq(chmod(path_of("private.onnx"), 0400), 0);
+  if (geteuid() == 0) return; /* root may write to anything */
+  ck_assert_int_eq(compress(path_of("private.onnx"), path_of("private.onnx")), PARE_ERR_IO);
+  ck_assert_ptr_nonnull(strstr(pare_message(), "Permission denied"));
+}
+END_TEST
+
+/* A pipe, or a device, is not replaced by a file. */
+START_TEST(what_is_no_file_stays) {
+  const float one = 1;
+  const pare_array array = {
+      .name = "a", .dtype = PARE_F32, .dtype_name = "f32", .rank = 1, .dim = {1}, .data = &one, .nbytes = sizeof one};
+  write_model(path_of("in.onnx"), NULL);
+  ck_assert_int_eq(mkfifo(path_of("pipe"), 0600), 0);
+  ck_assert_int_eq(compress(path_of("in.onnx"), path_of("pipe")), PARE_ERR_IO);
+  ck_assert_ptr_nonnull(strstr(pare_message(), "no regular file"));
+  ck_assert_int_eq(pare_convert(path_of("in.onnx"), path_of("pipe"), PARE_STORAGE_COMPACT, NULL), PARE_ERR_IO);
+  ck_assert_int_eq(pare_arrays_write(path_of("pipe"), 1, &array, false), PARE_ERR_IO);
+  ck_assert_ptr_nonnull(strstr(pare_message(), "no regular file"));
+  ck_assert(S_ISFIFO(mode_of(path_of("pipe"))));
+}
+END_TEST
+
+/* Rows of a [K, N] weight lie across the file: more of them than are put together at once come to their places. */
+START_TEST(rows_across_the_file_come_to_their_places) {
+  enum { K = 1100, N = 5003 };
+  float *w = random_floats((size_t)K * N, 5);
+  pare__onnx_model *model = model_new(17);
+  pare__onnx_data data;
+  model_input(model, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){-1, K});
+  model_constant(model, "w", PARE__ONNX_FLOAT, 2, (const int64_t[]){K, N}, w);
+  model_node(model, "MatMul", "x w", "y");
+  model_output(model, "y");
+  model_write(model, path_of("wide.onnx"));
+  pare_recipe *recipe;
+  const pare_compress_options options = {.skip_verify = true};
+  OK(pare_recipe_create(&recipe));
+  OK(pare_recipe_prune(recipe, "threshold:0.5"));
+  OK(pare_compress(context, path_of("wide.onnx"), path_of("wide.onnx"), recipe, &options, NULL));
+  pare_recipe_close(recipe);
+  OK(pare__onnx_open(path_of("wide.onnx"), &model));
+  OK(pare__onnx_tensor_data(model->source, &model->graph->initializer.items[0], &data));
+  ck_assert_uint_eq(data.nbytes, sizeof(float) * K * N);
+  for (size_t i = 0; i < (size_t)K * N; i++) {
+    float found;
+    memcpy(&found, (const char *)data.data + i * sizeof found, sizeof found);
+    ck_assert_msg(found == (fabsf(w[i]) >= 0.5F ? w[i] : 0), "[%zu, %zu] is %g, and was %g", i / N, i % N, found, w[i]);
+  }
+  pare__onnx_data_close(&data);
+  pare__onnx_close(model);
+  free(w);
+}
+END_TEST
+
 int main(void) {
   TCase *tests = tcase_create("compress_files");
   signal(SIGXFSZ, SIG_IGN);
@@ -175,5 +271,9 @@ int main(void) {
   tcase_add_test(tests, weights_beside_a_replaced_model_go_with_it);
   tcase_add_test(tests, what_killed_processes_left_is_removed);
   tcase_add_test(tests, a_full_disk_leaves_the_old_tensors);
+  tcase_add_test(tests, links_stay_links);
+  tcase_add_test(tests, permissions_stay);
+  tcase_add_test(tests, what_is_no_file_stays);
+  tcase_add_test(tests, rows_across_the_file_come_to_their_places);
   return remove_folder(folder, run_tests("compress_files", tests));
 }

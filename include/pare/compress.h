@@ -83,13 +83,15 @@ typedef struct pare_compress_options {
 PARE_API pare_status pare_compress_plan(const char *in, const pare_recipe *recipe, const pare_compress_options *options,
                                         pare_report **report);
 /* Reads the model `in`, compresses it and writes `out`, which may be the same path: there is the old file or the new
- * one, whole; once it returns, the new one, on the disk. Weights that an old model at `out` had beside it, in OUT.data
- * or OUT.N.data, go with that, and so does what processes left there that were killed. Unless skip_verify, the new
- * model is run beside the old one first, on calibration inputs or random ones, and takes its place only if its outputs
- * have the same shapes and no NaN or infinity that the old one's do not have. report NULL: none. With
- * options->sensitivity `out` may be NULL: then nothing is written but files of one changed tensor in $TMPDIR or /tmp,
- * one at a time. PARE_ERR_IO, PARE_ERR_FORMAT (also NaN in a weight: tensor and offset), PARE_ERR_LIMIT,
- * PARE_ERR_DEVICE; PARE_ERR_ARGUMENT: a target that fits nothing. */
+ * one, whole; once it returns, the new one, on the disk, with the permissions of the old one. A link at `out` is
+ * followed and stays; other names (hard links) of an old file keep that. What is no regular file, or may not be written
+ * to, is refused. `in` must not be cut short meanwhile: it is mapped, and that is SIGBUS. Weights that an old model at
+ * `out` had beside it, in OUT.data or OUT.N.data, go with that, and so does what processes left there that were killed.
+ * Unless skip_verify, the new model is run beside the old one first, on calibration inputs or random ones, and takes
+ * its place only if its outputs have the same shapes and no NaN or infinity that the old one's do not have. report
+ * NULL: none. With options->sensitivity `out` may be NULL: then nothing is written but files of one changed tensor in
+ * $TMPDIR or /tmp, one at a time. PARE_ERR_IO, PARE_ERR_FORMAT (also NaN in a weight: tensor and offset),
+ * PARE_ERR_LIMIT, PARE_ERR_DEVICE; PARE_ERR_ARGUMENT: a target that fits nothing. */
 PARE_API pare_status pare_compress(pare_context *context, const char *in, const char *out, const pare_recipe *recipe,
                                    const pare_compress_options *options, pare_report **report);
 

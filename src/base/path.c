@@ -42,6 +42,29 @@ static pare_status read_all(int file, const char *path, size_t limit_bytes, char
   return PARE_OK;
 }
 
+pare_status pare__file_target(const char *path, char **out) {
+  struct stat found;
+  const char *why = *path ? NULL : "that names no file";
+  const bool is_link = lstat(path, &found) == 0 && S_ISLNK(found.st_mode);
+  *out = NULL;
+  if (stat(path, &found) != 0)
+    why = is_link ? "it is a link to what is not there" : why;
+  else if (S_ISDIR(found.st_mode))
+    why = "it is a folder; name a file";
+  else if (!S_ISREG(found.st_mode))
+    why = "it is no regular file, and what is written would take its place; name a file";
+  else if (access(path, W_OK) != 0)
+    why = strerror(errno);
+  if (why) return pare__fail(PARE_ERR_IO, "writing '%s': %s", path, why);
+  *out = is_link ? realpath(path, NULL) : pare__strdup(path);
+  return *out ? PARE_OK : pare__fail_memory("a path", strlen(path));
+}
+
+void pare__file_keep_mode(const char *path, const char *temporary) {
+  struct stat found;
+  if (stat(path, &found) == 0) (void)chmod(temporary, found.st_mode & 0777);
+}
+
 pare_status pare__file_read(const char *path, size_t limit_bytes, char **out, size_t *nbytes) {
   *out = NULL;
   *nbytes = 0;

@@ -13,6 +13,11 @@ pare_status pare__file_write(const char *path, const void *data, size_t nbytes);
 /* mkdir -p with mode 0700 for what it creates. */
 pare_status pare__folder_make(const char *path);
 bool pare__file_exists(const char *path);
+/* What a file that is written to `path` takes the place of; free it. A link is followed. What is no regular file stays
+ * (a device, a pipe, a folder would be gone), and so does what may not be written to: PARE_ERR_IO. */
+pare_status pare__file_target(const char *path, char **out);
+/* A file that is to replace the one at `path`, if there is one, gets its permissions: as far as the system lets it. */
+void pare__file_keep_mode(const char *path, const char *temporary);
 
 /* $PARE_CACHE, else $XDG_CACHE_HOME/pare, else $HOME/.cache/pare; malloc'ed; NULL if none can be had. */
 char *pare__cache_folder(void);

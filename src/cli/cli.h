@@ -139,6 +139,8 @@ const char *cli_ordinal(size_t rank, char text[CLI_TEXT]);    /* 1 gives "1st" *
 /* From now on the first SIGINT makes *stop 1, for pare_model_options, and the second ends the program. */
 const volatile int *cli_interrupt_open(void);
 bool cli_interrupted(void);
+/* From now on a mapped file that gets shorter ends the program with a message and CLI_INPUT. */
+void cli_mappings_open(void);
 
 /* ---- tables (table.c) ---- */
 

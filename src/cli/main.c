@@ -58,6 +58,7 @@ out:
 
 int main(int argc, char **argv) {
   cli_output_open();
+  cli_mappings_open();
   const cli_exit code = run(argc, argv);
   return (int)cli_output_close(cli_interrupted() ? CLI_INTERRUPTED : code);
 }

@@ -148,8 +148,12 @@ static pare_status export(pare_context *context, pare__compression *compression,
   pare__ahead *ahead = NULL;
   pare_status status = pare__ahead_open(context, compression, &ahead);
   const pare__producer producer = ahead ? pare__ahead_producer(ahead) : pare__rows_producer(compression);
-  const pare__write_request request = {
-      .path = temporary, .final_path = out, .recipe = compression->report->summary.recipe, .companion = &companion};
+  /* The weights of what becomes compact do not stay: those that do have the name. */
+  const bool compact = compression->options.storage == PARE_STORAGE_COMPACT;
+  const pare__write_request request = {.path = temporary,
+                                       .final_path = compact ? temporary : out,
+                                       .recipe = compression->report->summary.recipe,
+                                       .companion = &companion};
   if (status == PARE_OK)
     status =
         compression->checkpoint->format->write(compression->checkpoint, compression->treatments, &producer, &request);
@@ -174,8 +178,7 @@ static pare_status export(pare_context *context, pare__compression *compression,
 }
 
 /* Files keep their format: a name that says another is a mistake. */
-static pare_status check_out(const pare__checkpoint *checkpoint, const char *out) {
-  PARE__TRY(pare__output_check(out));
+static pare_status open_out(const pare__checkpoint *checkpoint, const char *out, char **target) {
   const char *dot = strrchr(out, '.');
   for (size_t i = 0; dot && pare__checkpoint_formats[i]; i++) {
     const pare__checkpoint_format *other = pare__checkpoint_formats[i];
@@ -183,7 +186,7 @@ static pare_status check_out(const pare__checkpoint *checkpoint, const char *out
       return pare__fail(PARE_ERR_ARGUMENT, "%s is a file of %s, and so is what is made of it: name it so, not '%s'",
                         checkpoint->path, checkpoint->format->name, out);
   }
-  return PARE_OK;
+  return pare__output_open(out, target);
 }
 
 /* What is not made ahead is made on the context's device `first`. */
@@ -191,25 +194,28 @@ static pare_status compress_on(pare_context *context, size_t first, const char *
                                const pare_recipe *recipe, const pare_compress_options *options, pare_report **report) {
   const double begun = pare__seconds();
   pare__compression *compression;
+  char *target = NULL;
   PARE__TRY(open_compression(pare__context_member(context, first), recipe, options, &compression));
   const pare_storage storage = compression->options.storage;
   pare_status status = pare__checkpoint_open(in, &compression->checkpoint);
-  if (status == PARE_OK && out) status = check_out(compression->checkpoint, out);
+  if (status == PARE_OK && out) status = open_out(compression->checkpoint, out, &target);
   if (status == PARE_OK) status = check_storage(compression->checkpoint, storage);
   if (status == PARE_OK) status = pare__plan(recipe, compression->checkpoint, &compression->treatments);
   if (status == PARE_OK) status = prepare(compression);
-  if (status == PARE_OK && compression->options.optimize_speed) status = try_out(compression, out, pare__speed_settle);
+  if (status == PARE_OK && compression->options.optimize_speed)
+    status = try_out(compression, target, pare__speed_settle);
   if (status == PARE_OK)
     status =
         pare__report_open(recipe, compression->checkpoint, compression->treatments, storage, out, &compression->report);
-  if (status == PARE_OK && options->sensitivity) status = try_out(compression, out, pare__sensitivity);
-  if (status == PARE_OK && out) status = export(context, compression, in, out);
+  if (status == PARE_OK && options->sensitivity) status = try_out(compression, target, pare__sensitivity);
+  if (status == PARE_OK && target) status = export(context, compression, in, target);
   if (compression->report) compression->report->summary.seconds = pare__seconds() - begun;
   if (report && status == PARE_OK)
     *report = compression->report;
   else
     pare_report_close(compression->report);
   pare__compression_release(compression);
+  free(target);
   return status;
 }
 

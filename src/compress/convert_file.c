@@ -80,23 +80,24 @@ pare_status pare__convert_file(const char *in, const char *out, const char *fina
 pare_status pare_convert(const char *in, const char *out, pare_storage storage, pare_conversion *conversion) {
   static const char function[] = "pare_convert";
   pare_conversion result;
-  char *companion;
+  char *companion = NULL, *target = NULL;
   if (!in || !out) return pare__fail_null(function, in ? "out" : "in");
   if (storage != PARE_STORAGE_PORTABLE && storage != PARE_STORAGE_COMPACT)
     return pare__fail(PARE_ERR_ARGUMENT, "%s: storage %d; portable and compact are possible", function, (int)storage);
-  PARE__TRY(pare__output_check(out));
-  pare__output_sweep(out);
-  char *temporary = pare__output_temporary(out);
-  if (!temporary) return pare__fail_memory("a path", strlen(out));
-  pare_status status = pare__convert_file(in, temporary, out, storage, &result, &companion);
-  if (status == PARE_OK) status = pare__output_commit(temporary, companion, in, out);
+  PARE__TRY(pare__output_open(out, &target));
+  pare__output_sweep(target);
+  char *temporary = pare__output_temporary(target);
+  pare_status status = temporary ? pare__convert_file(in, temporary, target, storage, &result, &companion)
+                                 : pare__fail_memory("a path", strlen(out));
+  if (status == PARE_OK) status = pare__output_commit(temporary, companion, in, target);
   if (status != PARE_OK) {
-    unlink(temporary);
+    if (temporary) unlink(temporary);
     if (companion) unlink(companion);
   } else if (conversion) {
     *conversion = result;
   }
   free(companion);
   free(temporary);
+  free(target);
   return status;
 }

@@ -33,17 +33,16 @@ static char *folder_of(const char *path) {
   return name == path ? pare__strdup(".") : pare__format("%.*s", (int)(name - path), path);
 }
 
-pare_status pare__output_check(const char *out) {
-  struct stat found;
-  if (*out == '\0' || (stat(out, &found) == 0 && S_ISDIR(found.st_mode)))
-    return pare__fail(PARE_ERR_IO, "writing '%s': %s", out,
-                      *out ? "it is a folder; name a file" : "that names no file");
-  char *folder = folder_of(out);
-  if (!folder) return pare__fail_memory("a path", strlen(out));
-  pare_status status = PARE_OK;
-  if (access(folder, W_OK | X_OK) != 0)
+pare_status pare__output_open(const char *out, char **target) {
+  PARE__TRY(pare__file_target(out, target));
+  char *folder = folder_of(*target);
+  pare_status status = folder ? PARE_OK : pare__fail_memory("a path", strlen(out));
+  if (folder && access(folder, W_OK | X_OK) != 0)
     status = pare__fail(PARE_ERR_IO, "writing %s: its folder %s: %s", out, folder, strerror(errno));
   free(folder);
+  if (status == PARE_OK) return PARE_OK;
+  free(*target);
+  *target = NULL;
   return status;
 }
 
@@ -168,6 +167,8 @@ pare_status pare__output_commit(const char *temporary, const char *companion, co
     status = sync_path(companion);
     sync_folder(companion);
   }
+  pare__file_keep_mode(out, temporary);
+  if (companion) pare__file_keep_mode(out, companion);
   if (status == PARE_OK && rename(temporary, out) != 0)
     status = pare__fail(PARE_ERR_IO, "renaming %s to %s: %s", temporary, out, strerror(errno));
   if (status == PARE_OK) {

@@ -4,8 +4,9 @@
 
 #include "base/base.h"
 
-/* Could a file be written at `out`? Asked before long work; a disk that is full is not foreseen. PARE_ERR_IO. */
-pare_status pare__output_check(const char *out);
+/* *target: what a file written at `out` takes the place of, links followed; free it. Asked before long work: could it
+ * be written? A disk that is full is not foreseen. PARE_ERR_IO. */
+pare_status pare__output_open(const char *out, char **target);
 /* A name beside `out` that nobody has; free it. It says which process it is of. */
 char *pare__output_temporary(const char *out);
 /* Removes what processes that are no more left beside `out`: killed while they wrote it. */

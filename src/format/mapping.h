@@ -5,7 +5,8 @@
 #include "base/base.h"
 
 /* All zero is a mapping of nothing. A file that is cut short while it is mapped kills the process that reads past its
- * new end (SIGBUS): pare itself replaces files by renaming, which leaves mappings whole. */
+ * new end (SIGBUS): pare itself replaces files by renaming, which leaves mappings whole, and the command ends with a
+ * message. */
 typedef struct pare__mapping {
   const uint8_t *data;
   size_t nbytes;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <zip.h>
 
+#include "base/path.h"
 #include "format/mapping.h"
 
 /* What deflate can make of a byte at most; an entry that claims more is a bomb or a lie. */
@@ -232,16 +233,18 @@ pare_status pare__npz_write(const char *path, size_t count, const pare__npz_entr
   zip_t *zip = NULL;
   /* libzip removes an archive without entries. */
   if (count == 0) return pare__fail(PARE_ERR_ARGUMENT, "writing %s: an archive of no arrays", path);
+  char *target;
+  PARE__TRY(pare__file_target(path, &target));
   char **heads = calloc(count, sizeof *heads);
-  if (!heads) return pare__fail_memory("an archive", count * sizeof *heads);
-  pare_status status = open_new(path, &zip);
+  pare_status status = heads ? open_new(target, &zip) : pare__fail_memory("an archive", count * sizeof *heads);
   for (size_t i = 0; status == PARE_OK && i < count; i++)
     status = add_array(zip, path, &entries[i], deflates, &heads[i]);
   /* libzip writes beside the file and renames. */
   if (status == PARE_OK && zip_close(zip) == 0) zip = NULL;
   if (status == PARE_OK && zip) status = pare__fail(PARE_ERR_IO, "writing %s: %s", path, zip_strerror(zip));
   if (zip) zip_discard(zip);
-  for (size_t i = 0; i < count; i++) free(heads[i]);
+  for (size_t i = 0; heads && i < count; i++) free(heads[i]);
   free(heads);
+  free(target);
   return status;
 }

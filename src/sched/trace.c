@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/path.h"
+
 struct pare__trace {
   FILE *file;
   char *path, *temporary;
@@ -25,11 +27,12 @@ pare_status pare__trace_open(const char *path, pare__trace **out) {
   pare__trace *made = calloc(1, sizeof *made);
   *out = NULL;
   if (!made) return pare__fail_memory("a trace", sizeof *made);
-  made->path = pare__strdup(path);
-  made->temporary = pare__format("%s.%ld.tmp", path, (long)getpid());
-  if (!made->path || !made->temporary) {
+  pare_status status = pare__file_target(path, &made->path);
+  made->temporary = status == PARE_OK ? pare__format("%s.%ld.tmp", made->path, (long)getpid()) : NULL;
+  if (status == PARE_OK && !made->temporary) status = pare__fail_memory("a trace", strlen(path));
+  if (status != PARE_OK) {
     release(made);
-    return pare__fail_memory("a trace", strlen(path));
+    return status;
   }
   made->file = fopen(made->temporary, "wxe");
   if (!made->file) {
