@@ -65,6 +65,17 @@ static pare__onnx_model *gemm(void) {
   return finished(model, "y");
 }
 
+static pare__onnx_model *with_state(void) { /* whose batch is not its first dimension */
+  pare__onnx_model *model = with_input(17, -1);
+  model_input(model, "state", PARE__ONNX_FLOAT, 3, DIM(2, -1, 33));
+  constant(model, "w", 2, DIM(32, 33));
+  model_constant(model, "first", PARE__ONNX_INT64, 1, DIM(1), &(const int64_t){0});
+  model_node(model, "MatMul", "x w", "h");
+  model_node(model, "Unsqueeze", "h first", "one");
+  node_int(model, model_node(model, "Concat", "state one", "y"), "axis", 0);
+  return finished(model, "y");
+}
+
 static pare__onnx_model *gemm_with_factors(void) { /* no plain product: its weight keeps its place */
   pare__onnx_model *model = with_input(17, 64);
   constant(model, "w", 2, DIM(64, 24));
@@ -213,20 +224,9 @@ static pare__onnx_model *names_taken(void) { /* what new values would be called 
 }
 
 static pare__onnx_model *(*const builders[])(void) = {
-    matmul,
-    odd_rows,
-    gemm,
-    gemm_with_factors,
-    shared,
-    tied,
-    embedding,
-    in_constant_nodes,
-    an_input_with_default,
-    also_a_number,
-    convolutions,
-    in_a_branch,
-    an_output,
-    names_taken,
+    matmul,        odd_rows,     gemm,        gemm_with_factors, with_state,
+    shared,        tied,         embedding,   in_constant_nodes, an_input_with_default,
+    also_a_number, convolutions, in_a_branch, an_output,         names_taken,
 };
 
 /* ---- the law of forms ---- */

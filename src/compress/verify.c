@@ -38,14 +38,24 @@ static void close_run(struct run *run) {
 
 /* ---- inputs ---- */
 
-static pare_status random_input(struct run *run, size_t index, int64_t batch, int64_t size) {
+/* What the dimensions are that a model leaves open: the batch is dimension 0, or with first_open the first that is. */
+struct sizes {
+  int64_t batch, size;
+  bool first_open;
+};
+
+static pare_status random_input(struct run *run, size_t index, const struct sizes *sizes) {
   pare_model_value value;
   int64_t dim[PARE_MAX_RANK];
   PARE__TRY(pare_model_input(run->model, index, &value));
   if (value.rank < 0 || value.dtype == PARE_NDTYPES)
     return pare__fail(PARE_ERR_UNSUPPORTED, "input '%.100s' has no known %s", value.name,
                       value.rank < 0 ? "rank" : "dtype");
-  for (int d = 0; d < value.rank; d++) dim[d] = value.dim[d] >= 0 ? value.dim[d] : d == 0 ? batch : size;
+  for (int d = 0, nopen = 0; d < value.rank; d++) {
+    const bool is_batch = sizes->first_open ? nopen == 0 : d == 0;
+    dim[d] = value.dim[d] >= 0 ? value.dim[d] : is_batch ? sizes->batch : sizes->size;
+    nopen += value.dim[d] < 0;
+  }
   PARE__TRY(pare_tensor_create(run->context, value.dtype, value.rank, dim, &run->inputs[index]));
   if (pare__dtype_is_float(value.dtype)) return pare_random_normal(SEED, index, 0, 1, run->inputs[index]);
   return pare_random_bernoulli(SEED, index, 0.5, run->inputs[index]); /* 0 and 1 are in every table */
@@ -59,17 +69,20 @@ static pare_status run_once(struct run *run) {
 
 /* Random inputs in sizes that the model takes: those that it leaves open are tried out. */
 static pare_status try_sizes(struct run *run) {
-  static const int64_t sizes[][2] = {{2, 8}, {1, 32}, {1, 64}, {1, 224}, {1, 1}, {1, 512}};
+  static const struct sizes trials[] = {{2, 8, false},   {1, 32, false}, {1, 64, false}, {1, 224, false}, {1, 1, false},
+                                        {1, 512, false}, {1, 32, true},  {1, 224, true}, {1, 512, true}};
   pare_status status = PARE_OK;
-  for (size_t s = 0; s < PARE__COUNT(sizes); s++) {
+  for (size_t s = 0; s < PARE__COUNT(trials); s++) {
     status = PARE_OK;
     close_tensors(run->ninputs, run->inputs);
-    for (size_t i = 0; i < run->ninputs && status == PARE_OK; i++)
-      status = random_input(run, i, sizes[s][0], sizes[s][1]);
+    for (size_t i = 0; i < run->ninputs && status == PARE_OK; i++) status = random_input(run, i, &trials[s]);
     if (status == PARE_OK) status = run_once(run);
     if (status != PARE_ERR_SHAPE && status != PARE_ERR_ARGUMENT) return status;
   }
-  return status;
+  return pare__fail(status,
+                    "the original runs on none of the random inputs that were tried, so nothing can be verified: give "
+                    "inputs that it takes (calibration), or do without (--no-verify, skip_verify); the last said: %s",
+                    pare_message());
 }
 
 /* What models are run on: calibration inputs, or random ones if there are none. */
