@@ -115,27 +115,63 @@ static pare__onnx_model *embedding(void) {
   return finished(model, "y");
 }
 
-static pare__onnx_model *in_constant_nodes(void) { /* an old opset, as Paddle writes it */
-  pare__onnx_model *model = with_input(11, 64);
-  static float values[64 * 20];
-  float *random = random_floats(64 * 20, 77);
-  memcpy(values, random, sizeof values);
-  free(random);
-  pare__onnx_node *node = model_node(model, "Constant", "", "w");
-  node->input.count = 0;
-  pare__onnx_attribute *value = node_attribute(model, node, "value", PARE__ONNX_ATTRIBUTE_TENSOR);
+static void fill_matrix(pare__onnx_model *model, pare__onnx_tensor *tensor, int64_t rows, int64_t columns) {
+  static uint32_t seed = 76;
+  const int64_t shape[2] = {rows, columns};
+  const size_t nbytes = (size_t)(rows * columns) * sizeof(float);
+  float *random = random_floats(rows * columns, ++seed);
   void *memory;
-  OK(pare__onnx_allocate(model->source, sizeof *value->t, &memory));
-  value->t = memory;
-  value->t->data_type = PARE__ONNX_FLOAT;
-  value->t->raw_data = (pare__onnx_bytes){values, sizeof values};
+  OK(pare__onnx_allocate(model->source, nbytes, &memory));
+  tensor->data_type = PARE__ONNX_FLOAT;
+  tensor->raw_data = (pare__onnx_bytes){memcpy(memory, random, nbytes), nbytes};
+  free(random);
   for (int d = 0; d < 2; d++) {
     int64_t *dim;
-    OK(PARE__ONNX_APPEND(model->source, &value->t->dims, &dim));
-    *dim = d ? 20 : 64;
+    OK(PARE__ONNX_APPEND(model->source, &tensor->dims, &dim));
+    *dim = shape[d];
   }
+}
+
+static void constant_in(pare__onnx_model *model, pare__onnx_nodes *nodes, const char *name, int64_t rows,
+                        int64_t columns) {
+  void *memory;
+  pare__onnx_node *node = node_in(model, nodes, "Constant", "", name);
+  node->input.count = 0;
+  pare__onnx_attribute *value = node_attribute(model, node, "value", PARE__ONNX_ATTRIBUTE_TENSOR);
+  OK(pare__onnx_allocate(model->source, sizeof *value->t, &memory));
+  value->t = memory;
+  fill_matrix(model, value->t, rows, columns);
+}
+
+static pare__onnx_model *in_constant_nodes(void) { /* an old opset, as Paddle writes it */
+  pare__onnx_model *model = with_input(11, 64);
+  constant_in(model, &model->graph->node, "w", 64, 20);
   model_node(model, "Identity", "w", "v");
   model_node(model, "MatMul", "x v", "y");
+  return finished(model, "y");
+}
+
+static pare__onnx_model *around_a_branch(void) { /* constants of a body before and after those of a body in it */
+  pare__onnx_model *model = with_input(17, 32);
+  model_input(model, "flag", PARE__ONNX_BOOL, 0, NULL);
+  pare__onnx_node *outer = model_node(model, "If", "flag", "y");
+  for (int branch = 0; branch < 2; branch++) {
+    const char *name = branch ? "else_branch" : "then_branch";
+    pare__onnx_graph *body = node_body(model, outer, name, "", branch ? "o1" : "o0");
+    constant_in(model, &body->node, branch ? "a1" : "a0", 32, 32);
+    node_in(model, &body->node, "MatMul", branch ? "x a1" : "x a0", branch ? "t1" : "t0");
+    pare__onnx_node *inner = node_in(model, &body->node, "If", "flag", branch ? "u1" : "u0");
+    for (int other = 0; other < 2; other++) {
+      static const char *const names[][3] = {
+          {"b0", "t0 b0", "p0"}, {"b1", "t0 b1", "p1"}, {"b2", "t1 b2", "p2"}, {"b3", "t1 b3", "p3"}};
+      const char *const *in = names[2 * branch + other];
+      pare__onnx_graph *deep = node_body(model, inner, other ? "else_branch" : "then_branch", "", in[2]);
+      constant_in(model, &deep->node, in[0], 32, 32);
+      node_in(model, &deep->node, "MatMul", in[1], in[2]);
+    }
+    constant_in(model, &body->node, branch ? "c1" : "c0", 32, 32);
+    node_in(model, &body->node, "MatMul", branch ? "u1 c1" : "u0 c0", branch ? "o1" : "o0");
+  }
   return finished(model, "y");
 }
 
@@ -174,32 +210,14 @@ static pare__onnx_model *in_a_branch(void) { /* a body reads a weight around it,
   constant(model, "w", 2, DIM(32, 32));
   model_input(model, "flag", PARE__ONNX_BOOL, 0, NULL);
   pare__onnx_node *node = model_node(model, "If", "flag", "h");
-  static float values[32 * 32];
-  float *random = random_floats(32 * 32, 5);
-  memcpy(values, random, sizeof values);
-  free(random);
   for (int branch = 0; branch < 2; branch++) {
-    pare__onnx_attribute *attribute =
-        node_attribute(model, node, branch ? "else_branch" : "then_branch", PARE__ONNX_ATTRIBUTE_GRAPH);
-    void *memory;
-    OK(pare__onnx_allocate(model->source, sizeof *attribute->g, &memory));
-    attribute->g = memory;
-    attribute->g->name = "branch";
+    pare__onnx_graph *body = node_body(model, node, branch ? "else_branch" : "then_branch", "", branch ? "o1" : "o0");
     pare__onnx_tensor *tensor;
-    OK(PARE__ONNX_APPEND(model->source, &attribute->g->initializer, &tensor));
+    OK(PARE__ONNX_APPEND(model->source, &body->initializer, &tensor));
     tensor->name = branch ? "v1" : "v0";
-    tensor->data_type = PARE__ONNX_FLOAT;
-    tensor->raw_data = (pare__onnx_bytes){values, sizeof values};
-    for (int d = 0; d < 2; d++) {
-      int64_t *dim;
-      OK(PARE__ONNX_APPEND(model->source, &tensor->dims, &dim));
-      *dim = 32;
-    }
-    node_in(model, &attribute->g->node, "MatMul", branch ? "x w" : "x v0", branch ? "t1" : "t0");
-    node_in(model, &attribute->g->node, "MatMul", branch ? "t1 v1" : "t0 w", branch ? "o1" : "o0");
-    pare__onnx_value *output;
-    OK(PARE__ONNX_APPEND(model->source, &attribute->g->output, &output));
-    output->name = branch ? "o1" : "o0";
+    fill_matrix(model, tensor, 32, 32);
+    node_in(model, &body->node, "MatMul", branch ? "x w" : "x v0", branch ? "t1" : "t0");
+    node_in(model, &body->node, "MatMul", branch ? "t1 v1" : "t0 w", branch ? "o1" : "o0");
   }
   model_node(model, "MatMul", "h w", "y");
   return finished(model, "y");
@@ -226,7 +244,8 @@ static pare__onnx_model *names_taken(void) { /* what new values would be called 
 static pare__onnx_model *(*const builders[])(void) = {
     matmul,        odd_rows,     gemm,        gemm_with_factors, with_state,
     shared,        tied,         embedding,   in_constant_nodes, an_input_with_default,
-    also_a_number, convolutions, in_a_branch, an_output,         names_taken,
+    also_a_number, convolutions, in_a_branch, around_a_branch,   an_output,
+    names_taken,
 };
 
 /* ---- the law of forms ---- */

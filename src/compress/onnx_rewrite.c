@@ -213,6 +213,22 @@ static pare_status feed_all(pare__onnx_builder *build, const pare__onnx_checkpoi
   return PARE_OK;
 }
 
+/* The same for each body. Its weights need not lie together: those of a body in it come between. */
+static pare_status feed_bodies(pare__onnx_builder *build, const pare__onnx_checkpoint *checkpoint,
+                               pare__onnx_packing *const *packings, const pare__scope *read) {
+  const size_t count = checkpoint->base.nweights;
+  bool *fed = calloc(count + 1, sizeof *fed);
+  pare_status status = fed ? PARE_OK : pare__fail_memory("the bodies of a model", count);
+  for (size_t i = 0; i < count && status == PARE_OK; i++) {
+    pare__onnx_graph *graph = checkpoint->weights[i].graph;
+    if (fed[i] || graph == checkpoint->model->graph) continue;
+    for (size_t k = i; k < count; k++) fed[k] = fed[k] || checkpoint->weights[k].graph == graph;
+    status = feed_all(build, checkpoint, packings, read, graph);
+  }
+  free(fed);
+  return status;
+}
+
 /* ---- around the graph ---- */
 
 /* A weight that was an input with a default, or had its shape declared, has neither now. */
@@ -263,13 +279,7 @@ pare_status pare__onnx_rewrite(pare__onnx_checkpoint *checkpoint, const pare__tr
   if (status == PARE_OK) status = pare__onnx_nodes_rewrite(&build, checkpoint, treatments, packings);
   if (status == PARE_OK) status = settle_reads(checkpoint, packings, &read);
   if (status == PARE_OK) status = feed_all(&build, checkpoint, packings, &read, model->graph);
-  const pare__onnx_graph *last = model->graph;
-  for (size_t i = 0; i < checkpoint->base.nweights && status == PARE_OK; i++) {
-    pare__onnx_graph *graph = checkpoint->weights[i].graph;
-    if (graph == last || graph == model->graph) continue;
-    status = feed_all(&build, checkpoint, packings, &read, graph); /* weights of one body lie together */
-    last = graph;
-  }
+  if (status == PARE_OK) status = feed_bodies(&build, checkpoint, packings, &read);
   if (status == PARE_OK) status = forget_weights(checkpoint, packings, &read);
   for (size_t i = 0; i < checkpoint->base.nweights && status == PARE_OK; i++)
     build.uses_microsoft |= packings[i] && packings[i]->parts.form == PARE__FORM_INTEGER && checkpoint->opset < 13;
