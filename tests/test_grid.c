@@ -254,13 +254,12 @@ END_TEST
 
 enum { SMALL = 6 };
 
-/* The least weighted error of SMALL values on a symmetric grid of `most` steps either side, over all assignments of
- * codes. */
-static double brute_force(const double *w, const double *d, int most) {
+/* The least weighted error of SMALL values on a symmetric grid of codes least … most, over all assignments of codes. */
+static double brute_force(const double *w, const double *d, int least, int most) {
   double best = INFINITY, sum = 0;
   int q[SMALL];
   for (int i = 0; i < SMALL; i++) {
-    q[i] = -most;
+    q[i] = least;
     sum += d[i] * w[i] * w[i];
   }
   for (int i = 0; i < SMALL;) {
@@ -270,7 +269,7 @@ static double brute_force(const double *w, const double *d, int most) {
       b += d[j] * q[j] * q[j];
     }
     best = fmin(best, b > 0 && a > 0 ? sum - a * a / b : sum);
-    for (i = 0; i < SMALL && q[i] == most; i++) q[i] = -most;
+    for (i = 0; i < SMALL && q[i] == most; i++) q[i] = least;
     if (i < SMALL) q[i]++;
   }
   return best;
@@ -281,8 +280,10 @@ START_TEST(the_least_squared_error_is_that_of_brute_force) {
   const int64_t shape[2] = {GROUPS, SMALL}, row[1] = {SMALL};
   const float importance[SMALL] = {1, 0.5F, 3, 0.1F, 2, 1};
   for (int bits = 2; bits <= 3; bits++)
-    for (int weighted = 0; weighted < 2; weighted++) {
-      const pare_grid grid = {bits, true, false, PARE_PER_CHANNEL, 0, 0};
+    for (int kind = 0; kind < 4; kind++) {
+      const bool weighted = kind % 2, full = kind / 2;
+      const int most = (1 << (bits - 1)) - 1;
+      const pare_grid grid = {bits, true, full, PARE_PER_CHANNEL, 0, 0};
       const pare_fit_options fit = {PARE_RANGE_SQUARED_ERROR, 1};
       const pare_set set = {.sparsity = PARE_SPARSITY_NONE, .grid = &grid, .fit = &fit};
       pare_tensor *w = weights(PARE_F32, 2, shape, 31), *out = empty_tensor(PARE_F32, 2, shape);
@@ -293,7 +294,7 @@ START_TEST(the_least_squared_error_is_that_of_brute_force) {
       for (int g = 0; g < GROUPS; g++) {
         double error = 0;
         for (int i = 0; i < SMALL; i++) error += weight[i] * pow(x[g * SMALL + i] - y[g * SMALL + i], 2);
-        const double best = brute_force(x + (size_t)g * SMALL, weight, (1 << (bits - 1)) - 1);
+        const double best = brute_force(x + (size_t)g * SMALL, weight, -most - full, most);
         ck_assert_msg(error <= best * (1 + 1e-4) + 1e-9, "group %d: %g, brute force %g", g, error, best);
       }
       free(x);
