@@ -4,7 +4,8 @@
 
 #include "cli/cli.h"
 
-/* Writes beside `path` and renames; into what is no regular file, such as /dev/stdout. CLI_INPUT and a message if that fails; what was there stays. */
+/* Writes beside `path` and renames; into what is no regular file, such as /dev/stdout. CLI_INPUT and a message if that
+ * fails; what was there stays. */
 cli_exit cli_file_write(const char *path, const void *data, size_t nbytes);
 
 #endif
