@@ -60,6 +60,11 @@ for form in "--prune 2:4" "--prune 2:4 --quantize int8" "--prune 3:8 --quantize 
   says out "portable it would be"
   same "$folder/at-once.onnx" "$folder/compact.onnx"
 done
+# 2:4 with int8 takes five bits a weight, and its scales half a bit at most.
+run 0 compress "$digits" --prune 2:4 --quantize int8 --storage compact --dry-run --json
+nchecks=$((nchecks + 1))
+awk -F'[:,]' '/"treatment"/ { pruned = /2:4/ } /"bits"/ && pruned { n++; if ($2 > 5.5) bad = 1 } END { exit bad || !n }' \
+  "$folder/out" || fail "$shown: more than 5.5 bits a weight"
 run 0 convert "$digits" "$folder/dense.onnx" --storage compact --json
 says out '"tensors": 0'
 

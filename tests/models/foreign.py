@@ -5,7 +5,8 @@
 
 Compresses MODEL in every form, and a file of safetensors, which the package of that name reads and numpy dequantises
 by the conventions of compressed-tensors. onnx.checker and ONNX Runtime must take each file, and ONNX Runtime must agree with
-pare run. Of the sentence encoder (as prepare.py makes it) size and cosine to the f32 embeddings are judged as well.
+pare run. So they must for the real models of the folder (as prepare.py makes it); of the sentence encoder size and cosine to
+the f32 embeddings are judged as well.
 """
 import json
 import os
@@ -18,6 +19,8 @@ import onnx
 import onnxruntime
 import safetensors
 import safetensors.numpy
+
+import check
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Name, options, least cosine of ONNX Runtime's outputs with pare's. ONNX Runtime's products of 8 bits saturate on CPUs
@@ -36,6 +39,7 @@ FORMS = [
 ENCODER = {"int8": (0.9995, 0.26), "int4": (0.975, 0.17),
            "int4, calibrated": (0.988, 0.17), "w8a8": (0.9925, 0.26), "w8a8, calibrated": (0.994, 0.26),
            "f16": (0.9999, 0.51)}
+REAL = ("int8", "int4", "w8a8", "f16", "2:4 and int8")  # forms that all real models take
 GROUP = 32  # of int4
 results = {"passed": 0, "failed": 0}
 
@@ -171,6 +175,20 @@ def check_encoder(pare, folder):
         judge(f"encoder, {form[0]}: {size:.4f} of the file, {most} at most", size <= most)
 
 
+def check_real(pare, folder):
+    """One case of each published model, and those that are stored; of the encoder the form that check_encoder lacks."""
+    cases = {name: (what, inputs) for name, what, inputs in reversed(list(check.published()))}
+    cases["classifier.onnx"] = "classifier", check.stored("cls.npz", "x")
+    cases["recogniser.onnx"] = "recogniser", check.stored("rec_b.npz", "x")
+    cases["encoder.onnx"] = "encoder", check.stored("minilm_golden.npz", "input_ids", "attention_mask", "token_type_ids")
+    for name, (what, inputs) in cases.items():
+        for form, options, least in FORMS:
+            if form not in REAL or (name == "encoder.onnx" and form in ENCODER):
+                continue
+            with tempfile.TemporaryDirectory() as scratch:
+                check_form(pare, os.path.join(folder, name), inputs, (f"{what}, {form}", options, min(least, 0.999)), scratch)
+
+
 def main():
     pare, model, data = os.path.abspath(sys.argv[1]), sys.argv[2], sys.argv[3]
     taken = [value.name for value in onnx.load(model).graph.input]
@@ -183,6 +201,7 @@ def main():
         check_static(pare, model, data, inputs, scratch)
         check_safetensors(pare, scratch)
     if len(sys.argv) > 4:
+        check_real(pare, sys.argv[4])
         check_encoder(pare, sys.argv[4])
     print(f"{results['passed']} passed, {results['failed']} failed, 0 skipped")
     return 1 if results["failed"] else 0
