@@ -80,13 +80,14 @@ static pare_status prepare(pare__compression *compression) {
 
 /* ---- its life ---- */
 
-static pare_status open_compression(pare_context *context, const pare_recipe *recipe,
+static pare_status open_compression(pare_context *all, size_t first, const pare_recipe *recipe,
                                     const pare_compress_options *options, pare__compression **out) {
   *out = calloc(1, sizeof **out);
   if (!*out) return pare__fail_memory("a compression", sizeof **out);
   atomic_init(&(*out)->references, 1);
   pare__recipe_retain(recipe);
-  (*out)->context = context;
+  (*out)->context = pare__context_member(all, first);
+  (*out)->all = all;
   (*out)->recipe = recipe;
   (*out)->options = *options;
   return PARE_OK;
@@ -141,12 +142,12 @@ static pare_status store_compact(pare__compression *compression, const char *pat
   return PARE_OK;
 }
 
-static pare_status export(pare_context *context, pare__compression *compression, const char *in, const char *out) {
+static pare_status export(pare__compression *compression, const char *in, const char *out) {
   char *temporary = pare__output_temporary(out), *companion = NULL;
   if (!temporary) return pare__fail_memory("a path", strlen(out) + 32);
   pare__output_sweep(out);
   pare__ahead *ahead = NULL;
-  pare_status status = pare__ahead_open(context, compression, &ahead);
+  pare_status status = pare__ahead_open(compression, &ahead);
   const pare__producer producer = ahead ? pare__ahead_producer(ahead) : pare__rows_producer(compression);
   /* The weights of what becomes compact do not stay: those that do have the name. */
   const bool compact = compression->options.storage == PARE_STORAGE_COMPACT;
@@ -195,7 +196,7 @@ static pare_status compress_on(pare_context *context, size_t first, const char *
   const double begun = pare__seconds();
   pare__compression *compression;
   char *target = NULL;
-  PARE__TRY(open_compression(pare__context_member(context, first), recipe, options, &compression));
+  PARE__TRY(open_compression(context, first, recipe, options, &compression));
   const pare_storage storage = compression->options.storage;
   pare_status status = pare__checkpoint_open(in, &compression->checkpoint);
   if (status == PARE_OK && out) status = open_out(compression->checkpoint, out, &target);
@@ -208,7 +209,7 @@ static pare_status compress_on(pare_context *context, size_t first, const char *
     status =
         pare__report_open(recipe, compression->checkpoint, compression->treatments, storage, out, &compression->report);
   if (status == PARE_OK && options->sensitivity) status = try_out(compression, target, pare__sensitivity);
-  if (status == PARE_OK && target) status = export(context, compression, in, target);
+  if (status == PARE_OK && target) status = export(compression, in, target);
   if (compression->report) compression->report->summary.seconds = pare__seconds() - begun;
   if (report && status == PARE_OK)
     *report = compression->report;

@@ -72,7 +72,8 @@ pare_status pare__mask_structure_read(const pare__modifier *modifier, const char
 struct pare__calibration;
 
 struct pare__compression {
-  pare_context *context;
+  pare_context *context; /* one device's */
+  pare_context *all;     /* what that is a member of, if there are several devices; else itself */
   const pare_recipe *recipe;
   pare__checkpoint *checkpoint;
   pare__treatment *treatments;           /* one a weight; `prepare` may still set factor, smooth, range and bounds */

@@ -27,9 +27,8 @@ void pare__take_rows(pare__compression *compression, pare__made_rows *made, pare
 /* ---- ahead.c: several devices make rows before they are asked for ---- */
 
 typedef struct pare__ahead pare__ahead;
-/* `context` is the one with several devices, `compression` works on the first of them. *out NULL: what a method found
- * in calibration is on the first device, and so is all work. */
-pare_status pare__ahead_open(pare_context *context, pare__compression *compression, pare__ahead **out);
+/* *out NULL: one device does all. */
+pare_status pare__ahead_open(pare__compression *compression, pare__ahead **out);
 void pare__ahead_close(pare__ahead *ahead); /* NULL is allowed */
 pare__producer pare__ahead_producer(pare__ahead *ahead);
 
