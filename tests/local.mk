@@ -124,6 +124,7 @@ dist_check_SCRIPTS += tests/test_convert.sh
 check_PROGRAMS += tests/test_fault_layer
 check_PROGRAMS += tests/test_ocl_faults
 check_PROGRAMS += tests/test_faults
+check_PROGRAMS += tests/test_compress_devices
 check_PROGRAMS += tests/test_compress_faults
 check_PROGRAMS += tests/test_threads
 check_PROGRAMS += tests/test_environment

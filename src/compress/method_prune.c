@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "compress/method.h"
+#include "compress/select_weights.h"
 
 typedef enum prune_score { BY_MAGNITUDE, BY_CHANCE } prune_score;
 typedef enum prune_scope { OVER_TENSOR, OVER_ROW, OVER_ALL } prune_scope;
@@ -155,83 +156,19 @@ struct masks {
   uint8_t **bits; /* one a weight; NULL: not pruned, or in one piece, whose mask is made when it comes */
 };
 
-typedef pare_status (*visit_rows)(pare__compression *compression, size_t index, int64_t first, pare_tensor *w,
-                                  void *user);
-
-/* Weights begin … end - 1 of those that the step prunes, some rows at a time. */
-static pare_status visit_all(pare__compression *compression, size_t step, size_t begin, size_t end, visit_rows visit,
-                             void *user) {
-  for (size_t i = begin; i < end; i++) {
-    if (!pare__treats(&compression->treatments[i], step)) continue;
-    const pare__weight *weight = &compression->checkpoint->weights[i];
-    const int64_t rows = pare__weight_rows(weight), most = pare__most_rows(compression, i);
-    for (int64_t row = 0; row < rows; row += most) {
-      pare_tensor *w;
-      PARE__TRY(pare__load_before(compression, i, step, row, PARE__MIN(most, rows - row), &w));
-      const pare_status status = visit(compression, i, row * (weight->elements / rows), w, user);
-      pare_tensor_close(w);
-      PARE__TRY(status);
-    }
-  }
-  return PARE_OK;
-}
-
-static pare_status feed(pare__compression *compression, size_t index, int64_t first, pare_tensor *w, void *selection) {
-  (void)compression;
-  (void)index;
-  (void)first;
-  return pare_selection_feed(selection, w);
-}
-
-struct masking {
-  pare_selection *selection;
-  struct masks *masks;
-};
-
-static void pack_bits(const uint8_t *bytes, int64_t count, uint8_t *bits, int64_t first) {
-  for (int64_t i = 0; i < count; i++)
-    if (bytes[i]) bits[(first + i) / 8] |= (uint8_t)(1U << ((first + i) % 8));
-}
-
-static pare_status take_mask(pare__compression *compression, size_t index, int64_t first, pare_tensor *w, void *user) {
-  struct masking *masking = user;
-  uint8_t **bits = &masking->masks->bits[index];
-  const int64_t count = pare_tensor_elements(w);
-  void *memory;
-  if (!*bits) {
-    PARE__TRY(pare__arena_allocate(&compression->arena,
-                                   (size_t)(compression->checkpoint->weights[index].elements / 8 + 1), &memory));
-    *bits = memory;
-  }
-  uint8_t *bytes = malloc((size_t)count + 1);
-  pare_tensor *mask = NULL;
-  pare_status status = bytes ? PARE_OK : pare__fail_memory("a mask", (size_t)count);
-  if (status == PARE_OK) status = pare_tensor_create(compression->context, PARE_BOOL, 2, pare_tensor_shape(w), &mask);
-  if (status == PARE_OK) status = pare_selection_mask(masking->selection, w, mask);
-  if (status == PARE_OK) status = pare_tensor_read(mask, bytes, (size_t)count);
-  if (status == PARE_OK) pack_bits(bytes, count, *bits, first);
-  pare_tensor_close(mask);
-  free(bytes);
-  return status;
-}
-
 /* The masks of weights begin … end - 1: exactly k are kept of them together. */
 static pare_status select_masks(pare__compression *compression, size_t step, size_t begin, size_t end,
                                 struct masks *masks) {
   const prune_options *options = compression->recipe->modifiers[step].options;
-  struct masking masking = {.masks = masks};
+  pare_selection *selection;
   int64_t total = 0;
   for (size_t i = begin; i < end; i++)
     if (pare__treats(&compression->treatments[i], step)) total += compression->checkpoint->weights[i].elements;
   const int64_t k = llround((1 - options->sparsity) * (double)total);
-  PARE__TRY(pare_selection_open(compression->context, total, k, true, &masking.selection));
-  pare_status status = PARE_OK;
-  for (bool done = false; !done && status == PARE_OK;) {
-    status = visit_all(compression, step, begin, end, feed, masking.selection);
-    if (status == PARE_OK) status = pare_selection_step(masking.selection, &done);
-  }
-  if (status == PARE_OK) status = visit_all(compression, step, begin, end, take_mask, &masking);
-  pare_selection_close(masking.selection);
+  PARE__TRY(pare_selection_open(compression->context, total, k, true, &selection));
+  pare_status status = pare__select_weights(compression, step, begin, end, selection);
+  if (status == PARE_OK) status = pare__select_masks(compression, step, begin, end, selection, masks->bits);
+  pare_selection_close(selection);
   return status;
 }
 

@@ -1,12 +1,12 @@
 /* What quantising methods find before the first row: bounds of weights in pieces, ranges of activations.
  * SPDX-License-Identifier: Apache-2.0 */
-#include <pare/prune.h>
 #include <pare/reduce.h>
 #include <stdlib.h>
 
 #include "compress/calibration.h"
 #include "compress/histogram.h"
 #include "compress/quantize.h"
+#include "compress/select_weights.h"
 
 typedef pare_status (*visit_rows)(pare_tensor *w, void *user);
 
@@ -47,8 +47,6 @@ static pare_status widen(pare_tensor *w, void *user) {
 
 /* ---- by percentile, exactly ---- */
 
-static pare_status feed(pare_tensor *w, void *user) { return pare_selection_feed(user, w); }
-
 /* The k-th largest of all of the weight. */
 static pare_status select_kth(pare__compression *compression, size_t index, size_t step, int64_t k, bool by_magnitude,
                               float *out) {
@@ -56,11 +54,7 @@ static pare_status select_kth(pare__compression *compression, size_t index, size
   double threshold = 0;
   const int64_t total = compression->checkpoint->weights[index].elements;
   PARE__TRY(pare_selection_open(compression->context, total, k, by_magnitude, &selection));
-  pare_status status = PARE_OK;
-  for (bool done = false; !done && status == PARE_OK;) {
-    status = visit(compression, index, step, feed, selection);
-    if (status == PARE_OK) status = pare_selection_step(selection, &done);
-  }
+  pare_status status = pare__select_weights(compression, step, index, index + 1, selection);
   if (status == PARE_OK) status = pare_selection_threshold(selection, &threshold, NULL, NULL);
   pare_selection_close(selection);
   *out = (float)threshold;

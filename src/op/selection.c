@@ -99,12 +99,15 @@ static void drop_candidates(pare_selection *s) {
   }
 }
 
+static void release(pare_selection *s) {
+  drop_candidates(s);
+  pare_tensor *const held[] = {s->state, s->totals, s->sample, s->bounds, s->limit, s->left};
+  for (size_t i = 0; i < PARE__COUNT(held); i++) pare_tensor_close(held[i]);
+}
+
 void pare_selection_close(pare_selection *selection) {
   if (!selection) return;
-  drop_candidates(selection);
-  pare_tensor *const held[] = {selection->state,  selection->totals, selection->sample,
-                               selection->bounds, selection->limit,  selection->left};
-  for (size_t i = 0; i < PARE__COUNT(held); i++) pare_tensor_close(held[i]);
+  release(selection);
   free(selection);
 }
 
@@ -142,30 +145,43 @@ static pare__problem problem_of(const pare_selection *s, int mode, int64_t lengt
   return problem;
 }
 
+/* Adds to the totals of the pass, which sums may become: they are not the caller's any more. */
+static pare_status add_totals(pare_selection *s, pare_tensor *sums) {
+  if (!s->totals) {
+    s->totals = sums;
+    return PARE_OK;
+  }
+  const pare_status status = pare_binary(PARE_BINARY_add, s->totals, sums, s->totals);
+  pare_tensor_close(sums);
+  return status;
+}
+
 /* Adds the figures of this tensor's blocks to those of the pass. */
 static pare_status add_figures(pare_selection *s, pare_tensor *figures, int64_t blocks, int64_t columns) {
   pare_tensor *sums = NULL;
   pare_status status = scratch(s, PARE_I64, 1, &columns, &sums);
   if (status == PARE_OK) status = pare__select_add_blocks(figures, blocks, columns, sums);
-  if (status == PARE_OK && s->totals) status = pare_binary(PARE_BINARY_add, s->totals, sums, s->totals);
-  if (status == PARE_OK && !s->totals) {
-    s->totals = sums;
-    return PARE_OK;
-  }
+  if (status == PARE_OK) return add_totals(s, sums);
   pare_tensor_close(sums);
   return status;
+}
+
+/* Room for the lists of one tensor. */
+static pare_status add_candidates(pare_selection *s, int64_t blocks, int64_t room, candidates **out) {
+  const int64_t lists[] = {blocks, room}, tallies[] = {blocks, PARE__SELECT_TALLIES};
+  candidates *fresh = *out = calloc(1, sizeof *fresh);
+  if (!fresh) return pare__fail_memory("candidates of a selection", sizeof *fresh);
+  fresh->next = s->candidates;
+  s->candidates = fresh;
+  PARE__TRY(scratch(s, PARE_I32, 2, lists, &fresh->lists));
+  return scratch(s, PARE_I32, 2, tallies, &fresh->tallies);
 }
 
 static pare_status feed_bracket(pare_selection *s, pare_tensor *x) {
   const int64_t block = pare__select_block(x->shape.dim[0]), blocks = pare__div_up(x->shape.dim[0], block);
   const int64_t room = pare__select_room(block, s->sampled);
-  const int64_t lists[] = {blocks, room}, tallies[] = {blocks, PARE__SELECT_TALLIES};
-  candidates *fresh = calloc(1, sizeof *fresh);
-  if (!fresh) return pare__fail_memory("candidates of a selection", sizeof *fresh);
-  fresh->next = s->candidates;
-  s->candidates = fresh;
-  PARE__TRY(scratch(s, PARE_I32, 2, lists, &fresh->lists));
-  PARE__TRY(scratch(s, PARE_I32, 2, tallies, &fresh->tallies));
+  candidates *fresh;
+  PARE__TRY(add_candidates(s, blocks, room, &fresh));
   pare__problem problem = problem_of(s, PARE__SELECT_BRACKET | order_of(s), x->shape.dim[0], block);
   problem.dim[PARE__SELECT_ROOM] = room;
   pare_tensor *const counted[] = {x, s->bounds, fresh->lists, fresh->tallies};
@@ -189,6 +205,17 @@ static pare_status feed_digit(pare_selection *s, pare_tensor *x, const candidate
   return status;
 }
 
+static pare_status feed(pare_selection *s, pare_tensor *scores) {
+  pare_tensor *input = NULL;
+  PARE__TRY(pare__contiguous(scores, &input));
+  pare_tensor x = pare__flat(input);
+  const pare_status status = s->phase == SAMPLING     ? feed_sample(s, &x)
+                             : s->phase == BRACKETING ? feed_bracket(s, &x)
+                                                      : feed_digit(s, &x, NULL);
+  pare_tensor_close(input);
+  return status;
+}
+
 static pare_status check_scores(const char *function, const pare_selection *s, pare_tensor *scores, int64_t done) {
   PARE__TRY(pare__context_check(function, scores->context));
   if (scores->context != s->context)
@@ -208,14 +235,8 @@ pare_status pare_selection_feed(pare_selection *selection, pare_tensor *scores) 
   PARE__TRY(check_scores(function, selection, scores, selection->fed));
   const int64_t elements = pare__shape_elements(&scores->shape);
   if (elements == 0) return PARE_OK;
-  pare_tensor *input = NULL;
-  PARE__TRY(pare__contiguous(scores, &input));
-  pare_tensor x = pare__flat(input);
-  pare_status status = selection->phase == SAMPLING     ? feed_sample(selection, &x)
-                       : selection->phase == BRACKETING ? feed_bracket(selection, &x)
-                                                        : feed_digit(selection, &x, NULL);
+  const pare_status status = feed(selection, scores);
   if (status == PARE_OK) selection->fed += elements;
-  pare_tensor_close(input);
   return status;
 }
 
@@ -244,15 +265,17 @@ static float value_of(uint32_t key, bool by_magnitude) {
   return value;
 }
 
+/* What masks compare with: of no elements none is kept, not even NaN, the largest. */
+static float limit_of(const pare_selection *s) { return s->k == 0 ? NAN : s->threshold; }
+
 static pare_status finish(pare_selection *s, uint32_t key, int64_t beyond, int64_t ties) {
-  /* of no elements none is kept, not even NaN, the largest */
-  const float limit = s->k == 0 ? NAN : value_of(key, s->by_magnitude);
-  s->threshold = s->k == 0 ? INFINITY : limit;
+  s->threshold = s->k == 0 ? INFINITY : value_of(key, s->by_magnitude);
   s->beyond = beyond;
   s->ties = ties;
   s->phase = DONE;
   drop_candidates(s);
   replace(&s->bounds, NULL);
+  const float limit = limit_of(s);
   PARE__TRY(pare_tensor_from(s->context, PARE_F32, 0, NULL, &limit, sizeof limit, &s->limit));
   return pare_tensor_from(s->context, PARE_I64, 0, NULL, &ties, sizeof ties, &s->left);
 }
@@ -329,6 +352,166 @@ pare_status pare_selection_step(pare_selection *selection, bool *done) {
                        : selection->phase == BRACKETING ? end_bracket(selection)
                                                         : end_digits(selection);
   *done = status == PARE_OK && selection->phase == DONE;
+  return status;
+}
+
+/* ---- tensors that lie on several devices ---- */
+
+pare_status pare__selection_terms_of(const pare_selection *s, pare__selection_terms *out) {
+  *out = (pare__selection_terms){.phase = s->phase,
+                                 .by_magnitude = s->by_magnitude,
+                                 .total = s->total,
+                                 .k = s->k,
+                                 .places = s->places,
+                                 .sampled = s->sampled,
+                                 .open = s->open,
+                                 .shift = s->shift,
+                                 .limit = limit_of(s)};
+  if (s->phase == DIGITS) return pare_tensor_read(s->state, out->state, sizeof out->state);
+  return s->phase == BRACKETING ? pare_tensor_read(s->bounds, out->bounds, sizeof out->bounds) : PARE_OK;
+}
+
+/* As much of a selection as feeding one tensor asks for, in the context of that tensor. */
+static pare_status open_part(const pare__selection_terms *terms, pare_context *context, int64_t first, int64_t elements,
+                             pare_selection *out) {
+  const int64_t two = 2;
+  *out = (pare_selection){.context = context,
+                          .total = terms->total,
+                          .k = terms->k,
+                          .by_magnitude = terms->by_magnitude,
+                          .phase = (phase)terms->phase,
+                          .fed = first,
+                          .places = terms->places,
+                          .open = terms->open,
+                          .shift = terms->shift};
+  if (out->phase == DIGITS) return set_state(out, terms->state);
+  if (out->phase == SAMPLING) {
+    const int64_t size = (elements / (terms->total / terms->places) + 1) * PARE__SELECT_SAMPLE_RUN;
+    return scratch(out, PARE_F32, 1, &size, &out->sample);
+  }
+  out->sampled = terms->sampled;
+  return pare_tensor_from(context, PARE_F32, 1, &two, terms->bounds, sizeof terms->bounds, &out->bounds);
+}
+
+static pare_status read_all(pare_tensor *tensor, int64_t count, size_t element_bytes, void *out) {
+  const size_t nbytes = (size_t)count * element_bytes;
+  void *data = *(void **)out = malloc(nbytes + 1);
+  if (!data) return pare__fail_memory("figures of a selection", nbytes);
+  return pare_tensor_read(tensor, data, nbytes);
+}
+
+static pare_status read_sample(const pare_selection *part, pare__selection_found *out) {
+  pare_tensor *taken;
+  if (part->sampled == 0) return PARE_OK;
+  PARE__TRY(pare_tensor_slice(part->sample, 0, 0, part->sampled, 1, &taken));
+  const pare_status status = read_all(taken, part->sampled, sizeof *out->sample, &out->sample);
+  if (status == PARE_OK) out->sampled = part->sampled;
+  pare_tensor_close(taken);
+  return status;
+}
+
+static pare_status read_part(const pare_selection *part, pare__selection_found *out) {
+  if (part->phase == SAMPLING) return read_sample(part, out);
+  out->ntotals = part->totals->shape.dim[0];
+  PARE__TRY(read_all(part->totals, out->ntotals, sizeof *out->totals, &out->totals));
+  const candidates *listed = part->candidates;
+  if (!listed) return PARE_OK;
+  out->blocks = listed->lists->shape.dim[0];
+  out->room = listed->lists->shape.dim[1];
+  PARE__TRY(read_all(listed->lists, out->blocks * out->room, sizeof *out->lists, &out->lists));
+  return read_all(listed->tallies, out->blocks * PARE__SELECT_TALLIES, sizeof *out->tallies, &out->tallies);
+}
+
+pare_status pare__selection_look(const pare__selection_terms *terms, pare_tensor *scores, int64_t first,
+                                 pare__selection_found *out) {
+  pare_selection part;
+  *out = (pare__selection_found){.elements = pare__shape_elements(&scores->shape)};
+  if (out->elements == 0) return PARE_OK;
+  pare_status status = open_part(terms, scores->context, first, out->elements, &part);
+  if (status == PARE_OK) status = feed(&part, scores);
+  if (status == PARE_OK) status = read_part(&part, out);
+  release(&part);
+  if (status != PARE_OK) pare__selection_found_release(out);
+  return status;
+}
+
+void pare__selection_found_release(pare__selection_found *found) {
+  free(found->sample);
+  free(found->totals);
+  free(found->lists);
+  free(found->tallies);
+  *found = (pare__selection_found){0};
+}
+
+static pare_status add_sample(pare_selection *s, const pare__selection_found *found) {
+  pare_tensor *part = NULL;
+  if (found->sampled == 0) return PARE_OK;
+  PARE__TRY(pare_tensor_slice(s->sample, 0, s->sampled, found->sampled, 1, &part));
+  const pare_status status = pare_tensor_write(part, found->sample, (size_t)found->sampled * sizeof *found->sample);
+  if (status == PARE_OK) s->sampled += found->sampled;
+  pare_tensor_close(part);
+  return status;
+}
+
+static pare_status add_lists(pare_selection *s, const pare__selection_found *found) {
+  candidates *fresh;
+  const size_t blocks = (size_t)found->blocks;
+  PARE__TRY(add_candidates(s, found->blocks, found->room, &fresh));
+  PARE__TRY(pare_tensor_write(fresh->lists, found->lists, blocks * (size_t)found->room * sizeof *found->lists));
+  return pare_tensor_write(fresh->tallies, found->tallies, blocks * PARE__SELECT_TALLIES * sizeof *found->tallies);
+}
+
+pare_status pare__selection_add(pare_selection *s, const pare__selection_found *found) {
+  pare_tensor *sums = NULL;
+  if (found->elements == 0) return PARE_OK;
+  if (s->phase == SAMPLING) PARE__TRY(add_sample(s, found));
+  if (found->lists) PARE__TRY(add_lists(s, found));
+  if (found->totals) {
+    const size_t nbytes = (size_t)found->ntotals * sizeof *found->totals;
+    PARE__TRY(pare_tensor_from(s->context, PARE_I64, 1, &found->ntotals, found->totals, nbytes, &sums));
+    PARE__TRY(add_totals(s, sums));
+  }
+  s->fed += found->elements;
+  return PARE_OK;
+}
+
+/* The mask of those beyond the limit and the first `quota` that equal it; *ties: how many of the quota that took. */
+static pare_status read_mask(const pare__selection_terms *terms, pare_tensor *x, pare_tensor *limit, int64_t quota,
+                             int64_t *ties, uint8_t *out) {
+  pare_tensor *given = NULL, *left = NULL, *mask = NULL;
+  const int64_t elements = pare__shape_elements(&x->shape);
+  pare_status status = pare_tensor_from(x->context, PARE_I64, 0, NULL, &quota, sizeof quota, &given);
+  if (status == PARE_OK) status = pare_tensor_create(x->context, PARE_I64, 0, NULL, &left);
+  if (status == PARE_OK) status = pare_tensor_create(x->context, PARE_BOOL, 1, &elements, &mask);
+  if (status == PARE_OK) status = pare__mask_keep(x, terms->by_magnitude, limit, given, left, mask);
+  if (status == PARE_OK) status = pare_tensor_read(left, ties, sizeof *ties);
+  if (status == PARE_OK) status = pare_tensor_read(mask, out, (size_t)elements);
+  *ties = quota - *ties;
+  pare_tensor_close(given);
+  pare_tensor_close(left);
+  pare_tensor_close(mask);
+  return status;
+}
+
+pare_status pare__selection_mark(const pare__selection_terms *terms, pare_tensor *scores, uint8_t *marks) {
+  const int64_t elements = pare__shape_elements(&scores->shape);
+  int64_t ties = 0;
+  pare_tensor *input = NULL, *limit = NULL;
+  if (elements == 0) return PARE_OK;
+  uint8_t *beyond = malloc((size_t)elements);
+  pare_status status = beyond ? PARE_OK : pare__fail_memory("a mask", (size_t)elements);
+  if (status == PARE_OK) status = pare__contiguous(scores, &input);
+  if (status == PARE_OK)
+    status = pare_tensor_from(scores->context, PARE_F32, 0, NULL, &terms->limit, sizeof terms->limit, &limit);
+  if (status == PARE_OK) status = read_mask(terms, input, limit, elements, &ties, marks);
+  if (status == PARE_OK && ties > 0)
+    status = read_mask(terms, input, limit, 0, &ties, beyond);
+  else if (status == PARE_OK)
+    memcpy(beyond, marks, (size_t)elements);
+  for (int64_t i = 0; i < elements && status == PARE_OK; i++) marks[i] = (uint8_t)(marks[i] + beyond[i]);
+  pare_tensor_close(input);
+  pare_tensor_close(limit);
+  free(beyond);
   return status;
 }
 
