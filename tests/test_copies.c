@@ -211,6 +211,79 @@ START_TEST(copies_are_counted_and_timed_by_the_device) {
 }
 END_TEST
 
+/* ---- which copies there are ---- */
+
+enum { NBYTES = 4096 };
+
+static pare__memory *memory_in(pare_context *in) {
+  pare__memory *made;
+  OK(pare__memory_create(in, NBYTES, NULL, "a tensor", &made));
+  memset(made->home, 0, NBYTES);
+  return made;
+}
+
+static void use(pare__memory *memory) {
+  pare__buffer *buffer;
+  OK(pare__memory_pin(memory, 0, &buffer));
+  pare__memory_unpin(memory, 0);
+}
+
+START_TEST(what_was_not_used_for_the_longest_time_goes_first) {
+  enum { COUNT = 4 };
+  pare__memory *memory[COUNT];
+  pare__buffer *pinned;
+  for (int i = 0; i < COUNT; i++) memory[i] = memory_in(several);
+  for (int i = 0; i < COUNT; i++) use(memory[i]);
+  use(memory[1]);
+  OK(pare__memory_pin(memory[0], 0, &pinned)); /* in use: it stays */
+  static const int order[] = {2, 3, 1};
+  for (size_t i = 0; i < PARE__COUNT(order); i++) {
+    ck_assert_ptr_nonnull(memory[order[i]]->copy[0].buffer);
+    ck_assert(pare__memory_evict(several, 0));
+    ck_assert_ptr_null(memory[order[i]]->copy[0].buffer);
+  }
+  ck_assert(!pare__memory_evict(several, 0));
+  ck_assert_ptr_eq(memory[0]->copy[0].buffer, pinned);
+  pare__memory_unpin(memory[0], 0);
+  ck_assert(pare__memory_evict(several, 0));
+  for (int i = 0; i < COUNT; i++) pare__memory_release(memory[i]);
+}
+END_TEST
+
+/* Bytes that a fetch of [0, NBYTES) copies to the first member. */
+static size_t fetched(pare__memory *memory) {
+  pare__device *at = pare__context_device(pare__context_member(several, 0));
+  pare__transfers list = {0};
+  size_t nbytes = 0;
+  OK(pare__memory_fetch(memory, 0, (pare__range){0, NBYTES}, &list));
+  for (size_t i = 0; i < list.count; i++) nbytes += list.item[i].nbytes;
+  OK(pare__transfers_flush(at));
+  OK(pare__transfers_wait(at, &list));
+  pare__transfers_close(&list);
+  return nbytes;
+}
+
+START_TEST(nothing_is_copied_that_is_there) {
+  pare__memory *memory = memory_in(several);
+  pare__buffer *buffer;
+  OK(pare__memory_pin(memory, 0, &buffer));
+  ck_assert_uint_eq(fetched(memory), NBYTES);
+  ck_assert_uint_eq(fetched(memory), 0);
+  pare__memory_written(memory, 0, (pare__range){0, 512}); /* by the member itself */
+  ck_assert_uint_eq(fetched(memory), 0);
+  pare__memory_written(memory, 1, (pare__range){256, 768});
+  ck_assert_uint_eq(fetched(memory), 512);
+  pare__memory_written(memory, PARE__NO_MEMBER, (pare__range){4000, NBYTES});
+  ck_assert_uint_eq(fetched(memory), NBYTES - 4000);
+  pare__memory_unpin(memory, 0);
+  ck_assert(pare__memory_evict(several, 0));
+  OK(pare__memory_pin(memory, 0, &buffer));
+  ck_assert_uint_eq(fetched(memory), NBYTES);
+  pare__memory_unpin(memory, 0);
+  pare__memory_release(memory);
+}
+END_TEST
+
 /* ---- crews of members that do nothing, and copies that are only told ---- */
 
 static pare__crew *crew;
@@ -333,6 +406,8 @@ int main(void) {
   tcase_add_test(tests, copies_overtake_work);
   tcase_add_test(tests, work_overtakes_copies_back);
   tcase_add_test(tests, copies_are_counted_and_timed_by_the_device);
+  tcase_add_test(tests, what_was_not_used_for_the_longest_time_goes_first);
+  tcase_add_test(tests, nothing_is_copied_that_is_there);
   tcase_add_test(tests, policies_learn_what_copies_cost_and_keep_it);
   tcase_add_test(tests, copies_back_take_no_time_of_the_next_piece);
   return run_tests("copies", tests);

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "fault/fault.h"
+#include "sched/crew_state.h"
 #include "sched/multi.h"
 /* what follows has a variable with the name of those functions' arguments */
 #include "fixture.h"
@@ -184,6 +185,36 @@ START_TEST(bits_are_those_of_one_device) {
   pare_schedule_stats_close(&stats);
   close_several();
   for (size_t k = 0; k < PARE__COUNT(operations); k++) free(want[k]);
+}
+END_TEST
+
+static const pare__policy_class *policy_of(const char *environment, const char *option) {
+  pare__crew *crew;
+  unsetenv("PARE_POLICY");
+  if (environment) setenv("PARE_POLICY", environment, 1);
+  OK(pare__crew_of(open_several(option), &crew));
+  const pare__policy_class *isa = crew->policy->isa;
+  close_several();
+  unsetenv("PARE_POLICY");
+  return isa;
+}
+
+/* The option goes before the environment, and that before the default. */
+START_TEST(a_policy_is_chosen_by_option_or_environment) {
+  char *kept = getenv("PARE_POLICY") ? pare__strdup(getenv("PARE_POLICY")) : NULL;
+  pare__crew *crew;
+  ck_assert_ptr_eq(policy_of(NULL, NULL), pare__policies[0]);
+  ck_assert_ptr_eq(policy_of("", NULL), pare__policies[0]);
+  ck_assert_ptr_eq(policy_of("round-robin", NULL), &pare__policy_round_robin);
+  ck_assert_ptr_eq(policy_of("round-robin", "static"), &pare__policy_static);
+  setenv("PARE_POLICY", "luck", 1);
+  ck_assert_int_eq(pare__crew_of(open_several(NULL), &crew), PARE_ERR_ARGUMENT);
+  ck_assert_ptr_nonnull(strstr(pare_message(), "luck"));
+  ck_assert_ptr_nonnull(strstr(pare_message(), "dmda"));
+  close_several();
+  unsetenv("PARE_POLICY");
+  if (kept) setenv("PARE_POLICY", kept, 1);
+  free(kept);
 }
 END_TEST
 
@@ -550,6 +581,7 @@ int main(void) {
   TCase *tests = tcase_create("multi");
   tcase_add_checked_fixture(tests, setup, teardown);
   tcase_add_loop_test(tests, bits_are_those_of_one_device, 0, 2 * (int)PARE__COUNT(policies));
+  tcase_add_test(tests, a_policy_is_chosen_by_option_or_environment);
   tcase_add_test(tests, own_kernels_are_divided);
   tcase_add_test(tests, what_takes_long_is_divided_after_its_first_runs);
   tcase_add_test(tests, wrong_tasks_are_told);

@@ -109,6 +109,54 @@ START_TEST(heft_is_never_worse_than_without_insertion) {
 }
 END_TEST
 
+/* ---- hysteresis ---- */
+
+/* Two devices, the first with a queue of two pieces of a second each; the second would take so long for one. */
+static pare__policy *queued(double seconds) {
+  static const pare__policy_task task = {.resources = PARE__ON_CPU, .n = 1, .grain = 1, .per_step = 1};
+  static const pare__policy_task *const tasks = &task;
+  const pare__policy_device device[] = {{.resource = PARE__ON_CPU}, {.resource = PARE__ON_CPU}};
+  const pare__policy_options options = {.tasks = &tasks};
+  const pare__policy_piece piece = {.end = 1};
+  pare__performance *performance;
+  pare__policy *policy;
+  size_t kernel;
+  OK(pare__performance_open(2, NULL, &performance));
+  OK(pare__performance_kernel(performance, "k", &kernel));
+  pare__performance_set(performance, kernel, 0, 0, 1);
+  pare__performance_set(performance, kernel, 1, 0, seconds);
+  OK(pare__policy_open(&pare__policy_dmda, device, 2, performance, &options, &policy));
+  for (int i = 0; i < 2; i++) OK(pare__policy_give(policy, 0, &piece, 0));
+  return policy;
+}
+
+static void close_queued(pare__policy *policy) {
+  pare__performance *performance = policy->performance;
+  pare__policy_close(policy);
+  pare__performance_close(performance);
+}
+
+/* The queue is through after two seconds: at 1.8 a tenth of that is won. */
+START_TEST(a_piece_moves_for_a_tenth_of_the_time_and_once) {
+  pare__policy_piece piece;
+  pare__policy *policy = queued(1.81);
+  ck_assert(!pare__policy_steal(policy, 1, 0, &piece));
+  close_queued(policy);
+  policy = queued(1.79);
+  ck_assert(pare__policy_steal(policy, 1, 0, &piece));
+  ck_assert_uint_eq(policy->moves, 1);
+  ck_assert_uint_eq(policy->queue[0].count, 1);
+  /* it waits there, and the first has nothing any more: it would be through long before, and stays where it is */
+  OK(pare__policy_give(policy, 1, &piece, 0));
+  ck_assert(pare__policy_take(policy, 0, &piece));
+  pare__policy_uncount(policy, 0, piece.seconds);
+  policy->free_at[0] = 0;
+  ck_assert(!pare__policy_steal(policy, 0, 0, &piece));
+  ck_assert_uint_eq(policy->moves, 1);
+  close_queued(policy);
+}
+END_TEST
+
 /* ---- performance models ---- */
 
 static pare__performance *one_line(size_t ndevices, const double *weight) {
@@ -253,6 +301,7 @@ int main(void) {
   tcase_add_test(cases, heft_plans_80_for_the_example_of_the_paper);
   tcase_add_test(cases, heft_is_never_worse_than_without_insertion);
   tcase_add_test(cases, models_on_disk_are_bounded_and_what_is_used_stays);
+  tcase_add_test(cases, a_piece_moves_for_a_tenth_of_the_time_and_once);
   tcase_add_test(cases, a_line_is_learned_though_samples_are_disturbed);
   tcase_add_test(cases, a_wrong_line_is_noticed_and_learned_again);
   tcase_add_test(cases, weights_are_the_first_guess);
