@@ -162,6 +162,10 @@ says out "2:4"
 loses 1.4 "$folder/recipe.onnx"
 printf 'pare: 1\nmodifiers:\n- prune:\n    spasity: 0.5\n' >"$folder/bad.yaml"
 mistake 3 "bad.yaml:4:5: prune has no field 'spasity'" compress "$digits" "$folder/out.onnx" --recipe "$folder/bad.yaml"
+printf 'pare: 1\nmodifiers:\n- quantize:\n    scheme: W8A16\n    targets:\n    - Linear\n    - encoder.*\n' >"$folder/bad.yaml"
+mistake 3 "bad.yaml:7:7: the target 'encoder.*' fits no Linear" compress "$digits" "$folder/out.onnx" --recipe "$folder/bad.yaml"
+printf 'pare: 1\nmodifiers:\n- quantize: {scheme: W8A16, ignore: lm_head}\n' >"$folder/bad.yaml"
+mistake 3 "bad.yaml:3:36: what is ignored, 'lm_head' fits no Linear" compress "$digits" "$folder/out.onnx" --recipe "$folder/bad.yaml"
 mistake 3 "no-such.yaml" compress "$digits" "$folder/out.onnx" --recipe "$folder/no-such.yaml"
 # What a file was made by is in the file, and makes the same again.
 if [ -n "$python" ]; then

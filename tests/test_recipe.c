@@ -115,11 +115,22 @@ START_TEST(mistakes_are_refused_with_line_and_column) {
   refused("pare: 1\nmodifiers:\n- prune:\n    sparsity: 1.5\n", "r.yaml:4:15: sparsity is 1.5");
   refused("pare: 1\nmodifiers:\n- prune:\n    sparsity: [1]\n", "takes one value");
   refused("pare: 1\nmodifiers:\n- prune:\n    sparsity: nan\n", "no number");
-  refused("pare: 1\nmodifiers:\n- prune: {mask_structure: 4:2}\n", "N < M");
-  refused("pare: 1\nmodifiers:\n- prune: {mask_structure: 2:4, threshold: 1}\n", "threshold goes with no");
+  refused("pare: 1\nmodifiers:\n- prune: {mask_structure: 4:2}\n",
+          "r.yaml:3:27: mask_structure: '4:2' is neither N:M with N < M");
+  refused("pare: 1\nmodifiers:\n- gptq:\n    scheme: W4A16\n    mask_structure: 4:2\n",
+          "r.yaml:5:21: mask_structure: '4:2'");
+  refused("pare: 1\nmodifiers:\n- prune: {mask_structure: 2:4, threshold: 1}\n",
+          "r.yaml:3:43: prune: a threshold goes with no");
+  refused("pare: 1\nmodifiers:\n- prune: {mask_structure: 2:4, sparsity: 0.3}\n",
+          "r.yaml:3:42: prune: 2:4 prunes 0.5 of all");
+  refused("pare: 1\nmodifiers:\n- prune: {coverage: 1, sparsity: 0.3}\n", "r.yaml:3:21: prune: coverage goes with");
   refused("pare: 1\nmodifiers:\n- prune: {}\n", "needs");
   refused("pare: 1\nmodifiers:\n- quantize: {scheme: W3A3}\n", "there are W8A16");
-  refused("pare: 1\nmodifiers:\n- quantize: {num_bits: 9}\n", "2 to 8 bits");
+  refused("pare: 1\nmodifiers:\n- quantize:\n    targets: Linear\n    scheme: W3A3\n",
+          "r.yaml:5:13: scheme: there is no 'W3A3'");
+  refused("pare: 1\nmodifiers:\n- quantize: {num_bits: 9}\n", "r.yaml:3:24: quantize: integers have 2 to 8 bits");
+  refused("pare: 1\nmodifiers:\n- quantize: {type: float, num_bits: 8}\n",
+          "r.yaml:3:37: quantize: floats have 16 bits");
   refused("pare: 1\nmodifiers:\n- quantize: {num_bits: 8, symmetric: yes}\n", "neither true nor false");
   refused("pare: 1\nmodifiers:\n- quantize: {num_bits: 8, targets: 're:('}\n", "r.yaml:3:36: 're:('");
   refused("pare: 1\nmodifiers:\n- quantize: {num_bits: 8, targets: '@tail'}\n", "@head");

@@ -56,8 +56,8 @@ static bool parse_structure(const char *text, unsigned *keep, unsigned *of) {
 
 pare_status pare__mask_structure_read(const pare__modifier *modifier, const char *text, unsigned *keep, unsigned *of) {
   if (!text || parse_structure(text, keep, of)) return PARE_OK;
-  return pare__fail_at(&modifier->place, "mask_structure: '%.50s' is neither N:M with N < M <= 16 nor unstructured",
-                       text);
+  return pare__fail_at(pare__recipe_place(modifier, "mask_structure"),
+                       "mask_structure: '%.50s' is neither N:M with N < M <= 16 nor unstructured", text);
 }
 
 static pare_status check(pare_recipe *recipe, pare__modifier *modifier) {
@@ -67,15 +67,16 @@ static pare_status check(pare_recipe *recipe, pare__modifier *modifier) {
   options->by_threshold = pare__recipe_gave(modifier, "threshold");
   PARE__TRY(pare__mask_structure_read(modifier, options->mask_structure, &options->keep, &options->of));
   if (options->by_threshold && (sparsity || options->of > 0 || options->score == BY_CHANCE))
-    return pare__fail_at(&modifier->place, "prune: a threshold goes with no sparsity, N:M or random score");
+    return pare__fail_at(pare__recipe_place(modifier, "threshold"),
+                         "prune: a threshold goes with no sparsity, N:M or random score");
   /* The sparsity of N:M may be said as well, as long as it is the same. */
   if (options->of > 0 && sparsity && fabs(options->sparsity - 1 + (double)options->keep / options->of) > 1e-9)
-    return pare__fail_at(&modifier->place, "prune: %u:%u prunes %g of all, not %g", options->keep, options->of,
-                         1 - (double)options->keep / options->of, options->sparsity);
+    return pare__fail_at(pare__recipe_place(modifier, "sparsity"), "prune: %u:%u prunes %g of all, not %g",
+                         options->keep, options->of, 1 - (double)options->keep / options->of, options->sparsity);
   if (!options->by_threshold && options->of == 0 && !sparsity)
     return pare__fail_at(&modifier->place, "prune needs mask_structure: N:M, a sparsity, or a threshold");
   if (options->of == 0 && pare__recipe_gave(modifier, "coverage"))
-    return pare__fail_at(&modifier->place, "prune: coverage goes with mask_structure: N:M");
+    return pare__fail_at(pare__recipe_place(modifier, "coverage"), "prune: coverage goes with mask_structure: N:M");
   if (options->of > 0) pare__recipe_show(modifier, "coverage");
   pare__recipe_show(modifier, "score");
   pare__recipe_show(modifier, "scope");

@@ -33,12 +33,6 @@ static const pare__field fields[] = {
 #define LEAST_FACTOR 1e-4F
 #define MOST_FACTOR 1e4F
 
-static pare_status check(pare_recipe *recipe, pare__modifier *modifier) {
-  (void)recipe;
-  (void)modifier;
-  return PARE_OK;
-}
-
 static pare_status plan(const pare__modifier *modifier, const pare__weight *weight, pare__treatment *treatment,
                         bool *takes) {
   (void)modifier;
@@ -76,10 +70,10 @@ static pare_status find_fitting(const char *text, const pare__layer_mapping *map
 static pare_status balanced(const pare__layer_mapping *mapping, const pare__checkpoint *checkpoint, bool *fits) {
   for (size_t i = 0; i < mapping->balance.count; i++) {
     bool any;
-    PARE__TRY(find_fitting(mapping->balance.items[i], mapping, checkpoint, fits, &any));
+    PARE__TRY(find_fitting(mapping->balance.items[i].text, mapping, checkpoint, fits, &any));
     if (!any)
-      return pare__fail_at(&mapping->place, "the mapping's '%.200s' fits no Linear of %s", mapping->balance.items[i],
-                           checkpoint->path);
+      return pare__fail_at(&mapping->place, "the mapping's '%.200s' fits no Linear of %s",
+                           mapping->balance.items[i].text, checkpoint->path);
   }
   return PARE_OK;
 }
@@ -400,7 +394,6 @@ const pare__method pare__method_smoothquant = {
     .defaults = &defaults,
     .default_targets = targets,
     .needs = PARE__NEEDS_RANGES,
-    .check = check,
     .narrow = narrow,
     .plan = plan,
     .settled = settled,

@@ -11,12 +11,11 @@
 /* ---- which tensors ---- */
 
 /* Sets chosen[i] of every weight that the pattern fits. A name that fits nothing is a mistake. */
-static pare_status choose(const char *text, const char *what, const pare__checkpoint *checkpoint, bool *chosen,
+static pare_status choose(const pare__text *text, const char *what, const pare__checkpoint *checkpoint, bool *chosen,
                           bool value) {
-  static const pare__place nowhere;
   pare__pattern *pattern;
   bool any = false;
-  PARE__TRY(pare__pattern_open(text, &nowhere, &pattern));
+  PARE__TRY(pare__pattern_open(text->text, &text->place, &pattern));
   pare_status status = PARE_OK;
   for (size_t i = 0; i < checkpoint->nweights && status == PARE_OK; i++) {
     bool fits;
@@ -26,9 +25,9 @@ static pare_status choose(const char *text, const char *what, const pare__checkp
     any = true;
   }
   if (status == PARE_OK && !any && pare__pattern_names(pattern))
-    status = pare__fail(PARE_ERR_ARGUMENT,
-                        "%s '%.200s' fits no Linear, Conv or Embedding of %s (pare inspect --show tensors lists names)",
-                        what, text, checkpoint->path);
+    status = pare__fail_at(
+        &text->place, "%s '%.200s' fits no Linear, Conv or Embedding of %s (pare inspect --show tensors lists names)",
+        what, text->text, checkpoint->path);
   pare__pattern_close(pattern);
   return status;
 }
@@ -36,11 +35,12 @@ static pare_status choose(const char *text, const char *what, const pare__checkp
 static pare_status choose_all(const pare__modifier *modifier, const pare__checkpoint *checkpoint, bool *chosen) {
   memset(chosen, 0, checkpoint->nweights * sizeof *chosen);
   for (size_t i = 0; i < modifier->targets.count; i++)
-    PARE__TRY(choose(modifier->targets.items[i], "the target", checkpoint, chosen, true));
+    PARE__TRY(choose(&modifier->targets.items[i], "the target", checkpoint, chosen, true));
   for (size_t i = 0; modifier->targets.count == 0 && modifier->method->default_targets[i]; i++)
-    PARE__TRY(choose(modifier->method->default_targets[i], "the target", checkpoint, chosen, true));
+    PARE__TRY(
+        choose(&(pare__text){.text = modifier->method->default_targets[i]}, "the target", checkpoint, chosen, true));
   for (size_t i = 0; i < modifier->ignore.count; i++)
-    PARE__TRY(choose(modifier->ignore.items[i], "what is ignored,", checkpoint, chosen, false));
+    PARE__TRY(choose(&modifier->ignore.items[i], "what is ignored,", checkpoint, chosen, false));
   return PARE_OK;
 }
 

@@ -62,8 +62,8 @@ pare_status pare__quantize_check(pare_recipe *recipe, pare__modifier *modifier) 
   if (options->scheme) {
     const struct scheme *scheme = find_scheme(options->scheme);
     if (!scheme)
-      return pare__fail_at(&modifier->place, "scheme: there is no '%.100s'; there are %s", options->scheme,
-                           scheme_names(list, sizeof list));
+      return pare__fail_at(pare__recipe_place(modifier, "scheme"), "scheme: there is no '%.100s'; there are %s",
+                           options->scheme, scheme_names(list, sizeof list));
     fill(modifier, scheme);
   } else if (!pare__recipe_gave(modifier, "num_bits")) {
     return pare__fail_at(&modifier->place, "%s needs a scheme or num_bits", modifier->method->name);
@@ -71,11 +71,11 @@ pare_status pare__quantize_check(pare_recipe *recipe, pare__modifier *modifier) 
   if (pare__recipe_gave(modifier, "group_size") && !pare__recipe_gave(modifier, "strategy"))
     options->strategy = PARE__PER_GROUP;
   if (options->type == PARE__TYPE_INT && options->num_bits > 8)
-    return pare__fail_at(&modifier->place, "%s: integers have 2 to 8 bits, not %lld", modifier->method->name,
-                         (long long)options->num_bits);
+    return pare__fail_at(pare__recipe_place(modifier, "num_bits"), "%s: integers have 2 to 8 bits, not %lld",
+                         modifier->method->name, (long long)options->num_bits);
   if (options->type != PARE__TYPE_INT && options->num_bits != 16)
-    return pare__fail_at(&modifier->place, "%s: floats have 16 bits, not %lld", modifier->method->name,
-                         (long long)options->num_bits);
+    return pare__fail_at(pare__recipe_place(modifier, "num_bits"), "%s: floats have 16 bits, not %lld",
+                         modifier->method->name, (long long)options->num_bits);
   pare__recipe_show(modifier, NULL);
   return PARE_OK;
 }

@@ -48,10 +48,14 @@ pare_status pare__recipe_append(pare_recipe *recipe, const pare__method *method,
   PARE__TRY(pare__array_grow((void **)&recipe->modifiers, &recipe->modifiers_capacity, recipe->nmodifiers,
                              sizeof *recipe->modifiers));
   pare__modifier made = {.method = method};
+  void *places;
   PARE__TRY(pare__arena_allocate(&recipe->arena, method->options_bytes, &made.options));
   if (method->defaults) memcpy(made.options, method->defaults, method->options_bytes);
+  PARE__TRY(pare__arena_allocate(&recipe->arena, method->nfields * sizeof *made.field_places, &places));
+  made.field_places = places;
   for (size_t i = 0; i < recipe->ignore.count; i++)
-    PARE__TRY(pare__recipe_add_text(recipe, &made.ignore, recipe->ignore.items[i]));
+    PARE__TRY(
+        pare__recipe_add_text(recipe, &made.ignore, recipe->ignore.items[i].text, &recipe->ignore.items[i].place));
   recipe->modifiers[recipe->nmodifiers] = made;
   *out = &recipe->modifiers[recipe->nmodifiers++];
   return PARE_OK;
@@ -77,11 +81,11 @@ pare_status pare__recipe_add_mapping(pare_recipe *recipe, pare__layer_mappings *
   return PARE_OK;
 }
 
-pare_status pare__recipe_add_text(pare_recipe *recipe, pare__texts *texts, const char *text) {
+pare_status pare__recipe_add_text(pare_recipe *recipe, pare__texts *texts, const char *text, const pare__place *place) {
   PARE__TRY(grow(recipe, (void **)&texts->items, &texts->capacity, texts->count, sizeof *texts->items));
   const char *copy;
   PARE__TRY(pare__arena_text(&recipe->arena, text, strlen(text), &copy));
-  texts->items[texts->count++] = copy;
+  texts->items[texts->count++] = (pare__text){copy, *place};
   return PARE_OK;
 }
 
@@ -164,6 +168,7 @@ pare_status pare__recipe_set(pare_recipe *recipe, pare__modifier *modifier, cons
     const pare__field *field = &method->fields[i];
     if (strcmp(field->name, name) != 0) continue;
     modifier->given |= UINT64_C(1) << i;
+    modifier->field_places[i] = *place;
     return set_field(recipe, field, (char *)modifier->options + field->offset, text, place);
   }
   return pare__fail_at(place, "%s has no field '%.100s'; it has %s", method->name, name,
@@ -181,11 +186,18 @@ bool pare__recipe_gave(const pare__modifier *modifier, const char *name) {
   return false;
 }
 
+const pare__place *pare__recipe_place(const pare__modifier *modifier, const char *name) {
+  for (size_t i = 0; i < modifier->method->nfields; i++)
+    if (strcmp(modifier->method->fields[i].name, name) == 0 && modifier->field_places[i].line > 0)
+      return &modifier->field_places[i];
+  return &modifier->place;
+}
+
 /* ---- written out ---- */
 
 static json_t *texts_json(const pare__texts *texts) {
   json_t *json = json_array();
-  for (size_t i = 0; i < texts->count; i++) json_array_append_new(json, json_string(texts->items[i]));
+  for (size_t i = 0; i < texts->count; i++) json_array_append_new(json, json_string(texts->items[i].text));
   return json;
 }
 

@@ -8,9 +8,20 @@
 
 #include "base/arena.h"
 
+/* `line` and `column` count from 1; 0: not from a file. */
+typedef struct pare__place {
+  const char *file;
+  unsigned line, column;
+} pare__place;
+
+typedef struct pare__text {
+  const char *text;
+  pare__place place;
+} pare__text;
+
 typedef struct pare__texts {
   size_t count, capacity;
-  const char **items;
+  pare__text *items;
 } pare__texts;
 
 /* A field of a method, as recipes name it. Fields are what a method reads, and nothing else is. */
@@ -32,12 +43,6 @@ typedef struct pare__field {
   const char *const *choices; /* ends with NULL */
 } pare__field;
 
-/* `line` and `column` count from 1; 0: not from a file. */
-typedef struct pare__place {
-  const char *file;
-  unsigned line, column;
-} pare__place;
-
 /* Layers that read one value, and what makes that value: patterns, [[balance, …], smooth] in recipes. */
 typedef struct pare__layer_mapping {
   pare__texts balance;
@@ -57,6 +62,7 @@ typedef struct pare__modifier {
   void *options;               /* laid out as method->fields say */
   uint64_t given;              /* bit i: fields[i] was given */
   pare__place place;
+  pare__place *field_places; /* one a field; of those that were given */
 } pare__modifier;
 
 struct pare_recipe {
@@ -73,7 +79,7 @@ struct pare_recipe {
 void pare__recipe_retain(const pare_recipe *recipe);
 /* One more modifier, with the method's defaults. */
 pare_status pare__recipe_append(pare_recipe *recipe, const struct pare__method *method, pare__modifier **out);
-pare_status pare__recipe_add_text(pare_recipe *recipe, pare__texts *texts, const char *text);
+pare_status pare__recipe_add_text(pare_recipe *recipe, pare__texts *texts, const char *text, const pare__place *place);
 /* One more mapping, empty. */
 pare_status pare__recipe_add_mapping(pare_recipe *recipe, pare__layer_mappings *mappings, pare__layer_mapping **out);
 /* Sets a field from its text: "4", "true", "group". PARE_ERR_FORMAT at the place. */
@@ -83,6 +89,8 @@ pare_status pare__recipe_set(pare_recipe *recipe, pare__modifier *modifier, cons
 void pare__recipe_show(pare__modifier *modifier, const char *name);
 /* Was the field given, rather than a default? */
 bool pare__recipe_gave(const pare__modifier *modifier, const char *name);
+/* Where a field was given; otherwise where the modifier is. */
+const pare__place *pare__recipe_place(const pare__modifier *modifier, const char *name);
 /* PARE_ERR_FORMAT: "file:line:column: …"; PARE_ERR_ARGUMENT without a line. */
 pare_status pare__fail_at(const pare__place *place, const char *format, ...) PARE__PRINTF(2, 3);
 

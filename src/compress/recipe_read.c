@@ -115,7 +115,7 @@ static pare_status read_pattern(struct reader *reader, pare__texts *out) {
   PARE__TRY(read_text(reader, "a name", &text));
   PARE__TRY(pare__pattern_open(text, &place, &checked));
   pare__pattern_close(checked);
-  return pare__recipe_add_text(reader->recipe, out, text);
+  return pare__recipe_add_text(reader->recipe, out, text, &place);
 }
 
 /* One pattern or a list of them. */
@@ -141,7 +141,7 @@ static pare_status read_mapping(struct reader *reader, pare__layer_mapping *out)
   if (out->balance.count == 0) return pare__fail_at(&empty, "a mapping without layers that read the value");
   PARE__TRY(next(reader));
   PARE__TRY(read_pattern(reader, &smooth));
-  out->smooth = smooth.items[0];
+  out->smooth = smooth.items[0].text;
   PARE__TRY(next(reader));
   return expect(reader, YAML_SEQUENCE_END_EVENT, "the end of the pair");
 }

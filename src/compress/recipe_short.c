@@ -16,7 +16,7 @@ static pare_status add(pare_recipe *recipe, const char *method_name, const char 
     const size_t length = strcspn(word, " ");
     memcpy(name, word, PARE__MIN(length, sizeof name - 1));
     name[PARE__MIN(length, sizeof name - 1)] = '\0';
-    PARE__TRY(pare__recipe_add_text(recipe, &modifier->targets, name));
+    PARE__TRY(pare__recipe_add_text(recipe, &modifier->targets, name, &nowhere));
     word += length + (word[length] == ' ');
   }
   for (size_t i = 0; fields[i]; i += 2)
@@ -111,6 +111,6 @@ pare_status pare_recipe_ignore(pare_recipe *recipe, const char *pattern) {
   PARE__TRY(pare__pattern_open(pattern, &nowhere, &checked));
   pare__pattern_close(checked);
   for (size_t i = 0; i < recipe->nmodifiers; i++)
-    PARE__TRY(pare__recipe_add_text(recipe, &recipe->modifiers[i].ignore, pattern));
-  return pare__recipe_add_text(recipe, &recipe->ignore, pattern);
+    PARE__TRY(pare__recipe_add_text(recipe, &recipe->modifiers[i].ignore, pattern, &nowhere));
+  return pare__recipe_add_text(recipe, &recipe->ignore, pattern, &nowhere);
 }
