@@ -120,6 +120,38 @@ START_TEST(data_that_does_not_fit_is_refused_with_the_input_named) {
 }
 END_TEST
 
+/* What only running the model shows: its shapes do not go together, an index is beyond the table. */
+START_TEST(data_that_the_model_cannot_run_on_is_refused_with_the_input_named) {
+  enum { ENTRIES = 10 };
+  pare__onnx_model *onnx = model_new(17);
+  float *table = random_floats(ENTRIES * INPUTS, 1), *weight = random_floats(INPUTS * HIDDEN, 2);
+  const int64_t two[] = {-1, -1}, dim[] = {2, 3};
+  int64_t ids[6] = {1, 2, 3, 4, 5, ENTRIES};
+  model_input(onnx, "ids", PARE__ONNX_INT64, 2, two);
+  model_constant(onnx, "table", PARE__ONNX_FLOAT, 2, (const int64_t[]){ENTRIES, INPUTS}, table);
+  model_constant(onnx, "weight", PARE__ONNX_FLOAT, 2, (const int64_t[]){INPUTS, HIDDEN}, weight);
+  model_node(onnx, "Gather", "table ids", "h");
+  model_node(onnx, "MatMul", "h weight", "y");
+  model_output(onnx, "y");
+  model_write(onnx, path_of("model.onnx"));
+  save(path_of("beyond.npz"), "ids", PARE_I64, 2, dim, ids);
+  static const char *const forms[] = {"int4", "w8a8", "f16"}; /* which nothing but the verification runs */
+  for (size_t i = 0; i < PARE__COUNT(forms); i++) {
+    ck_assert_int_eq(compressed(path_of("model.onnx"), path_of("out.onnx"), path_of("beyond.npz"), NULL, forms[i]),
+                     PARE_ERR_ARGUMENT);
+    ck_assert_msg(strstr(pare_message(), "beyond.npz does not fit the model: samples 0 to 1 (ids [2, 3]): ") != NULL,
+                  "%s", pare_message());
+    ck_assert_int_ne(access(path_of("out.onnx"), F_OK), 0);
+  }
+  ids[5] = 0;
+  save(path_of("within.npz"), "ids", PARE_I64, 2, dim, ids);
+  OK(compressed(path_of("model.onnx"), path_of("out.onnx"), path_of("within.npz"), NULL, "w8a8"));
+  remove(path_of("out.onnx"));
+  free(table);
+  free(weight);
+}
+END_TEST
+
 /* ---- statistics ---- */
 
 /* A convolution with one output channel, [2, 4, 7, 6] with uneven borders, strides and dilations. */
@@ -483,6 +515,7 @@ int main(void) {
   tcase_add_unchecked_fixture(tests, open_context, close_context);
   tcase_set_timeout(tests, 300);
   tcase_add_test(tests, data_that_does_not_fit_is_refused_with_the_input_named);
+  tcase_add_test(tests, data_that_the_model_cannot_run_on_is_refused_with_the_input_named);
   tcase_add_test(tests, the_hessian_of_a_convolution_foretells_the_size_of_its_outputs);
   tcase_add_loop_test(tests, outputs_on_calibration_data_are_nearer, 0, (int)(sizeof gains / sizeof *gains));
   tcase_add_test(tests, a_mask_chosen_by_gptq_costs_less_than_one_by_magnitude);

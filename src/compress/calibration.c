@@ -322,7 +322,7 @@ static pare_status run_batch(pare__calibration *calibration, struct pair *pair, 
   close_all(pare_model_outputs(pair->model), pair->outputs);
   close_all(pare_model_outputs(pair->model), pair->originals);
   pare_tensor_close(batch->mask);
-  return status;
+  return pare__calibration_data_blame(data, batch->first, batch->count, status);
 }
 
 /* ---- all batches ---- */

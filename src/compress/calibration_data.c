@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <pare/inspect.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@
 
 void pare__calibration_data_close(pare__calibration_data *data) {
   pare_arrays_close(data->arrays);
+  free(data->path);
   free(data->name);
   free(data->input);
   free(data->whole);
@@ -114,6 +116,8 @@ pare_model_options pare__calibration_data_options(const pare__calibration_data *
 pare_status pare__calibration_data_open(const char *model, const char *path, pare__calibration_data *out) {
   pare_inspection *inspection = NULL;
   *out = (pare__calibration_data){0};
+  out->path = pare__strdup(path);
+  if (!out->path) return pare__fail_memory("a path", strlen(path) + 1);
   PARE__TRY(pare_arrays_open(path, &out->arrays));
   pare_status status = pare_inspect_open(model, &inspection);
   if (status == PARE_OK) status = check_inputs(path, inspection, out);
@@ -154,4 +158,23 @@ pare_status pare__calibration_data_mask(const pare__calibration_data *data, pare
   const pare_status status = pare_tensor_from(context, PARE_F32, 2, dim, values, total * sizeof *values, out);
   free(values);
   return status;
+}
+
+pare_status pare__calibration_data_blame(const pare__calibration_data *data, int64_t first, int64_t count,
+                                         pare_status status) {
+  if (status != PARE_ERR_SHAPE && status != PARE_ERR_ARGUMENT && status != PARE_ERR_TYPE) return status;
+  char why[600], inputs[400] = "";
+  size_t used = 0;
+  snprintf(why, sizeof why, "%s", pare_message());
+  for (size_t i = 0; i < data->ninputs && used < sizeof inputs; i++) {
+    const pare_array *array = &data->input[i];
+    int64_t dim[PARE_MAX_RANK];
+    char shape[PARE__SHAPE_TEXT];
+    memcpy(dim, array->dim, sizeof dim);
+    if (!data->whole[i]) dim[0] = count;
+    used += (size_t)snprintf(inputs + used, sizeof inputs - used, "%s%.100s %s", i ? ", " : "", array->name,
+                             pare__shape_text(array->rank, dim, shape, sizeof shape));
+  }
+  return pare__fail(status, "calibration data %s does not fit the model: samples %lld to %lld (%s): %s", data->path,
+                    (long long)first, (long long)(first + count - 1), inputs, why);
 }

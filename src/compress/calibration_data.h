@@ -8,6 +8,7 @@
 #include "base/base.h"
 
 typedef struct pare__calibration_data {
+  char *path;
   pare_arrays *arrays;
   size_t ninputs;
   const char **name; /* of all arrays: those of inputs that have a default replace it */
@@ -29,5 +30,10 @@ pare_status pare__calibration_data_batch(const pare__calibration_data *data, par
 /* The same of the mask, as f32 [count * positions, 1]; *vectors: how many of them count. */
 pare_status pare__calibration_data_mask(const pare__calibration_data *data, pare_context *context, int64_t first,
                                         int64_t count, pare_tensor **out, uint64_t *vectors);
+
+/* What came of running the model on these samples. If that says that values or shapes do not fit, the message names the
+ * data and its inputs as well; other failures are not the data's. */
+pare_status pare__calibration_data_blame(const pare__calibration_data *data, int64_t first, int64_t count,
+                                         pare_status status);
 
 #endif

@@ -104,7 +104,7 @@ static pare_status run_old(struct run *run, const struct given *given) {
   if (!data->arrays) return try_sizes(run);
   const int64_t count = data->batch > 0 ? data->batch : PARE__MIN(data->nsamples, MOST_SAMPLES);
   PARE__TRY(pare__calibration_data_batch(data, run->context, 0, count, run->inputs));
-  return run_once(run);
+  return pare__calibration_data_blame(data, 0, count, run_once(run));
 }
 
 static pare_status open_run(pare_context *context, const char *path, const struct given *given, struct run *out) {
