@@ -165,7 +165,17 @@ mistake 3 "bad.yaml:4:5: prune has no field 'spasity'" compress "$digits" "$fold
 printf 'pare: 1\nmodifiers:\n- quantize:\n    scheme: W8A16\n    targets:\n    - Linear\n    - encoder.*\n' >"$folder/bad.yaml"
 mistake 3 "bad.yaml:7:7: the target 'encoder.*' fits no Linear" compress "$digits" "$folder/out.onnx" --recipe "$folder/bad.yaml"
 printf 'pare: 1\nmodifiers:\n- quantize: {scheme: W8A16, ignore: lm_head}\n' >"$folder/bad.yaml"
-mistake 3 "bad.yaml:3:36: what is ignored, 'lm_head' fits no Linear" compress "$digits" "$folder/out.onnx" --recipe "$folder/bad.yaml"
+mistake 3 "bad.yaml:3:37: what is ignored, 'lm_head' fits no Linear" compress "$digits" "$folder/out.onnx" --recipe "$folder/bad.yaml"
+printf 'pare: 1\n' >"$folder/bad.yaml"
+mistake 3 "bad.yaml:1:1: the recipe has no modifiers" compress "$digits" "$folder/out.onnx" --recipe "$folder/bad.yaml"
+# Without calibration data, or a graph to run on it, a dry run tells as well.
+printf 'pare: 1\nmodifiers:\n- gptq: {scheme: W8A16}\n' >"$folder/bad.yaml"
+mistake 3 "bad.yaml:3:3: gptq needs calibration data" compress "$digits" --dry-run --recipe "$folder/bad.yaml"
+printf 'pare: 1\nmodifiers:\n- smoothquant: {}\n- quantize: {scheme: W8A8}\n' >"$folder/bad.yaml"
+mistake 3 "bad.yaml:3:3: smoothquant needs calibration data" compress "$digits" --dry-run --recipe "$folder/bad.yaml"
+printf 'pare: 1\nmodifiers:\n- quantize: {scheme: W8A8, dynamic: false}\n' >"$folder/bad.yaml"
+mistake 3 "bad.yaml:3:3: dynamic: false, as for 'conv1.weight', needs" compress "$digits" --dry-run --recipe "$folder/bad.yaml"
+mistake 2 "has no graph to run" compress "$tensors" "$folder/out.safetensors" --quantize int4 --calibrate "$data"
 mistake 3 "no-such.yaml" compress "$digits" "$folder/out.onnx" --recipe "$folder/no-such.yaml"
 # What a file was made by is in the file, and makes the same again.
 if [ -n "$python" ]; then

@@ -144,6 +144,8 @@ START_TEST(mistakes_are_refused_with_line_and_column) {
   refused("pare: 1\nmodifiers:\n- smoothquant: {mappings: [[a, b, c]]}\n", "r.yaml:3:35: the end of the pair");
   refused("pare: 1\nmodifiers:\n- smoothquant: {mappings: [[a, [b]]]}\n", "r.yaml:3:32: a name is expected");
   refused("pare: 1\nmodifiers:\n- smoothquant: {mappings: [['re:(', b]]}\n", "r.yaml:3:29: 're:('");
+  refused("pare: 1\nmodifiers:\n- quantize: {num_bits: 8, input_activations: {num_bits: 8}}\n",
+          "r.yaml:3:46: input_activations takes one value: write none or int8");
   refused("pare: 1\nmodifiers: &x []\n", "anchors");
   refused("pare: 1\nmodifiers: *x\n", "aliases");
   refused("pare: !!int 1\n", "tags");
@@ -151,6 +153,42 @@ START_TEST(mistakes_are_refused_with_line_and_column) {
   refused("pare: 1\nmodifiers:\n\t- prune: {}\n", "r.yaml:3:1");
   refused("pare: 1\nmodifiers: [[[[[[\n", "r.yaml:");
   refused("", "r.yaml:");
+}
+END_TEST
+
+/* Recipes of llm-compressor: every one of these names is told what to write instead. */
+START_TEST(names_of_other_tools_are_told_what_to_write) {
+  static const char *const modifiers[][2] = {{"QuantizationModifier", ": write quantize"},
+                                             {"GPTQModifier", ": write gptq"},
+                                             {"SmoothQuantModifier", ": write smoothquant"},
+                                             {"SparseGPTModifier", ": write gptq with a scheme and mask_structure"},
+                                             {"AWQModifier", ": write gptq"}};
+  static const char *const fields[][2] = {{"config_groups", ": write a modifier for each group"},
+                                          {"weights", ": write its fields in the modifier"},
+                                          {"kv_cache_scheme", ": leave it out"}};
+  char text[200];
+  refused(
+      "quant_stage:\n  quant_modifiers:\n    GPTQModifier: {scheme: W4A16}\n",
+      "r.yaml:1:1: a recipe has no key 'quant_stage'; it has pare, calibration, modifiers: there are no stages: write");
+  for (size_t i = 0; i < PARE__COUNT(modifiers); i++) {
+    snprintf(text, sizeof text, "pare: 1\nmodifiers:\n- %s:\n    targets: Linear\n", modifiers[i][0]);
+    refused(text, modifiers[i][1]);
+    refused(text, "r.yaml:3:3: ");
+  }
+  for (size_t i = 0; i < PARE__COUNT(fields); i++) {
+    snprintf(text, sizeof text, "pare: 1\nmodifiers:\n- quantize:\n    %s: {a: {b: c}}\n", fields[i][0]);
+    refused(text, fields[i][1]);
+    refused(text, "r.yaml:4:5: ");
+  }
+}
+END_TEST
+
+START_TEST(booleans_and_marks_are_those_of_yaml) {
+  same("pare: 1\nmodifiers:\n- quantize: {num_bits: 8, symmetric: True, dynamic: FALSE}\n",
+       "pare: 1\nmodifiers:\n- quantize: {num_bits: 8, symmetric: true, dynamic: false}\n");
+  same("\xef\xbb\xbfpare: 1\r\nmodifiers:\r\n- quantize: {scheme: W8A16}\r\n",
+       "pare: 1\nmodifiers:\n- quantize: {scheme: W8A16}\n");
+  refused("\xef\xbb", "r.yaml:");
 }
 END_TEST
 
@@ -226,6 +264,8 @@ int main(void) {
   tcase_add_test(tests, what_is_written_out_reads_as_the_same);
   tcase_add_test(tests, names_of_any_characters_read_as_the_same);
   tcase_add_test(tests, mistakes_are_refused_with_line_and_column);
+  tcase_add_test(tests, names_of_other_tools_are_told_what_to_write);
+  tcase_add_test(tests, booleans_and_marks_are_those_of_yaml);
   tcase_add_test(tests, short_forms_are_refused_by_what_there_is);
   tcase_add_test(tests, schemes_fill_what_is_not_given);
   tcase_add_test(tests, patterns_fit_roles_names_globs_and_expressions);

@@ -608,8 +608,6 @@ pare_status pare__calibration_ranges(pare__compression *compression, size_t step
   for (size_t i = 0; i < nweights; i++) {
     const char *name = compression->checkpoint->weights[i].name, *reason = NULL;
     if (!is_static(compression, step, i)) continue;
-    if (!compression->calibration)
-      return pare__fail(PARE_ERR_ARGUMENT, "static activations, as for '%.100s', need calibration data", name);
     PARE__TRY(pare__calibration_want(compression->calibration, i, PARE__NEEDS_RANGES, &reason));
     if (reason)
       return pare__fail(PARE_ERR_UNSUPPORTED, "no static activations for '%.100s': %s; ignore it, or make them dynamic",

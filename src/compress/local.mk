@@ -59,6 +59,7 @@ libpare_internal_la_SOURCES += src/compress/quantize_prepare.c
 libpare_internal_la_SOURCES += src/compress/quantize.h
 libpare_internal_la_SOURCES += src/compress/recipe.c
 libpare_internal_la_SOURCES += src/compress/recipe.h
+libpare_internal_la_SOURCES += src/compress/recipe_advice.c
 libpare_internal_la_SOURCES += src/compress/recipe_read.c
 libpare_internal_la_SOURCES += src/compress/recipe_short.c
 libpare_internal_la_SOURCES += src/compress/report.c

@@ -35,7 +35,7 @@ typedef struct pare__method {
   size_t nfields, options_bytes;
   const void *defaults;               /* options_bytes of them */
   const char *const *default_targets; /* ends with NULL */
-  pare__needs needs;
+  pare__needs needs;                  /* of the layers' inputs; plan() is not asked without calibration data */
   /* After the recipe is read: do the fields go together? NULL: always. */
   pare_status (*check)(pare_recipe *recipe, pare__modifier *modifier);
   /* Before plan(): takes weights out of `chosen`, which the targets fit, and says why in their treatments; for what

@@ -104,9 +104,6 @@ static pare_status explain(pare__compression *compression, const char *why, cons
 static pare_status prepare(pare__compression *compression, size_t step) {
   const size_t nweights = compression->checkpoint->nweights;
   void *memory;
-  if (!compression->calibration)
-    return pare__fail(PARE_ERR_ARGUMENT,
-                      "gptq needs calibration data: an .npz file in the names of the model's inputs");
   PARE__TRY(pare__arena_allocate(&compression->arena, sizeof(struct gptq_state), &memory));
   struct gptq_state *state = memory;
   compression->state[step] = state;

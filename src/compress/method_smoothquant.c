@@ -356,9 +356,6 @@ static pare_status smooth_value(pare__compression *compression, size_t step, siz
 
 static pare_status prepare(pare__compression *compression, size_t step) {
   const size_t nweights = compression->checkpoint->nweights;
-  if (!compression->calibration)
-    return pare__fail(PARE_ERR_ARGUMENT,
-                      "smoothquant needs calibration data: an .npz file in the names of the model's inputs");
   for (size_t i = 0; i < nweights; i++) {
     const char *reason = NULL;
     if (!is_smoothed(compression->treatments, step, i)) continue;

@@ -46,9 +46,39 @@ static pare_status choose_all(const pare__modifier *modifier, const pare__checkp
 
 /* ---- what happens to them ---- */
 
+/* What only inputs can tell is missed before the work begins. `needer` needs it. */
+static pare_status check_calibration(const pare_recipe *recipe, const pare__modifier *modifier,
+                                     const pare__checkpoint *checkpoint, const char *needer) {
+  if (!checkpoint->runs)
+    return pare__fail_at(&modifier->place,
+                         "%s needs the inputs of layers, and %s has no graph to run: it is for ONNX models, or leave "
+                         "calibration out",
+                         needer, checkpoint->path);
+  if (recipe->calibration) return PARE_OK;
+  return pare__fail_at(&modifier->place,
+                       "%s needs calibration data: an .npz file in the names of the model's inputs (calibration: FILE "
+                       "in the recipe, or --calibrate FILE)",
+                       needer);
+}
+
+/* Scales of static activations, too. */
+static pare_status check_static(const pare_recipe *recipe, const pare__checkpoint *checkpoint,
+                                const pare__treatment *treatments) {
+  for (size_t i = 0; i < checkpoint->nweights; i++) {
+    const pare__treatment *treatment = &treatments[i];
+    char needer[160];
+    if (treatment->storage != PARE__STORE_INTEGER || treatment->grid.activations != PARE__ACTIVATIONS_STATIC) continue;
+    snprintf(needer, sizeof needer, "dynamic: false, as for '%.100s',", checkpoint->weights[i].name);
+    const size_t last = treatment->step[treatment->nsteps - 1];
+    PARE__TRY(check_calibration(recipe, &recipe->modifiers[last], checkpoint, needer));
+  }
+  return PARE_OK;
+}
+
 static pare_status plan_modifier(const pare_recipe *recipe, size_t step, const pare__checkpoint *checkpoint,
                                  bool *chosen, pare__treatment *treatments) {
   const pare__modifier *modifier = &recipe->modifiers[step];
+  if (modifier->method->needs) PARE__TRY(check_calibration(recipe, modifier, checkpoint, modifier->method->name));
   if (modifier->method->narrow) PARE__TRY(modifier->method->narrow(modifier, checkpoint, chosen, treatments));
   for (size_t i = 0; i < checkpoint->nweights; i++) {
     const pare__weight *weight = &checkpoint->weights[i];
@@ -70,6 +100,8 @@ static pare_status plan_modifier(const pare_recipe *recipe, size_t step, const p
 
 pare_status pare__plan(const pare_recipe *recipe, pare__checkpoint *checkpoint, pare__treatment **out) {
   const size_t count = checkpoint->nweights;
+  const pare__place begin = {recipe->name, *recipe->name ? 1 : 0, 1};
+  if (recipe->nmodifiers == 0) return pare__fail_at(&begin, "the recipe has no modifiers: there is nothing to do");
   pare__treatment *treatments = calloc(count + 1, sizeof *treatments);
   bool *chosen = calloc(count + 1, sizeof *chosen);
   pare_status status = treatments && chosen ? PARE_OK : pare__fail_memory("a plan", count * sizeof *treatments);
@@ -79,6 +111,7 @@ pare_status pare__plan(const pare_recipe *recipe, pare__checkpoint *checkpoint, 
     if (status == PARE_OK) status = plan_modifier(recipe, step, checkpoint, chosen, treatments);
   }
   if (status == PARE_OK) status = checkpoint->format->settle(checkpoint, treatments);
+  if (status == PARE_OK) status = check_static(recipe, checkpoint, treatments);
   for (size_t step = 0; step < recipe->nmodifiers && status == PARE_OK; step++) {
     const pare__modifier *modifier = &recipe->modifiers[step];
     if (modifier->method->settled) status = modifier->method->settled(modifier, step, checkpoint, treatments);

@@ -135,6 +135,17 @@ static pare_status set_number(const pare__field *field, void *member, const char
   return PARE_OK;
 }
 
+/* As YAML 1.2 writes them. */
+static pare_status set_bool(const pare__field *field, bool *member, const char *text, const pare__place *place) {
+  static const char *const texts[2][3] = {{"false", "False", "FALSE"}, {"true", "True", "TRUE"}};
+  for (size_t i = 0; i < 6; i++) {
+    if (strcmp(texts[i / 3][i % 3], text) != 0) continue;
+    *member = i / 3;
+    return PARE_OK;
+  }
+  return pare__fail_at(place, "%s: '%.100s' is neither true nor false", field->name, text);
+}
+
 static pare_status set_field(pare_recipe *recipe, const pare__field *field, void *member, const char *text,
                              const pare__place *place) {
   char list[512];
@@ -143,11 +154,7 @@ static pare_status set_field(pare_recipe *recipe, const pare__field *field, void
   case PARE__FIELD_NUMBER:
   case PARE__FIELD_ABOVE: return set_number(field, member, text, place);
   case PARE__FIELD_TEXT: return pare__arena_text(&recipe->arena, text, strlen(text), member);
-  case PARE__FIELD_BOOL:
-    if (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)
-      return pare__fail_at(place, "%s: '%.100s' is neither true nor false", field->name, text);
-    *(bool *)member = text[0] == 't';
-    return PARE_OK;
+  case PARE__FIELD_BOOL: return set_bool(field, member, text, place);
   case PARE__FIELD_MAPPINGS: return pare__fail_at(place, "%s takes a list of pairs", field->name);
   case PARE__FIELD_CHOICE: break;
   }
@@ -163,7 +170,7 @@ static pare_status set_field(pare_recipe *recipe, const pare__field *field, void
 pare_status pare__recipe_set(pare_recipe *recipe, pare__modifier *modifier, const char *name, const char *text,
                              const pare__place *place) {
   const pare__method *method = modifier->method;
-  char list[1024];
+  char list[1024], advice[200];
   for (size_t i = 0; i < method->nfields; i++) {
     const pare__field *field = &method->fields[i];
     if (strcmp(field->name, name) != 0) continue;
@@ -171,8 +178,8 @@ pare_status pare__recipe_set(pare_recipe *recipe, pare__modifier *modifier, cons
     modifier->field_places[i] = *place;
     return set_field(recipe, field, (char *)modifier->options + field->offset, text, place);
   }
-  return pare__fail_at(place, "%s has no field '%.100s'; it has %s", method->name, name,
-                       join_fields(method, list, sizeof list));
+  return pare__fail_at(place, "%s has no field '%.100s'; it has %s%s", method->name, name,
+                       join_fields(method, list, sizeof list), pare__recipe_advice(name, advice, sizeof advice));
 }
 
 void pare__recipe_show(pare__modifier *modifier, const char *name) {

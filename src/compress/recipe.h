@@ -89,6 +89,8 @@ pare_status pare__recipe_set(pare_recipe *recipe, pare__modifier *modifier, cons
 void pare__recipe_show(pare__modifier *modifier, const char *name);
 /* Was the field given, rather than a default? */
 bool pare__recipe_gave(const pare__modifier *modifier, const char *name);
+/* ": write …", for messages, of a name that other tools' recipes have; "" of others. The buffer is returned. */
+const char *pare__recipe_advice(const char *name, char *buffer, size_t capacity);
 /* Where a field was given; otherwise where the modifier is. */
 const pare__place *pare__recipe_place(const pare__modifier *modifier, const char *name);
 /* PARE_ERR_FORMAT: "file:line:column: …"; PARE_ERR_ARGUMENT without a line. */

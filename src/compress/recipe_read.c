@@ -173,7 +173,10 @@ static pare_status take_field(struct reader *reader, const char *key, const pare
       modifier->given |= UINT64_C(1) << i;
       return read_mappings(reader, (pare__layer_mappings *)((char *)modifier->options + field->offset));
     }
-    if (!is_scalar) return pare__fail_at(&value, "%s takes one value", key);
+    if (!is_scalar) {
+      char advice[200];
+      return pare__fail_at(&value, "%s takes one value%s", key, pare__recipe_advice(key, advice, sizeof advice));
+    }
     return pare__recipe_set(reader->recipe, modifier, key, scalar(reader), &value);
   }
   return pare__recipe_set(reader->recipe, modifier, key, "", place);
@@ -184,9 +187,9 @@ static pare_status take_modifier(struct reader *reader, const char *key, const p
   const pare__method *method = pare__method_find(key);
   pare__modifier *modifier;
   if (!method) {
-    char list[512];
-    return pare__fail_at(place, "there is no modifier '%.100s'; there are %s", key,
-                         pare__method_names(list, sizeof list));
+    char list[512], advice[200];
+    return pare__fail_at(place, "there is no modifier '%.100s'; there are %s%s", key,
+                         pare__method_names(list, sizeof list), pare__recipe_advice(key, advice, sizeof advice));
   }
   PARE__TRY(pare__recipe_append(reader->recipe, method, &modifier));
   modifier->place = *place;
@@ -225,8 +228,11 @@ static pare_status take_top(struct reader *reader, const char *key, const pare__
   bool *has_version = user;
   if (strcmp(key, "modifiers") == 0) return read_modifiers(reader);
   if (strcmp(key, "calibration") == 0) return read_calibration(reader);
-  if (strcmp(key, "pare") != 0)
-    return pare__fail_at(place, "a recipe has no key '%.100s'; it has pare, calibration, modifiers", key);
+  if (strcmp(key, "pare") != 0) {
+    char advice[200];
+    return pare__fail_at(place, "a recipe has no key '%.100s'; it has pare, calibration, modifiers%s", key,
+                         pare__recipe_advice(key, advice, sizeof advice));
+  }
   const pare__place value = place_here(reader);
   if (reader->event.type != YAML_SCALAR_EVENT || strcmp(scalar(reader), "1") != 0)
     return pare__fail_at(&value, "this pare reads recipes of version 1: pare: 1");
@@ -259,7 +265,9 @@ pare_status pare_recipe_parse(const char *text, size_t nbytes, const char *name,
   reader.recipe->name = reader.name;
   if (status == PARE_OK && !yaml_parser_initialize(&reader.parser)) status = pare__fail_memory("a parser", 4096);
   if (status == PARE_OK) {
-    yaml_parser_set_input_string(&reader.parser, (const unsigned char *)text, nbytes);
+    const bool marked = nbytes >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0; /* as some editors begin UTF-8 */
+    yaml_parser_set_input_string(&reader.parser, (const unsigned char *)text + (marked ? 3 : 0),
+                                 nbytes - (marked ? 3 : 0));
     yaml_parser_set_encoding(&reader.parser, YAML_UTF8_ENCODING);
     status = read_stream(&reader);
     drop(&reader);
