@@ -276,7 +276,7 @@ END_TEST
 static const struct gain {
   const char *prune, *quantize;
   double most; /* error calibrated, of the error without */
-} gains[] = {{NULL, "int4", 0.8}, {"2:4", "int8", 0.8}, {NULL, "w8a8", 0.5}, {"2:4", "w8a8", 0.9}};
+} gains[] = {{NULL, "int4", 0.8}, {NULL, "int8", 0.8}, {"2:4", "int8", 0.8}, {NULL, "w8a8", 0.5}, {"2:4", "w8a8", 0.9}};
 
 START_TEST(outputs_on_calibration_data_are_nearer) {
   const struct gain *gain = &gains[_i];

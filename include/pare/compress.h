@@ -29,8 +29,8 @@ PARE_API pare_status pare_recipe_calibrate(pare_recipe *recipe, const char *path
 /* "2:4" (any N:M with N < M <= 16), "magnitude:0.5", "random:0.3", "threshold:0.01"; targets Linear and Conv. N:M
  * leaves the smallest tensors dense, as long as the others hold 80% of the weights. */
 PARE_API pare_status pare_recipe_prune(pare_recipe *recipe, const char *form);
-/* "int8", "int4", "w8a8", "f16". Of a recipe that calibrates, int4 is done by GPTQ, int8 too if it prunes, and w8a8
- * after SmoothQuant. */
+/* "int8", "int4", "w8a8", "f16". Of a recipe that calibrates, int4 and int8 are done by GPTQ, and w8a8 after
+ * SmoothQuant. */
 PARE_API pare_status pare_recipe_quantize(pare_recipe *recipe, const char *form);
 /* No modifier, added before or after, touches what fits the pattern: a name, a glob, "re:" and an expression, "Linear",
  * "@head", … */

@@ -31,7 +31,7 @@ static const cli_option options[] = {
     [PRUNE] = {"prune", "2:4|magnitude:0.5|random:0.3|threshold:0.01", "what goes: any N:M, or a part of all weights",
                0},
     [QUANTIZE] = {"quantize", "int8|int4|w8a8|f16", "how the rest is stored", 0},
-    [CALIBRATE] = {"calibrate", "FILE", "an .npz file of inputs: int4 by GPTQ, w8a8 after SmoothQuant", 0},
+    [CALIBRATE] = {"calibrate", "FILE", "an .npz file of inputs: int4 and int8 by GPTQ, w8a8 after SmoothQuant", 0},
     [IGNORE] = {"ignore", "PATTERN", "leave these tensors as they are: a name, a glob, re:..., Conv, @head", 0},
     [DRY_RUN] = {"dry-run", NULL, "show what would happen to each tensor, and the size afterwards", 0},
     [SENSITIVITY] = {"sensitivity", NULL, "compress one tensor at a time, and say what each costs; needs no OUT", 0},

@@ -59,16 +59,10 @@ pare_status pare_recipe_prune(pare_recipe *recipe, const char *form) {
 
 /* ---- quantize ---- */
 
-static bool prunes(const pare_recipe *recipe) {
-  for (size_t i = 0; i < recipe->nmodifiers; i++)
-    if (strcmp(recipe->modifiers[i].method->name, "prune") == 0) return true;
-  return false;
-}
-
-/* What pruning took, GPTQ lets the weights that are left make good. */
+/* What rounding and pruning cost, GPTQ lets the other weights of a row make up for. */
 static pare_status quantize_int8(pare_recipe *recipe) {
   static const char *const fields[] = {"scheme", "W8A16", NULL};
-  if (recipe->calibration && prunes(recipe)) {
+  if (recipe->calibration) {
     PARE__TRY(add(recipe, "gptq", "Linear Conv", fields));
     return add(recipe, "quantize", "Embedding", fields);
   }
