@@ -58,6 +58,10 @@ loses 0.6 "$folder/sparse.onnx"
 json "$folder/report.json"
 run 0 compress "$digits" "$folder/sparse.onnx" --quantize int8 --prune 2:4 --report "$folder/report.html"
 nchecks=$((nchecks + 1))
+shown="the page's tensors" # those that something is done to come first, biases when one opens them
+awk '/<details><summary class=dim>4 other tensors stay/ { opened = 1 } /<td>output.weight/ { layers = !opened } /<td>output.bias/ { others = opened }
+  END { exit !(layers && others) }' "$folder/report.html" || fail "$shown: in another order"
+nchecks=$((nchecks + 1))
 grep -q 'conv2.weight' "$folder/report.html" && grep -q 'times smaller' "$folder/report.html" || fail "$shown: no page"
 run 0 diff "$digits" "$folder/sparse.onnx" -i "$data" --cosine 0.8
 says out "int8 codes"

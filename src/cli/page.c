@@ -18,7 +18,7 @@ static const char style[] =
     ":root{--ink:#1c2430;--dim:#5d6b7c;--paper:#fff;--line:#d9dfe7;--a:#2f6f9f;--b:#c2642d;--rest:#c6ced8}"
     "@media(prefers-color-scheme:dark){:root{--ink:#e4e9f0;--dim:#9aa7b7;--paper:#151a21;--line:#323b47;--a:#6db0e0;"
     "--b:#e89a63;--rest:#45505e}}"
-    "*{box-sizing:border-box}body{margin:0 auto;max-width:60rem;padding:1rem;background:var(--paper);color:var(--ink);"
+    "*{box-sizing:border-box}body{margin:0 auto;max-width:68rem;padding:1rem;background:var(--paper);color:var(--ink);"
     "font:1rem/1.5 system-ui,sans-serif}h1{font-size:1.5rem;margin:.2rem 0;overflow-wrap:anywhere}"
     "h2{font-size:1.15rem;margin:2rem 0 .6rem}p{margin:.3rem 0}.dim{color:var(--dim);font-size:.9rem}"
     ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(11rem,1fr));gap:.8rem;margin:1.2rem 0}"
@@ -32,6 +32,7 @@ static const char style[] =
     ".wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.85rem}"
     "th,td{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}"
     "th{white-space:nowrap}.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}"
+    ".wide td:first-child,.what{min-width:11rem;overflow-wrap:anywhere}"
     "pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:.8rem}"
     "@media print{body{max-width:none;padding:0}h2{break-after:avoid}tr,.tile{break-inside:avoid}}";
 
@@ -231,32 +232,55 @@ static void write_shape(FILE *to, const pare_report_tensor *tensor) {
   for (int d = 0; d < tensor->rank; d++) fprintf(to, "%s%" PRId64, d ? " × " : "", tensor->dim[d]);
 }
 
+static void write_tensor(FILE *to, const pare_report_tensor *tensor) {
+  char text[CLI_TEXT];
+  fputs("<tr>", to);
+  cell(to, tensor->name);
+  cell(to, tensor->role);
+  write_shape(to, tensor);
+  fputs("<td class=what>", to);
+  escaped(to, tensor->treatment);
+  if (*tensor->reason) {
+    fputs("<div class=dim>", to);
+    escaped(to, tensor->reason);
+    fputs("</div>", to);
+  }
+  figure(to, tensor->bits, -1, "");
+  fprintf(to, "<td class=n>%s", cli_bytes(tensor->bytes_before, text));
+  fprintf(to, "<td class=n>%s", cli_bytes(tensor->bytes_after, text));
+  figure(to, tensor->changed ? 100 * tensor->kept : NAN, 1, " %");
+  figure(to, tensor->changed ? tensor->distance.sqnr_db : NAN, 1, "");
+  fputc('\n', to);
+}
+
+/* Those that methods look at, or all others. */
+static void write_rows(FILE *to, const pare_report_summary *summary, const pare_report *report, bool others) {
+  pare_report_tensor tensor;
+  fputs("<div class=wide><table><tr><th>tensor<th>role<th class=n>shape<th>what was done"
+        "<th class=n>bits<th class=n>before<th class=n>after<th class=n>not zero<th class=n>SQNR, dB\n",
+        to);
+  for (size_t i = 0; i < summary->ntensors; i++)
+    if (pare_report_tensor_get(report, i, &tensor) == PARE_OK && !*tensor.role == others) write_tensor(to, &tensor);
+  fputs("</table></div>\n", to);
+}
+
+/* Biases and their like are many, and stay: they are there when one opens them. */
 static void write_tensors(FILE *to, const pare_report_summary *summary, const pare_report *report) {
   pare_report_tensor tensor;
   char text[CLI_TEXT];
-  fputs("<h2>Tensors</h2><div class=wide><table><tr><th>tensor<th>role<th class=n>shape<th>what was done"
-        "<th class=n>bits<th class=n>before<th class=n>after<th class=n>not zero<th class=n>SQNR, dB\n",
-        to);
+  size_t nothers = 0;
+  uint64_t bytes = 0;
   for (size_t i = 0; i < summary->ntensors; i++) {
-    if (pare_report_tensor_get(report, i, &tensor) != PARE_OK) continue;
-    fputs("<tr>", to);
-    cell(to, tensor.name);
-    cell(to, tensor.role);
-    write_shape(to, &tensor);
-    cell(to, tensor.treatment);
-    if (*tensor.reason) {
-      fputs("<div class=dim>", to);
-      escaped(to, tensor.reason);
-      fputs("</div>", to);
-    }
-    figure(to, tensor.bits, -1, "");
-    fprintf(to, "<td class=n>%s", cli_bytes(tensor.bytes_before, text));
-    fprintf(to, "<td class=n>%s", cli_bytes(tensor.bytes_after, text));
-    figure(to, tensor.changed ? 100 * tensor.kept : NAN, 1, " %");
-    figure(to, tensor.changed ? tensor.distance.sqnr_db : NAN, 1, "");
-    fputc('\n', to);
+    if (pare_report_tensor_get(report, i, &tensor) != PARE_OK || *tensor.role) continue;
+    nothers++;
+    bytes += tensor.bytes_after;
   }
-  fputs("</table></div>\n", to);
+  fputs("<h2>Tensors</h2>", to);
+  write_rows(to, summary, report, false);
+  if (nothers == 0) return;
+  fprintf(to, "<details><summary class=dim>%zu other tensors stay, %s</summary>", nothers, cli_bytes(bytes, text));
+  write_rows(to, summary, report, true);
+  fputs("</details>\n", to);
 }
 
 static void write_recipe(FILE *to, const char *recipe) {

@@ -96,8 +96,9 @@ static void tell(void *user, const pare_model_step *before, size_t nbefore, cons
     if (!comparable(dense, small) || small.seconds < CLEARLY_SLOWER * dense.seconds ||
         small.seconds < dense.seconds + CLEARLY_SECONDS)
       continue;
-    snprintf(text, sizeof text, "slower compressed: %.3g us instead of %.3g (--optimize speed leaves it dense)",
-             1e6 * small.seconds, 1e6 * dense.seconds);
+    const bool long_ones = small.seconds >= 1e-3;
+    snprintf(text, sizeof text, "slower compressed: %.3g %s instead of %.3g (--optimize speed leaves it dense)",
+             (long_ones ? 1e3 : 1e6) * small.seconds, long_ones ? "ms" : "us", (long_ones ? 1e3 : 1e6) * dense.seconds);
     judging->status = pare__report_remark(compression->report, i, text);
   }
 }
