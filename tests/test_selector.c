@@ -49,7 +49,7 @@ static const pare_device_info machine[] = {
 };
 #define NMACHINE PARE__COUNT(machine)
 
-/* "0 1/2[8+8]*3 ": index, /part of parts with first unit + units, *weight. */
+/* "0 1/2[8+8]*3@1 ": index, /part of parts with first unit + units, *weight, @group. */
 static const char *chosen(const pare_device_info *info, size_t ninfo, const char *spec) {
   static char text[1000];
   pare_device_choice choice[64];
@@ -67,6 +67,7 @@ static const char *chosen(const pare_device_info *info, size_t ninfo, const char
       used += (size_t)snprintf(text + used, sizeof text - used, "/%u:%u[%u+%u]", choice[i].part, choice[i].nparts,
                                choice[i].first_unit, choice[i].compute_units);
     if (choice[i].weight != 1) used += (size_t)snprintf(text + used, sizeof text - used, "*%g", choice[i].weight);
+    if (choice[i].group > 0) used += (size_t)snprintf(text + used, sizeof text - used, "@%u", choice[i].group);
   }
   return text;
 }
@@ -123,6 +124,19 @@ START_TEST(what_is_written_is_what_is_chosen) {
       {"cpu/2", "0/0:2[0+2] 0/1:2[2+2] 4/0:2[0+2] 4/1:2[2+2]"},
       {"gpu=3,cpu=1", "1*3 2*3 3*3 0 4"},
       {"0=.25", "0*0.25"},
+      /* groups; what stands outside of them is by itself */
+      {"(gpu),cpu", "1@1 2@1 3@1 0 4"},
+      {" ( 1 , 2 ) , ( 0 / 2 = 3 ) ", "1@1 2@1 0/0:2[0+2]*3@2 0/1:2[2+2]*3@2"},
+      {"(geforce),all", "1@1 2@1 0 3 4 5"},
+      {"(1,1,nvidia)", "1@1 2@1"},
+      {"(Intel(R),0)", "3@1 4@1 0@1"},
+      {"(\"Intel(R)\"),0", "3@1 4@1 0"},
+      {"(0:0,*:1),3", "0@1 2@1 3"},
+      /* exclusions: of their group, and outside of groups of all */
+      {"(gpu,!1),1", "2@1 3@1 1"},
+      {"(!cpu,!5),(0)", "1@1 2@1 3@1 0@2"},
+      {"(gpu),cpu,!3,!4", "1@1 2@1 0"},
+      {"!3,(gpu)", "1@1 2@1"},
   };
   for (size_t i = 0; i < PARE__COUNT(cases); i++) {
     const char *got = chosen(machine, NMACHINE, cases[i].spec);
@@ -145,12 +159,24 @@ START_TEST(a_syntax_error_gives_its_column) {
   static const struct {
     const char *spec;
     int column;
-  } cases[] = {{"", 1},         {"gpu,", 5},   {"gpu,,cpu", 5},        {",gpu", 1},    {"!", 2},       {"gpu:", 5},
-               {":1", 1},       {"cpu/", 5},   {"cpu/0", 5},           {"cpu/x", 5},   {"cpu/3+", 7},  {"cpu/3+0", 7},
-               {"cpu/1+-1", 7}, {"cpu=", 5},   {"cpu=0", 5},           {"cpu=-1", 5},  {"cpu=1e9", 6}, {"cpu=nan", 5},
-               {"cpu=.", 5},    {"!cpu/2", 5}, {"!cpu=2", 5},          {"\"cpu", 5},   {"\"\"", 2},    {"\"cpu\"x", 6},
-               {"cpu\"x\"", 4}, {"für,,", 5},  {"0:1:2", 4},           {"cpu!gpu", 4}, {"cpu=1=2", 6}, {"cpu/2/2", 6},
-               {"cpu=1/2", 6},  {"  ", 3},     {"cpu/999999999999", 5}};
+  } cases[] = {{"", 1},         {"gpu,", 5},    {"gpu,,cpu", 5},
+               {",gpu", 1},     {"!", 2},       {"gpu:", 5},
+               {":1", 1},       {"cpu/", 5},    {"cpu/0", 5},
+               {"cpu/x", 5},    {"cpu/3+", 7},  {"cpu/3+0", 7},
+               {"cpu/1+-1", 7}, {"cpu=", 5},    {"cpu=0", 5},
+               {"cpu=-1", 5},   {"cpu=1e9", 6}, {"cpu=nan", 5},
+               {"cpu=.", 5},    {"!cpu/2", 5},  {"!cpu=2", 5},
+               {"\"cpu", 5},    {"\"\"", 2},    {"\"cpu\"x", 6},
+               {"cpu\"x\"", 4}, {"für,,", 5},   {"0:1:2", 4},
+               {"cpu!gpu", 4},  {"cpu=1=2", 6}, {"cpu/2/2", 6},
+               {"cpu=1/2", 6},  {"  ", 3},      {"cpu/999999999999", 5},
+               {"()", 2},       {"(0", 3},      {"(0,", 4},
+               {"(0))", 4},     {"0)", 2},      {"((0))", 2},
+               {"(0,(1))", 4},  {"!(0)", 2},    {"(0)(1)", 4},
+               {"(0)1", 4},     {"(0)=2", 4},   {"(0)/2", 4},
+               {"(,)", 2},      {"(0,)", 4},    {"(!0/2)", 4},
+               {")", 1},        {"(\"a)", 5},   {"(0/2+)", 6},
+               {"1,( ", 5},     {"(0=)", 4}};
   for (size_t i = 0; i < PARE__COUNT(cases); i++) {
     char column[32];
     snprintf(column, sizeof column, "column %d:", cases[i].column);
@@ -180,6 +206,8 @@ START_TEST(what_matches_nothing_names_the_term_and_what_there_is) {
       {"!all", "excludes", ""},
       {"nvidia:2", "\"nvidia:2\"", ""},
       {"*:typo", "\"*:typo\"", ""},
+      {"(1,typo),0", "\"typo\"", "column 4"},
+      {"(1,!typo),0", "\"!typo\"", "column 4"},
   };
   for (size_t i = 0; i < PARE__COUNT(cases); i++) {
     ck_assert_msg(*chosen(machine, NMACHINE, cases[i].spec) == '\0', "\"%s\" chose something", cases[i].spec);
@@ -191,6 +219,25 @@ START_TEST(what_matches_nothing_names_the_term_and_what_there_is) {
   }
   ck_assert_str_eq(chosen(NULL, 0, "all"), "");
   ck_assert(strstr(pare_message(), "no OpenCL device") != NULL);
+}
+END_TEST
+
+START_TEST(a_device_is_in_one_group) {
+  static const struct {
+    const char *spec, *says;
+  } cases[] = {
+      {"(0),(0)", "column 6: \"0\" puts pthread-znver3 into group 2, but it is in group 1 already"},
+      {"(1,2),(3,gpu:0)", "column 10: \"gpu:0\" puts GeForce 4 into group 2, but it is in group 1 already"},
+      {"cpu,(0)", "column 6: \"0\" puts pthread-znver3 into group 1, but it is selected outside of groups already"},
+      {"(0/2),(0/2)", "in group 1 already"},
+      {"(0),(!gpu)", "column 6: \"all\" puts pthread-znver3 into group 2, but it is in group 1 already"},
+      {"(0,!0),1", "column 2: exclusions leave no device in group 1"},
+      {"(1),(0),!cpu", "column 6: exclusions leave no device in group 2"},
+  };
+  for (size_t i = 0; i < PARE__COUNT(cases); i++) {
+    ck_assert_msg(*chosen(machine, NMACHINE, cases[i].spec) == '\0', "\"%s\" chose something", cases[i].spec);
+    ck_assert_msg(strstr(pare_message(), cases[i].says), "\"%s\": %s", cases[i].spec, pare_message());
+  }
 }
 END_TEST
 
@@ -208,7 +255,7 @@ END_TEST
 
 /* Any cut of a good selector either chooses or is refused with a message. */
 START_TEST(every_prefix_is_handled) {
-  static const char whole[] = " gpu/3+1 = 2.5 , !\"Arc/770\", nvidia:* ,0:1/2, cpu:0=.5,für ";
+  static const char whole[] = " gpu/3+1 = 2.5 , !\"Arc/770\", ( nvidia:* ,0:1/2 ), (cpu:0=.5,!x),für ";
   for (size_t length = 0; length < sizeof whole; length++) {
     char *spec = malloc(length + 1);
     memcpy(spec, whole, length);
@@ -227,6 +274,7 @@ int main(void) {
   tcase_add_test(cases, without_a_gpu_the_first_cpu_is_the_default);
   tcase_add_test(cases, a_syntax_error_gives_its_column);
   tcase_add_test(cases, what_matches_nothing_names_the_term_and_what_there_is);
+  tcase_add_test(cases, a_device_is_in_one_group);
   tcase_add_test(cases, more_choices_than_room_are_counted);
   tcase_add_test(cases, every_prefix_is_handled);
   return run_tests("selector", cases);

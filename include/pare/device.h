@@ -58,6 +58,7 @@ typedef struct pare_device_choice {
   unsigned compute_units; /* of this part */
   unsigned first_unit;    /* its first compute unit */
   double weight;          /* first guess of relative speed; 1 unless the selector says otherwise */
+  unsigned group;         /* which of the selector's parentheses it stands in, from 1; 0: in none */
 } pare_device_choice;
 
 /* Lists every device of every platform, in the order of enumeration. A platform without devices is harmless.

@@ -93,10 +93,10 @@ static pare_status add_choice(matcher *m, pare_device_choice choice) {
   return PARE_OK;
 }
 
-static bool is_chosen(const matcher *m, size_t index) {
+static const pare_device_choice *chosen(const matcher *m, size_t index) {
   for (size_t i = 0; i < m->nchoices; i++)
-    if (m->choice[i].index == index) return true;
-  return false;
+    if (m->choice[i].index == index) return &m->choice[i];
+  return NULL;
 }
 
 static pare_status fail_parts(const matcher *m, const pare__term *term, size_t index, uint64_t asked) {
@@ -115,7 +115,7 @@ static pare_status add_device(matcher *m, const pare__term *term, size_t index) 
   if (asked > units) return fail_parts(m, term, index, asked);
   for (unsigned part = 0, first = 0; part < nparts; part++) {
     unsigned part_units = term->nunits ? term->units[part] : units / nparts;
-    PARE__TRY(add_choice(m, (pare_device_choice){index, part, nparts, part_units, first, term->weight}));
+    PARE__TRY(add_choice(m, (pare_device_choice){index, part, nparts, part_units, first, term->weight, term->group}));
     first += part_units;
   }
   return PARE_OK;
@@ -129,6 +129,14 @@ static pare_status fail_unmatched(const matcher *m, const pare__term *term, cons
                     describe_devices(m, there, sizeof there));
 }
 
+static pare_status fail_twice(const matcher *m, const pare__term *term, const pare_device_choice *before) {
+  char where[60] = "is selected outside of groups";
+  if (before->group > 0) snprintf(where, sizeof where, "is in group %u", before->group);
+  return pare__fail(
+      PARE_ERR_SELECTOR, "device selector \"%s\", column %zu: \"%.*s\" puts %s into group %u, but it %s already",
+      m->spec, term->column, (int)term->all.length, term->all.begin, m->info[before->index].name, term->group, where);
+}
+
 static pare_status include(matcher *m, const pare__term *term) {
   bool any = false;
   const char *refused = NULL;
@@ -139,18 +147,24 @@ static pare_status include(matcher *m, const pare__term *term) {
       continue;
     }
     any = true;
-    if (!is_chosen(m, i)) PARE__TRY(add_device(m, term, i));
+    const pare_device_choice *before = chosen(m, i);
+    if (!before)
+      PARE__TRY(add_device(m, term, i));
+    else if (term->group > 0 && before->group != term->group)
+      return fail_twice(m, term, before);
   }
   return any ? PARE_OK : fail_unmatched(m, term, refused);
 }
 
+/* From its group; outside of groups, from all that is selected. */
 static pare_status exclude(matcher *m, const pare__term *term) {
   bool any = false;
   for (size_t i = 0; i < m->ninfo; i++) any |= matches(m, term, i);
   if (!any) return fail_unmatched(m, term, NULL);
   size_t kept = 0;
   for (size_t i = 0; i < m->nchoices; i++)
-    if (!matches(m, term, m->choice[i].index)) m->choice[kept++] = m->choice[i];
+    if ((term->group > 0 && m->choice[i].group != term->group) || !matches(m, term, m->choice[i].index))
+      m->choice[kept++] = m->choice[i];
   m->nchoices = kept;
   return PARE_OK;
 }
@@ -169,16 +183,52 @@ static pare_status choose_default(matcher *m) {
   return m->nchoices ? PARE_OK : fail_empty(m, "no GPU and no CPU to choose by default; select a device");
 }
 
+/* Terms [begin, end) are a group. */
+static pare_status choose_group(matcher *m, const pare__selector *selector, size_t begin, size_t end) {
+  const pare__term *first = &selector->term[begin];
+  const pare__term all = {
+      .kind = PARE__TERM_ALL, .all = {"all", 3}, .weight = 1, .column = first->column, .group = first->group};
+  bool only_exclusions = true;
+  for (size_t i = begin; i < end; i++) only_exclusions &= selector->term[i].exclude;
+  if (only_exclusions) PARE__TRY(include(m, &all));
+  for (size_t i = begin; i < end; i++)
+    if (!selector->term[i].exclude) PARE__TRY(include(m, &selector->term[i]));
+  for (size_t i = begin; i < end; i++)
+    if (selector->term[i].exclude) PARE__TRY(exclude(m, &selector->term[i]));
+  return PARE_OK;
+}
+
+/* A group is never less than what was asked for: none of them is left without devices. */
+static pare_status check_groups(const matcher *m, const pare__selector *selector) {
+  for (size_t i = 0; i < selector->nterms; i++) {
+    const pare__term *term = &selector->term[i];
+    bool any = term->group == 0;
+    for (size_t k = 0; k < m->nchoices && !any; k++) any = m->choice[k].group == term->group;
+    if (!any)
+      return pare__fail(PARE_ERR_SELECTOR, "device selector \"%s\", column %zu: exclusions leave no device in group %u",
+                        m->spec, term->column, term->group);
+  }
+  return PARE_OK;
+}
+
 static pare_status choose(matcher *m, const pare__selector *selector) {
   static const pare__term all = {.kind = PARE__TERM_ALL, .all = {"all", 3}, .weight = 1};
   bool only_exclusions = true;
-  for (size_t i = 0; i < selector->nterms; i++) only_exclusions &= selector->term[i].exclude;
+  for (size_t i = 0; i < selector->nterms; i++)
+    only_exclusions &= selector->term[i].exclude && selector->term[i].group == 0;
   if (only_exclusions) PARE__TRY(include(m, &all));
+  for (size_t i = 0, end; i < selector->nterms; i = end) {
+    const pare__term *term = &selector->term[i];
+    end = i + 1;
+    while (term->group > 0 && end < selector->nterms && selector->term[end].group == term->group) end++;
+    if (term->group > 0)
+      PARE__TRY(choose_group(m, selector, i, end));
+    else if (!term->exclude)
+      PARE__TRY(include(m, term));
+  }
   for (size_t i = 0; i < selector->nterms; i++)
-    if (!selector->term[i].exclude) PARE__TRY(include(m, &selector->term[i]));
-  for (size_t i = 0; i < selector->nterms; i++)
-    if (selector->term[i].exclude) PARE__TRY(exclude(m, &selector->term[i]));
-  if (m->nchoices > 0) return PARE_OK;
+    if (selector->term[i].exclude && selector->term[i].group == 0) PARE__TRY(exclude(m, &selector->term[i]));
+  if (m->nchoices > 0) return check_groups(m, selector);
   char why[300];
   snprintf(why, sizeof why, "device selector \"%.200s\" excludes every device", m->spec);
   return fail_empty(m, why);

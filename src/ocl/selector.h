@@ -1,10 +1,12 @@
 /* Device selectors: the grammar of PARE_DEVICE, free of OpenCL. SPDX-License-Identifier: Apache-2.0
  *
- *   spec := term {"," term}        term := ["!"] sel ["/" parts] ["=" weight]
+ *   spec := item {"," item}        item := term | "(" term {"," term} ")"
+ *   term := ["!"] sel ["/" parts] ["=" weight]
  *   sel  := all|gpu|cpu|accel | type ":" n | n | plat ":" dev | text | '"' text '"'
  *   plat, dev := index | substring | "*"            parts := n | n"+"n…
  *
- * Spaces around every symbol are skipped; nothing depends on upper and lower case. */
+ * Spaces around every symbol are skipped; nothing depends on upper and lower case. Parentheses inside of a name belong
+ * to it, as in Intel(R). */
 #ifndef PARE_OCL_SELECTOR_H
 #define PARE_OCL_SELECTOR_H
 
@@ -29,6 +31,7 @@ typedef struct pare__term {
   pare__text all; /* the term as it is written */
   size_t column;  /* of its first character, from 1 */
   bool exclude;
+  unsigned group; /* which parentheses it stands in, from 1; 0: none */
   enum {
     PARE__TERM_ALL,
     PARE__TERM_TYPE,       /* gpu */
@@ -51,6 +54,7 @@ typedef struct pare__selector {
   const char *spec;
   pare__term *term;
   size_t nterms, capacity;
+  unsigned ngroups;
 } pare__selector;
 
 /* The selector points into `spec`. PARE_ERR_SELECTOR with the column of what is wrong. */

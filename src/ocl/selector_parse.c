@@ -11,6 +11,7 @@
 
 typedef struct parser {
   const char *spec, *at;
+  bool in_group;
 } parser;
 
 /* Columns count characters, not the bytes of UTF-8. */
@@ -62,10 +63,22 @@ static bool text_is(pare__text text, const char *word) {
   return strlen(word) == text.length && strncasecmp(text.begin, word, text.length) == 0;
 }
 
-/* A name up to the next symbol, without spaces at its end; empty if there is none. */
+/* Up to the next symbol; a parenthesis that was not opened before is one. */
+static size_t name_length(const char *text) {
+  size_t length = 0, open = 0;
+  for (; text[length] && !strchr(SYMBOLS, text[length]); length++) {
+    if (text[length] == '(') open++;
+    if (text[length] != ')') continue;
+    if (open == 0) break;
+    open--;
+  }
+  return length;
+}
+
+/* A name, without spaces at its end; empty if there is none. */
 static pare__text take_name(parser *p) {
   skip_spaces(p);
-  pare__text name = {p->at, strcspn(p->at, SYMBOLS)};
+  pare__text name = {p->at, name_length(p->at)};
   p->at += name.length;
   while (name.length > 0 && strchr(" \t", name.begin[name.length - 1])) name.length--;
   return name;
@@ -154,6 +167,8 @@ static pare_status take_selection(parser *p, pare__term *term) {
     p->at++;
     return take_quoted(p, term);
   }
+  if (*begin == '(')
+    return fail_at(p, begin, p->in_group ? "a device: groups have no groups in them" : "a device to exclude, no group");
   pare__text name = take_name(p);
   if (name.length == 0) return fail_at(p, begin, "a device (all, gpu, cpu, accel, an index, or a part of a name)");
   if (take(p, ':')) return take_pair(p, name, term);
@@ -169,6 +184,8 @@ static pare_status take_selection(parser *p, pare__term *term) {
   return PARE_OK;
 }
 
+static bool at_end_of_term(const parser *p) { return !*p->at || *p->at == ',' || (p->in_group && *p->at == ')'); }
+
 static pare_status take_term(parser *p, pare__term *term) {
   skip_spaces(p);
   const char *begin = p->at;
@@ -177,17 +194,32 @@ static pare_status take_term(parser *p, pare__term *term) {
   term->exclude = take(p, '!');
   PARE__TRY(take_selection(p, term));
   skip_spaces(p);
-  if (term->exclude && *p->at && *p->at != ',') return fail_at(p, p->at, "a comma after an exclusion");
+  if (term->exclude && !at_end_of_term(p)) return fail_at(p, p->at, "a comma after an exclusion");
   if (take(p, '/')) PARE__TRY(take_parts(p, term));
   if (take(p, '=')) PARE__TRY(take_weight(p, &term->weight));
   skip_spaces(p);
   term->all = (pare__text){begin, (size_t)(p->at - begin)};
   while (term->all.length > 0 && strchr(" \t", begin[term->all.length - 1])) term->all.length--;
+  if (at_end_of_term(p)) return PARE_OK;
+  return fail_at(p, p->at, p->in_group ? "a comma or a closing parenthesis" : "a comma or the end");
+}
+
+/* "(" and ")" of a group around terms. */
+static void open_group(parser *p, pare__selector *selector) {
+  if (p->in_group || !take(p, '(')) return;
+  p->in_group = true;
+  selector->ngroups++;
+}
+
+static pare_status close_group(parser *p) {
+  if (!p->in_group || *p->at == ',') return PARE_OK;
+  if (!take(p, ')')) return fail_at(p, p->at, "a comma or a closing parenthesis");
+  p->in_group = false;
   return *p->at && *p->at != ',' ? fail_at(p, p->at, "a comma or the end") : PARE_OK;
 }
 
 pare_status pare__selector_parse(const char *spec, pare__selector *out) {
-  parser p = {spec, spec};
+  parser p = {spec, spec, false};
   *out = (pare__selector){.spec = spec};
   pare_status status;
   do {
@@ -195,7 +227,10 @@ pare_status pare__selector_parse(const char *spec, pare__selector *out) {
     if (status != PARE_OK) break;
     pare__term *term = &out->term[out->nterms++];
     memset(term, 0, sizeof *term);
+    open_group(&p, out);
+    term->group = p.in_group ? out->ngroups : 0;
     status = take_term(&p, term);
+    if (status == PARE_OK) status = close_group(&p);
   } while (status == PARE_OK && take(&p, ','));
   if (status != PARE_OK) pare__selector_close(out);
   return status;

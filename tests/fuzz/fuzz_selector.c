@@ -80,6 +80,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t nbytes) {
       FUZZ_LAW(choices[i].part < choices[i].nparts);
       FUZZ_LAW(choices[i].compute_units >= 1 && choices[i].compute_units <= infos[choices[i].index].compute_units);
       FUZZ_LAW(choices[i].weight > 0);
+      /* groups are counted from 1, and a group's devices follow each other */
+      FUZZ_LAW(choices[i].group <= nbytes);
+      for (size_t k = 0; k + 1 < i && choices[i].group > 0; k++)
+        FUZZ_LAW(choices[k].group != choices[i].group || choices[k + 1].group == choices[i].group);
+      for (size_t k = 0; k < i; k++)
+        FUZZ_LAW(choices[k].index != choices[i].index || choices[k].group == choices[i].group);
     }
   } else {
     FUZZ_LAW(status == PARE_ERR_SELECTOR || status == PARE_ERR_MEMORY);
