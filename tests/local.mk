@@ -48,6 +48,7 @@ check_PROGRAMS += tests/test_simulate
 TESTS += tests/test_simulate.sh
 dist_check_SCRIPTS += tests/test_simulate.sh
 check_PROGRAMS += tests/test_parallel
+check_PROGRAMS += tests/test_groups
 check_PROGRAMS += tests/test_stages
 TESTS += tests/test_parallel.sh
 dist_check_SCRIPTS += tests/test_parallel.sh

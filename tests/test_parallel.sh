@@ -137,7 +137,43 @@ for call in clEnqueueNDRangeKernel clFinish clEnqueueWriteBuffer; do
   done
 done
 
+# Groups of devices: one way among them, another inside of each.
+groups='(pocl:0/1+1),(pocl:1/1+1)'
+POCL_DEVICES='pthread pthread'
+export POCL_DEVICES
+if "$pare" devices -d "$groups" >/dev/null 2>&1; then
+  for ways in auto data/columns data/data data/pipeline task/data pipeline; do
+    run -d "$groups" --parallel $ways --repeat 3 --trace "$folder/g.json" --stats -o "$folder/groups.npz" >"$folder/stats"
+    cmp "$folder/off.npz" "$folder/groups.npz" || fail "other bits in groups, $ways"
+    grep -q "inside of group [12] by" "$folder/stats" || fail "groups by $ways: $(cat "$folder/stats")"
+    [ "$(grep -c '^[1-4] *group [12], ' "$folder/stats")" = 4 ] || fail "not all devices, $ways: $(cat "$folder/stats")"
+  done
+  run -d "$groups" --repeat 3 --parallel data/columns --trace "$folder/g.json" --stats --json >"$folder/groups.json"
+  python3 - "$folder/g.json" "$folder/groups.json" <<'PYTHON' || fail "the trace or the counters of groups are not right"
+import json, sys
+trace, run = (json.load(open(path)) for path in sys.argv[1:])
+worked = {event["pid"] for event in trace["traceEvents"] if event["ph"] == "X"}
+assert worked == {1, 2, 3, 4}, worked
+assert [device["group"] for device in run["stats"]["devices"]] == [1, 1, 2, 2], run["stats"]["devices"]
+assert all(device["pieces"] > 0 for device in run["stats"]["devices"]), run["stats"]["devices"]
+PYTHON
+  "$pare" trace "$folder/g.json" --svg "$folder/g.svg" --machine "$folder/machine.json" --tasks "$folder/tasks.json" >/dev/null
+  grep -q 'group 2, ' "$folder/g.svg" || fail "groups are not in the picture"
+  "$pare" simulate --machine "$folder/machine.json" --tasks "$folder/tasks.json" >"$folder/simulated" ||
+    fail "the trace of groups cannot be simulated"
+  grep -q 'on 4 devices' "$folder/simulated" || fail "the simulated groups are others: $(cat "$folder/simulated")"
+  run -d "$groups" --repeat 5 --parallel task/data | grep -q 'then 4 .*, 2 at once' || fail "runs are not one a group"
+  "$pare" -q compress "$digits/digits.onnx" "$folder/three.onnx" --quantize int8 --prune magnitude:0.5 -d "$groups" >/dev/null
+  cmp "$folder/one.onnx" "$folder/three.onnx" || fail "compress: another file with groups"
+  refuse 2 'divided by columns' run "$digits/digits.onnx" -d "$groups" --parallel pipeline/data
+  refuse 4 'column 15.*already' run "$digits/digits.onnx" -d '(pocl:0/1+1),(pocl:0)'
+fi
+unset POCL_DEVICES
+
 # What is malformed is refused at once.
+refuse 2 'write them in parentheses' run "$digits/digits.onnx" --parallel data/columns
+refuse 2 "no way to be parallel ''" run "$digits/digits.onnx" --parallel data/
+refuse 4 'column 2: expected a device' run "$digits/digits.onnx" -d '()'
 refuse 2 "--parallel.*'sideways'.*auto, data, columns" run "$digits/digits.onnx" --parallel sideways
 refuse 2 'policy.*dmda' run "$digits/digits.onnx" --policy best
 refuse 2 'objective.*makespan' run "$digits/digits.onnx" --objective beauty

@@ -20,6 +20,10 @@ typedef enum pare_parallel {
   PARE_PARALLEL_OFF       /* everything on the first device */
 } pare_parallel;
 
+/* How models are divided among groups of devices, which the selector puts into parentheses, and inside of each:
+ * "parallel" is for the groups (a device outside of parentheses is one by itself), "inside" for the devices of each
+ * group: auto, or another way than off. A pipeline of groups has columns inside; by columns alone all devices divide
+ * each operation, and there is nothing inside. */
 typedef struct pare_schedule_options {
   pare_parallel parallel;
   /* By name, with weights of its decisions behind it if wanted, "dmda:transfer=2,joule=0.1" (pare-simulate(1)); NULL:
@@ -37,10 +41,11 @@ typedef struct pare_schedule_options {
    * "120:10,65:5". What is said counts, and is called an estimate; NULL: PARE_WATTS, else what the
    * processor's own counters (RAPL) say where they can be read. */
   const char *watts;
-  const char *prices; /* for an hour in which a device is busy, likewise: "0.50,0.12"; NULL: PARE_PRICES */
+  const char *prices;   /* for an hour in which a device is busy, likewise: "0.50,0.12"; NULL: PARE_PRICES */
+  pare_parallel inside; /* of groups; only auto where there are none */
 } pare_schedule_options;
 #define PARE_SCHEDULE_OPTIONS_INIT \
-  { PARE_PARALLEL_AUTO, 0, 0, 0, 0, 0, 0, 0, 0 }
+  { PARE_PARALLEL_AUTO, 0, 0, 0, 0, 0, 0, 0, 0, PARE_PARALLEL_AUTO }
 
 typedef struct pare_context_options {
   const char *device; /* selector; NULL = PARE_DEVICE, else the default */
@@ -58,7 +63,8 @@ typedef struct pare_context_options {
  * After fork(2) the child must not use it: calls there fail with PARE_ERR_ARGUMENT, as does opening another one, since
  * drivers do not survive a fork. What is open there may be closed, which frees host memory only; a process that is
  * started with exec may do everything.
- * PARE_ERR_SELECTOR, PARE_ERR_DEVICE, PARE_ERR_ARGUMENT (PARE_MEMORY malformed). On failure *out = NULL. */
+ * PARE_ERR_SELECTOR, PARE_ERR_DEVICE, PARE_ERR_ARGUMENT (PARE_MEMORY malformed, ways that do not go together). On
+ * failure *out = NULL. */
 PARE_API pare_status pare_context_open(const pare_context_options *options, pare_context **out);
 
 /* Waits for pending work and closes. NULL is allowed. Tensors that outlive it may only be closed. */

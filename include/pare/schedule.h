@@ -24,6 +24,7 @@ typedef struct pare_device_stats {
   bool joules_estimated; /* from watts that somebody gave, or shared by busy time */
   double price;          /* of its busy time; 0 if no price was given */
   uint64_t pieces, copied_bytes;
+  unsigned group; /* which of the selector's parentheses it stands in, from 1; 0: none, or there is no other group */
 } pare_device_stats;
 /* What one kernel, an operation or a model's runs of one shape, took of one device. */
 typedef struct pare_kernel_stats {

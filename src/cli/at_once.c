@@ -27,8 +27,14 @@ static void *serve(void *argument) {
 size_t cli_requests_at_once(const cli_schedule *schedule, pare_context *context) {
   pare_schedule_stats stats;
   size_t left = 0;
+  unsigned group = 0;
   if (schedule->options.parallel != PARE_PARALLEL_TASK || pare_context_stats(context, &stats) != PARE_OK) return 1;
-  for (size_t i = 0; i < stats.ndevices; i++) left += !stats.device[i].lost;
+  for (size_t i = 0; i < stats.ndevices; i++) {
+    const pare_device_stats *device = &stats.device[i];
+    if (device->lost || (device->group > 0 && device->group == group)) continue; /* a group has one at a time */
+    group = device->group;
+    left++;
+  }
   pare_schedule_stats_close(&stats);
   return left > 0 ? left : 1;
 }

@@ -75,6 +75,7 @@ static void print_rank(const machine *found, size_t index) {
     cli_print(CLI_GOOD, "%s%s", before, cli_ordinal(i + 1, text));
     unsigned units = found->choices[i].compute_units;
     if (found->choices[i].nparts > 1) cli_print(CLI_GOOD, " (%u unit%s)", units, units == 1 ? "" : "s");
+    if (found->choices[i].group > 0) cli_print(CLI_GOOD, " in group %u", found->choices[i].group);
     before = ", ";
   }
 }
@@ -136,9 +137,10 @@ static json_t *selected_json(const machine *found) {
   json_t *array = json_array();
   for (size_t i = 0; array && i < found->nchoices; i++) {
     const pare_device_choice *choice = &found->choices[i];
-    json_array_append_new(array, json_pack("{s:I, s:i, s:i, s:i, s:f}", "index", (json_int_t)choice->index, "part",
-                                           (int)choice->part, "nparts", (int)choice->nparts, "compute_units",
-                                           (int)choice->compute_units, "weight", choice->weight));
+    json_array_append_new(array,
+                          json_pack("{s:I, s:i, s:i, s:i, s:f, s:i}", "index", (json_int_t)choice->index, "part",
+                                    (int)choice->part, "nparts", (int)choice->nparts, "compute_units",
+                                    (int)choice->compute_units, "weight", choice->weight, "group", (int)choice->group));
   }
   return array;
 }

@@ -31,6 +31,8 @@ static const struct topic {
      "  cpu/4                  a device cut into 4 equal sub-devices\n"
      "  cpu/3+1                sub-devices of 3 and of 1 compute units\n"
      "  gpu=3,cpu=1            a first guess of the relative speeds\n"
+     "  (gpu:0,gpu:1),cpu      a group of two, and the CPU by itself: a model is divided\n"
+     "                         among them, and inside of the group another way\n"
      "\n"
      "Case does not matter. A term that matches nothing is an error, never a silent\n"
      "fallback. Without a selector: all GPUs, else the first CPU.\n"},

@@ -13,6 +13,16 @@ static void say_lost(void *user, const char *message) {
   fprintf(stderr, "pare: %s\n", message);
 }
 
+/* "data", or "data/columns" for groups of devices and inside of them. */
+static pare_status parse_ways(const char *text, pare_schedule_options *options) {
+  char outer[40];
+  const char *slash = strchr(text, '/');
+  if (!slash) return pare_parallel_parse(text, &options->parallel);
+  snprintf(outer, sizeof outer, "%.*s", (int)(slash - text < 39 ? slash - text : 39), text);
+  const pare_status status = pare_parallel_parse(outer, &options->parallel);
+  return status == PARE_OK ? pare_parallel_parse(slash + 1, &options->inside) : status;
+}
+
 cli_exit cli_schedule_parse(const cli_arguments *arguments, const cli_option *rows, cli_schedule *out) {
   const char *ways = cli_value(arguments, &rows[WAYS]), *stall = cli_value(arguments, &rows[STALL]);
   *out = (cli_schedule){.options = {.policy = cli_value(arguments, &rows[POLICY]),
@@ -22,8 +32,7 @@ cli_exit cli_schedule_parse(const cli_arguments *arguments, const cli_option *ro
                         .stats = cli_value(arguments, &rows[STATS]) != NULL};
   pare_schedule_options *options = &out->options;
   out->given = ways || stall || options->policy || options->objective || options->trace;
-  if (ways && pare_parallel_parse(ways, &options->parallel) != PARE_OK)
-    return cli_error(CLI_USAGE, "--parallel: %s", pare_message());
+  if (ways && parse_ways(ways, options) != PARE_OK) return cli_error(CLI_USAGE, "--parallel: %s", pare_message());
   if (options->trace && !*options->trace) return cli_error(CLI_USAGE, "--trace: say which file to write");
   if (!stall || cli_parse_duration(stall, &options->stall_seconds)) return CLI_OK;
   return cli_error(CLI_USAGE, "--stall: '%s' is no time; write for example 30s or 2m", stall);
@@ -47,6 +56,7 @@ static json_t *device_json(const pare_device_stats *device) {
                            device->lost, "busy_s", device->busy_seconds, "copy_s", device->copy_seconds, "idle_s",
                            device->idle_seconds, "wait_s", device->wait_seconds, "pieces", (json_int_t)device->pieces,
                            "copied_bytes", (json_int_t)device->copied_bytes);
+  if (device->group > 0) json_object_set_new(json, "group", json_integer(device->group));
   if (device->price > 0) json_object_set_new(json, "price", json_real(device->price));
   if (device->joules < 0) return json;
   json_object_set_new(json, "joules", json_real(device->joules));
@@ -88,7 +98,9 @@ static void device_row(cli_table *table, const pare_schedule_stats *stats, size_
   const double elapsed = stats->elapsed_seconds;
   char text[CLI_TEXT];
   cli_table_cell(table, CLI_PLAIN, "%zu", index + 1);
-  cli_table_cell(table, device->lost ? CLI_BAD : CLI_PLAIN, "%s%s", device->name, device->lost ? ", lost" : "");
+  snprintf(text, sizeof text, "group %u, ", device->group);
+  cli_table_cell(table, device->lost ? CLI_BAD : CLI_PLAIN, "%s%s%s", device->group > 0 ? text : "", device->name,
+                 device->lost ? ", lost" : "");
   share_cell(table, device->busy_seconds, elapsed);
   share_cell(table, device->copy_seconds, elapsed);
   share_cell(table, device->idle_seconds, elapsed);

@@ -10,7 +10,10 @@
 /* Rows of a command's table, in this order; the first is what the functions below are given. */
 #define CLI_SCHEDULE_ROWS PARALLEL, POLICY, OBJECTIVE, STALL, TRACE, STATS
 #define CLI_OPTIONS_SCHEDULE                                                                                         \
-  [PARALLEL] = {"parallel", "HOW", "several devices: auto (the default), data, columns, pipeline, task, or off", 0}, \
+  [PARALLEL] = {"parallel", "HOW",                                                                                   \
+                "several devices: auto (the default), data, columns, pipeline, task, or off; groups / inside of "    \
+                "them: data/columns and the like",                                                                   \
+                0},                                                                                                  \
   [POLICY] = {"policy", "NAME", "who runs which piece; wins over PARE_POLICY (pare simulate --help lists them)", 0}, \
   [OBJECTIVE] = {"objective", "NAME", "makespan (the default), utilisation, energy or cost", 0},                     \
   [STALL] = {"stall", "SECONDS", "give a device up that makes no progress for so long", 0},                          \

@@ -23,8 +23,10 @@ int64_t pare__divided_row(const pare__divided *divided, int64_t unit) {
 }
 
 static pare_context *context_of(const pare__divided *divided, size_t member) {
-  return pare__context_member(divided->team->context, member);
+  return pare__team_context(divided->team, member);
 }
+
+static bool is_group(const pare_context *context) { return pare__context_members(context) > 1; }
 
 pare_status pare__divided_replica(const pare__divided *divided, size_t member, pare_model **out) {
   *out = divided->team->replica[member];
@@ -39,7 +41,8 @@ void pare__part_close(const pare__divided *divided, pare__part *one) {
   one->input = one->output = NULL;
 }
 
-/* Over the caller's memory: where the device shares it nothing is copied. */
+/* Over the run's memory: where the device shares it nothing is copied. A group gets a copy, which lives as long as work
+ * that was left behind on a device that it lost. */
 static pare_status wrap_input(const pare__divided *divided, pare_context *context, unsigned i, const pare__part *one,
                               pare_tensor **out) {
   const pare__host_array *array = &divided->input[i];
@@ -51,6 +54,9 @@ static pare_status wrap_input(const pare__divided *divided, pare_context *contex
     offset = (size_t)one->first * array->row_bytes;
   }
   if (nbytes == 0) return pare_tensor_create(context, array->dtype, shape.rank, shape.dim, out);
+  if (is_group(context))
+    return pare_tensor_from(context, array->dtype, shape.rank, shape.dim, (const char *)array->data + offset, nbytes,
+                            out);
   return pare_tensor_wrap(context, array->dtype, shape.rank, shape.dim, (char *)array->data + offset, nbytes, out);
 }
 
@@ -68,8 +74,9 @@ static pare_status part_run(const pare__divided *divided, size_t member, pare__p
   pare_model *replica;
   PARE__TRY(pare__divided_replica(divided, member, &replica));
   pare_status status = pare__part_open(divided, member, one);
+  pare_context *context = context_of(divided, member);
   if (status == PARE_OK) status = pare_model_run(replica, one->input, divided->wanted, one->output);
-  if (status == PARE_OK) status = pare__device_flush(pare__context_device(context_of(divided, member)));
+  if (status == PARE_OK && !is_group(context)) status = pare__device_flush(pare__context_device(context));
   if (status != PARE_OK) pare__part_close(divided, one);
   return status;
 }
@@ -125,8 +132,15 @@ static void flight_close(const pare__divided *divided, pare__flight *flight) {
   free(flight);
 }
 
-/* Few shapes, whatever the policy's pieces are: a replica plans each. What is left over runs by itself. */
-static void cut(const pare__divided *divided, int64_t begin, int64_t end, pare__flight *flight) {
+/* Few shapes, whatever the policy's pieces are: a replica plans each. What is left over runs by itself. A group that
+ * divides them does so inside. */
+static void cut(const pare__divided *divided, size_t member, int64_t begin, int64_t end, pare__flight *flight) {
+  const pare_model *replica = divided->team->replica[member];
+  if (replica && replica->team) {
+    const int64_t first = pare__divided_row(divided, begin);
+    flight->part[flight->nparts++] = (pare__part){.first = first, .rows = pare__divided_row(divided, end) - first};
+    return;
+  }
   const bool odd = divided->split && end == divided->units && divided->batch % PARE__LEAST_ROWS != 0;
   const int64_t plain = odd ? end - 1 : end;
   while (begin < plain && flight->nparts < MOST_PARTS - 1) {
@@ -168,10 +182,12 @@ pare_status pare__divided_run(void *argument, size_t member, int64_t begin, int6
   flight->member = member;
   flight->begin = begin;
   flight->began = pare__seconds();
-  cut(divided, begin, end, flight);
+  const uint64_t preparations = pare__team_preparations(divided->team, member);
+  cut(divided, member, begin, end, flight);
   pare_status status = PARE_OK;
   for (unsigned i = 0; i < flight->nparts && status == PARE_OK; i++)
     status = part_run(divided, member, &flight->part[i]);
+  pare__team_prepared(divided->team, member, preparations);
   if (status == PARE_OK) {
     pthread_mutex_lock(&divided->lock);
     flight->next = divided->flights;
@@ -194,9 +210,11 @@ pare_status pare__divided_settle(void *argument, size_t member, int64_t begin, i
   pare__flight *flight = *link;
   if (flight) *link = flight->next;
   pthread_mutex_unlock(&divided->lock);
+  const uint64_t preparations = pare__team_preparations(divided->team, member);
   pare_status status = PARE_OK;
   for (unsigned i = 0; flight && i < flight->nparts && status == PARE_OK; i++)
     status = pare__part_read(divided, &flight->part[i]);
+  pare__team_prepared(divided->team, member, preparations);
   if (flight) flight_close(divided, flight);
   pare__divided_release(divided);
   return status;
@@ -256,9 +274,12 @@ pare_status pare__divided_prove(void *argument, size_t member, int64_t begin, in
   pare_status status = part_run(divided, member, &two[0]);
   if (status == PARE_OK) status = part_run(divided, member, &two[1]);
   if (status == PARE_OK) status = compare(divided, &two[0], &two[1]);
-  /* a graph that refuses so many samples has told why; what a device or memory refuses is another matter */
-  if (status == PARE_ERR_SHAPE || status == PARE_ERR_ARGUMENT || status == PARE_ERR_UNSUPPORTED ||
-      status == PARE_ERR_FORMAT) {
+  /* a graph that refuses so many samples has told why; what a device or memory refuses is another matter, and what was
+   * interrupted tells nothing */
+  const pare_model *replica = divided->team->replica[member];
+  const bool refused = status == PARE_ERR_SHAPE || status == PARE_ERR_ARGUMENT || status == PARE_ERR_UNSUPPORTED ||
+                       status == PARE_ERR_FORMAT;
+  if (refused && !(replica && atomic_load(&replica->interrupted))) {
     char text[200];
     snprintf(text, sizeof text, "%s", pare_message());
     pthread_mutex_lock(&divided->lock);

@@ -193,7 +193,10 @@ static void predict(const pare__divided *divided, const pare__crew_line *line, d
   out->seconds[PARE_PARALLEL_TASK] = by_task(seconds, until, count, nruns);
   if (divided->split) out->seconds[PARE_PARALLEL_DATA] = by_data(line, count, (double)divided->units) * nruns;
   if (!spread || spread->ntasks == 0) return;
-  out->seconds[PARE_PARALLEL_PIPELINE] = by_pipeline(divided, line) * nruns;
+  /* A group that is a team has no recorded tasks for stages; and columns of all devices are another model. */
+  if (!team->of_groups || pare__context_schedule(team->context)->inside == PARE_PARALLEL_COLUMNS)
+    out->seconds[PARE_PARALLEL_PIPELINE] = by_pipeline(divided, line) * nruns;
+  if (team->of_groups) return;
   pthread_mutex_lock(&team->lock);
   const double measured = spread->columns_seconds * (double)divided->units;
   pthread_mutex_unlock(&team->lock);

@@ -9,6 +9,29 @@ enum { MOST_PROOFS = 64 };
 /* Another way than the usual must be so much shorter: predictions are not exact. */
 static const double worth_changing = 0.9;
 
+pare_context *pare__team_context(const pare__team *team, size_t member) {
+  return team->of_groups ? pare__context_group(team->context, member) : pare__context_member(team->context, member);
+}
+
+double pare__team_weight(const pare__team *team, size_t member) {
+  double weight = 0;
+  if (!team->of_groups) return pare__context_weight(team->context, member);
+  for (size_t i = pare__context_group_begin(team->context, member);
+       i < pare__context_group_begin(team->context, member + 1); i++)
+    weight += pare__context_weight(team->context, i);
+  return weight;
+}
+
+uint64_t pare__team_preparations(const pare__team *team, size_t member) {
+  if (!team->of_groups) return 0;
+  pare__crew *crew = pare__crew_of_if_open(pare__team_context(team, member));
+  return crew ? pare__crew_preparations(crew) : 0;
+}
+
+void pare__team_prepared(const pare__team *team, size_t member, uint64_t before) {
+  if (pare__team_preparations(team, member) != before) pare__prepared();
+}
+
 /* ---- replicas ---- */
 
 typedef struct opening {
@@ -23,8 +46,8 @@ typedef struct opening {
 static void *open_replica(void *argument) {
   opening *one = argument;
   pare__team *team = one->team;
-  one->status = pare_model_open(pare__context_member(team->context, one->member), team->path, &team->options,
-                                &team->replica[one->member]);
+  one->status =
+      pare_model_open(pare__team_context(team, one->member), team->path, &team->options, &team->replica[one->member]);
   if (one->status != PARE_OK) one->message = pare__strdup(pare_message());
   return NULL;
 }
@@ -78,7 +101,9 @@ pare_status pare__team_open(pare_context *context, const char *path, const pare_
   pthread_mutex_init(&team->columns_lock, NULL);
   team->context = context;
   team->parallel = pare__context_schedule(context)->parallel;
-  team->nmembers = pare__context_members(context);
+  team->of_groups = pare__context_groups(context) > 0;
+  team->nmembers = team->of_groups ? pare__context_groups(context) : pare__context_members(context);
+  team->no_columns = team->of_groups; /* they are for all devices: groups divide operations inside */
   if (options) team->options = *options;
   team->options.any_shape = true; /* inputs are checked before; pieces are smaller than what is declared */
   team->path = pare__strdup(path);
@@ -92,7 +117,7 @@ pare_status pare__team_open(pare_context *context, const char *path, const pare_
   if (status == PARE_OK) {
     const char *slash = strrchr(team->path, '/');
     team->name = slash ? slash + 1 : team->path;
-    status = pare__crew_of(context, &team->crew);
+    status = pare__crew_of_groups(context, &team->crew);
   }
   if (status == PARE_OK) status = open_replicas(team);
   if (status != PARE_OK) {
@@ -131,8 +156,11 @@ void pare__team_close(pare__team *team) {
 }
 
 pare_model *pare__team_first(const pare__team *team) {
-  for (size_t i = 0; i < team->nmembers; i++)
-    if (team->replica[i] && !pare__crew_is_lost(team->crew, i)) return team->replica[i];
+  for (size_t i = 0; i < team->nmembers; i++) {
+    pare_model *replica = pare__crew_is_lost(team->crew, i) ? NULL : team->replica[i];
+    if (replica && replica->team) replica = pare__team_first(replica->team);
+    if (replica) return replica;
+  }
   return NULL;
 }
 
@@ -152,10 +180,26 @@ void pare__team_launches(pare__team *team, pare_model_launches *out) {
   }
 }
 
+/* What the first group with several devices did last. */
+static void say_inside(const pare__team *team, pare_model_division *out) {
+  for (size_t i = 0; i < team->nmembers; i++) {
+    pare_model_division inside;
+    if (!team->replica[i] || pare__crew_is_lost(team->crew, i) ||
+        pare__context_members(pare__team_context(team, i)) == 1 ||
+        pare_model_divided(team->replica[i], &inside) != PARE_OK || inside.parallel == PARE_PARALLEL_OFF)
+      continue;
+    const size_t used = strlen(out->why);
+    snprintf(out->why + used, sizeof out->why - used, "; inside of group %u by %s: %s",
+             pare__context_group_number(team->context, i), pare_parallel_name(inside.parallel), inside.why);
+    return;
+  }
+}
+
 void pare__team_division(pare__team *team, pare_model_division *out) {
   pthread_mutex_lock(&team->lock);
   *out = team->division;
   pthread_mutex_unlock(&team->lock);
+  if (team->of_groups && out->parallel != PARE_PARALLEL_OFF) say_inside(team, out);
 }
 
 /* ---- between tensors and host memory ---- */
@@ -324,13 +368,17 @@ static size_t members_left(const pare__team *team) {
   return left;
 }
 
-/* What the file says of its outputs: one whose first dimension is another number cannot count the samples. */
+/* What the file says of its outputs: one whose first dimension is another number than the inputs' cannot count the
+ * samples. */
 static bool outputs_count(const pare__divided *divided) {
   const pare_model *first = pare__team_first(divided->team);
+  pare_model_value value;
+  int64_t samples = divided->batch; /* a group has a part of those that are declared */
+  if (first && pare_model_input(first, 0, &value) == PARE_OK && value.rank > 0 && value.dim[0] >= 0)
+    samples = value.dim[0];
   for (unsigned i = 0; first && i < divided->noutputs; i++) {
-    pare_model_value value;
     if (pare_model_output(first, i, &value) != PARE_OK) return false;
-    if (value.rank == 0 || (value.rank > 0 && value.dim[0] >= 0 && value.dim[0] != divided->batch)) return false;
+    if (value.rank == 0 || (value.rank > 0 && value.dim[0] >= 0 && value.dim[0] != samples)) return false;
   }
   return true;
 }
@@ -417,6 +465,7 @@ static pare_status choose_way(pare__divided *divided, pare_parallel *way, char *
 /* why: why it is not split, if it is not. */
 static void say_division(const pare__divided *divided, const char *why, pare_model_division *out) {
   const size_t left = members_left(divided->team);
+  const char *members = divided->team->of_groups ? "groups of devices" : "devices";
   out->pieces = 1;
   if (divided->by_columns) {
     out->parallel = PARE_PARALLEL_COLUMNS;
@@ -425,11 +474,11 @@ static void say_division(const pare__divided *divided, const char *why, pare_mod
   } else if (divided->split) {
     out->parallel = PARE_PARALLEL_DATA;
     out->pieces = divided->units;
-    snprintf(out->why, sizeof out->why, "a batch of %lld in up to %lld pieces, on all of %zu devices at once",
-             (long long)divided->batch, (long long)divided->units, left);
+    snprintf(out->why, sizeof out->why, "a batch of %lld in up to %lld pieces, on all of %zu %s at once",
+             (long long)divided->batch, (long long)divided->units, left, members);
   } else {
     out->parallel = PARE_PARALLEL_TASK;
-    snprintf(out->why, sizeof out->why, "%.140s; each run goes whole to one of %zu devices", why, left);
+    snprintf(out->why, sizeof out->why, "%.140s; each run goes whole to one of %zu %s", why, left, members);
   }
 }
 
@@ -494,10 +543,15 @@ static pare_status divided_open(pare__team *team, unsigned ninputs, pare_tensor 
 
 /* What kernels have raised in the meantime, such as an index out of range, comes back at the next wait. */
 static void collect_flags(pare__team *team) {
+  size_t number;
   for (size_t i = 0; i < team->nmembers; i++) {
     if (!team->replica[i] || pare__crew_is_lost(team->crew, i)) continue;
-    const pare_status status = pare__context_flags_check(pare__context_member(team->context, i));
-    if (status != PARE_OK) pare__context_record(team->context, status);
+    const pare_status status = pare__context_flags_check(pare__team_context(team, i));
+    if (status == PARE_OK) continue;
+    if (pare__context_whole(team->context, &number))
+      pare__context_raise_flag(team->context, status); /* the team that this one is a member of asks for it */
+    else
+      pare__context_record(team->context, status);
   }
 }
 

@@ -8,6 +8,9 @@
  *
  * auto predicts how long each would take (forecast.c), and takes the shortest.
  *
+ * In a context with groups of devices the members are the groups: a replica is opened in the context of a group, where
+ * it is a team again, or one model whose operations are divided.
+ *
  * Pieces have PARE__LEAST_ROWS samples at least, whatever the number of devices, and the last takes the rest: kernels
  * for a few rows add in another order, and results must not tell how a batch was cut. That samples do not depend on
  * each other is not believed but tried: the first run of each shape of samples is made twice for a few of them, the
@@ -30,7 +33,8 @@ void pare__team_close(pare__team *team); /* NULL is allowed */
 /* As pare_model_run; the inputs are checked, and all is done on return. */
 pare_status pare__team_run(pare__team *team, unsigned ninputs, pare_tensor *const *inputs, unsigned noutputs,
                            const bool *wanted, pare_tensor **outputs);
-/* The first replica that is there, for what is asked of one device, and copies of tensors in its context. */
+/* The first replica that is there, of the first group's, for what is asked of one device, and copies of tensors in its
+ * context. */
 pare_model *pare__team_first(const pare__team *team);
 pare_status pare__team_copy(pare_context *to, size_t count, pare_tensor *const *from, pare_tensor **out);
 void pare__team_interrupt(pare__team *team, bool interrupted);
@@ -99,6 +103,7 @@ typedef struct pare__spread {
 struct pare__team {
   pare__team *left_before; /* of those that stayed open because a device hangs */
   pare_context *context;
+  bool of_groups;
   pare__crew *crew;
   char *path, *without;
   const char *name; /* of the file, without folders */
@@ -185,7 +190,14 @@ void pare__stages_note(pare__stages *stages, size_t stage, double seconds);
  * stage is much shorter, by what the stages took; or the cut before, if that was better after all. */
 pare__stages *pare__stages_improve(const pare__team *team, pare__stages *stages);
 
-/* parallel.c. As the crew's models know runs, or samples, of the shape; malloc'ed. */
+/* parallel.c. Of a member: the context of its device, or of a group's; its weight. */
+pare_context *pare__team_context(const pare__team *team, size_t member);
+double pare__team_weight(const pare__team *team, size_t member);
+/* What devices of a group built since `before`, their threads did: the crew that times the group's pieces is told on
+ * this thread. */
+uint64_t pare__team_preparations(const pare__team *team, size_t member);
+void pare__team_prepared(const pare__team *team, size_t member, uint64_t before);
+/* As the crew's models know runs, or samples, of the shape; malloc'ed. */
 char *pare__divided_kernel(const pare__divided *divided, const char *key);
 
 /* forecast.c. kernel: as the crew knows runs, or samples, of this shape; nruns are in flight. PARE_ERR_MEMORY. */

@@ -126,9 +126,11 @@ static pare_status run_step(void *argument, size_t member, int64_t begin, int64_
   pare_status status = find_given(microbatch, one->stage, &given);
   pthread_mutex_unlock(&divided->lock);
   stage.given = given;
+  const uint64_t preparations = pare__team_preparations(divided->team, member);
   const double began = pare__seconds();
   if (status == PARE_OK) status = run_part(one, member, &stage, &part);
   if (status == PARE_OK) note_seconds(one, member, pare__seconds() - began);
+  pare__team_prepared(divided->team, member, preparations);
   pare__part_close(divided, &part);
   free(given);
   pare__divided_release(divided);

@@ -212,19 +212,26 @@ static pare_status run_task(const pare__task *task) {
   return PARE_OK;
 }
 
+/* Of a group of devices, its crew's work. */
+static pare_status finish(pare_context *context) {
+  if (pare__context_members(context) == 1) return pare__device_finish(pare__context_device(context));
+  const pare__waiting *waiting = pare__context_waiting(context);
+  return waiting ? waiting->all(context) : PARE_OK;
+}
+
 static pare_status run_tasks(const stretch *one, const pare_model *model, double *seconds) {
-  pare__device *device = pare__context_device(model->context);
   double began = 0;
-  if (seconds) PARE__TRY(pare__device_finish(device));
+  if (seconds) PARE__TRY(finish(model->context));
   for (size_t i = one->begin; i < one->end; i++) {
     if (seconds) began = pare__seconds();
     PARE__TRY(pare__model_go_on(model, "the next step of a stage"));
     PARE__TRY(run_task(pare__recording_task(one->plan->recording, i)));
     if (!seconds) continue;
-    PARE__TRY(pare__device_finish(device));
+    PARE__TRY(finish(model->context));
     seconds[i] = pare__seconds() - began;
   }
-  return pare__device_flush(device);
+  if (pare__context_members(model->context) > 1) return PARE_OK;
+  return pare__device_flush(pare__context_device(model->context));
 }
 
 static pare_status run_stretch(const stretch *one, pare_model *model, pare_tensor *const *inputs, pare__stage *stage,

@@ -45,7 +45,7 @@ void pare__stages_cut(pare__stages *stages, const double *seconds, size_t ntasks
 }
 
 double pare__stages_speed(const pare__team *team, size_t member, const pare__crew_line *line) {
-  return line[member].b > 0 ? 1 / line[member].b : pare__context_weight(team->context, member);
+  return line[member].b > 0 ? 1 / line[member].b : pare__team_weight(team, member);
 }
 
 /* For all members that are there: their number; stages are fewer if tasks are. */

@@ -24,6 +24,9 @@ typedef struct pare__crew_member {
   const char *key;  /* copied; device and driver: names its lines in the file of performance models */
   pare__policy_device seen;
   double weight; /* first guess of its relative speed */
+  /* A group of devices: its jobs' pieces are divided by a crew of its own, which shows them in the trace and gives up
+   * devices that hang. */
+  bool is_group;
 } pare__crew_member;
 
 typedef struct pare__job {
@@ -64,6 +67,12 @@ typedef struct pare__crew_options {
   /* A piece that makes no progress for so long has lost its member; 0: never. */
   double stall_seconds;
   const char *trace; /* written when the crew closes; NULL: none */
+  /* Another's, which several crews write: members are devices shared_first, … of it, or if `shared_as` is not NULL
+   * those that it says, and it is closed after the crew. NULL: none. */
+  pare__trace *shared;
+  size_t shared_first;
+  const size_t *shared_as; /* lives as long as the crew */
+  unsigned group;          /* whose the members are all, for messages; 0: they are all there are */
   /* A member was lost: once each, no lock held. NULL: it is logged as a warning. */
   void (*lost)(void *user, size_t member, const char *message);
   /* How many bytes of a job's inputs are already where; NULL: all is at the host. Called under the crew's lock: it
@@ -110,12 +119,20 @@ bool pare__crew_hangs(pare__crew *crew, size_t member);
 void pare__crew_lose(pare__crew *crew, size_t member, const char *why);
 /* As pare_schedule_stats says; counters since the crew was opened. */
 pare_status pare__crew_stats(pare__crew *crew, pare_schedule_stats *out);
+/* The joules of devices that were busy so long: what watts that somebody gave say of them, else their shares of what
+ * the processor's counters say; negative: those cannot be read. */
+void pare__share_joules(const pare__policy_device *seen, size_t ndevices, double elapsed, double counted,
+                        pare_device_stats *device);
+/* Of the processor's counters, since the crew was opened; negative: they cannot be read. */
+double pare__crew_joules(pare__crew *crew);
 /* What the models say of a kernel on a member: n units take a + b n seconds. */
 typedef struct pare__crew_line {
   double a, b;
   bool known; /* false: a guess, by the weights of devices, or nothing at all */
   bool lost;
 } pare__crew_line;
+/* How often members made programs, kernels or plans: what took place beside that says nothing of speed. */
+uint64_t pare__crew_preparations(pare__crew *crew);
 /* line: one a member. */
 void pare__crew_lines(pare__crew *crew, const char *kernel, pare__crew_line *line);
 /* What the crew is doing, for a person who wonders why it hangs: members, pieces in flight, queues, jobs that wait and
@@ -139,6 +156,8 @@ double pare__crew_now(void);
 /* The crew whose members are those of the context, opened as its schedule says by the first who asks, closed with it:
  * operations on tensors and whole models share it. PARE_ERR_ARGUMENT: the context has one device only. */
 pare_status pare__crew_of(pare_context *context, pare__crew **out);
+/* The crew whose members are the context's groups, likewise; without groups, its devices. */
+pare_status pare__crew_of_groups(pare_context *context, pare__crew **out);
 /* NULL: nobody asked yet. */
 pare__crew *pare__crew_of_if_open(const pare_context *context);
 /* Does any of the context's members hang? Also when its crew is closed: as it was then. */

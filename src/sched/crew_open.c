@@ -62,6 +62,8 @@ static pare_status open_members(pare__crew *crew, const pare__crew_member *membe
     pare__crew_worker *worker = &crew->member[i];
     worker->crew = crew;
     worker->index = i;
+    worker->is_group = member[i].is_group;
+    worker->traced_as = crew->options.shared_as ? crew->options.shared_as[i] : crew->options.shared_first + i;
     pthread_cond_init(&worker->wake, NULL);
     atomic_init(&worker->asked, false);
     crew->resources |= member[i].seen.resource;
@@ -113,6 +115,17 @@ static pare_status open_policy(pare__crew *crew, const pare__crew_member *member
   crew->options.weights = NULL; /* the caller's */
   for (size_t i = 0; i < crew->nmembers && status == PARE_OK; i++) pare__crew_use_copies(crew, i);
   return status;
+}
+
+/* Its own, or one that it shares with others. */
+static pare_status open_trace(pare__crew *crew) {
+  crew->trace = crew->options.shared;
+  if (!crew->trace && crew->options.trace) {
+    PARE__TRY(pare__trace_open(crew->options.trace, &crew->trace));
+    for (size_t i = 0; i < crew->nmembers; i++) pare__trace_device(crew->trace, (unsigned)i, crew->member[i].name);
+  }
+  if (crew->trace) crew->traced_from = pare__trace_opened(crew->trace);
+  return PARE_OK;
 }
 
 /* Ends the threads that there are; none has work. */
@@ -182,14 +195,12 @@ pare_status pare__crew_open(const pare__crew_member *member, size_t nmembers, co
   pare_status status = open_members(crew, member, nmembers);
   if (status == PARE_OK) status = open_models(crew, member);
   if (status == PARE_OK) status = open_policy(crew, member);
-  if (status == PARE_OK && crew->options.trace) status = pare__trace_open(crew->options.trace, &crew->trace);
-  for (size_t i = 0; status == PARE_OK && crew->trace && i < nmembers; i++)
-    pare__trace_device(crew->trace, (unsigned)i, crew->member[i].name);
+  if (status == PARE_OK) status = open_trace(crew);
   crew->energy = pare__crew_energy_open();
   if (status == PARE_OK) status = start_threads(crew);
   if (status != PARE_OK) {
     end_threads(crew);
-    pare__trace_cancel(crew->trace);
+    if (!crew->options.shared) pare__trace_cancel(crew->trace);
     release(crew);
     return status;
   }
@@ -218,7 +229,7 @@ pare_status pare__crew_close(pare__crew *crew) {
   end_threads(crew);
   /* What hangs may still come back, and must find nothing to write to. */
   pare__crew_lock(crew);
-  pare__trace *trace = crew->trace;
+  pare__trace *trace = crew->options.shared ? NULL : crew->trace;
   crew->trace = NULL;
   if (crew->performance_path) write_models(crew);
   pare__crew_unlock(crew);

@@ -146,7 +146,7 @@ static void end_piece(pare__crew *crew, pare__crew_worker *worker, size_t index,
   if (learn) worker->learned_at = crew->now;
   (void)pare__policy_complete(crew->policy, worker->index, &flight.piece, crew->now, learn ? seconds : NAN, &wake);
   pare__crew_ask(crew, wake);
-  if (crew->trace) pare__crew_trace_piece(crew, worker, &flight, from, until);
+  if (crew->trace && !worker->is_group) pare__crew_trace_piece(crew, worker, &flight, from, until);
   if (refused) {
     give_to_others(crew, worker, &flight);
     return;
@@ -179,6 +179,7 @@ static void call(pare__crew *crew, pare__crew_worker *worker, bool settle) {
   const bool prepared = pare__preparations() != preparations;
   pare__crew_lock(crew);
   worker->in_call = worker->claimed = false;
+  crew->preparations += prepared;
   for (size_t i = 0; i < worker->count && prepared; i++) worker->flight[i].untimed = true;
   if (worker->abandoned) return; /* it runs elsewhere: what was done here does not count */
   if (!later || status != PARE_OK) end_piece(crew, worker, index, status);
@@ -249,8 +250,10 @@ static void give_back(pare__crew *crew, pare__crew_worker *worker) {
 static void tell_lost(pare__crew *crew, const pare__crew_worker *worker) {
   pare__crew_frame frame;
   const size_t left = crew->nmembers - crew->nlost;
+  char alone[60] = "no device is left";
+  if (crew->options.group > 0) snprintf(alone, sizeof alone, "no device of group %u is left", crew->options.group);
   char *text = pare__format("%s is lost: %s; %s", worker->name, worker->why ? worker->why : "out of memory",
-                            left > 0 ? "its work runs elsewhere" : "no device is left");
+                            left > 0 ? "its work runs elsewhere" : alone);
   pare__crew_unlock(crew);
   pare__crew_enter(&frame, crew);
   const char *message = text ? text : "a device is lost";
@@ -286,7 +289,8 @@ void pare__crew_retire(pare__crew *crew, size_t member, const char *why, bool fa
   pare__policy_queue_close(&pinned);
   strand_all(crew);
   pare__crew_ask(crew, PARE__EVERY_DEVICE);
-  if (crew->trace) pare__trace_mark(crew->trace, (unsigned)member, "lost", crew->now - crew->opened);
+  if (crew->trace && !worker->is_group)
+    pare__trace_mark(crew->trace, (unsigned)worker->traced_as, "lost", crew->now - crew->traced_from);
   tell_lost(crew, worker);
 }
 
@@ -305,7 +309,7 @@ void pare__crew_lose(pare__crew *crew, size_t member, const char *why) {
 static bool has_stalled(pare__crew_worker *worker, double pause, double limit) {
   if (!worker->in_call || worker->claimed || worker->watched != worker->calls) worker->stalled = 0;
   worker->watched = worker->calls;
-  if (!worker->in_call || worker->claimed || worker->abandoned) return false;
+  if (!worker->in_call || worker->claimed || worker->abandoned || worker->is_group) return false;
   worker->stalled += pause;
   return worker->stalled > limit;
 }

@@ -91,7 +91,9 @@ typedef struct pare__crew_worker {
   pthread_t thread;
   pthread_cond_t wake;
   atomic_bool asked; /* there may be something for it */
+  size_t traced_as;  /* the device's number in the trace */
   bool started, asleep, lost, ended;
+  bool is_group;
   bool abandoned; /* its thread hangs in a driver */
   bool in_call, settling;
   bool claimed; /* what its call does must happen once: nobody gives the piece to others until it returns */
@@ -138,9 +140,10 @@ struct pare__crew {
   size_t nkernels, kernel_capacity;
 
   pare__trace *trace;
+  double traced_from; /* when that was opened */
   pare__crew_energy *energy;
   double opened, now; /* now: when the lock was taken last */
-  uint64_t njobs;
+  uint64_t njobs, preparations;
   uint64_t latency[PARE__LATENCY_BUCKETS];
 };
 

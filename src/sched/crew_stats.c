@@ -51,26 +51,35 @@ static pare_device_stats sum_kernels(const pare__crew *crew, size_t member, doub
   return sum;
 }
 
-/* Measured if the counters are of one member alone; shared by busy time, or from watts, it is an estimate. */
-static void note_joules(pare__crew *crew, size_t index, double elapsed, pare_device_stats *device) {
-  pare_device_stats *out = &device[index];
-  const pare__policy_device *seen = &crew->policy->device[index];
+/* Measured if the counters are of one device alone; shared by busy time, or from watts, it is an estimate. */
+void pare__share_joules(const pare__policy_device *seen, size_t ndevices, double elapsed, double counted,
+                        pare_device_stats *device) {
   double busy = 0;
   size_t ncpus = 0;
-  for (size_t i = 0; i < crew->nmembers; i++) {
-    if (crew->policy->device[i].resource != PARE__ON_CPU) continue;
+  for (size_t i = 0; i < ndevices; i++) {
+    if (seen[i].resource != PARE__ON_CPU) continue;
     busy += device[i].busy_seconds;
     ncpus++;
   }
-  out->joules = -1;
-  if (seen->busy_watts > 0) {
-    out->joules = out->busy_seconds * seen->busy_watts + (elapsed - out->busy_seconds) * seen->idle_watts;
-    out->joules_estimated = true;
-  } else if (crew->energy && seen->resource == PARE__ON_CPU) {
-    const double share = ncpus == 1 ? 1 : busy > 0 ? out->busy_seconds / busy : 1 / (double)ncpus;
-    out->joules = share * pare__crew_energy_joules(crew->energy);
-    out->joules_estimated = ncpus > 1;
+  for (size_t i = 0; i < ndevices; i++) {
+    pare_device_stats *out = &device[i];
+    out->joules = -1;
+    if (seen[i].busy_watts > 0) {
+      out->joules = out->busy_seconds * seen[i].busy_watts + (elapsed - out->busy_seconds) * seen[i].idle_watts;
+      out->joules_estimated = true;
+    } else if (counted >= 0 && seen[i].resource == PARE__ON_CPU) {
+      const double share = ncpus == 1 ? 1 : busy > 0 ? out->busy_seconds / busy : 1 / (double)ncpus;
+      out->joules = share * counted;
+      out->joules_estimated = ncpus > 1;
+    }
   }
+}
+
+double pare__crew_joules(pare__crew *crew) {
+  pare__crew_lock(crew);
+  const double joules = crew->energy ? pare__crew_energy_joules(crew->energy) : -1;
+  pare__crew_unlock(crew);
+  return joules;
 }
 
 static int by_busy_time(const void *a, const void *b) {
@@ -116,7 +125,8 @@ pare_status pare__crew_stats(pare__crew *crew, pare_schedule_stats *out) {
     device[i] = sum_kernels(crew, i, elapsed);
     out->pieces += device[i].pieces;
   }
-  for (size_t i = 0; i < crew->nmembers; i++) note_joules(crew, i, elapsed, device);
+  pare__share_joules(crew->policy->device, crew->nmembers, elapsed,
+                     crew->energy ? pare__crew_energy_joules(crew->energy) : -1, device);
   const pare_status status = list_kernels(crew, out);
   pare__crew_unlock(crew);
   if (status != PARE_OK) pare_schedule_stats_close(out);
@@ -137,6 +147,13 @@ void pare__crew_lines(pare__crew *crew, const char *kernel, pare__crew_line *lin
     line[i].known = performance->samples[at] != NULL;
   }
   pare__crew_unlock(crew);
+}
+
+uint64_t pare__crew_preparations(pare__crew *crew) {
+  pare__crew_lock(crew);
+  const uint64_t count = crew->preparations;
+  pare__crew_unlock(crew);
+  return count;
 }
 
 /* ---- copies ---- */
@@ -182,9 +199,9 @@ static void trace_copy(pare__crew *crew, pare__crew_worker *worker, const pare__
   /* Two clocks agree to some microseconds: slices on a row shall not overlap for that. */
   from = fmax(from, worker->copied_until[way]);
   worker->copied_until[way] = fmax(from, until);
-  pare__trace_copy(crew->trace, (unsigned)worker->index, way ? PARE__TRACE_COPIES_BACK : PARE__TRACE_COPIES,
-                   pare__crew_job_name(crew, flight->piece.task), nbytes, from - crew->opened,
-                   worker->copied_until[way] - crew->opened, flight->piece.begin, flight->piece.end);
+  pare__trace_copy(crew->trace, (unsigned)worker->traced_as, way ? PARE__TRACE_COPIES_BACK : PARE__TRACE_COPIES,
+                   pare__crew_job_name(crew, flight->piece.task), nbytes, from - crew->traced_from,
+                   worker->copied_until[way] - crew->traced_from, flight->piece.begin, flight->piece.end);
 }
 
 void pare__crew_copied(pare__crew *crew, size_t member, pare__crew_copy kind, size_t nbytes, double from,
@@ -198,7 +215,8 @@ void pare__crew_copied(pare__crew *crew, size_t member, pare__crew_copy kind, si
       pare__crew_count_of(crew, flight->piece.task, member)->copy_seconds += until - from;
       take_from_work(worker, flight, kind, from, until);
       if (kind != PARE__COPIED_AT_HOST) learn_copy(crew, member, nbytes, until - from);
-      if (crew->trace) trace_copy(crew, worker, flight, kind != PARE__COPIED_IN, nbytes, from, until);
+      if (crew->trace && !worker->is_group)
+        trace_copy(crew, worker, flight, kind != PARE__COPIED_IN, nbytes, from, until);
     }
   }
   pare__crew_unlock(crew);
@@ -210,17 +228,18 @@ void pare__crew_trace_piece(pare__crew *crew, const pare__crew_worker *worker, c
                             double from, double until) {
   const uint32_t slot = flight->piece.task;
   pare__crew_job *job = pare__crew_job_at(crew, slot);
-  const unsigned index = (unsigned)worker->index;
-  pare__trace_slice(crew->trace, index, PARE__TRACE_WORK, pare__crew_job_name(crew, slot),
-                    crew->performance->kernel[crew->task[slot].kernel], from - crew->opened, until - crew->opened,
-                    flight->piece.begin, flight->piece.end);
+  const unsigned index = (unsigned)worker->index, shown = (unsigned)worker->traced_as;
+  pare__trace_slice(crew->trace, shown, PARE__TRACE_WORK, pare__crew_job_name(crew, slot),
+                    crew->performance->kernel[crew->task[slot].kernel], from - crew->traced_from,
+                    until - crew->traced_from, flight->piece.begin, flight->piece.end);
   if (!job->flowed)
     for (uint32_t edge = job->before; edge != PARE__NO_EDGE; edge = crew->edge[edge].next)
       if (crew->edge[edge].to != index)
-        pare__trace_flow(crew->trace, crew->edge[edge].to, crew->edge[edge].at, index, from - crew->opened);
+        pare__trace_flow(crew->trace, (unsigned)crew->member[crew->edge[edge].to].traced_as, crew->edge[edge].at, shown,
+                         from - crew->traced_from);
   job->flowed = true;
   job->ran_on = index;
-  job->ran_until = until - crew->opened;
+  job->ran_until = until - crew->traced_from;
 }
 
 /* ---- text ---- */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,13 +12,16 @@
 #include "base/path.h"
 
 struct pare__trace {
+  pthread_mutex_t lock; /* nothing else is locked while it is held */
   FILE *file;
   char *path, *temporary;
+  double opened;
   uint64_t nflows;
   bool begun;
 };
 
 static void release(pare__trace *trace) {
+  pthread_mutex_destroy(&trace->lock);
   free(trace->path);
   free(trace->temporary);
   free(trace);
@@ -27,6 +31,8 @@ pare_status pare__trace_open(const char *path, pare__trace **out) {
   pare__trace *made = calloc(1, sizeof *made);
   *out = NULL;
   if (!made) return pare__fail_memory("a trace", sizeof *made);
+  pthread_mutex_init(&made->lock, NULL);
+  made->opened = pare__seconds();
   pare_status status = pare__file_target(path, &made->path);
   made->temporary = status == PARE_OK ? pare__format("%s.%ld.tmp", made->path, (long)getpid()) : NULL;
   if (status == PARE_OK && !made->temporary) status = pare__fail_memory("a trace", strlen(path));
@@ -66,6 +72,8 @@ pare_status pare__trace_close(pare__trace *trace) {
   return status;
 }
 
+double pare__trace_opened(const pare__trace *trace) { return trace->opened; }
+
 /* ---- events ---- */
 
 static void begin_event(pare__trace *trace) {
@@ -91,10 +99,12 @@ static void put_name(pare__trace *trace, const char *what, unsigned device, unsi
 }
 
 void pare__trace_device(pare__trace *trace, unsigned device, const char *name) {
+  pthread_mutex_lock(&trace->lock);
   put_name(trace, "process_name", device, PARE__TRACE_WORK, name);
   put_name(trace, "thread_name", device, PARE__TRACE_WORK, "work");
   put_name(trace, "thread_name", device, PARE__TRACE_COPIES, "copies");
   put_name(trace, "thread_name", device, PARE__TRACE_COPIES_BACK, "copies back");
+  pthread_mutex_unlock(&trace->lock);
 }
 
 static void put_slice(pare__trace *trace, unsigned device, pare__trace_row row, const char *name, const char *kind,
@@ -110,17 +120,22 @@ static void put_slice(pare__trace *trace, unsigned device, pare__trace_row row, 
 
 void pare__trace_slice(pare__trace *trace, unsigned device, pare__trace_row row, const char *name, const char *kind,
                        double from, double until, int64_t begin, int64_t end) {
+  pthread_mutex_lock(&trace->lock);
   put_slice(trace, device, row, name, kind, from, until, begin, end);
   fputs("}}", trace->file);
+  pthread_mutex_unlock(&trace->lock);
 }
 
 void pare__trace_copy(pare__trace *trace, unsigned device, pare__trace_row row, const char *name, size_t nbytes,
                       double from, double until, int64_t begin, int64_t end) {
+  pthread_mutex_lock(&trace->lock);
   put_slice(trace, device, row, name, "copy", from, until, begin, end);
   fprintf(trace->file, ",\"bytes\":%zu}}", nbytes);
+  pthread_mutex_unlock(&trace->lock);
 }
 
 void pare__trace_flow(pare__trace *trace, unsigned from_device, double from, unsigned to_device, double to) {
+  pthread_mutex_lock(&trace->lock);
   const uint64_t id = ++trace->nflows;
   begin_event(trace);
   /* A nanosecond inside of the slices that it joins: at their very ends it would belong to none. */
@@ -131,11 +146,14 @@ void pare__trace_flow(pare__trace *trace, unsigned from_device, double from, uns
           "{\"ph\":\"f\",\"bp\":\"e\",\"id\":%" PRIu64
           ",\"pid\":%u,\"tid\":0,\"ts\":%.3f,\"name\":\"needs\",\"cat\":\"flow\"}",
           id, to_device + 1, to * 1e6);
+  pthread_mutex_unlock(&trace->lock);
 }
 
 void pare__trace_mark(pare__trace *trace, unsigned device, const char *what, double at) {
+  pthread_mutex_lock(&trace->lock);
   begin_event(trace);
   fprintf(trace->file, "{\"ph\":\"i\",\"s\":\"p\",\"pid\":%u,\"tid\":0,\"ts\":%.3f,\"name\":", device + 1, at * 1e6);
   put_text(trace, what);
   fputs("}", trace->file);
+  pthread_mutex_unlock(&trace->lock);
 }

@@ -1,8 +1,6 @@
 /* Traces in Chrome's format, which Perfetto shows. SPDX-License-Identifier: Apache-2.0
  *
- * A device is a process with three threads: its work, copies to it, and copies from it. Times are seconds from wherever
- * the caller counts.
- */
+ * A device is a process with three threads: its work, copies to it, and copies from it. Times are seconds. */
 #ifndef PARE_SCHED_TRACE_H
 #define PARE_SCHED_TRACE_H
 
@@ -10,13 +8,15 @@
 
 typedef enum pare__trace_row { PARE__TRACE_WORK, PARE__TRACE_COPIES, PARE__TRACE_COPIES_BACK } pare__trace_row;
 
-/* Not thread-safe. Failures come back when it is closed. */
+/* Several crews may write one. Failures come back when it is closed. */
 typedef struct pare__trace pare__trace;
 /* Nothing is at `path` before it is closed. PARE_ERR_IO. */
 pare_status pare__trace_open(const char *path, pare__trace **out);
 pare_status pare__trace_close(pare__trace *trace); /* NULL is allowed */
 void pare__trace_cancel(pare__trace *trace);       /* leaves no file; NULL is allowed */
 
+/* When it was opened, by pare__seconds: the seconds of slices count from then. */
+double pare__trace_opened(const pare__trace *trace);
 void pare__trace_device(pare__trace *trace, unsigned device, const char *name);
 /* [begin, end) of the task's steps ran, or were copied, from `from` until `until`. */
 void pare__trace_slice(pare__trace *trace, unsigned device, pare__trace_row row, const char *name, const char *kind,

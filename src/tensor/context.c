@@ -21,6 +21,11 @@ struct pare_context {
   pare_context **member;     /* NULL if there is one device only */
   double *weight;
   size_t nmembers;
+  size_t ngroups, *group_begin; /* 0, NULL: there are none; nmembers at the end */
+  unsigned *group_number;       /* in the selector */
+  pare_context **group;
+  pare_context *whole; /* of a group that has several members, which are that one's */
+  size_t which;        /* of its groups */
   pare_schedule_options schedule;
   void *attached;
   void (*close_attached)(void *state);
@@ -116,6 +121,106 @@ static pare_status open_members(pare_context *context, const pare_device_choice 
   return PARE_OK;
 }
 
+/* ---- groups ---- */
+
+static bool begins_group(const pare_device_choice *choice, size_t i) {
+  return i == 0 || choice[i].group == 0 || choice[i].group != choice[i - 1].group;
+}
+
+/* More than one, and one that has several devices: else there are members, and nothing inside of them. */
+static bool has_groups(const pare_device_choice *choice, size_t count) {
+  size_t ngroups = 0;
+  for (size_t i = 0; i < count; i++) ngroups += begins_group(choice, i);
+  return ngroups > 1 && ngroups < count;
+}
+
+static pare_status check_ways(pare_context *context, bool grouped) {
+  pare_schedule_options *schedule = &context->schedule;
+  const pare_parallel outer = schedule->parallel, inside = schedule->inside;
+  if (inside == PARE_PARALLEL_OFF)
+    return pare__fail(PARE_ERR_ARGUMENT,
+                      "groups whose devices do nothing: inside of groups any way is allowed but off");
+  if (inside != PARE_PARALLEL_AUTO && (outer == PARE_PARALLEL_COLUMNS || outer == PARE_PARALLEL_OFF))
+    return pare__fail(PARE_ERR_ARGUMENT, "%s is for all devices, not for groups of them: there is no way inside of it",
+                      outer == PARE_PARALLEL_OFF ? "off" : "columns");
+  if (inside != PARE_PARALLEL_AUTO && !grouped)
+    return pare__fail(
+        PARE_ERR_ARGUMENT,
+        "a way inside of groups of devices is asked for, and two groups or more, of which one has several "
+        "devices, are not selected; write them in parentheses, such as (gpu:0,gpu:1),cpu");
+  if (outer != PARE_PARALLEL_PIPELINE) return PARE_OK;
+  if (inside != PARE_PARALLEL_AUTO && inside != PARE_PARALLEL_COLUMNS)
+    return pare__fail(PARE_ERR_ARGUMENT, "a stage of a pipeline of groups is divided by columns, and by nothing else");
+  if (grouped) schedule->inside = PARE_PARALLEL_COLUMNS;
+  return PARE_OK;
+}
+
+/* A context over members [begin, end). */
+static pare_status open_group(pare_context *whole, size_t begin, size_t end, pare_context **out) {
+  pare_context *group;
+  PARE__TRY(make(&group));
+  *out = group;
+  group->whole = whole;
+  group->which = whole->ngroups;
+  pare_schedule_options schedule = whole->schedule;
+  schedule.parallel = whole->schedule.inside;
+  schedule.inside = PARE_PARALLEL_AUTO;
+  schedule.trace = NULL; /* the whole context's has all devices */
+  PARE__TRY(keep_schedule(group, &schedule));
+  group->member = calloc(end - begin, sizeof *group->member);
+  group->weight = calloc(end - begin, sizeof *group->weight);
+  if (!group->member || !group->weight) return pare__fail_memory("a group", (end - begin) * sizeof *group->member);
+  group->device = whole->member[begin]->device;
+  for (size_t i = begin; i < end; i++) {
+    group->weight[group->nmembers] = whole->weight[i];
+    group->member[group->nmembers++] = whole->member[i];
+    pare__context_retain(whole->member[i]);
+  }
+  return PARE_OK;
+}
+
+static pare_status open_groups(pare_context *context, const pare_device_choice *choice) {
+  const size_t count = context->nmembers;
+  context->group = calloc(count, sizeof *context->group);
+  context->group_begin = calloc(count + 1, sizeof *context->group_begin);
+  context->group_number = calloc(count, sizeof *context->group_number);
+  if (!context->group || !context->group_begin || !context->group_number)
+    return pare__fail_memory("groups", count * sizeof *context->group);
+  for (size_t begin = 0, end; begin < count; begin = end) {
+    pare_status status = PARE_OK;
+    pare_context *group = context->member[begin];
+    for (end = begin + 1; end < count && !begins_group(choice, end);) end++;
+    if (end - begin > 1) {
+      group = NULL;
+      status = open_group(context, begin, end, &group);
+    }
+    context->group[context->ngroups] = group;
+    context->group_number[context->ngroups] = choice[begin].group;
+    context->group_begin[context->ngroups++] = begin;
+    PARE__TRY(status);
+  }
+  context->group_begin[context->ngroups] = count;
+  return PARE_OK;
+}
+
+size_t pare__context_groups(const pare_context *context) { return context->ngroups; }
+pare_context *pare__context_group(pare_context *context, size_t group) { return context->group[group]; }
+size_t pare__context_group_begin(const pare_context *context, size_t group) { return context->group_begin[group]; }
+
+unsigned pare__context_group_number(const pare_context *context, size_t group) { return context->group_number[group]; }
+
+pare_context *pare__context_whole(const pare_context *context, size_t *group) {
+  *group = context->which;
+  return context->whole;
+}
+
+void pare__context_close_groups(pare_context *context) {
+  const size_t count = context->ngroups;
+  context->ngroups = 0;
+  for (size_t i = 0; i < count; i++)
+    if (context->group[i] && context->group[i]->whole) pare_context_close(context->group[i]);
+}
+
 pare_status pare_context_open(const pare_context_options *options, pare_context **out) {
   if (!out) return pare__fail_null("pare_context_open", "out");
   *out = NULL;
@@ -134,10 +239,13 @@ pare_status pare_context_open(const pare_context_options *options, pare_context 
     status = pare__fail(PARE_ERR_SELECTOR, "%zu devices and parts are selected; a context takes %d at most", count,
                         MAX_SELECTED);
   if (status == PARE_OK) {
-    if (count > 1 && context->schedule.parallel != PARE_PARALLEL_OFF)
-      status = open_members(context, choice, count, limit);
-    else
-      status = pare__device_open(context->list, &choice[0], limit, &context->device);
+    const bool several = count > 1 && context->schedule.parallel != PARE_PARALLEL_OFF;
+    const bool grouped = several && has_groups(choice, count);
+    status = check_ways(context, grouped);
+    if (status == PARE_OK)
+      status = several ? open_members(context, choice, count, limit)
+                       : pare__device_open(context->list, &choice[0], limit, &context->device);
+    if (status == PARE_OK && grouped) status = open_groups(context, choice);
   }
   if (status != PARE_OK) {
     pare__context_release(context);
@@ -180,7 +288,12 @@ void pare__context_retain(pare_context *context) {
 }
 
 static void close_members(pare_context *context) {
-  for (size_t i = 0; i < context->nmembers; i++) pare_context_close(context->member[i]);
+  pare__context_close_groups(context);
+  for (size_t i = 0; i < context->nmembers; i++)
+    (context->whole ? pare__context_release : pare_context_close)(context->member[i]);
+  free(context->group);
+  free(context->group_begin);
+  free(context->group_number);
   free(context->member);
   free(context->weight);
 }
@@ -213,7 +326,8 @@ void pare_context_close(pare_context *context) {
   if (context->process == getpid()) {
     if (context->attached) context->close_attached(context->attached);
     context->attached = NULL;
-    if (!pare__context_is_left_open(context)) (void)pare__device_finish(context->device);
+    pare__context_close_groups(context);
+    if (!context->whole && !pare__context_is_left_open(context)) (void)pare__device_finish(context->device);
   }
   pare__context_release(context);
 }

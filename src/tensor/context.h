@@ -20,6 +20,20 @@ size_t pare__context_members(const pare_context *context);
 pare_context *pare__context_member(pare_context *context, size_t member);
 /* First guess of the member's relative speed, from the selector. */
 double pare__context_weight(const pare_context *context, size_t member);
+/* The context's groups, as the selector has them, in which members follow each other: a member that stands in no group
+ * is one by itself. 0: there are none, or there is one only. */
+size_t pare__context_groups(const pare_context *context);
+/* The context of the group's devices alone: a member's, or one with several members, which are this one's. Its schedule
+ * is the one for inside of groups. Closed with the context. */
+pare_context *pare__context_group(pare_context *context, size_t group);
+/* Where it begins; of all groups: how many members there are. */
+size_t pare__context_group_begin(const pare_context *context, size_t group);
+/* Which of the selector's parentheses it is; 0: none. */
+unsigned pare__context_group_number(const pare_context *context, size_t group);
+/* Of a group with several members: the context that it is a group of, and which one it is there. Else NULL. */
+pare_context *pare__context_whole(const pare_context *context, size_t *group);
+/* Those that have several members; nobody uses them any more. */
+void pare__context_close_groups(pare_context *context);
 const pare_schedule_options *pare__context_schedule(const pare_context *context); /* with a copy of its texts */
 /* One object of a higher floor that lives and dies with the context; `close` runs when the context is closed, while its
  * devices still work. Attaching when there is one already is an error of the caller. */
