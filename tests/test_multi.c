@@ -321,6 +321,36 @@ START_TEST(wrong_tasks_are_told) {
 }
 END_TEST
 
+/* Of no rows: tasks are refused, operations have nothing to do. */
+START_TEST(a_split_of_no_rows_is_told_or_done) {
+  const int64_t none[] = {0, COLUMNS}, square[] = {COLUMNS, COLUMNS};
+  pare_context *in = open_several(NULL);
+  pare__context_split(in, 4);
+  pare_tensor *x, *w, *y;
+  OK(pare_tensor_create(in, PARE_F32, 2, none, &x));
+  OK(pare_tensor_create(in, PARE_F32, 2, none, &y));
+  OK(pare_tensor_create(in, PARE_F32, 2, square, &w));
+  const pare_task_tensor tensors[] = {{x, PARE_ACCESS_READ, 0, 1}, {y, PARE_ACCESS_WRITE, 0, 1}};
+  pare_task_options options = PARE_TASK_OPTIONS_INIT;
+  options.file = kernel_file();
+  options.entry = "scale_rows";
+  options.tensor = tensors;
+  options.ntensors = 2;
+  options.n = 0;
+  ck_assert_int_eq(pare_task_submit(in, &options, NULL), PARE_ERR_ARGUMENT);
+  ck_assert_ptr_nonnull(strstr(pare_message(), "n must be 1 or more"));
+  OK(pare_unary(PARE_UNARY_tanh, x, y));
+  OK(pare_softmax(x, 1, y));
+  OK(pare_gemm(x, w, NULL, NULL, y));
+  OK(pare_context_wait(in));
+  OK(pare_tensor_read(y, NULL, 0));
+  pare_tensor_close(x);
+  pare_tensor_close(w);
+  pare_tensor_close(y);
+  close_several();
+}
+END_TEST
+
 /* ---- failures ---- */
 
 /* A codelet that devices from that one on refuse. */
@@ -585,6 +615,7 @@ int main(void) {
   tcase_add_test(tests, own_kernels_are_divided);
   tcase_add_test(tests, what_takes_long_is_divided_after_its_first_runs);
   tcase_add_test(tests, wrong_tasks_are_told);
+  tcase_add_test(tests, a_split_of_no_rows_is_told_or_done);
   tcase_add_test(tests, what_a_device_refuses_others_do);
   tcase_add_loop_test(tests, a_lost_device_changes_no_bit, 0, 8);
   tcase_add_loop_test(tests, a_failing_copy_changes_no_bit, 0, 9);

@@ -157,6 +157,23 @@ START_TEST(a_piece_moves_for_a_tenth_of_the_time_and_once) {
 }
 END_TEST
 
+/* Its pieces take three seconds, not one: so will the two that wait, and others may want them now. */
+START_TEST(what_waits_is_predicted_again_when_a_line_was_wrong) {
+  pare__policy *policy = queued(10);
+  size_t wake = PARE__NO_DEVICE;
+  ck_assert_double_eq(policy->backlog[0], 2);
+  for (int i = 0; i < 8 && wake == PARE__NO_DEVICE; i++) {
+    pare__policy_piece piece = {.end = 1};
+    pare__policy_count(policy, 0, &piece, 0);
+    OK(pare__policy_complete(policy, 0, &piece, 0, 3, &wake));
+  }
+  ck_assert_uint_eq(wake, PARE__EVERY_DEVICE);
+  ck_assert_double_eq_tol(policy->backlog[0], 6, 1e-9);
+  ck_assert_double_eq_tol(policy->free_at[0], 6, 1e-9);
+  close_queued(policy);
+}
+END_TEST
+
 /* ---- performance models ---- */
 
 static pare__performance *one_line(size_t ndevices, const double *weight) {
@@ -302,6 +319,7 @@ int main(void) {
   tcase_add_test(cases, heft_is_never_worse_than_without_insertion);
   tcase_add_test(cases, models_on_disk_are_bounded_and_what_is_used_stays);
   tcase_add_test(cases, a_piece_moves_for_a_tenth_of_the_time_and_once);
+  tcase_add_test(cases, what_waits_is_predicted_again_when_a_line_was_wrong);
   tcase_add_test(cases, a_line_is_learned_though_samples_are_disturbed);
   tcase_add_test(cases, a_wrong_line_is_noticed_and_learned_again);
   tcase_add_test(cases, weights_are_the_first_guess);
