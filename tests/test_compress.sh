@@ -68,6 +68,10 @@ says out "int8 codes"
 run 1 diff "$digits" "$folder/sparse.onnx" -i "$data" --cosine 0.9999
 run 0 diff "$folder/int4.onnx" "$digits"
 says out "hidden.weight"
+run 0 diff "$folder/int8.onnx" "$folder/int8.onnx" --rows 1
+says out " more, no worse (--rows 0 shows all)"
+run 0 diff "$folder/int8.onnx" "$folder/int4.onnx" --rows 1 # codes of other forms
+says out "that could not be compared (--rows 0 shows all)"
 
 # ---- safetensors ----
 

@@ -94,15 +94,21 @@ static cli_exit print_kind(const diff_run *run, pare_diff_kind kind, bool first)
   if (!first) putchar('\n');
   snprintf(titles, sizeof titles, "%s|>SQNR, dB|>cosine|>mean squared|>largest|", kinds[kind].title);
   cli_table *table = cli_table_open(titles);
-  size_t shown = 0;
-  for (size_t i = 0; i < pare_diff_count(run->diff) && shown < most; i++) {
+  size_t shown = 0, nmissing = 0; /* of those that are not shown: they come last */
+  for (size_t i = 0; i < pare_diff_count(run->diff); i++) {
     pare_diff_row row;
     if (pare_diff_get(run->diff, i, &row) != PARE_OK || row.kind != kind) continue;
+    if (shown == most) {
+      nmissing += row.missing != NULL;
+      continue;
+    }
     print_row(table, &row);
     shown++;
   }
   const cli_exit code = cli_table_print(table);
-  if (shown < total) printf("and %zu more, less far off (--rows 0 shows all)\n", total - shown);
+  if (shown + nmissing < total) printf("and %zu more, no worse", total - shown - nmissing);
+  if (nmissing > 0) printf("%s%zu that could not be compared", shown + nmissing < total ? ", and " : "and ", nmissing);
+  if (shown < total) printf(" (--rows 0 shows all)\n");
   return code;
 }
 
