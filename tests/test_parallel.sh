@@ -159,6 +159,7 @@ assert all(device["pieces"] > 0 for device in run["stats"]["devices"]), run["sta
 PYTHON
   "$pare" trace "$folder/g.json" --svg "$folder/g.svg" --machine "$folder/machine.json" --tasks "$folder/tasks.json" >/dev/null
   grep -q 'group 2, ' "$folder/g.svg" || fail "groups are not in the picture"
+  grep -o '<text x="[0-9.]*"' "$folder/g.svg" | awk -F'"' '$2 > 990 { found = 1 } END { exit found }' || fail "the legend leaves the picture"
   "$pare" simulate --machine "$folder/machine.json" --tasks "$folder/tasks.json" >"$folder/simulated" ||
     fail "the trace of groups cannot be simulated"
   grep -q 'on 4 devices' "$folder/simulated" || fail "the simulated groups are others: $(cat "$folder/simulated")"

@@ -15,7 +15,9 @@ enum {
   WIDTH = 1000,
   LEFT = 130,
   RIGHT = 70, /* the share that a device is busy */
-  TOP = 64,
+  TOP = 46,   /* above the bars, but for the legend */
+  LEGEND = 34,
+  LEGEND_LINE = 18,
   ROW = 34,
   BAR = 20,
   COPY = 4,
@@ -102,22 +104,33 @@ static void print_patterns(FILE *to) {
   fputs("</defs>\n", to);
 }
 
-static void print_legend(FILE *to, const cli_gantt *gantt, bool has_copies) {
-  double x = LEFT;
+/* In as many lines as it takes, each ends before the right edge. to: NULL only counts them. */
+static int print_legend(FILE *to, const cli_gantt *gantt, bool has_copies) {
   const size_t shown = gantt->nkinds < MOST_KINDS ? gantt->nkinds : MOST_KINDS + 1;
+  double x = LEFT;
+  int line = 0;
   for (size_t i = 0; i < shown + has_copies; i++) {
     const bool is_copy = i == shown;
     const char *name = is_copy ? "copies" : i < MOST_KINDS ? gantt->kind[i] : "other";
     const size_t letters = strlen(name) < 24 ? strlen(name) : 24;
-    if (is_copy)
-      fprintf(to, "<rect class=\"c\" x=\"%.1f\" y=\"38\" width=\"12\" height=\"%d\"/>", x, COPY);
-    else
-      fprintf(to, "<rect x=\"%.1f\" y=\"34\" width=\"12\" height=\"12\" fill=\"url(#k%zu)\"/>", x, i);
-    fprintf(to, "<text x=\"%.1f\" y=\"44\">", x + 16);
-    shortened(to, name, 24);
-    fputs("</text>\n", to);
-    x += 30 + LETTER * (double)letters;
+    const double width = 30 + LETTER * (double)letters;
+    if (x > LEFT && x + width > WIDTH - 16) {
+      x = LEFT;
+      line++;
+    }
+    const int y = LEGEND + LEGEND_LINE * line;
+    if (to && is_copy)
+      fprintf(to, "<rect class=\"c\" x=\"%.1f\" y=\"%d\" width=\"12\" height=\"%d\"/>", x, y + 4, COPY);
+    else if (to)
+      fprintf(to, "<rect x=\"%.1f\" y=\"%d\" width=\"12\" height=\"12\" fill=\"url(#k%zu)\"/>", x, y, i);
+    if (to) {
+      fprintf(to, "<text x=\"%.1f\" y=\"%d\">", x + 16, y + 10);
+      shortened(to, name, 24);
+      fputs("</text>\n", to);
+    }
+    x += width;
   }
+  return line + 1;
 }
 
 /* 1, 2 or 5 times a power of ten, so that five to ten of them fill the axis. */
@@ -129,16 +142,16 @@ static double step_of(double length) {
   return power;
 }
 
-static void print_axis(FILE *to, const cli_gantt *gantt, double bottom) {
+static void print_axis(FILE *to, const cli_gantt *gantt, double top, double bottom) {
   const double length = gantt->until - gantt->from, step = step_of(length);
   const char *unit = length >= 2e6 ? "s" : length >= 2e3 ? "ms" : "\xc2\xb5s";
   const double scale = length >= 2e6 ? 1e-6 : length >= 2e3 ? 1e-3 : 1;
   for (int i = 0; i * step <= length * 1.0001; i++) {
     const double x = x_of(gantt, gantt->from + i * step);
     fprintf(to,
-            "<line class=\"axis\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%.1f\"/>"
+            "<line class=\"axis\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>"
             "<text class=\"dim\" x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%g%s%s</text>\n",
-            x, x, TOP - 6, bottom + 4, x, bottom + 18, i * step * scale, i == 0 ? " " : "", i == 0 ? unit : "");
+            x, x, top - 6, bottom + 4, x, bottom + 18, i * step * scale, i == 0 ? " " : "", i == 0 ? unit : "");
   }
 }
 
@@ -197,9 +210,9 @@ static double busy_share(const cli_gantt *gantt, size_t device) {
 
 static void print_chart(FILE *to, const cli_gantt *gantt, const char *title) {
   const size_t rows = gantt->ndevices < MOST_DEVICES ? gantt->ndevices : MOST_DEVICES;
-  const double bottom = TOP + ROW * (double)rows;
   bool has_copies = false;
   for (size_t i = 0; i < gantt->nslices; i++) has_copies = has_copies || gantt->slice[i].is_copy;
+  const double top = TOP + LEGEND_LINE * print_legend(NULL, gantt, has_copies), bottom = top + ROW * (double)rows;
   fprintf(to,
           "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %.0f\" width=\"%d\" height=\"%.0f\" "
           "role=\"img\">\n",
@@ -218,11 +231,11 @@ static void print_chart(FILE *to, const cli_gantt *gantt, const char *title) {
   if (gantt->ndevices > rows)
     fprintf(to, "<text class=\"dim\" text-anchor=\"end\" x=\"%d\" y=\"20\">the first %zu of %zu devices</text>\n",
             WIDTH - 10, rows, gantt->ndevices);
-  print_legend(to, gantt, has_copies);
-  print_axis(to, gantt, bottom);
-  fprintf(to, "<text class=\"dim\" text-anchor=\"end\" x=\"%d\" y=\"%d\">busy</text>\n", WIDTH - 16, TOP - 4);
+  (void)print_legend(to, gantt, has_copies);
+  print_axis(to, gantt, top, bottom);
+  fprintf(to, "<text class=\"dim\" text-anchor=\"end\" x=\"%d\" y=\"%.1f\">busy</text>\n", WIDTH - 16, top - 4);
   for (size_t i = 0; i < rows; i++) {
-    const double y = TOP + ROW * (double)i;
+    const double y = top + ROW * (double)i;
     fprintf(to, "<text text-anchor=\"end\" x=\"%d\" y=\"%.1f\">", LEFT - 8, y + 18);
     shortened(to, gantt->device[i], 20);
     fprintf(to, "</text><text class=\"dim\" text-anchor=\"end\" x=\"%d\" y=\"%.1f\">%.0f%%</text>\n", WIDTH - 16,
