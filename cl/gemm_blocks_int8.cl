@@ -91,14 +91,13 @@ static WIDE void round_row(__global const STORE(T0) *a, long a_col, int k, int b
     float most = 0.0f;
     int l = 0, sum = 0;
     if (a_col == 1) {
-      float16 largest = (float16)(0.0f);
-      for (; l + 16 <= count; l += 16) {
-        const float16 x = fabs(LOADV(T0, 16, a, begin + l));
+      float8 largest = (float8)(0.0f);
+      for (; l + 8 <= count; l += 8) {
+        const float8 x = fabs(LOADV(T0, 8, a, begin + l));
         largest = x > largest ? x : largest;
       }
-      const float8 eight = largest.lo > largest.hi ? largest.lo : largest.hi;
-      const float4 four = eight.lo > eight.hi ? eight.lo : eight.hi;
-      const float2 two = four.lo > four.hi ? four.lo : four.hi;
+      const float4 half_of = largest.lo > largest.hi ? largest.lo : largest.hi;
+      const float2 two = half_of.lo > half_of.hi ? half_of.lo : half_of.hi;
       most = two.x > two.y ? two.x : two.y;
     }
     for (; l < count; l++) {
@@ -108,18 +107,14 @@ static WIDE void round_row(__global const STORE(T0) *a, long a_col, int k, int b
     const float inverse = most > 0.0f ? 127.0f / most : 0.0f;
     l = 0;
     if (a_col == 1) {
-      int16 sums = (int16)(0);
-      for (; l + 16 <= count; l += 16) {
-        const int16 x =
-            as_int16(fma(LOADV(T0, 16, a, begin + l), (float16)(inverse), (float16)(12582912.0f))) - 0x4b400000;
-        const long2 bytes = as_long2(convert_char16(x));
-        STORE_BYTES(q + l, bytes.x);
-        STORE_BYTES(q + l + 8, bytes.y);
+      int8 sums = (int8)(0);
+      for (; l + 8 <= count; l += 8) {
+        const int8 x = as_int8(fma(LOADV(T0, 8, a, begin + l), (float8)(inverse), (float8)(12582912.0f))) - 0x4b400000;
+        STORE_BYTES(q + l, as_long(convert_char8(x)));
         sums += x;
       }
-      const int8 eight = sums.lo + sums.hi;
-      const int4 four = eight.lo + eight.hi;
-      sum = four.x + four.y + four.z + four.w;
+      const int4 half_of = sums.lo + sums.hi;
+      sum = half_of.x + half_of.y + half_of.z + half_of.w;
     }
     for (; l < count; l++) {
       const int x = as_int(fma(LOAD(T0, a, (begin + l) * a_col), inverse, 12582912.0f)) - 0x4b400000;
