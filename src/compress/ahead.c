@@ -49,7 +49,7 @@ static void name_kernel(const pare__compression *compression, const pare__piece_
       [PARE__OBSERVE_MINMAX] = "minmax", [PARE__OBSERVE_PERCENTILE] = "percentile", [PARE__OBSERVE_MSE] = "mse"};
   const pare__treatment *treatment = &compression->treatments[rows->index];
   const pare__weight *weight = &compression->checkpoint->weights[rows->index];
-  const int64_t columns = weight->elements / pare__weight_rows(weight);
+  const int64_t columns = pare__weight_row_elements(weight);
   size_t used = (size_t)snprintf(out, capacity, "compress");
   for (unsigned i = 0; i < treatment->nsteps && used < capacity; i++)
     used += (size_t)snprintf(out + used, capacity - used, " %s",

@@ -135,7 +135,7 @@ pare_status pare__calibration_want(pare__calibration *calibration, size_t weight
                                  sizeof *calibration->taps));
       const pare__weight *described = &calibration->compression->checkpoint->weights[weight];
       calibration->taps[calibration->ntaps++] =
-          (struct tap){.input = *input, .statistics.inputs = described->elements / pare__weight_rows(described)};
+          (struct tap){.input = *input, .statistics.inputs = pare__weight_row_elements(described)};
     }
     calibration->tap_of[weight] = t;
   }
@@ -495,7 +495,7 @@ void pare__calibration_sequence_end(pare__calibration *calibration) {
 
 /* Elements of a canonical weight in the order of the file. */
 static pare_status as_in_file(const pare__weight *weight, const float *canonical, pare__content *out) {
-  const int64_t rows = pare__weight_rows(weight), columns = weight->elements / rows;
+  const int64_t rows = pare__weight_rows(weight), columns = pare__weight_row_elements(weight);
   int64_t row_step, *column_at;
   const pare_status status = pare__weight_columns(weight, columns, &row_step, &column_at);
   for (int64_t r = 0; r < rows && status == PARE_OK; r++)

@@ -58,7 +58,7 @@ pare_status pare__weight_columns(const pare__weight *weight, int64_t columns, in
   pare__weight_axes(weight, axes);
   *row_step = step[axes[0]];
   *column_at = malloc((size_t)(columns + 1) * sizeof **column_at);
-  if (!*column_at) return pare__fail_memory("the columns of a weight", (size_t)columns);
+  if (!*column_at) return pare__fail_memory("the columns of a weight", (size_t)columns * sizeof **column_at);
   for (int64_t c = 0; c < columns; c++) {
     int64_t rest = c, at = 0;
     for (int i = weight->rank - 1; i > 0; i--) {

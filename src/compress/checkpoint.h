@@ -37,6 +37,10 @@ typedef struct pare__weight {
 } pare__weight;
 
 static inline int64_t pare__weight_rows(const pare__weight *weight) { return weight->dim[weight->row_axis]; }
+/* Of one row, as it is computed with. */
+static inline int64_t pare__weight_row_elements(const pare__weight *weight) {
+  return weight->elements / pare__weight_rows(weight);
+}
 static inline int64_t pare__weight_inputs(const pare__weight *weight) { return weight->dim[weight->input_axis]; }
 /* Axes in canonical order: the row axis, the others as they come, the input axis. */
 void pare__weight_axes(const pare__weight *weight, int axes[PARE_MAX_RANK]);

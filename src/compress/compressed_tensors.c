@@ -284,7 +284,7 @@ static void reorder(const uint8_t *from, uint8_t *to, size_t inputs, size_t posi
 static pare_status put_values(writing *w, size_t index, const pare__result *result) {
   const pare__weight *weight = &w->checkpoint->weights[index];
   const size_t part = w->first[index], inputs = (size_t)pare__weight_inputs(weight);
-  const size_t columns = (size_t)(weight->elements / pare__weight_rows(weight)), nrows = (size_t)result->nrows;
+  const size_t columns = (size_t)pare__weight_row_elements(weight), nrows = (size_t)result->nrows;
   const int64_t shape[] = {result->nrows, (int64_t)columns};
   pare_dtype dtype = weight->dtype;
   pare__safetensors_dtype_to_pare(w->tensor[part].dtype, &dtype);

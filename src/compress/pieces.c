@@ -138,7 +138,7 @@ const pare__piece_rows *pare__pieces_first(const pare__pieces *pieces) {
 static pare_status submit(piece *next) {
   const pare__compression *compression = next->pieces->compression;
   const pare__weight *weight = &compression->checkpoint->weights[next->rows.index];
-  const int64_t columns = weight->elements / pare__weight_rows(weight);
+  const int64_t columns = pare__weight_row_elements(weight);
   const double elements = (double)next->rows.nrows * (double)columns;
   char kernel[160];
   next->pieces->kind->name(compression, &next->rows, kernel, sizeof kernel);

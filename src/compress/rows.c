@@ -147,7 +147,7 @@ pare_status pare__load_rows(pare__compression *compression, size_t index, int64_
                             pare_tensor **out) {
   const pare__weight *weight = &compression->checkpoint->weights[index];
   const pare__treatment *treatment = &compression->treatments[index];
-  const int64_t dim[2] = {nrows, weight->elements / pare__weight_rows(weight)};
+  const int64_t dim[2] = {nrows, pare__weight_row_elements(weight)};
   pare_tensor *loaded = NULL, *view = NULL, *shaped = NULL;
   *out = NULL;
   pare_status status = upload(compression, index, first_row, nrows, &loaded);
@@ -183,7 +183,7 @@ static pare_status open_work(pare__compression *compression, size_t index, int64
                       .treatment = &compression->treatments[index],
                       .first_row = first_row,
                       .nrows = nrows,
-                      .columns = weight->elements / pare__weight_rows(weight)};
+                      .columns = pare__weight_row_elements(weight)};
   return pare__load_rows(compression, index, first_row, nrows, &out->w);
 }
 
@@ -213,7 +213,7 @@ pare_status pare__load_before(pare__compression *compression, size_t index, size
 
 int64_t pare__most_rows(const pare__compression *compression, size_t index) {
   const pare__weight *weight = &compression->checkpoint->weights[index];
-  const int64_t rows = pare__weight_rows(weight), columns = weight->elements / rows;
+  const int64_t rows = pare__weight_rows(weight), columns = pare__weight_row_elements(weight);
   const int64_t most = PIECE_BYTES / (int64_t)sizeof(float) / columns;
   return PARE__MIN(rows, PARE__MAX(1, most));
 }

@@ -35,8 +35,7 @@ static bool walk_on(walk *on, pare__piece_rows *out) {
 }
 
 static int64_t columns_of(const pare__compression *compression, size_t index) {
-  const pare__weight *weight = &compression->checkpoint->weights[index];
-  return weight->elements / pare__weight_rows(weight);
+  return pare__weight_row_elements(&compression->checkpoint->weights[index]);
 }
 
 static pare_status load(pare__compression *compression, size_t step, const pare__piece_rows *rows, pare_tensor **out) {

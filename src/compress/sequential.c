@@ -11,7 +11,7 @@
 static void undo_factors(const pare__compression *compression, size_t index, float *w) {
   const pare__treatment *treatment = &compression->treatments[index];
   const pare__weight *weight = &compression->checkpoint->weights[index];
-  const int64_t rows = pare__weight_rows(weight), columns = weight->elements / rows;
+  const int64_t rows = pare__weight_rows(weight), columns = pare__weight_row_elements(weight);
   const int64_t inputs = pare__weight_inputs(weight);
   const bool takes = pare__division_holds(treatment->takes, compression->treatments);
   for (int64_t r = 0; r < rows && (treatment->factor || takes); r++)
@@ -22,7 +22,7 @@ static void undo_factors(const pare__compression *compression, size_t index, flo
 
 static pare_status make(pare__compression *compression, size_t index, float *w) {
   const pare__weight *weight = &compression->checkpoint->weights[index];
-  const int64_t rows = pare__weight_rows(weight), columns = weight->elements / rows;
+  const int64_t rows = pare__weight_rows(weight), columns = pare__weight_row_elements(weight);
   const int64_t most = pare__most_rows(compression, index);
   for (int64_t row = 0; row < rows; row += most) {
     const int64_t count = PARE__MIN(most, rows - row);

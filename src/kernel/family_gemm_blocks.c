@@ -92,8 +92,6 @@ static pare_status amx_launch(const pare__run *run) { return pare__gemm_each_bat
 static const pare__param rows_params[] = {{"MR", (const int[]){4, 2, 1, 0}}, {NULL, NULL}};
 static const pare__param rows512_params[] = {{"MR", (const int[]){8, 4, 1, 0}}, {NULL, NULL}};
 
-static const pare__param tiles_params[] = {{"MR", (const int[]){32, 16, 0}}, {NULL, NULL}}; /* two tiles of AMX, one */
-
 static void rows_defaults(const pare_device_info *info, const pare__problem *whole, pare__tuning *tuning) {
   const int most = info->can.vector_bits == 512 ? 8 : 4;
   tuning->value[0] = whole->dim[GEMM_M] == 1 ? 1 : whole->dim[GEMM_M] == 2 && most == 4 ? 2 : most;
@@ -198,7 +196,7 @@ static const pare__variant variants[] = {
      .vector_bits = 512,
      .shaped = PARE__FOR_CPU,
      .risky = true,
-     .params = tiles_params,
+     .params = pare__gemm_amx_params,
      .neutral = 1, /* MR */
      .accepts = amx_accepts,
      .launch = amx_launch},

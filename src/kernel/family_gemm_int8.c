@@ -133,7 +133,8 @@ static pare_status tile_dot_launch(const pare__run *run) { return tile_run(run, 
 static const pare__param rows_params[] = {{"MR", (const int[]){4, 2, 6, 0}}, {NULL, NULL}};
 static const pare__param rows512_params[] = {{"MR", (const int[]){8, 4, 6, 0}}, {NULL, NULL}};
 
-static const pare__param tiles_params[] = {{"MR", (const int[]){32, 16, 0}}, {NULL, NULL}}; /* two tiles of AMX, one */
+const pare__param pare__gemm_amx_params[] = {{"MR", (const int[]){32, 16, 0}},
+                                             {NULL, NULL}}; /* two tiles of AMX, one */
 
 static const pare__variant variants[] = {
     {.name = "amx",
@@ -142,7 +143,7 @@ static const pare__variant variants[] = {
      .vector_bits = 512,
      .shaped = PARE__FOR_CPU,
      .risky = true,
-     .params = tiles_params,
+     .params = pare__gemm_amx_params,
      .neutral = 1, /* MR */
      .accepts = amx_accepts,
      .launch = amx_launch},

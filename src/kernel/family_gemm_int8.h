@@ -49,6 +49,7 @@ extern const pare__family pare__family_gemm_int8, pare__family_gemm_int8_pack;
 typedef struct pare__gemm_int8_shape {
   int64_t m, n, k, panel, tile_rows, row_bytes; /* row_bytes: of packed activations */
 } pare__gemm_int8_shape;
+extern const pare__param pare__gemm_amx_params[]; /* rows of a tile that AMX multiplies */
 void pare__gemm_int8_cut(const pare_device_info *info, const pare__gemm_int8_shape *shape, int64_t *mc, int64_t *nc);
 
 #endif
