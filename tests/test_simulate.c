@@ -61,6 +61,7 @@ static void check_chunks(const pare_machine *machine, const pare_workload *workl
                          const pare_simulation *simulation) {
   int64_t *ran = calloc(workload->ntasks, sizeof *ran);
   double *first = malloc(workload->ntasks * sizeof *first), *last = calloc(workload->ntasks, sizeof *last), steps = 0;
+  double *taken = calloc(2 * machine->ndevices, sizeof *taken); /* each link, until when: to the device, from it */
   pare_simulation_chunk chunk;
   for (size_t i = 0; i < workload->ntasks; i++) first[i] = INFINITY;
   for (size_t i = 0; pare_simulation_chunk_get(simulation, i, &chunk); i++) {
@@ -69,9 +70,14 @@ static void check_chunks(const pare_machine *machine, const pare_workload *workl
     ck_assert(chunk.begin % task->grain == 0 && (chunk.end == task->n || chunk.end % task->grain == 0));
     ck_assert(machine->device[chunk.device].seen.resource & task->resources);
     ck_assert(chunk.copy_until <= chunk.from && chunk.from < chunk.until);
+    ck_assert(chunk.until <= chunk.back_from && chunk.back_from <= chunk.back_until);
+    if (chunk.copied_bytes > 0) ck_assert(taken[2 * chunk.device] <= chunk.copy_from);
+    if (chunk.back_bytes > 0) ck_assert(taken[2 * chunk.device + 1] <= chunk.back_from);
+    if (chunk.copied_bytes > 0) taken[2 * chunk.device] = chunk.copy_until;
+    if (chunk.back_bytes > 0) taken[2 * chunk.device + 1] = chunk.back_until;
     ran[chunk.task] += chunk.end - chunk.begin;
     first[chunk.task] = fmin(first[chunk.task], chunk.from);
-    last[chunk.task] = fmax(last[chunk.task], chunk.until);
+    last[chunk.task] = fmax(last[chunk.task], chunk.back_until);
     /* No two pieces of a task overlap: their sum is exact, and so are the sums of squares of their ends. */
     steps += (double)chunk.end * (double)chunk.end - (double)chunk.begin * (double)chunk.begin;
   }
@@ -85,6 +91,7 @@ static void check_chunks(const pare_machine *machine, const pare_workload *workl
   free(ran);
   free(first);
   free(last);
+  free(taken);
 }
 
 START_TEST(every_task_runs_exactly_once) {
@@ -144,6 +151,122 @@ START_TEST(the_same_seed_gives_the_same_bits) {
 }
 END_TEST
 
+/* ---- copies ---- */
+
+/* What pieces of one device take, by a sum apart: a link each way, and the next one comes when one is at the host. */
+START_TEST(copies_go_both_ways_at_once) {
+  static const char *const policies[] = {"dmda", "hguided", "static", "priority", "round-robin"};
+  pare_machine *machine = machine_of("{\"device\": \"d\", \"rates\": {\"*\": 1e9}, \"launch\": 1e-4,"
+                                     " \"bandwidth\": 1e9, \"latency\": 2e-4}");
+  char text[20000];
+  size_t used = 0;
+  uint64_t random = 5;
+  for (int i = 0; i < 60; i++)
+    used += (size_t)snprintf(
+        text + used, sizeof text - used,
+        "{\"task\": \"%d\", \"n\": 1000, \"work\": %g, \"split\": %s, \"grain\": 100, \"reads\": %g, "
+        "\"writes\": %g}\n",
+        i, 1 + floor(4000 * pare__random_unit(&random)), i % 3 ? "false" : "true",
+        i % 4 ? floor(4e6 * pare__random_unit(&random)) : 0, i % 5 ? floor(4e6 * pare__random_unit(&random)) : 0);
+  pare_workload *workload = work_of(text);
+  for (size_t p = 0; p < PARE__COUNT(policies); p++) {
+    pare_simulation_result result;
+    pare_simulation_chunk chunk;
+    pare_simulation *simulation = simulated(machine, workload, policies[p], NULL, &result);
+    double sent = 0, worked = 0, back = 0, asked[PARE__IN_FLIGHT] = {0};
+    for (size_t i = 0; pare_simulation_chunk_get(simulation, i, &chunk); i++) {
+      const pare__policy_task *task = &workload->task[chunk.task];
+      const double steps = (double)(chunk.end - chunk.begin), share = steps / (double)task->n,
+                   in = share * task->read_bytes, out = share * (task->nbytes - task->read_bytes),
+                   begun = asked[i % PARE__IN_FLIGHT];
+      if (in > 0) sent = fmax(sent, begun) + 2e-4 + in / 1e9;
+      worked = fmax(fmax(worked, begun), in > 0 ? sent : 0) + 1e-4 + steps * task->per_step / 1e9;
+      back = fmax(back, worked) + (out > 0 ? 2e-4 + out / 1e9 : 0);
+      asked[i % PARE__IN_FLIGHT] = back;
+      ck_assert_msg(fabs(chunk.until - worked) < 1e-9 && fabs(chunk.back_until - back) < 1e-9,
+                    "%s: piece %zu ends at %g and is back at %g, not %g and %g", policies[p], i, chunk.until,
+                    chunk.back_until, worked, back);
+    }
+    ck_assert_double_eq_tol(result.makespan, back, 1e-9);
+    pare_simulation_close(simulation);
+  }
+  pare_workload_close(workload);
+  pare_machine_close(machine);
+}
+END_TEST
+
+#define APART_OF_THE_HOST                                                                          \
+  "{\"device\": \"cpu\", \"class\": \"cpu\", \"rates\": {\"*\": 2.5e8}}"                           \
+  "{\"device\": \"gpu\", \"class\": \"gpu\", \"rates\": {\"*\": 1e9}, \"bandwidth\": 1e9}"         \
+  "{\"device\": \"npu\", \"class\": \"accelerator\", \"rates\": {\"*\": 1e9}, \"bandwidth\": 5e8," \
+  " \"latency\": 0.5}"
+
+START_TEST(what_another_device_made_comes_by_way_of_the_host) {
+  const char *work = "{\"task\": \"a\", \"class\": \"gpu\", \"n\": 1, \"work\": 1e9, \"writes\": 1e9}"
+                     "{\"task\": \"b\", \"class\": \"accelerator\", \"n\": 1, \"work\": 1e9, \"needs\": [\"a\"]}"
+                     "{\"task\": \"c\", \"class\": \"gpu\", \"n\": 1, \"work\": 3e9, \"needs\": [\"a\"]}";
+  const char *policy;
+  pare_machine *machine = machine_of(APART_OF_THE_HOST),
+               *direct = machine_of("{\"machine\": \"m\", \"contention\": false}" APART_OF_THE_HOST);
+  pare_workload *workload = work_of(work);
+  for (size_t p = 0; pare_policy_get(p, &policy, NULL); p++) {
+    /* a works for 1 s and comes back in 1; b gets it in 2.5 and works for 1; c has it and works for 3. */
+    ck_assert_double_eq_tol(result_of(machine, workload, policy, NULL).makespan, 1 + 1 + 2.5 + 1, 1e-9);
+    /* Without contention it stays where it is; b's copy takes both links. */
+    ck_assert_double_eq_tol(result_of(direct, workload, policy, NULL).makespan, 1 + (1 + 2.5) + 1, 1e-9);
+  }
+  pare_workload_close(workload);
+  pare_machine_close(machine);
+  pare_machine_close(direct);
+}
+END_TEST
+
+START_TEST(a_plan_knows_when_results_are_at_the_host) {
+  pare_machine *machine = machine_of(APART_OF_THE_HOST);
+  pare_workload *workload =
+      work_of("{\"task\": \"a\", \"work\": 1e9, \"writes\": 2e9}{\"task\": \"b\", \"work\": 1e9, \"needs\": [\"a\"]}");
+  /* On the GPU a takes 1 s, 2 to come back, and b 1; on the CPU, whose memory is the host's, each takes 4. */
+  ck_assert_double_eq_tol(result_of(machine, workload, "heft", NULL).makespan, 4, 1e-9);
+  pare_workload_close(workload);
+  workload =
+      work_of("{\"task\": \"a\", \"work\": 1e9, \"writes\": 4e9}{\"task\": \"b\", \"work\": 1e7, \"needs\": [\"a\"]}");
+  /* Now a is back after 1 + 4 s, and the CPU is through with both after 4.04. */
+  ck_assert_double_eq_tol(result_of(machine, workload, "heft", NULL).makespan, 4.04, 1e-9);
+  pare_workload_close(workload);
+  pare_machine_close(machine);
+}
+END_TEST
+
+START_TEST(what_is_not_at_the_host_is_lost_with_the_device) {
+  static const struct {
+    const char *event;
+    double makespan, busy; /* of the GPU */
+  } laws[] = {{"", 2, 1},
+              {"{\"event\": \"lost\", \"device\": \"gpu\", \"at\": 1.5}", 1.5 + 4, 1},
+              {"{\"event\": \"lost\", \"device\": \"gpu\", \"at\": 0.5}", 0.5 + 4, 0.5},
+              {"{\"event\": \"speed\", \"device\": \"gpu\", \"at\": 1.5, \"speed\": 0.1}", 2, 1},
+              {"{\"event\": \"speed\", \"device\": \"gpu\", \"at\": 0.5, \"speed\": 0.5}", 2.5, 1.5}};
+  pare_workload *workload = work_of("{\"task\": \"a\", \"work\": 1e9, \"writes\": 1e9, \"class\": \"any\"}");
+  for (size_t i = 0; i < PARE__COUNT(laws); i++) {
+    char text[600];
+    pare_simulation_result result;
+    pare_simulation_device gpu;
+    snprintf(text, sizeof text, "%s%s",
+             "{\"device\": \"gpu\", \"rates\": {\"*\": 1e9}, \"bandwidth\": 1e9}"
+             "{\"device\": \"cpu\", \"class\": \"cpu\", \"rates\": {\"*\": 2.5e8}}",
+             laws[i].event);
+    pare_machine *machine = machine_of(text);
+    pare_simulation *simulation = simulated(machine, workload, "dmda", NULL, &result);
+    OK(pare_simulation_device_get(simulation, 0, &gpu));
+    ck_assert_msg(fabs(result.makespan - laws[i].makespan) < 1e-9 && fabs(gpu.busy - laws[i].busy) < 1e-9,
+                  "%s: %g s, of which the GPU works %g", laws[i].event, result.makespan, gpu.busy);
+    pare_simulation_close(simulation);
+    pare_machine_close(machine);
+  }
+  pare_workload_close(workload);
+}
+END_TEST
+
 /* ---- objectives ---- */
 
 START_TEST(each_objective_is_met) {
@@ -186,7 +309,7 @@ START_TEST(a_decision_weighs_what_the_user_says) {
   pare_machine *machine = machine_of(FOUR);
   double usual = 0, dear = 0;
   for (uint64_t seed = 1; seed <= 5; seed++) {
-    pare_workload *workload = random_work("tasks=400,edges=1,window=20,bytes=1e7", seed);
+    pare_workload *workload = random_work("tasks=400,edges=1,window=20,bytes=2e6", seed);
     const pare_simulation_result plain = result_of(machine, workload, "dmda", NULL),
                                  same = result_of(machine, workload, "dmda:finish=1,transfer=1", NULL),
                                  thrifty = result_of(machine, workload, "dmda:joule=1", NULL),
@@ -472,6 +595,10 @@ int main(void) {
   tcase_set_timeout(cases, 120);
   tcase_add_test(cases, every_task_runs_exactly_once);
   tcase_add_test(cases, the_same_seed_gives_the_same_bits);
+  tcase_add_test(cases, copies_go_both_ways_at_once);
+  tcase_add_test(cases, what_another_device_made_comes_by_way_of_the_host);
+  tcase_add_test(cases, a_plan_knows_when_results_are_at_the_host);
+  tcase_add_test(cases, what_is_not_at_the_host_is_lost_with_the_device);
   tcase_add_test(cases, each_objective_is_met);
   tcase_add_test(cases, a_decision_weighs_what_the_user_says);
   tcase_add_test(cases, an_objective_is_a_name_for_weights);

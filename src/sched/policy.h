@@ -108,6 +108,7 @@ typedef struct pare__policy_options {
   double ageing_seconds;               /* one more of priority is worth so much waiting; 0: 1 second */
   double chunks;                       /* HGuided's k; 0: 10 */
   const pare__policy_weights *weights; /* copied; NULL: the usual ones for the makespan */
+  bool stays; /* results stay where they were made until another device reads them; else they come to the host first */
   /* The caller's: ids index it. It may move between calls. */
   const pare__policy_task *const *tasks;
   /* What of the task's inputs is where; returns how many of `out` it filled. NULL: all is at the host. */

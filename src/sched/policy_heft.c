@@ -1,10 +1,11 @@
 /* HEFT with insertion (Topcuoglu, Hariri & Wu 2002): the whole graph is planned before the start.
  * SPDX-License-Identifier: Apache-2.0
  *
- * rank(i) = mean w_i + max over successors j of (mean c_ij + rank(j)); in the order of falling ranks each task goes to
- * the device where it weighs least (for the makespan: where it ends first), in a gap between others if it fits. A plan
- * without gaps is made as well and taken if it weighs less. Devices keep to the plan's order until one is lost; what
- * is not planned goes where it weighs least. */
+ * rank(i) = mean w_i + max over successors j of (mean c_ij + rank(j)), where w_i has the copy of its results to the
+ * host unless they stay where they were made; in the order of falling ranks each task goes to the device where it
+ * weighs least (for the makespan: where it ends first), in a gap between others if it fits. A plan without gaps is made
+ * as well and taken if it weighs less. Devices keep to the plan's order until one is lost; what is not planned goes
+ * where it weighs least. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,7 @@ typedef struct timeline {
 } timeline;
 
 typedef struct assignment {
-  double start, end;
+  double there; /* when others may read what it made */
   size_t device;
   bool divided; /* no device holds it whole: it is placed when it is ready */
   bool placed;  /* once; whatever has its number later is not planned */
@@ -53,20 +54,31 @@ static double compute_seconds(const struct planner *planner, uint32_t task, size
                                    (double)known->n * known->per_step);
 }
 
-/* From one device to another by way of the host. */
+static double copy_seconds(const pare__policy_device *device, double nbytes) {
+  return nbytes > 0 ? device->copy_seconds + nbytes * device->seconds_per_byte : 0;
+}
+
+/* From one device to another: from the host, where it is, or by way of it. */
 static double move_seconds(const struct planner *planner, size_t from, size_t to, double nbytes) {
-  const pare__policy_device *a = &planner->policy->device[from], *b = &planner->policy->device[to];
-  if (from == to || !(nbytes > 0)) return 0;
-  return a->copy_seconds + b->copy_seconds + nbytes * (a->seconds_per_byte + b->seconds_per_byte);
+  const pare__policy *policy = planner->policy;
+  if (from == to) return 0;
+  return (policy->options.stays ? copy_seconds(&policy->device[from], nbytes) : 0) +
+         copy_seconds(&policy->device[to], nbytes);
+}
+
+/* Until its results are at the host. */
+static double back_seconds(const struct planner *planner, uint32_t task, size_t device) {
+  const pare__policy_task *known = pare__policy_task_of(planner->policy, task);
+  if (planner->policy->options.stays) return 0;
+  return copy_seconds(&planner->policy->device[device], known->nbytes - known->read_bytes);
 }
 
 /* What a task reads that no other task makes comes from the host. */
 static double host_seconds(const struct planner *planner, uint32_t task, size_t device) {
   const pare__policy_graph *graph = planner->graph;
-  const pare__policy_device *at = &planner->policy->device[device];
   double nbytes = pare__policy_task_of(planner->policy, task)->read_bytes;
   for (size_t i = graph->begin[task]; i < graph->begin[task + 1]; i++) nbytes -= graph->need[i].nbytes;
-  return nbytes > 0 ? at->copy_seconds + nbytes * at->seconds_per_byte : 0;
+  return copy_seconds(&planner->policy->device[device], nbytes);
 }
 
 /* All copies that a task needs on the device. */
@@ -88,7 +100,7 @@ static double mean_seconds(const struct planner *planner, uint32_t task) {
   size_t count = 0;
   for (size_t i = 0; i < planner->policy->ndevices; i++) {
     if (!pare__policy_may(planner->policy, i, known)) continue;
-    sum += compute_seconds(planner, task, i);
+    sum += compute_seconds(planner, task, i) + back_seconds(planner, task, i);
     count++;
   }
   return count ? sum / (double)count : 0;
@@ -98,10 +110,11 @@ static double mean_seconds(const struct planner *planner, uint32_t task) {
 static pare_status find_ranks(struct planner *planner) {
   const pare__policy_graph *graph = planner->graph;
   const size_t ndevices = planner->policy->ndevices;
+  const double links = planner->policy->options.stays ? 2 : 1; /* of a copy from device to device */
   double per_byte = 0, each = 0;
   for (size_t i = 0; i < ndevices; i++) {
-    per_byte += 2 * planner->policy->device[i].seconds_per_byte / (double)ndevices;
-    each += 2 * planner->policy->device[i].copy_seconds / (double)ndevices;
+    per_byte += links * planner->policy->device[i].seconds_per_byte / (double)ndevices;
+    each += links * planner->policy->device[i].copy_seconds / (double)ndevices;
   }
   uint32_t *successors = calloc(graph->ntasks + 1, sizeof *successors),
            *ready = malloc((graph->ntasks + 1) * sizeof *ready);
@@ -164,7 +177,7 @@ static double ready_at(const struct planner *planner, uint32_t task, size_t devi
   for (size_t i = graph->begin[task]; i < graph->begin[task + 1]; i++) {
     const struct pare__policy_need *need = &graph->need[i];
     const assignment *maker = &planner->assigned[need->from];
-    ready = fmax(ready, maker->end + move_seconds(planner, maker->device, device, need->nbytes));
+    ready = fmax(ready, maker->there + move_seconds(planner, maker->device, device, need->nbytes));
   }
   return ready;
 }
@@ -175,36 +188,38 @@ static bool holds(const struct planner *planner, size_t device, const pare__poli
          pare__policy_most_steps(planner->policy, device, task) >= task->n;
 }
 
-static double weigh(const struct planner *planner, uint32_t task, size_t device, double start, double seconds) {
-  const double transfer = planner->policy->weights.transfer > 0 ? transfer_seconds(planner, task, device) : 0;
-  return pare__policy_weigh(planner->policy, device, start, seconds, transfer,
-                            fmax(start + seconds - planner->until, 0));
+static double weigh(const struct planner *planner, uint32_t task, size_t device, double start, double seconds,
+                    double back) {
+  const double transfer = planner->policy->weights.transfer > 0 ? transfer_seconds(planner, task, device) + back : 0;
+  return planner->policy->weights.finish * back + pare__policy_weigh(planner->policy, device, start, seconds, transfer,
+                                                                     fmax(start + seconds + back - planner->until, 0));
 }
 
 static pare_status assign(struct planner *planner, uint32_t task, bool insert) {
   const pare__policy_task *known = pare__policy_task_of(planner->policy, task);
   size_t best = PARE__NO_DEVICE, place = 0;
   struct slot slot = {.task = task};
-  double least = INFINITY;
+  double least = INFINITY, there = 0;
   bool divided = true;
   for (size_t i = 0; i < planner->policy->ndevices; i++)
     if (holds(planner, i, known)) divided = false;
   for (size_t i = 0; i < planner->policy->ndevices; i++) {
     size_t at;
     if (divided ? !pare__policy_may(planner->policy, i, known) : !holds(planner, i, known)) continue;
-    const double seconds = compute_seconds(planner, task, i),
+    const double seconds = compute_seconds(planner, task, i), back = back_seconds(planner, task, i),
                  start = find_gap(&planner->timelines[i], ready_at(planner, task, i), seconds, insert, &at);
-    const double weight = weigh(planner, task, i, start, seconds);
+    const double weight = weigh(planner, task, i, start, seconds, back);
     if (weight >= least) continue;
     least = weight;
     slot.start = start;
     slot.end = start + seconds;
+    there = slot.end + back;
     best = i;
     place = at;
   }
   if (best == PARE__NO_DEVICE) return pare__fail(PARE_ERR_DEVICE, "no device may run task %u", task);
-  planner->weight += least - planner->policy->weights.finish * slot.end;
-  planner->until = fmax(planner->until, slot.end);
+  planner->weight += least - planner->policy->weights.finish * there;
+  planner->until = fmax(planner->until, there);
   timeline *line = &planner->timelines[best];
   void *items = line->slots;
   const pare_status status = pare__array_grow(&items, &line->capacity, line->count, sizeof slot);
@@ -213,7 +228,7 @@ static pare_status assign(struct planner *planner, uint32_t task, bool insert) {
   memmove(line->slots + place + 1, line->slots + place, (line->count - place) * sizeof slot);
   line->slots[place] = slot;
   line->count++;
-  planner->assigned[task] = (assignment){.start = slot.start, .end = slot.end, .device = best, .divided = divided};
+  planner->assigned[task] = (assignment){.there = there, .device = best, .divided = divided};
   return PARE_OK;
 }
 

@@ -1,8 +1,14 @@
 /* The simulator: events in the order of their time, policies in the middle. SPDX-License-Identifier: Apache-2.0
  *
- * A device has PARE__IN_FLIGHT pieces, which run one after the other; the copies of the next overlap with the work of
- * the first. Copies between devices go by way of the host, and a result is at the host as well once it is there, so a
- * lost device takes no finished work with it. */
+ * A device has PARE__IN_FLIGHT pieces, which run one after the other, and a link to the host for each way:
+ *
+ *     to device   [ a ][ b ]              [ c ]
+ *     work             [ work on a ][ work on b ]
+ *     to host                       [ a ]       [ b ]
+ *
+ * A piece is done when what it wrote is at the host: so copies between devices go by way of the host, a lost device
+ * takes no finished work with it, and the next piece comes only then. Without contention, as in the literature, each
+ * copy has a link of its own, and results stay where they were made until another device needs them. */
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
@@ -16,15 +22,17 @@
 
 struct flight {
   pare__policy_piece piece;
-  double copy_from, copy_until, from, until;
+  double copy_from, copy_until, from, until, back_from, back_until;
+  double copied, back; /* bytes, to the device and from it */
 };
 
 struct station {
   struct flight flight[PARE__IN_FLIGHT]; /* the oldest first */
   size_t count;
-  double speed, link_free;
-  int64_t generation; /* of the event for its oldest flight: older ones are stale */
-  bool hungry;        /* asked, and got nothing */
+  double speed, link_free; /* until when the link to the device is taken */
+  double settled;          /* when the last piece that is done was */
+  int64_t generation;      /* of the event for its oldest flight: older ones are stale */
+  bool hungry;             /* asked, and got nothing */
 };
 
 struct state {
@@ -77,7 +85,7 @@ static size_t find_local(void *user, uint32_t task, pare__policy_local out[PARE_
   return count;
 }
 
-/* Books copies of what a piece reads on the device's link. */
+/* Books copies of what a piece reads on the link to the device. */
 static void copy_inputs(struct simulator *simulator, size_t device, struct flight *flight) {
   const pare_workload *workload = simulator->workload;
   const uint32_t id = flight->piece.task;
@@ -86,29 +94,47 @@ static void copy_inputs(struct simulator *simulator, size_t device, struct fligh
   const double share = (double)(flight->piece.end - flight->piece.begin) / (double)task->n;
   double from_host = task->read_bytes;
   flight->copy_from = INFINITY;
-  flight->copy_until = 0;
+  flight->copy_until = flight->copied = 0;
   for (size_t i = workload->begin[id]; i <= workload->begin[id + 1]; i++) {
-    double seconds, ready = simulator->ahead ? 0 : simulator->now;
+    double seconds, nbytes, ready = simulator->ahead ? 0 : simulator->now;
     if (i < workload->begin[id + 1]) {
       const struct pare__policy_need *need = &workload->need[i];
       struct state *maker = &simulator->state[need->from];
       from_host -= need->nbytes;
       if (maker->holder == device || maker->copy == device) continue;
       if (simulator->ahead) ready = maker->since;
-      seconds = link_seconds(simulator, device, need->nbytes * share);
-      if (maker->holder != AT_HOST) seconds += link_seconds(simulator, maker->holder, need->nbytes * share);
+      nbytes = need->nbytes * share;
+      seconds = link_seconds(simulator, device, nbytes);
+      if (maker->holder != AT_HOST && !simulator->machine->contention)
+        seconds += link_seconds(simulator, maker->holder, nbytes);
       if (share >= 1) maker->copy = (uint32_t)device; /* a part is not the whole */
     } else {
-      seconds = from_host > 0.5 ? link_seconds(simulator, device, from_host * share) : 0;
+      nbytes = from_host > 0.5 ? from_host * share : 0;
+      seconds = link_seconds(simulator, device, nbytes);
     }
     if (!(seconds > 0)) continue;
     const double begin = simulator->machine->contention ? fmax(ready, station->link_free) : ready;
     flight->copy_from = fmin(flight->copy_from, begin);
     flight->copy_until = fmax(flight->copy_until, begin + seconds);
     station->link_free = fmax(station->link_free, begin + seconds);
+    flight->copied += nbytes;
     simulator->out->device[device].copying += seconds;
   }
   if (flight->copy_until <= 0) flight->copy_from = flight->copy_until = simulator->now;
+}
+
+/* When what a piece in flight wrote is at the host, from when its work ends: pieces are done in their order. */
+static void copy_back(const struct simulator *simulator, size_t device, size_t index) {
+  const struct station *station = &simulator->station[device];
+  struct flight *flight = &simulator->station[device].flight[index];
+  const pare__policy_task *task = &simulator->workload->task[flight->piece.task];
+  const double share = (double)(flight->piece.end - flight->piece.begin) / (double)task->n,
+               seconds = simulator->machine->contention
+                             ? link_seconds(simulator, device, (task->nbytes - task->read_bytes) * share)
+                             : 0;
+  flight->back = seconds > 0 ? (task->nbytes - task->read_bytes) * share : 0;
+  flight->back_from = fmax(flight->until, index > 0 ? station->flight[index - 1].back_until : station->settled);
+  flight->back_until = flight->back_from + seconds;
 }
 
 /* ---- pieces ---- */
@@ -117,7 +143,7 @@ static pare_status announce(struct simulator *simulator, size_t device) {
   struct station *station = &simulator->station[device];
   if (station->count == 0) return PARE_OK;
   const pare__policy_piece event = {.task = (uint32_t)device, .begin = ++station->generation};
-  return pare__policy_push(&simulator->events, station->flight[0].until, simulator->order++, &event);
+  return pare__policy_push(&simulator->events, station->flight[0].back_until, simulator->order++, &event);
 }
 
 static pare_status start_piece(struct simulator *simulator, size_t device, const pare__policy_piece *piece) {
@@ -134,6 +160,7 @@ static pare_status start_piece(struct simulator *simulator, size_t device, const
   seconds *= 1 + simulator->machine->noise * pare__random_unit(&simulator->random);
   flight->from = fmax(free_at, flight->copy_until);
   flight->until = flight->from + seconds / station->speed;
+  copy_back(simulator, device, station->count);
   if (state->wait < 0) state->wait = (float)fmin(flight->from - state->since, (double)FLT_MAX);
   return station->count++ == 0 ? announce(simulator, device) : PARE_OK;
 }
@@ -201,9 +228,18 @@ static pare_status keep_chunk(struct simulator *simulator, size_t device, const 
   const pare_status status = pare__array_grow(&items, &out->chunk_capacity, out->nchunks, sizeof *out->chunk);
   out->chunk = items;
   if (status != PARE_OK) return status;
-  out->chunk[out->nchunks++] = (pare_simulation_chunk){
-      flight->piece.task, device,       flight->piece.begin, flight->piece.end, flight->copy_from,
-      flight->copy_until, flight->from, flight->until};
+  out->chunk[out->nchunks++] = (pare_simulation_chunk){.task = flight->piece.task,
+                                                       .device = device,
+                                                       .begin = flight->piece.begin,
+                                                       .end = flight->piece.end,
+                                                       .copy_from = flight->copy_from,
+                                                       .copy_until = flight->copy_until,
+                                                       .from = flight->from,
+                                                       .until = flight->until,
+                                                       .back_from = flight->back_from,
+                                                       .back_until = flight->back_until,
+                                                       .copied_bytes = flight->copied,
+                                                       .back_bytes = flight->back};
   return PARE_OK;
 }
 
@@ -214,10 +250,12 @@ static pare_status finish_piece(struct simulator *simulator, size_t device) {
   size_t wake;
   memmove(station->flight, station->flight + 1, (PARE__IN_FLIGHT - 1) * sizeof done);
   station->count--;
+  station->settled = simulator->now;
   PARE__TRY(announce(simulator, device));
   PARE__TRY(keep_chunk(simulator, device, &done));
   simulator->out->device[device].chunks++;
   simulator->out->device[device].busy += done.until - done.from;
+  simulator->out->device[device].copying += done.back_until - done.back_from;
   PARE__TRY(
       pare__policy_complete(simulator->policy, device, &done.piece, simulator->now, done.until - done.from, &wake));
   const int64_t ran = done.piece.end - done.piece.begin;
@@ -237,7 +275,9 @@ static pare_status lose(struct simulator *simulator, size_t device) {
   if (simulator->out->device[device].lost_at >= 0) return PARE_OK;
   simulator->out->device[device].lost_at = simulator->now;
   simulator->out->result.lost++;
-  if (count > 0) simulator->out->device[device].busy += fmax(simulator->now - station->flight[0].from, 0);
+  for (size_t i = 0; i < count; i++)
+    simulator->out->device[device].busy +=
+        fmax(fmin(simulator->now, station->flight[i].until) - station->flight[i].from, 0);
   for (size_t i = 0; i < simulator->workload->ntasks; i++) {
     struct state *state = &simulator->state[i];
     if (state->holder == device) state->holder = AT_HOST;
@@ -260,12 +300,13 @@ static pare_status change_speed(struct simulator *simulator, size_t device, doub
   for (size_t i = 0; i < station->count; i++) {
     struct flight *flight = &station->flight[i];
     const double ran = fmax(simulator->now - flight->from, 0), all = flight->until - flight->from;
-    if (ran > 0) {
-      flight->until = simulator->now + (all - ran) * station->speed / speed;
-    } else {
+    if (!(ran > 0)) {
       flight->from = fmax(free_at, flight->copy_until);
       flight->until = flight->from + all * station->speed / speed;
+    } else if (ran < all) {
+      flight->until = simulator->now + (all - ran) * station->speed / speed;
     }
+    copy_back(simulator, device, i);
     free_at = flight->until;
   }
   station->speed = speed;
@@ -452,6 +493,7 @@ static pare_status open_policy(struct simulator *simulator, const pare_simulate_
   PARE__TRY(pare__policy_read(options->policy, options->objective, &choice));
   const pare__policy_options given = {.ageing_seconds = options->ageing_seconds,
                                       .weights = &choice.weights,
+                                      .stays = !machine->contention,
                                       .tasks = (const pare__policy_task *const *)&simulator->workload->task,
                                       .local = find_local,
                                       .user = simulator};

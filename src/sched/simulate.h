@@ -35,7 +35,7 @@ struct pare_machine {
   pare__machine_event *event; /* by time */
   size_t nevents, event_capacity;
   double noise;    /* each piece takes up to so much longer */
-  bool contention; /* copies to a device go one after the other */
+  bool contention; /* copies of a device go one after the other, each way; else each has a link of its own */
 };
 
 struct pare_workload {

@@ -1,4 +1,5 @@
 /* What a simulation gave. SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -45,6 +46,9 @@ void pare_simulation_close(pare_simulation *simulation) {
 
 /* ---- the trace ---- */
 
+/* Slices are of whole numbers of bytes; no more than readers of JSON hold exactly. */
+static size_t whole_bytes(double nbytes) { return (size_t)fmin(nbytes + 0.5, 0x1p53); }
+
 static void write_chunk(pare__trace *trace, const pare_simulation *simulation, const pare_simulation_chunk *chunk) {
   const pare_workload *workload = simulation->workload;
   const pare__policy_task *task = &workload->task[chunk->task];
@@ -52,10 +56,13 @@ static void write_chunk(pare__trace *trace, const pare_simulation *simulation, c
   (void)snprintf(number, sizeof number, "%zu", chunk->task);
   const char *name = workload->name ? workload->name[chunk->task] : number;
   if (chunk->copy_until > chunk->copy_from)
-    pare__trace_slice(trace, (unsigned)chunk->device, PARE__TRACE_COPIES, name, "copy", chunk->copy_from,
-                      chunk->copy_until, chunk->begin, chunk->end);
+    pare__trace_copy(trace, (unsigned)chunk->device, PARE__TRACE_COPIES, name, whole_bytes(chunk->copied_bytes),
+                     chunk->copy_from, chunk->copy_until, chunk->begin, chunk->end);
   pare__trace_slice(trace, (unsigned)chunk->device, PARE__TRACE_WORK, name, workload->kernel[task->kernel], chunk->from,
                     chunk->until, chunk->begin, chunk->end);
+  if (chunk->back_until > chunk->back_from)
+    pare__trace_copy(trace, (unsigned)chunk->device, PARE__TRACE_COPIES_BACK, name, whole_bytes(chunk->back_bytes),
+                     chunk->back_from, chunk->back_until, chunk->begin, chunk->end);
 }
 
 /* From the last piece of what a task needs to its first. */
