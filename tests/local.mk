@@ -33,6 +33,7 @@ EXTRA_DIST += tests/kernels/doubled.cl
 
 # Floors 3 and 4.
 check_PROGRAMS += tests/test_crew
+check_PROGRAMS += tests/test_crew_energy
 check_PROGRAMS += tests/test_crew_pieces
 check_PROGRAMS += tests/test_crew_refusals
 check_PROGRAMS += tests/test_ticketed

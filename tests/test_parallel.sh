@@ -59,6 +59,21 @@ assert sum(d["pieces"] for d in stats["devices"]) == stats["pieces"] >= 2, stats
 assert sum(k["pieces"] for k in stats["kernels"]) == stats["pieces"] and stats["jobs_per_s"] > 0, stats
 
 PYTHON
+# Joules that follow from watts that somebody gave are called an estimate.
+export PARE_WATTS=100:10,50 PARE_PRICES=36,0
+run --stats >"$folder/stats"
+[ "$(grep -c ' J (estimate)' "$folder/stats")" = 2 ] || fail "joules of watts are no estimates: $(cat "$folder/stats")"
+run --stats --json >"$folder/stats.json"
+unset PARE_WATTS PARE_PRICES
+python3 - "$folder/stats.json" <<'PYTHON' || fail "joules or prices are not right: $(cat "$folder/stats.json")"
+import json, sys
+stats = json.load(open(sys.argv[1]))["stats"]
+first, second = stats["devices"]
+assert first["joules_estimated"] is second["joules_estimated"] is True
+drawn = 100 * first["busy_s"] + 10 * (stats["elapsed_s"] - first["busy_s"])
+assert abs(first["joules"] - drawn) < 1e-6 * drawn and abs(second["joules"] - 50 * second["busy_s"]) < 1e-6
+assert abs(first["price"] - 0.01 * first["busy_s"]) < 1e-9 and "price" not in second
+PYTHON
 "$pare" trace "$folder/t.json" --svg "$folder/t.svg" >/dev/null
 grep -q '</svg>' "$folder/t.svg" || fail "no picture"
 

@@ -72,6 +72,7 @@ typedef struct pare__crew_options {
   pare__trace *shared;
   size_t shared_first;
   const size_t *shared_as; /* lives as long as the crew */
+  const char *powercap;    /* where the processor's counters of energy are; NULL: where Linux has them */
   unsigned group;          /* whose the members are all, for messages; 0: they are all there are */
   /* A member was lost: once each, no lock held. NULL: it is logged as a warning. */
   void (*lost)(void *user, size_t member, const char *message);

@@ -196,7 +196,7 @@ pare_status pare__crew_open(const pare__crew_member *member, size_t nmembers, co
   if (status == PARE_OK) status = open_models(crew, member);
   if (status == PARE_OK) status = open_policy(crew, member);
   if (status == PARE_OK) status = open_trace(crew);
-  crew->energy = pare__crew_energy_open();
+  crew->energy = pare__crew_energy_open(crew->options.powercap);
   if (status == PARE_OK) status = start_threads(crew);
   if (status != PARE_OK) {
     end_threads(crew);

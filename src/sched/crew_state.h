@@ -235,8 +235,9 @@ void pare__crew_let_go(pare__crew *crew);
 
 /* ---- crew_energy.c ---- */
 
-/* Counters of the machine's processors, as Linux shows them; NULL if there are none that may be read. */
-pare__crew_energy *pare__crew_energy_open(void);
+/* Counters of the machine's processors, as Linux shows them in a folder (NULL: its own, /sys/class/powercap); NULL if
+ * there are none that may be read. */
+pare__crew_energy *pare__crew_energy_open(const char *folder);
 void pare__crew_energy_close(pare__crew_energy *energy); /* NULL is allowed */
 /* Reads them if that is due: they begin again some minutes later. NULL is allowed. */
 void pare__crew_energy_keep_up(pare__crew_energy *energy, double now);
