@@ -107,10 +107,278 @@ START_TEST(heft_is_never_worse_than_without_insertion) {
 }
 END_TEST
 
+/* ---- the same algorithm, written plainly ---- */
+
+enum { MOST_TASKS = 40, MOST_DEVICES = 5 };
+
+/* A graph on unlike devices, of which a task may run on some. */
+typedef struct problem {
+  pare_workload *workload;
+  size_t ndevices;
+  pare__policy_device device[MOST_DEVICES];
+  pare__performance *performance;
+  pare__policy_weights weights;
+} problem;
+
+/* Work, copies, and what comes from the host take about as long; joules and prices weigh about as much, if they do. */
+static void open_problem(problem *out, uint64_t seed) {
+  static const pare__policy_weights weights[] = {{.finish = 1},
+                                                 {.finish = 1, .transfer = 2},
+                                                 {.finish = 1, .start = 0.5, .joule = 1e-2},
+                                                 {.finish = 1, .transfer = 1, .price = 20}};
+  uint64_t random = seed;
+  *out = (problem){.ndevices = 2 + seed % (MOST_DEVICES - 1), .weights = weights[seed % PARE__COUNT(weights)]};
+  OK(pare_workload_random("tasks=40,edges=2,window=15,kernels=4,bytes=200000,spread=0.9", seed, &out->workload));
+  for (size_t i = 0; i < out->workload->ntasks; i++) {
+    pare__policy_task *task = &out->workload->task[i];
+    const double more = i % 3 ? 0 : 1e6 * pare__random_unit(&random);
+    task->read_bytes += more;
+    task->nbytes += more;
+    if (i % 4 == 0) task->resources = i % 8 ? PARE__ON_CPU : PARE__ON_GPU | PARE__ON_ACCELERATOR;
+  }
+  for (size_t i = 0; i < out->ndevices; i++)
+    out->device[i] = (pare__policy_device){.resource = i % 2 ? PARE__ON_CPU : PARE__ON_GPU,
+                                           .seconds_per_byte = 1e-6 * pare__random_unit(&random),
+                                           .copy_seconds = 0.2 * pare__random_unit(&random),
+                                           .busy_watts = 50 + 100 * pare__random_unit(&random),
+                                           .idle_watts = 50 * pare__random_unit(&random),
+                                           .price_per_hour = 100 * pare__random_unit(&random)};
+  OK(pare__performance_open(out->ndevices, NULL, &out->performance));
+  for (size_t k = 0; k < out->workload->nkernels; k++) {
+    size_t kernel;
+    OK(pare__performance_kernel(out->performance, out->workload->kernel[k], &kernel));
+    for (size_t i = 0; i < out->ndevices; i++)
+      pare__performance_set(out->performance, kernel, i, 1e-3, (0.2 + pare__random_unit(&random)) * 1e-6);
+  }
+}
+
+static void close_problem(problem *of) {
+  pare__performance_close(of->performance);
+  pare_workload_close(of->workload);
+}
+
+typedef struct plain_plan {
+  double start[MOST_TASKS], end[MOST_TASKS], until, weight;
+  size_t on[MOST_TASKS];
+  bool placed[MOST_TASKS];
+} plain_plan;
+
+static bool may_run(const problem *of, size_t task, size_t device) {
+  return of->workload->task[task].resources & of->device[device].resource;
+}
+
+static double work_seconds(const problem *of, size_t task, size_t device) {
+  const pare__policy_task *known = &of->workload->task[task];
+  return pare__performance_seconds(of->performance, known->kernel, device, (double)known->n);
+}
+
+static double one_way(const pare__policy_device *device, double nbytes) {
+  return nbytes > 0 ? device->copy_seconds + nbytes * device->seconds_per_byte : 0;
+}
+
+/* When all that it reads is there; *copies: how long that takes if one copy follows the other. */
+static double arrives(const problem *of, const plain_plan *plan, size_t task, size_t device, double *copies) {
+  const pare_workload *work = of->workload;
+  double from_host = work->task[task].read_bytes, last;
+  for (size_t i = work->begin[task]; i < work->begin[task + 1]; i++) from_host -= work->need[i].nbytes;
+  *copies = last = from_host > 0 ? one_way(&of->device[device], from_host) : 0;
+  for (size_t i = work->begin[task]; i < work->begin[task + 1]; i++) {
+    const size_t from = work->need[i].from, there = plan->on[from];
+    const double nbytes = work->need[i].nbytes,
+                 copy =
+                     there == device ? 0 : one_way(&of->device[there], nbytes) + one_way(&of->device[device], nbytes);
+    *copies += copy;
+    last = fmax(last, plan->end[from] + copy);
+  }
+  return last;
+}
+
+static bool is_free(const problem *of, const plain_plan *plan, size_t device, double from, double until) {
+  for (size_t i = 0; i < of->workload->ntasks; i++)
+    if (plan->placed[i] && plan->on[i] == device && from < plan->end[i] && until > plan->start[i]) return false;
+  return true;
+}
+
+/* The earliest start: when it could begin, or when another ends; without gaps only behind all others. */
+static double earliest(const problem *of, const plain_plan *plan, size_t device, double ready, double seconds,
+                       bool insert) {
+  double best = is_free(of, plan, device, ready, insert ? ready + seconds : INFINITY) ? ready : INFINITY;
+  for (size_t i = 0; i < of->workload->ntasks; i++)
+    if (plan->placed[i] && plan->on[i] == device && plan->end[i] >= ready && plan->end[i] < best &&
+        is_free(of, plan, device, plan->end[i], insert ? plan->end[i] + seconds : INFINITY))
+      best = plan->end[i];
+  return best;
+}
+
+static void place_plainly(const problem *of, plain_plan *plan, size_t task, bool insert) {
+  double least = INFINITY, idle_watts = 0, finish = 0;
+  for (size_t i = 0; i < of->ndevices; i++) idle_watts += of->device[i].idle_watts;
+  for (size_t i = 0; i < of->ndevices; i++) {
+    const pare__policy_device *device = &of->device[i];
+    double copies;
+    if (!may_run(of, task, i)) continue;
+    const double seconds = work_seconds(of, task, i), ready = arrives(of, plan, task, i, &copies),
+                 start = earliest(of, plan, i, ready, seconds, insert), end = start + seconds,
+                 joules = seconds * (device->busy_watts - device->idle_watts) + fmax(end - plan->until, 0) * idle_watts,
+                 weight = of->weights.finish * end + of->weights.start * start + of->weights.transfer * copies +
+                          of->weights.joule * joules + of->weights.price * seconds * device->price_per_hour / 3600;
+    if (weight >= least) continue;
+    least = weight;
+    finish = of->weights.finish * end;
+    plan->on[task] = i;
+    plan->start[task] = start;
+    plan->end[task] = end;
+  }
+  ck_assert(least < INFINITY);
+  plan->placed[task] = true;
+  plan->weight += least - finish;
+  plan->until = fmax(plan->until, plan->end[task]);
+}
+
+/* rank(i) = mean w_i + max over those that need it (mean c_ij + rank(j)). */
+static void rank_plainly(const problem *of, double rank[MOST_TASKS]) {
+  const pare_workload *work = of->workload;
+  for (size_t i = 0; i < work->ntasks; i++) rank[i] = 0;
+  for (size_t i = work->ntasks; i-- > 0;) { /* who needs a task comes behind it in these graphs */
+    double seconds = 0, count = 0;
+    for (size_t d = 0; d < of->ndevices; d++) {
+      if (!may_run(of, i, d)) continue;
+      seconds += work_seconds(of, i, d);
+      count++;
+    }
+    rank[i] += seconds / count;
+    for (size_t k = work->begin[i]; k < work->begin[i + 1]; k++) {
+      double copies = 0;
+      for (size_t d = 0; d < of->ndevices; d++)
+        copies += 2 * one_way(&of->device[d], work->need[k].nbytes) / (double)of->ndevices;
+      rank[work->need[k].from] = fmax(rank[work->need[k].from], copies + rank[i]);
+    }
+  }
+}
+
+static plain_plan plan_plainly(const problem *of, bool insert) {
+  plain_plan plan = {.until = 0};
+  double rank[MOST_TASKS];
+  rank_plainly(of, rank);
+  for (size_t count = 0; count < of->workload->ntasks; count++) {
+    size_t next = SIZE_MAX;
+    for (size_t i = 0; i < of->workload->ntasks; i++)
+      if (!plan.placed[i] && (next == SIZE_MAX || rank[i] > rank[next])) next = i;
+    place_plainly(of, &plan, next, insert);
+  }
+  plan.weight += of->weights.finish * plan.until;
+  return plan;
+}
+
+/* As the policy plans it. */
+static double makespan_of(const problem *of) {
+  const pare__policy_task *tasks = of->workload->task;
+  const pare__policy_options options = {.tasks = &tasks, .weights = &of->weights};
+  const pare__policy_graph graph = {of->workload->ntasks, of->workload->begin, of->workload->need};
+  pare__policy *policy;
+  OK(pare__policy_open(&pare__policy_heft, of->device, of->ndevices, of->performance, &options, &policy));
+  OK(pare__policy_plan(policy, &graph));
+  const double makespan = pare__heft_makespan(policy);
+  pare__policy_close(policy);
+  return makespan;
+}
+
+/* With what comes from the host, devices that may not run all, and copies, joules and prices that weigh. */
+START_TEST(plans_are_those_of_the_plain_algorithm) {
+  size_t nfilled = 0;
+  for (uint64_t seed = 1; seed <= 400; seed++) {
+    problem of;
+    open_problem(&of, seed);
+    const plain_plan into_gaps = plan_plainly(&of, true), behind = plan_plainly(&of, false);
+    const double want = behind.weight < into_gaps.weight ? behind.until : into_gaps.until, got = makespan_of(&of);
+    ck_assert_msg(fabs(got - want) <= 1e-9 * want, "seed %d: the plan takes %.12g s, written plainly %.12g", (int)seed,
+                  got, want);
+    nfilled += into_gaps.weight < behind.weight;
+    close_problem(&of);
+  }
+  ck_assert_uint_gt(nfilled, 100);
+}
+END_TEST
+
+/* ---- in simulation ---- */
+
+/* Of tasks on a machine of two CPUs and a GPU; a unit of work takes a second. */
+static double simulated_makespan(const char *tasks) {
+  static const char text[] = "{\"machine\": \"three\", \"contention\": false}"
+                             "{\"device\": \"cpu\", \"class\": \"cpu\", \"rates\": {\"*\": 1}}"
+                             "{\"device\": \"gpu\", \"class\": \"gpu\", \"rates\": {\"*\": 1}}";
+  pare_machine *machine;
+  pare_workload *workload;
+  pare_simulation *simulation;
+  pare_simulation_result result;
+  pare_simulate_options options = PARE_SIMULATE_OPTIONS_INIT;
+  options.policy = "heft";
+  OK(pare_machine_parse(text, strlen(text), "machine", &machine));
+  OK(pare_workload_parse(tasks, strlen(tasks), "tasks", &workload));
+  OK(pare_simulate(machine, workload, &options, &simulation));
+  OK(pare_simulation_result_get(simulation, &result));
+  pare_simulation_close(simulation);
+  pare_workload_close(workload);
+  pare_machine_close(machine);
+  return result.makespan;
+}
+
+/* first until 3, then third when the GPU is through at 4: between them is a second. */
+START_TEST(a_gap_that_fits_exactly_is_filled) {
+  ck_assert_double_eq(simulated_makespan("{\"task\": \"long\", \"class\": \"gpu\", \"n\": 4}"
+                                         "{\"task\": \"first\", \"class\": \"cpu\", \"n\": 3}"
+                                         "{\"task\": \"third\", \"class\": \"cpu\", \"n\": 2, \"needs\": [\"long\"]}"
+                                         "{\"task\": \"second\", \"class\": \"cpu\", \"n\": 1}"),
+                      6);
+}
+END_TEST
+
+/* Its rank is that of the task that needs it, and it goes first all the same. */
+START_TEST(what_takes_no_time_comes_before_those_that_need_it) {
+  ck_assert_double_eq_tol(
+      simulated_makespan("{\"task\": \"nothing\", \"class\": \"cpu\", \"work\": 1e-12}"
+                         "{\"task\": \"all\", \"class\": \"cpu\", \"n\": 100000000, \"needs\": [\"nothing\"]}"),
+      1e8, 1e-3);
+}
+END_TEST
+
+/* Nothing disturbs the devices: each keeps the plan's order, so that all ends when the plan says, or before. */
+START_TEST(a_plan_that_is_kept_ends_when_it_says) {
+  for (uint64_t seed = 1; seed <= 200; seed++) {
+    problem of;
+    pare_simulation *simulation;
+    pare_simulation_result result;
+    pare_simulate_options options = PARE_SIMULATE_OPTIONS_INIT;
+    open_problem(&of, 4 * seed); /* only the end weighs */
+    pare__rates rates[MOST_DEVICES] = {{0}};
+    pare__simulated_device devices[MOST_DEVICES];
+    for (size_t i = 0; i < of.ndevices; i++) {
+      rates[i].other = 1 / (1e-6 * (1 + (double)i));
+      devices[i] = (pare__simulated_device){.name = "device", .seen = of.device[i], .rates = &rates[i], .weight = 1};
+      for (size_t k = 0; k < of.workload->nkernels; k++)
+        pare__performance_set(of.performance, k, i, 0, 1e-6 * (1 + (double)i));
+    }
+    const pare_machine machine = {.device = devices, .ndevices = of.ndevices};
+    options.policy = "heft";
+    OK(pare_simulate(&machine, of.workload, &options, &simulation));
+    OK(pare_simulation_result_get(simulation, &result));
+    const double planned = makespan_of(&of);
+    ck_assert_msg(result.makespan <= planned * (1 + 1e-9), "seed %d: %.12g s, planned %.12g", (int)seed,
+                  result.makespan, planned);
+    pare_simulation_close(simulation);
+    close_problem(&of);
+  }
+}
+END_TEST
+
 int main(void) {
   TCase *laws = tcase_create("heft");
   tcase_set_timeout(laws, 120);
   tcase_add_test(laws, heft_plans_80_for_the_example_of_the_paper);
   tcase_add_test(laws, heft_is_never_worse_than_without_insertion);
+  tcase_add_test(laws, plans_are_those_of_the_plain_algorithm);
+  tcase_add_test(laws, a_gap_that_fits_exactly_is_filled);
+  tcase_add_test(laws, what_takes_no_time_comes_before_those_that_need_it);
+  tcase_add_test(laws, a_plan_that_is_kept_ends_when_it_says);
   return run_tests("heft", laws);
 }
