@@ -8,6 +8,263 @@
 #include "run.h"
 #include "sched/simulate.h"
 
+/* ---- where a piece goes ---- */
+
+enum { MOST_DEVICES = 6, MOST_TASKS = 200 };
+
+/* Devices and a task as they come, so that each of what decides does so now and then. */
+typedef struct situation {
+  size_t ndevices, nlocal;
+  pare__policy_device device[MOST_DEVICES];
+  pare__policy_task task;
+  pare__policy_weights weights;
+  pare__policy_local local[2];
+  pare__performance *performance;
+  pare__policy *policy;
+} situation;
+
+static double up_to(double most, uint64_t *random) { return most * pare__random_unit(random); }
+static bool sometimes(uint64_t *random) { return pare__random_unit(random) < 0.3; }
+
+static size_t tell_local(void *user, uint32_t task, pare__policy_local out[PARE__MOST_LOCAL]) {
+  const situation *of = user;
+  (void)task;
+  memcpy(out, of->local, of->nlocal * sizeof *out);
+  return of->nlocal;
+}
+
+static void open_situation(situation *of, const pare__policy_task **task, uint64_t *random) {
+  size_t kernel;
+  *of = (situation){.ndevices = 1 + (size_t)up_to(MOST_DEVICES, random)};
+  of->weights = (pare__policy_weights){.finish = sometimes(random) ? 0 : up_to(1, random),
+                                       .start = sometimes(random) ? up_to(1, random) : 0,
+                                       .transfer = sometimes(random) ? up_to(1, random) : 0,
+                                       .joule = sometimes(random) ? up_to(0.02, random) : 0,
+                                       .price = sometimes(random) ? up_to(40, random) : 0};
+  of->task = (pare__policy_task){.resources = (uint8_t)(1 + (size_t)up_to(PARE__ON_ANY, random)),
+                                 .n = 10,
+                                 .grain = 1,
+                                 .per_step = 0.5,
+                                 .read_bytes = up_to(10, random),
+                                 .barred = sometimes(random) ? UINT64_C(1) << (size_t)up_to(MOST_DEVICES, random) : 0};
+  of->task.nbytes = of->task.read_bytes + up_to(5, random);
+  OK(pare__performance_open(of->ndevices, NULL, &of->performance));
+  OK(pare__performance_kernel(of->performance, "k", &kernel));
+  for (size_t i = 0; i < of->ndevices; i++) {
+    of->device[i] = (pare__policy_device){.resource = 1U << (size_t)up_to(3, random),
+                                          .memory_bytes = sometimes(random) ? 1 + (uint64_t)up_to(20, random) : 0,
+                                          .seconds_per_byte = sometimes(random) ? up_to(0.3, random) : 0,
+                                          .copy_seconds = up_to(1, random),
+                                          .busy_watts = 100 + up_to(100, random),
+                                          .idle_watts = up_to(100, random),
+                                          .price_per_hour = up_to(100, random)};
+    double a = up_to(1, random), b = up_to(1, random);
+    if (i > 0 && sometimes(random)) { /* one like the first */
+      of->device[i] = of->device[0];
+      a = of->performance->a[0];
+      b = of->performance->b[0];
+    }
+    pare__performance_set(of->performance, kernel, i, a, b);
+  }
+  for (; of->nlocal < PARE__COUNT(of->local) && sometimes(random); of->nlocal++)
+    of->local[of->nlocal] = (pare__policy_local){(size_t)up_to(MOST_DEVICES, random), up_to(5, random)};
+  *task = &of->task;
+  const pare__policy_options options = {.weights = &of->weights, .tasks = task, .local = tell_local, .user = of};
+  OK(pare__policy_open(&pare__policy_dmda, of->device, of->ndevices, of->performance, &options, &of->policy));
+}
+
+/* What the piece weighs on the device, spelled out; infinity: it may not run there. */
+static double weight_of(const situation *of, size_t at, const pare__policy_piece *piece, double now, const bool *lost) {
+  const pare__policy_device *device = &of->device[at];
+  const pare__policy_weights *weights = &of->weights;
+  const double steps = (double)(piece->end - piece->begin), share = steps / (double)of->task.n;
+  if (lost[at] || !(device->resource & of->task.resources) || (of->task.barred >> at & 1)) return INFINITY;
+  if (device->memory_bytes > 0 && of->task.nbytes * share > (double)device->memory_bytes) return INFINITY;
+  double bytes = of->task.read_bytes * share, idle_watts = 0;
+  for (size_t i = 0; i < of->nlocal; i++) bytes -= of->local[i].device == at ? of->local[i].nbytes : 0;
+  for (size_t i = 0; i < of->ndevices; i++) idle_watts += lost[i] ? 0 : of->device[i].idle_watts;
+  const double copies = device->seconds_per_byte > 0 && bytes > 0
+                            ? device->copy_seconds + bytes * device->seconds_per_byte
+                            : 0,
+               start = fmax(fmax(of->policy->free_at[at] - now, 0), copies), /* they overlap with the work before */
+      seconds = of->performance->a[at] + of->performance->b[at] * steps * of->task.per_step,
+               longer = fmax(now + start + seconds - of->policy->horizon, 0);
+  return weights->finish * (start + seconds) + weights->start * start + weights->transfer * copies +
+         weights->joule * ((device->busy_watts - device->idle_watts) * seconds + idle_watts * longer) +
+         weights->price * device->price_per_hour / 3600 * seconds;
+}
+
+START_TEST(a_piece_goes_where_its_weight_is_least) {
+  size_t nplaced = 0;
+  for (uint64_t seed = 1; seed <= 20000; seed++) {
+    uint64_t random = seed;
+    situation of;
+    const pare__policy_task *task;
+    bool lost[MOST_DEVICES] = {false};
+    open_situation(&of, &task, &random);
+    const pare__policy_piece piece = {.begin = 2, .end = 3 + (int64_t)up_to(8, &random)};
+    const double now = 1;
+    for (size_t i = 0; i < of.ndevices; i++) of.policy->free_at[i] = sometimes(&random) ? up_to(5, &random) : 0;
+    of.policy->horizon = up_to(8, &random);
+    if (of.ndevices > 1 && sometimes(&random)) {
+      lost[0] = true;
+      OK(pare__policy_lost(of.policy, 0, now));
+    }
+    size_t want = PARE__NO_DEVICE;
+    for (size_t i = 0; i < of.ndevices; i++) {
+      const double weight = weight_of(&of, i, &piece, now, lost);
+      if (weight < INFINITY && (want == PARE__NO_DEVICE || weight < weight_of(&of, want, &piece, now, lost))) want = i;
+    }
+    const size_t got = pare__policy_best(of.policy, &piece, now);
+    if (got != want && got != PARE__NO_DEVICE && want != PARE__NO_DEVICE) { /* sums are rounded differently */
+      const double difference = weight_of(&of, got, &piece, now, lost) - weight_of(&of, want, &piece, now, lost);
+      ck_assert_msg(difference > 0 && difference < 1e-12, "seed %d: device %zu, which weighs %g more than %zu",
+                    (int)seed, got, difference, want);
+    } else {
+      ck_assert_msg(got == want, "seed %d: device %zu, not %zu", (int)seed, got, want);
+    }
+    nplaced += got != PARE__NO_DEVICE;
+    pare__policy_close(of.policy);
+    pare__performance_close(of.performance);
+  }
+  ck_assert_uint_gt(nplaced, 10000);
+}
+END_TEST
+
+/* The most of it that fits, and nothing that would be cut into more than 65536 pieces. */
+START_TEST(steps_are_as_many_as_the_memory_holds) {
+  static const pare__policy_device device = {.resource = PARE__ON_CPU, .memory_bytes = 1000};
+  pare__policy_task task = {.resources = PARE__ON_CPU, .n = 1000000, .grain = 1, .per_step = 1};
+  const pare__policy_task *const tasks = &task;
+  const pare__policy_options options = {.tasks = &tasks};
+  pare__performance *performance;
+  pare__policy *policy;
+  OK(pare__performance_open(1, NULL, &performance));
+  OK(pare__policy_open(&pare__policy_static, &device, 1, performance, &options, &policy));
+  for (double step = 0.7; step <= 1000; step *= 1.3) {
+    task.n = (int64_t)(65536 * 1000 / step);
+    task.nbytes = step * (double)task.n;
+    const double most = (double)pare__policy_most_steps(policy, 0, &task);
+    ck_assert_msg(most * step <= 1000 && (most + 1) * step > 1000, "%g of %g bytes", most, step);
+    ck_assert(pare__policy_may(policy, 0, &task));
+    task.n = (int64_t)(65537 * 1000 / step) + 1;
+    task.nbytes = step * (double)task.n;
+    ck_assert(!pare__policy_may(policy, 0, &task));
+  }
+  task = (pare__policy_task){.resources = PARE__ON_CPU, .n = 10, .grain = 1, .nbytes = 1000};
+  ck_assert_int_eq(pare__policy_most_steps(policy, 0, &task), 10);
+  ck_assert(pare__policy_may(policy, 0, &task));
+  task.grain = 6; /* less does not run */
+  task.nbytes = 1700;
+  ck_assert(!pare__policy_may(policy, 0, &task));
+  pare__policy_close(policy);
+  pare__performance_close(performance);
+}
+END_TEST
+
+/* ---- queues ---- */
+
+static pare__policy_task many[MOST_TASKS];
+
+/* Three devices, one of each class, and tasks of all. */
+static pare__policy *open_many(uint64_t *random) {
+  static const pare__policy_device device[] = {
+      {.resource = PARE__ON_CPU}, {.resource = PARE__ON_GPU}, {.resource = PARE__ON_ACCELERATOR}};
+  static const pare__policy_task *const tasks = many;
+  const pare__policy_options options = {.tasks = &tasks}; /* a step of priority is a second */
+  pare__performance *performance;
+  pare__policy *policy;
+  size_t kernel;
+  for (size_t i = 0; i < MOST_TASKS; i++)
+    many[i] = (pare__policy_task){.resources = (uint8_t)(1 + (size_t)up_to(PARE__ON_ANY, random)),
+                                  .priority = (int16_t)(up_to(5, random) - 2),
+                                  .n = 3,
+                                  .grain = 1,
+                                  .per_step = 0.1};
+  OK(pare__performance_open(3, NULL, &performance));
+  OK(pare__performance_kernel(performance, "k", &kernel));
+  OK(pare__policy_open(&pare__policy_priority, device, 3, performance, &options, &policy));
+  return policy;
+}
+
+static double comes_at(uint32_t task) { return (double)(task / 4) * 0.5; } /* some at once, and keys that are equal */
+
+/* Whether task a goes before b: it has waited longer, or is as much more urgent; then whoever came first. */
+static bool goes_before(uint32_t a, uint32_t b) {
+  const double x = comes_at(a) - many[a].priority, y = comes_at(b) - many[b].priority;
+  return x < y || (x == y && a < b);
+}
+
+/* The devices empty the pool in turn, and each takes the first that it may have of all that is left. */
+START_TEST(each_takes_the_oldest_and_most_urgent_of_its_class) {
+  for (uint64_t seed = 1; seed <= 50; seed++) {
+    uint64_t random = seed;
+    pare__policy *policy = open_many(&random);
+    pare__performance *performance = policy->performance;
+    bool gone[MOST_TASKS] = {false};
+    for (uint32_t i = 0; i < MOST_TASKS; i++) {
+      const pare__policy_piece piece = {.task = i, .end = 3};
+      OK(pare__policy_pool(policy, &piece, comes_at(i)));
+    }
+    for (size_t turn = 0; turn < 3 * MOST_TASKS; turn++) {
+      const size_t device = turn % 3;
+      pare__policy_queue *pool = NULL;
+      pare__policy_entry taken, *head = pare__policy_pool_head(policy, device, &pool);
+      uint32_t want = MOST_TASKS;
+      for (uint32_t i = 0; i < MOST_TASKS; i++)
+        if (!gone[i] && many[i].resources & policy->device[device].resource &&
+            (want == MOST_TASKS || goes_before(i, want)))
+          want = i;
+      ck_assert_uint_eq(head ? head->piece.task : MOST_TASKS, want);
+      if (!head) continue;
+      ck_assert(pare__policy_pop(pool, &taken));
+      gone[taken.piece.task] = true;
+    }
+    pare__policy_close(policy);
+    pare__performance_close(performance);
+  }
+}
+END_TEST
+
+/* Of counters, of predictions, and in the order of what stays. */
+START_TEST(what_is_dropped_leaves_no_trace) {
+  enum { TASKS = 60, PARTS = 3, DROPPED = 7 };
+  for (uint64_t seed = 1; seed <= 50; seed++) {
+    uint64_t random = seed;
+    pare__policy *policy = open_many(&random);
+    pare__performance *performance = policy->performance;
+    pare__policy_piece piece;
+    double before = -INFINITY;
+    int64_t came_before = -1, nfound = 0;
+    for (int64_t i = 0; i < PARTS * TASKS; i++) {
+      const pare__policy_piece part = {.task = (uint32_t)(i % TASKS), .begin = i / TASKS, .end = i / TASKS + 1};
+      OK(pare__policy_give(policy, 0, &part, comes_at(part.task)));
+      OK(pare__policy_pool(policy, &part, comes_at(part.task)));
+    }
+    pare__policy_drop(policy, DROPPED, 0, PARTS - 1);
+    ck_assert_uint_eq(policy->queued, PARTS * TASKS - 2);
+    ck_assert_uint_eq(policy->pooled, PARTS * TASKS - 2);
+    ck_assert_uint_eq(policy->npieces[0], PARTS * TASKS - 2);
+    while (pare__policy_take(policy, 0, &piece)) {
+      const double key = comes_at(piece.task) - many[piece.task].priority;
+      const int64_t came = piece.begin * TASKS + piece.task;
+      ck_assert(key > before || (key >= before && came > came_before));
+      ck_assert(piece.task != DROPPED || piece.begin == PARTS - 1);
+      before = key;
+      came_before = came;
+      nfound++;
+      pare__policy_uncount(policy, 0, piece.seconds);
+    }
+    ck_assert_int_eq(nfound, PARTS * TASKS - 2);
+    ck_assert_uint_eq(policy->queued, 0);
+    /* however the seconds of pieces are rounded when they are summed */
+    ck_assert_double_eq(policy->backlog[0], 0);
+    pare__policy_close(policy);
+    pare__performance_close(performance);
+  }
+}
+END_TEST
+
 /* ---- hysteresis ---- */
 
 /* Two devices, the first with a queue of two pieces of a second each; the second would take so long for one. */
@@ -214,6 +471,10 @@ END_TEST
 int main(void) {
   TCase *cases = tcase_create("policy");
   tcase_set_timeout(cases, 120);
+  tcase_add_test(cases, a_piece_goes_where_its_weight_is_least);
+  tcase_add_test(cases, steps_are_as_many_as_the_memory_holds);
+  tcase_add_test(cases, each_takes_the_oldest_and_most_urgent_of_its_class);
+  tcase_add_test(cases, what_is_dropped_leaves_no_trace);
   tcase_add_test(cases, models_on_disk_are_bounded_and_what_is_used_stays);
   tcase_add_test(cases, a_piece_moves_for_a_tenth_of_the_time_and_once);
   tcase_add_test(cases, what_waits_is_predicted_again_when_a_line_was_wrong);
