@@ -118,6 +118,7 @@ typedef struct problem {
   pare__policy_device device[MOST_DEVICES];
   pare__performance *performance;
   pare__policy_weights weights;
+  bool stays; /* results, where they were made; else they come to the host before others read them */
 } problem;
 
 /* Work, copies, and what comes from the host take about as long; joules and prices weigh about as much, if they do. */
@@ -127,7 +128,9 @@ static void open_problem(problem *out, uint64_t seed) {
                                                  {.finish = 1, .start = 0.5, .joule = 1e-2},
                                                  {.finish = 1, .transfer = 1, .price = 20}};
   uint64_t random = seed;
-  *out = (problem){.ndevices = 2 + seed % (MOST_DEVICES - 1), .weights = weights[seed % PARE__COUNT(weights)]};
+  *out = (problem){.ndevices = 2 + seed % (MOST_DEVICES - 1),
+                   .weights = weights[seed % PARE__COUNT(weights)],
+                   .stays = seed % 3 == 0};
   OK(pare_workload_random("tasks=40,edges=2,window=15,kernels=4,bytes=200000,spread=0.9", seed, &out->workload));
   for (size_t i = 0; i < out->workload->ntasks; i++) {
     pare__policy_task *task = &out->workload->task[i];
@@ -158,7 +161,8 @@ static void close_problem(problem *of) {
 }
 
 typedef struct plain_plan {
-  double start[MOST_TASKS], end[MOST_TASKS], until, weight;
+  double start[MOST_TASKS], end[MOST_TASKS], there[MOST_TASKS]; /* there: when others may read what it made */
+  double until, weight;
   size_t on[MOST_TASKS];
   bool placed[MOST_TASKS];
 } plain_plan;
@@ -176,6 +180,12 @@ static double one_way(const pare__policy_device *device, double nbytes) {
   return nbytes > 0 ? device->copy_seconds + nbytes * device->seconds_per_byte : 0;
 }
 
+/* Until its results are at the host. */
+static double back_seconds(const problem *of, size_t task, size_t device) {
+  const pare__policy_task *known = &of->workload->task[task];
+  return of->stays ? 0 : one_way(&of->device[device], known->nbytes - known->read_bytes);
+}
+
 /* When all that it reads is there; *copies: how long that takes if one copy follows the other. */
 static double arrives(const problem *of, const plain_plan *plan, size_t task, size_t device, double *copies) {
   const pare_workload *work = of->workload;
@@ -184,11 +194,10 @@ static double arrives(const problem *of, const plain_plan *plan, size_t task, si
   *copies = last = from_host > 0 ? one_way(&of->device[device], from_host) : 0;
   for (size_t i = work->begin[task]; i < work->begin[task + 1]; i++) {
     const size_t from = work->need[i].from, there = plan->on[from];
-    const double nbytes = work->need[i].nbytes,
-                 copy =
-                     there == device ? 0 : one_way(&of->device[there], nbytes) + one_way(&of->device[device], nbytes);
+    const double nbytes = work->need[i].nbytes, first = of->stays ? one_way(&of->device[there], nbytes) : 0,
+                 copy = there == device ? 0 : first + one_way(&of->device[device], nbytes);
     *copies += copy;
-    last = fmax(last, plan->end[from] + copy);
+    last = fmax(last, plan->there[from] + copy);
   }
   return last;
 }
@@ -219,23 +228,27 @@ static void place_plainly(const problem *of, plain_plan *plan, size_t task, bool
     if (!may_run(of, task, i)) continue;
     const double seconds = work_seconds(of, task, i), ready = arrives(of, plan, task, i, &copies),
                  start = earliest(of, plan, i, ready, seconds, insert), end = start + seconds,
-                 joules = seconds * (device->busy_watts - device->idle_watts) + fmax(end - plan->until, 0) * idle_watts,
-                 weight = of->weights.finish * end + of->weights.start * start + of->weights.transfer * copies +
-                          of->weights.joule * joules + of->weights.price * seconds * device->price_per_hour / 3600;
+                 back = back_seconds(of, task, i), there = end + back,
+                 joules =
+                     seconds * (device->busy_watts - device->idle_watts) + fmax(there - plan->until, 0) * idle_watts,
+                 weight = of->weights.finish * there + of->weights.start * start +
+                          of->weights.transfer * (copies + back) + of->weights.joule * joules +
+                          of->weights.price * seconds * device->price_per_hour / 3600;
     if (weight >= least) continue;
     least = weight;
-    finish = of->weights.finish * end;
+    finish = of->weights.finish * there;
     plan->on[task] = i;
     plan->start[task] = start;
     plan->end[task] = end;
+    plan->there[task] = there;
   }
   ck_assert(least < INFINITY);
   plan->placed[task] = true;
   plan->weight += least - finish;
-  plan->until = fmax(plan->until, plan->end[task]);
+  plan->until = fmax(plan->until, plan->there[task]);
 }
 
-/* rank(i) = mean w_i + max over those that need it (mean c_ij + rank(j)). */
+/* rank(i) = mean w_i + max over those that need it (mean c_ij + rank(j)); w_i has the copy to the host. */
 static void rank_plainly(const problem *of, double rank[MOST_TASKS]) {
   const pare_workload *work = of->workload;
   for (size_t i = 0; i < work->ntasks; i++) rank[i] = 0;
@@ -243,14 +256,14 @@ static void rank_plainly(const problem *of, double rank[MOST_TASKS]) {
     double seconds = 0, count = 0;
     for (size_t d = 0; d < of->ndevices; d++) {
       if (!may_run(of, i, d)) continue;
-      seconds += work_seconds(of, i, d);
+      seconds += work_seconds(of, i, d) + back_seconds(of, i, d);
       count++;
     }
     rank[i] += seconds / count;
     for (size_t k = work->begin[i]; k < work->begin[i + 1]; k++) {
       double copies = 0;
       for (size_t d = 0; d < of->ndevices; d++)
-        copies += 2 * one_way(&of->device[d], work->need[k].nbytes) / (double)of->ndevices;
+        copies += (of->stays ? 2 : 1) * one_way(&of->device[d], work->need[k].nbytes) / (double)of->ndevices;
       rank[work->need[k].from] = fmax(rank[work->need[k].from], copies + rank[i]);
     }
   }
@@ -273,7 +286,7 @@ static plain_plan plan_plainly(const problem *of, bool insert) {
 /* As the policy plans it. */
 static double makespan_of(const problem *of) {
   const pare__policy_task *tasks = of->workload->task;
-  const pare__policy_options options = {.tasks = &tasks, .weights = &of->weights};
+  const pare__policy_options options = {.tasks = &tasks, .weights = &of->weights, .stays = of->stays};
   const pare__policy_graph graph = {of->workload->ntasks, of->workload->begin, of->workload->need};
   pare__policy *policy;
   OK(pare__policy_open(&pare__policy_heft, of->device, of->ndevices, of->performance, &options, &policy));
@@ -350,6 +363,7 @@ START_TEST(a_plan_that_is_kept_ends_when_it_says) {
     pare_simulation_result result;
     pare_simulate_options options = PARE_SIMULATE_OPTIONS_INIT;
     open_problem(&of, 4 * seed); /* only the end weighs */
+    of.stays = true;
     pare__rates rates[MOST_DEVICES] = {{0}};
     pare__simulated_device devices[MOST_DEVICES];
     for (size_t i = 0; i < of.ndevices; i++) {
