@@ -41,6 +41,7 @@ check_PROGRAMS += tests/test_crew_stress
 check_PROGRAMS += tests/test_executor
 check_PROGRAMS += tests/test_multi
 check_PROGRAMS += tests/test_copies
+check_PROGRAMS += tests/test_divided
 check_PROGRAMS += tests/test_submit
 TESTS += tests/test_task.sh
 dist_check_SCRIPTS += tests/test_task.sh

@@ -31,6 +31,15 @@ typedef struct pare__product {
  * submits. */
 pare_status pare__product_submit(const pare__product *product);
 
+/* A product's operands with batch dimensions joined to each other and to the rows where all step evenly through them,
+ * and the axis of C that pieces are of. */
+typedef struct pare__product_split {
+  pare_tensor a, b, c, summand; /* of a product without a summand: C */
+  bool bias_rows;               /* the rows have a bias each */
+  int axis;
+} pare__product_split;
+void pare__product_split_of(const pare__product *product, size_t ndevices, pare__product_split *out);
+
 /* The part of `tensor` with `count` indices of `axis` from `start`; NULL gives NULL; a dimension of 1 is kept as it is.
  */
 pare_status pare__product_slice(pare_tensor *tensor, int axis, int64_t start, int64_t count, pare_tensor **out);

@@ -222,19 +222,16 @@ static bool runs_whole_only(const pare__product *p, const product_params *params
          choice.variant->whole_only;
 }
 
-/* One task, split along the outermost dimension of C that is not 1, down to its rows. */
 static pare_status submit_task(const pare__product *p, const product_params *params) {
-  const pare__shape *c = &p->c->shape;
-  const int rows = c->rank - 2;
-  const bool whole = pare__shape_elements(c) > 0 && runs_whole_only(p, params);
-  int axis = 0;
-  while (axis < rows && c->dim[axis] == 1) axis++;
-  const bool by_rows = axis == rows;
-  const int a_axis = whole || (p->a->shape.dim[axis] == 1 && c->dim[axis] != 1) ? PARE__WHOLE : axis;
-  const int b_axis = whole || by_rows || p->b->shape.dim[axis] == 1 ? PARE__WHOLE : axis;
-  const int bias_axis = !whole && by_rows && p->bias && p->bias->shape.dim[0] != 1 ? 0 : PARE__WHOLE;
-  const int c_axis = whole ? PARE__WHOLE : axis;
-  const bool empty = pare__shape_elements(c) == 0;
+  pare__product_split split;
+  pare__product_split_of(p, pare__context_members(p->c->context), &split);
+  const pare__shape *c = &split.c.shape;
+  const bool empty = pare__shape_elements(c) == 0, whole = !empty && runs_whole_only(p, params);
+  const int axis = split.axis, c_axis = whole ? PARE__WHOLE : axis;
+  const bool by_rows = axis == c->rank - 2;
+  const int a_axis = whole || (split.a.shape.dim[axis] == 1 && c->dim[axis] != 1) ? PARE__WHOLE : axis;
+  const int b_axis = whole || by_rows || split.b.shape.dim[axis] == 1 ? PARE__WHOLE : axis;
+  const int bias_axis = !whole && by_rows && split.bias_rows ? 0 : PARE__WHOLE;
   const pare__task task = {
       .codelet = &product_codelet,
       .context = p->c->context,
@@ -245,13 +242,14 @@ static pare_status submit_task(const pare__product *p, const product_params *par
                    : c->dim[axis],
       .naccesses = NACCESSES,
       .in_place = p->summand ? 1U << ACCESS_SUMMAND : 0,
-      .access = {[ACCESS_A] = {p->a, PARE__READ, a_axis, 1},
-                 [ACCESS_B] = {p->b, PARE__READ, b_axis, 1},
-                 [ACCESS_BIAS] = {p->bias, PARE__READ, bias_axis, 1},
-                 [ACCESS_C] = {p->c, p->options.beta != 0 && !p->summand ? PARE__READ_WRITE : PARE__WRITE, c_axis, 1},
-                 [ACCESS_SUMMAND] = {p->summand, PARE__READ, c_axis, 1},
-                 [ACCESS_SCALE] = {p->blocks.scale, PARE__READ, PARE__WHOLE, 1},
-                 [ACCESS_ZERO] = {p->blocks.zero, PARE__READ, PARE__WHOLE, 1}}};
+      .access = {
+          [ACCESS_A] = {&split.a, PARE__READ, a_axis, 1},
+          [ACCESS_B] = {&split.b, PARE__READ, b_axis, 1},
+          [ACCESS_BIAS] = {p->bias, PARE__READ, bias_axis, 1},
+          [ACCESS_C] = {&split.c, p->options.beta != 0 && !p->summand ? PARE__READ_WRITE : PARE__WRITE, c_axis, 1},
+          [ACCESS_SUMMAND] = {p->summand ? &split.summand : NULL, PARE__READ, c_axis, 1},
+          [ACCESS_SCALE] = {p->blocks.scale, PARE__READ, PARE__WHOLE, 1},
+          [ACCESS_ZERO] = {p->blocks.zero, PARE__READ, PARE__WHOLE, 1}}};
   return pare__submit(&task);
 }
 

@@ -7,6 +7,7 @@ libpare_internal_la_SOURCES += src/op/gemm.c
 libpare_internal_la_SOURCES += src/op/gemm.h
 libpare_internal_la_SOURCES += src/op/gemm_product.c
 libpare_internal_la_SOURCES += src/op/gemm_sparse.c
+libpare_internal_la_SOURCES += src/op/gemm_split.c
 libpare_internal_la_SOURCES += src/op/gemm_weights.c
 libpare_internal_la_SOURCES += src/op/elementwise.c
 libpare_internal_la_SOURCES += src/op/elementwise.h
