@@ -7,7 +7,7 @@ libpare_internal_la_SOURCES += src/sched/performance.c src/sched/performance.h s
 # Devices that work at the same time.
 libpare_internal_la_SOURCES += src/sched/crew.c src/sched/crew.h src/sched/crew_energy.c src/sched/crew_jobs.c src/sched/crew_open.c
 libpare_internal_la_SOURCES += src/sched/crew_run.c src/sched/crew_state.h src/sched/crew_stats.c src/sched/schedule.c
-libpare_internal_la_SOURCES += src/sched/crew_context.c
+libpare_internal_la_SOURCES += src/sched/crew_context.c src/sched/crew_context.h src/sched/crew_members.c
 libpare_internal_la_SOURCES += src/sched/policy.c src/sched/policy.h src/sched/policy_choice.c src/sched/policy_queue.c src/sched/policy_read.c
 libpare_internal_la_SOURCES += src/sched/policy_dmda.c src/sched/policy_heft.c src/sched/policy_heft.h src/sched/policy_hguided.c
 libpare_internal_la_SOURCES += src/sched/policy_priority.c src/sched/policy_round_robin.c src/sched/policy_static.c
