@@ -46,6 +46,7 @@ check_PROGRAMS += tests/test_submit
 TESTS += tests/test_task.sh
 dist_check_SCRIPTS += tests/test_task.sh
 check_PROGRAMS += tests/test_heft
+check_PROGRAMS += tests/test_performance
 check_PROGRAMS += tests/test_policy
 check_PROGRAMS += tests/test_simulate
 TESTS += tests/test_simulate.sh
