@@ -10,6 +10,7 @@
 #include "ocl/device.h"
 #include "sched/crew_state.h"
 #include "sched/multi.h"
+#include "watch.h"
 /* what follows has a variable with the name of those functions' arguments */
 #include "fixture.h"
 
@@ -41,12 +42,12 @@ static void close_several(void) {
 }
 
 static void setup(void) {
-  alarm(WATCHDOG_SECONDS);
+  watch_context(&several, WATCHDOG_SECONDS);
   OK(open_several());
 }
 static void teardown(void) {
   close_several();
-  alarm(0);
+  unwatch();
 }
 
 static size_t member_of(const pare__piece *piece) {

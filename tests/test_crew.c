@@ -2,7 +2,6 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <jansson.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,29 +12,12 @@
 #include "run.h"
 #include "sched/crew.h"
 #include "sched/simulate.h"
+#include "watch.h"
 
 #define SECONDS_A_TEST 120
 #define MOST_STEPS 64
 
-/* ---- the watchdog: says what the crew does when a test hangs ---- */
-
 static pare__crew *crew;
-
-static void dump(int number) {
-  char *state = NULL;
-  (void)number;
-  signal(SIGALRM, SIG_DFL);
-  alarm(5);
-  if (crew && pare__crew_state(crew, &state) == PARE_OK) fputs(state, stderr);
-  fputs("test_crew hangs\n", stderr);
-  _exit(EXIT_FAILURE);
-}
-
-static void watch(void) {
-  signal(SIGALRM, dump);
-  alarm(SECONDS_A_TEST);
-}
-static void unwatch(void) { alarm(0); }
 
 /* ---- crews of members that do nothing ---- */
 
@@ -44,7 +26,7 @@ static void open_crew(size_t nmembers, const pare__crew_options *options) {
   pare__crew_member member[4];
   for (size_t i = 0; i < nmembers; i++)
     member[i] = (pare__crew_member){.name = name[i], .key = name[i], .seen = {.resource = PARE__ON_CPU}, .weight = 1};
-  watch();
+  watch_crew(&crew, SECONDS_A_TEST);
   OK(pare__crew_open(member, nmembers, options, &crew));
 }
 

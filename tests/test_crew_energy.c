@@ -8,10 +8,12 @@
 
 #include "run.h"
 #include "sched/crew_state.h"
+#include "watch.h"
 
 enum { SECONDS_A_TEST = 60 };
 
 static char folder[24];
+static pare__crew *crew;
 
 /* ---- a folder of counters ---- */
 
@@ -36,11 +38,11 @@ static void make_zone(const char *zone, const char *name, const char *range, con
 static void setup(void) {
   (void)snprintf(folder, sizeof folder, "/tmp/pare-power-XXXXXX");
   ck_assert_ptr_nonnull(mkdtemp(folder));
-  alarm(SECONDS_A_TEST);
+  watch_crew(&crew, SECONDS_A_TEST);
 }
 
 static void teardown(void) {
-  alarm(0);
+  unwatch();
   ck_assert_int_eq(remove_folder(folder, 0), 0);
 }
 
@@ -200,7 +202,6 @@ START_TEST(a_crew_tells_what_was_counted_since_it_was_opened) {
   const pare__job job = {.run = spend, .n = 1, .member = 0};
   make_zone("intel-rapl:0", "package-0\n", "5000000\n", NULL);
   for (size_t nmembers = 1; nmembers <= PARE__COUNT(member); nmembers++) {
-    pare__crew *crew;
     pare_schedule_stats stats;
     count("intel-rapl:0", "4000000\n");
     OK(pare__crew_open(member, nmembers, &options, &crew));
@@ -213,6 +214,7 @@ START_TEST(a_crew_tells_what_was_counted_since_it_was_opened) {
     ck_assert_double_eq_tol(pare__crew_joules(crew), 3.25, 1e-9);
     pare_schedule_stats_close(&stats);
     OK(pare__crew_close(crew));
+    crew = NULL;
   }
 }
 END_TEST

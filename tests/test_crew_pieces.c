@@ -2,10 +2,10 @@
  * the models are given. SPDX-License-Identifier: Apache-2.0 */
 #include <stdatomic.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "run.h"
 #include "sched/crew_state.h"
+#include "watch.h"
 
 enum { SECONDS_A_TEST = 120, STEPS = 64, MEMBERS = 2 };
 
@@ -19,13 +19,14 @@ static void open_crew(const pare__policy_class *policy, uint64_t memory_bytes) {
   for (size_t i = 0; i < MEMBERS; i++)
     member[i] = (pare__crew_member){
         .name = name[i], .key = name[i], .seen = {.resource = PARE__ON_CPU, .memory_bytes = memory_bytes}, .weight = 1};
-  alarm(SECONDS_A_TEST);
+  watch_crew(&crew, SECONDS_A_TEST);
   OK(pare__crew_open(member, MEMBERS, &options, &crew));
 }
 
 static void close_crew(void) {
   OK(pare__crew_close(crew));
-  alarm(0);
+  crew = NULL;
+  unwatch();
 }
 
 /* What everybody is to believe of a kernel: n steps take a + b n seconds on each member. */

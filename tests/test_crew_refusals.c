@@ -2,10 +2,9 @@
  */
 #include <stdatomic.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "run.h"
-#include "sched/crew.h"
+#include "watch.h"
 
 enum { SECONDS_A_TEST = 120, STEPS = 64, MEMBERS = 3 };
 
@@ -28,14 +27,15 @@ static void open_crew(const pare__policy_class *policy) {
   memset(refused, 0, sizeof refused);
   memset(refusal, 0, sizeof refusal);
   atomic_store(&told, 0);
-  alarm(SECONDS_A_TEST);
+  watch_crew(&crew, SECONDS_A_TEST);
   OK(pare__crew_open(member, MEMBERS, &options, &crew));
 }
 
 static void close_crew(int lost) {
   OK(pare__crew_close(crew));
   ck_assert_int_eq(atomic_load(&told), lost);
-  alarm(0);
+  crew = NULL;
+  unwatch();
 }
 
 static pare_status do_nothing(void *argument, size_t member, int64_t begin, int64_t end) {

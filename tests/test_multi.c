@@ -8,7 +8,6 @@
 #include <pare/schedule.h>
 #include <pare/task.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,7 @@
 #include "fault/fault.h"
 #include "sched/crew_state.h"
 #include "sched/multi.h"
+#include "watch.h"
 /* what follows has a variable with the name of those functions' arguments */
 #include "fixture.h"
 #include "workload.h"
@@ -26,28 +26,15 @@ enum { WATCHDOG_SECONDS = 300, ROWS = 203, COLUMNS = 157, MOST_VALUES = ROWS * C
 static const char *const policies[] = {"dmda", "hguided", "heft", "static", "priority", "round-robin"};
 static pare_context *several;
 
-/* Unsafe in a handler, and the process hangs anyway. NOLINTBEGIN(bugprone-signal-handler) */
-static void say_state(int number) {
-  (void)number;
-  signal(SIGALRM, SIG_DFL);
-  alarm(5);
-  pare__crew *crew = several ? pare__crew_of_if_open(several) : NULL;
-  char *state = NULL;
-  if (crew && pare__crew_state(crew, &state) == PARE_OK) (void)!write(STDERR_FILENO, state, strlen(state));
-  _exit(EXIT_FAILURE);
-}
-/* NOLINTEND(bugprone-signal-handler) */
-
 /* One device, and the same cut in two. */
 static void setup(void) {
-  signal(SIGALRM, say_state);
-  alarm(WATCHDOG_SECONDS);
+  watch_context(&several, WATCHDOG_SECONDS);
   open_context();
 }
 
 static void teardown(void) {
   close_context();
-  alarm(0);
+  unwatch();
 }
 
 static uint64_t limit_bytes;
