@@ -38,6 +38,7 @@ check_PROGRAMS += tests/test_crew_pieces
 check_PROGRAMS += tests/test_crew_refusals
 check_PROGRAMS += tests/test_ticketed
 check_PROGRAMS += tests/test_crew_stress
+check_PROGRAMS += tests/test_crew_watch
 check_PROGRAMS += tests/test_executor
 check_PROGRAMS += tests/test_multi
 check_PROGRAMS += tests/test_copies
