@@ -79,13 +79,13 @@ typedef struct pare_simulation_device {
 PARE_API pare_status pare_simulation_device_get(const pare_simulation *simulation, size_t index,
                                                 pare_simulation_device *out);
 
-/* A piece that ran, in the order of their ends; only with options.trace. [begin, end) of the task's steps. What it
- * reads is copied to the device from copy_from to copy_until, it works from `from` to `until`, and what it wrote is
- * copied back from back_from to back_until, when it is done. */
+/* A piece that ran, in the order of their ends; only with options.trace. [begin, end) of the task's steps. All that the
+ * task needs was there at `ready`; what the piece reads is copied to the device from copy_from to copy_until, it works
+ * from `from` to `until`, and what it wrote is copied back from back_from to back_until, when it is done. */
 typedef struct pare_simulation_chunk {
   size_t task, device;
   int64_t begin, end;
-  double copy_from, copy_until, from, until, back_from, back_until; /* seconds */
+  double ready, copy_from, copy_until, from, until, back_from, back_until; /* seconds */
   double copied_bytes, back_bytes;
 } pare_simulation_chunk;
 PARE_API bool pare_simulation_chunk_get(const pare_simulation *simulation, size_t index, pare_simulation_chunk *out);

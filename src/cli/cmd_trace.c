@@ -93,10 +93,12 @@ static cli_exit add_slice(trace_run *run, size_t index, const json_t *event, siz
   cli_gantt *gantt = &run->gantt;
   const json_t *from = json_object_get(event, "ts"), *length = json_object_get(event, "dur");
   const char *name = json_string_value(json_object_get(event, "name")),
-             *kind = json_string_value(json_object_get(event, "cat"));
+             *said = json_string_value(json_object_get(event, "cat")), *kind = said && *said ? said : "work";
   const json_t *steps = json_object_get(event, "args");
   const json_int_t first = json_integer_value(json_object_get(steps, "begin")),
-                   behind = json_integer_value(json_object_get(steps, "end"));
+                   behind = json_integer_value(json_object_get(steps, "end")),
+                   all = json_integer_value(json_object_get(steps, "n")),
+                   grain = json_integer_value(json_object_get(steps, "grain"));
   const double begin = json_number_value(from), time = json_number_value(length);
   if (!json_is_number(from) || !json_is_number(length) || !(fabs(begin) <= MOST_TIME) ||
       !(time >= 0 && time <= MOST_TIME))
@@ -105,16 +107,23 @@ static cli_exit add_slice(trace_run *run, size_t index, const json_t *event, siz
   if (first < 0 || behind < first || behind > MOST_STEP)
     return cli_error(CLI_INPUT, "%s: event %zu: a slice of the steps %lld to %lld", run->path, index, (long long)first,
                      (long long)behind);
+  if (all < 0 || all > MOST_STEP || (all > 0 && all < behind) || grain < 0 || grain > MOST_STEP)
+    return cli_error(CLI_INPUT, "%s: event %zu: the steps %lld to %lld of %lld, in grains of %lld", run->path, index,
+                     (long long)first, (long long)behind, (long long)all, (long long)grain);
+  const json_t *ready = json_object_get(steps, "ready");
+  if (json_is_number(ready) && !(fabs(json_number_value(ready)) <= MOST_TIME))
+    return cli_error(CLI_INPUT, "%s: event %zu: a task that was ready at %g", run->path, index,
+                     json_number_value(ready));
   const double nbytes = json_number_value(json_object_get(steps, "bytes"));
   if (!(nbytes >= 0 && nbytes <= (double)MOST_STEP))
     return cli_error(CLI_INPUT, "%s: event %zu: a copy of %g bytes", run->path, index, nbytes);
-  const bool is_copy = json_integer_value(json_object_get(event, "tid")) >= 1 && kind && strcmp(kind, "copy") == 0;
+  const bool is_copy = json_integer_value(json_object_get(event, "tid")) >= 1 && strcmp(kind, "copy") == 0;
   cli_exit code = grow(&gantt->slice, &run->slice_capacity, gantt->nslices, sizeof *gantt->slice);
-  if (code == CLI_OK && !is_copy) code = add_kind(run, kind ? kind : "work", time);
+  if (code == CLI_OK && !is_copy) code = add_kind(run, kind, time);
   if (code != CLI_OK) return code;
   gantt->slice[gantt->nslices++] =
       (cli_slice){.name = name ? name : "",
-                  .kind = kind ? kind : "work",
+                  .kind = kind,
                   .device = device,
                   .is_copy = is_copy,
                   .is_back = is_copy && json_integer_value(json_object_get(event, "tid")) > 1,
@@ -122,7 +131,10 @@ static cli_exit add_slice(trace_run *run, size_t index, const json_t *event, siz
                   .from = begin,
                   .until = begin + time,
                   .begin = first,
-                  .end = behind};
+                  .end = behind,
+                  .n = all,
+                  .grain = grain,
+                  .ready = json_is_number(ready) ? json_number_value(ready) : begin};
   gantt->from = gantt->nslices == 1 ? begin : fmin(gantt->from, begin);
   gantt->until = gantt->nslices == 1 ? begin + time : fmax(gantt->until, begin + time);
   run->device[device].slices++;

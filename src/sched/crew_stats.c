@@ -229,9 +229,11 @@ void pare__crew_trace_piece(pare__crew *crew, const pare__crew_worker *worker, c
   const uint32_t slot = flight->piece.task;
   pare__crew_job *job = pare__crew_job_at(crew, slot);
   const unsigned index = (unsigned)worker->index, shown = (unsigned)worker->traced_as;
-  pare__trace_slice(crew->trace, shown, PARE__TRACE_WORK, pare__crew_job_name(crew, slot),
-                    crew->performance->kernel[crew->task[slot].kernel], from - crew->traced_from,
-                    until - crew->traced_from, flight->piece.begin, flight->piece.end);
+  const pare__policy_task *task = &crew->task[slot];
+  const pare__trace_steps steps = {flight->piece.begin, flight->piece.end, task->n, task->grain,
+                                   job->since - crew->traced_from};
+  pare__trace_work(crew->trace, shown, pare__crew_job_name(crew, slot), crew->performance->kernel[task->kernel],
+                   from - crew->traced_from, until - crew->traced_from, &steps);
   if (!job->flowed)
     for (uint32_t edge = job->before; edge != PARE__NO_EDGE; edge = crew->edge[edge].next)
       if (crew->edge[edge].to != index)

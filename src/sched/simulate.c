@@ -22,7 +22,7 @@
 
 struct flight {
   pare__policy_piece piece;
-  double copy_from, copy_until, from, until, back_from, back_until;
+  double ready, copy_from, copy_until, from, until, back_from, back_until;
   double copied, back; /* bytes, to the device and from it */
 };
 
@@ -154,6 +154,7 @@ static pare_status start_piece(struct simulator *simulator, size_t device, const
   const double rate = simulator->rate[task->kernel * simulator->machine->ndevices + device],
                free_at = station->count > 0 ? station->flight[station->count - 1].until : simulator->now;
   flight->piece = *piece;
+  flight->ready = state->since;
   copy_inputs(simulator, device, flight);
   double seconds =
       simulator->machine->device[device].launch_seconds + (double)(piece->end - piece->begin) * task->per_step / rate;
@@ -232,6 +233,7 @@ static pare_status keep_chunk(struct simulator *simulator, size_t device, const 
                                                        .device = device,
                                                        .begin = flight->piece.begin,
                                                        .end = flight->piece.end,
+                                                       .ready = flight->ready,
                                                        .copy_from = flight->copy_from,
                                                        .copy_until = flight->copy_until,
                                                        .from = flight->from,

@@ -118,11 +118,12 @@ static void put_slice(pare__trace *trace, unsigned device, pare__trace_row row, 
   fprintf(trace->file, ",\"args\":{\"begin\":%" PRId64 ",\"end\":%" PRId64, begin, end);
 }
 
-void pare__trace_slice(pare__trace *trace, unsigned device, pare__trace_row row, const char *name, const char *kind,
-                       double from, double until, int64_t begin, int64_t end) {
+void pare__trace_work(pare__trace *trace, unsigned device, const char *name, const char *kind, double from,
+                      double until, const pare__trace_steps *steps) {
   pthread_mutex_lock(&trace->lock);
-  put_slice(trace, device, row, name, kind, from, until, begin, end);
-  fputs("}}", trace->file);
+  put_slice(trace, device, PARE__TRACE_WORK, name, kind, from, until, steps->begin, steps->end);
+  fprintf(trace->file, ",\"n\":%" PRId64 ",\"grain\":%" PRId64 ",\"ready\":%.3f}}", steps->n, steps->grain,
+          steps->ready * 1e6);
   pthread_mutex_unlock(&trace->lock);
 }
 

@@ -18,10 +18,16 @@ void pare__trace_cancel(pare__trace *trace);       /* leaves no file; NULL is al
 /* When it was opened, by pare__seconds: the seconds of slices count from then. */
 double pare__trace_opened(const pare__trace *trace);
 void pare__trace_device(pare__trace *trace, unsigned device, const char *name);
-/* [begin, end) of the task's steps ran, or were copied, from `from` until `until`. */
-void pare__trace_slice(pare__trace *trace, unsigned device, pare__trace_row row, const char *name, const char *kind,
-                       double from, double until, int64_t begin, int64_t end);
-/* So many bytes were copied for them. */
+/* [begin, end) of a task's n steps; pieces begin at multiples of grain, and with grain >= n it is not split. All that
+ * the task needs was there at `ready`. */
+typedef struct pare__trace_steps {
+  int64_t begin, end, n, grain;
+  double ready;
+} pare__trace_steps;
+/* They ran from `from` until `until`. */
+void pare__trace_work(pare__trace *trace, unsigned device, const char *name, const char *kind, double from,
+                      double until, const pare__trace_steps *steps);
+/* So many bytes were copied for [begin, end). */
 void pare__trace_copy(pare__trace *trace, unsigned device, pare__trace_row row, const char *name, size_t nbytes,
                       double from, double until, int64_t begin, int64_t end);
 /* What a piece that ended on one device made, another needs. */
