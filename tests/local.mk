@@ -48,6 +48,7 @@ TESTS += tests/test_task.sh
 dist_check_SCRIPTS += tests/test_task.sh
 check_PROGRAMS += tests/test_heft
 check_PROGRAMS += tests/test_performance
+check_PROGRAMS += tests/test_policies
 check_PROGRAMS += tests/test_policy
 check_PROGRAMS += tests/test_simulate
 TESTS += tests/test_simulate.sh

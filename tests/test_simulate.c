@@ -418,6 +418,7 @@ START_TEST(wrong_policies_and_weights_are_refused) {
       {"dmda:transfer=", NULL, "'transfer=' is no weight"},
       {"dmda:transfer=-1", NULL, "'transfer=-1' is no weight"},
       {"dmda:transfer=inf", NULL, "'transfer=inf' is no weight"},
+      {"dmda:transfer=1e999", NULL, "'transfer=1e999' is no weight"},
       {"dmda:transfer=1;joule=1", NULL, "is no weight"},
       {"dmda:transfer=1,", NULL, "'' is no weight"},
       {"round-robin:joule=1", NULL, "round-robin weighs nothing, so that it takes no weights; dmda does"},
