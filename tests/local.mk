@@ -35,6 +35,7 @@ EXTRA_DIST += tests/kernels/doubled.cl
 check_PROGRAMS += tests/test_crew
 check_PROGRAMS += tests/test_crew_energy
 check_PROGRAMS += tests/test_crew_pieces
+check_PROGRAMS += tests/test_crew_plans
 check_PROGRAMS += tests/test_crew_refusals
 check_PROGRAMS += tests/test_ticketed
 check_PROGRAMS += tests/test_crew_stress
