@@ -523,8 +523,9 @@ static void check_trace(const char *path, size_t nslices) {
     begun += *kind == 's';
     ended += *kind == 'f';
     if (*kind != 'X') continue;
-    const json_int_t device = json_integer_value(json_object_get(event, "pid")) - 1,
-                     row = json_integer_value(json_object_get(event, "tid"));
+    const json_int_t process = json_integer_value(json_object_get(event, "pid")), device = process / 10 - 1,
+                     row = json_integer_value(json_object_get(event, "tid")) - process; /* no two have one number */
+    ck_assert_int_eq(process % 10, 0);
     const double from = json_number_value(json_object_get(event, "ts")),
                  seconds = json_number_value(json_object_get(event, "dur"));
     ck_assert(device >= 0 && device < 2 && row >= 0 && row < 3);

@@ -415,9 +415,9 @@ static void check_trace(const char *path, const pare_schedule_stats *stats) {
   ck_assert_msg(trace != NULL, "%s", error.text);
   json_array_foreach(json_object_get(trace, "traceEvents"), i, event) {
     const char *kind = json_string_value(json_object_get(event, "ph"));
-    const json_int_t row = json_integer_value(json_object_get(event, "pid")) - 1;
+    const json_int_t process = json_integer_value(json_object_get(event, "pid")), row = process / 10 - 1;
     ck_assert_int_lt(row, NDEVICES);
-    if (strcmp(kind, "X") == 0 && json_integer_value(json_object_get(event, "tid")) == 0) slices[row]++;
+    if (strcmp(kind, "X") == 0 && json_integer_value(json_object_get(event, "tid")) == process) slices[row]++;
     if (strcmp(kind, "M") != 0 || strcmp(json_string_value(json_object_get(event, "name")), "process_name") != 0)
       continue;
     const char *name = json_string_value(json_object_get(json_object_get(event, "args"), "name"));

@@ -530,7 +530,7 @@ static unsigned balanced_runs(const char *path, json_int_t steps, unsigned first
     const char *kind = json_string_value(json_object_get(event, "cat"));
     const json_t *args = json_object_get(event, "args");
     if (!kind || !strstr(kind, "samples")) continue;
-    const json_int_t member = json_integer_value(json_object_get(event, "pid")) - 1;
+    const json_int_t member = json_integer_value(json_object_get(event, "pid")) / 10 - 1;
     ck_assert(member >= 0 && member < 2);
     had[member] +=
         json_integer_value(json_object_get(args, "end")) - json_integer_value(json_object_get(args, "begin"));

@@ -168,7 +168,7 @@ if "$pare" devices -d "$groups" >/dev/null 2>&1; then
 import json, sys
 trace, run = (json.load(open(path)) for path in sys.argv[1:])
 worked = {event["pid"] for event in trace["traceEvents"] if event["ph"] == "X"}
-assert worked == {1, 2, 3, 4}, worked
+assert worked == {10, 20, 30, 40}, worked
 assert [device["group"] for device in run["stats"]["devices"]] == [1, 1, 2, 2], run["stats"]["devices"]
 assert all(device["pieces"] > 0 for device in run["stats"]["devices"]), run["stats"]["devices"]
 PYTHON

@@ -89,6 +89,14 @@ static cli_exit add_kind(trace_run *run, const char *kind, double time) {
   return CLI_OK;
 }
 
+/* Work, copies to the device, copies from it: 0, 1, 2 in its thread's number, behind that of its process. */
+static int row_of(const json_t *event) {
+  const json_int_t process = json_integer_value(json_object_get(event, "pid")),
+                   thread = json_integer_value(json_object_get(event, "tid"));
+  if (process > 0 && thread >= process && thread - process < 10 && process % 10 == 0) return (int)(thread - process);
+  return thread >= 0 && thread < 10 ? (int)thread : 0;
+}
+
 static cli_exit add_slice(trace_run *run, size_t index, const json_t *event, size_t device) {
   cli_gantt *gantt = &run->gantt;
   const json_t *from = json_object_get(event, "ts"), *length = json_object_get(event, "dur");
@@ -117,24 +125,24 @@ static cli_exit add_slice(trace_run *run, size_t index, const json_t *event, siz
   const double nbytes = json_number_value(json_object_get(steps, "bytes"));
   if (!(nbytes >= 0 && nbytes <= (double)MOST_STEP))
     return cli_error(CLI_INPUT, "%s: event %zu: a copy of %g bytes", run->path, index, nbytes);
-  const bool is_copy = json_integer_value(json_object_get(event, "tid")) >= 1 && strcmp(kind, "copy") == 0;
+  const int row = row_of(event);
+  const bool is_copy = row >= 1 && strcmp(kind, "copy") == 0;
   cli_exit code = grow(&gantt->slice, &run->slice_capacity, gantt->nslices, sizeof *gantt->slice);
   if (code == CLI_OK && !is_copy) code = add_kind(run, kind, time);
   if (code != CLI_OK) return code;
-  gantt->slice[gantt->nslices++] =
-      (cli_slice){.name = name ? name : "",
-                  .kind = kind,
-                  .device = device,
-                  .is_copy = is_copy,
-                  .is_back = is_copy && json_integer_value(json_object_get(event, "tid")) > 1,
-                  .nbytes = is_copy ? nbytes : 0,
-                  .from = begin,
-                  .until = begin + time,
-                  .begin = first,
-                  .end = behind,
-                  .n = all,
-                  .grain = grain,
-                  .ready = json_is_number(ready) ? json_number_value(ready) : begin};
+  gantt->slice[gantt->nslices++] = (cli_slice){.name = name ? name : "",
+                                               .kind = kind,
+                                               .device = device,
+                                               .is_copy = is_copy,
+                                               .is_back = is_copy && row > 1,
+                                               .nbytes = is_copy ? nbytes : 0,
+                                               .from = begin,
+                                               .until = begin + time,
+                                               .begin = first,
+                                               .end = behind,
+                                               .n = all,
+                                               .grain = grain,
+                                               .ready = json_is_number(ready) ? json_number_value(ready) : begin};
   gantt->from = gantt->nslices == 1 ? begin : fmin(gantt->from, begin);
   gantt->until = gantt->nslices == 1 ? begin + time : fmax(gantt->until, begin + time);
   run->device[device].slices++;

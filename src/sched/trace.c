@@ -81,6 +81,11 @@ static void begin_event(pare__trace *trace) {
   trace->begun = true;
 }
 
+/* Perfetto takes threads with the same number for one, whatever their process; one of its own number is its main one.
+ */
+static unsigned process_of(unsigned device) { return PARE__TRACE_PROCESS * (device + 1); }
+static unsigned thread_of(unsigned device, pare__trace_row row) { return process_of(device) + (unsigned)row; }
+
 static void put_text(pare__trace *trace, const char *text) {
   fputc('"', trace->file);
   for (; *text; text++) {
@@ -90,10 +95,10 @@ static void put_text(pare__trace *trace, const char *text) {
   fputc('"', trace->file);
 }
 
-static void put_name(pare__trace *trace, const char *what, unsigned device, unsigned row, const char *name) {
+static void put_name(pare__trace *trace, const char *what, unsigned device, pare__trace_row row, const char *name) {
   begin_event(trace);
-  fprintf(trace->file, "{\"ph\":\"M\",\"name\":\"%s\",\"pid\":%u,\"tid\":%u,\"args\":{\"name\":", what, device + 1,
-          row);
+  fprintf(trace->file, "{\"ph\":\"M\",\"name\":\"%s\",\"pid\":%u,\"tid\":%u,\"args\":{\"name\":", what,
+          process_of(device), thread_of(device, row));
   put_text(trace, name);
   fputs("}}", trace->file);
 }
@@ -101,6 +106,10 @@ static void put_name(pare__trace *trace, const char *what, unsigned device, unsi
 void pare__trace_device(pare__trace *trace, unsigned device, const char *name) {
   pthread_mutex_lock(&trace->lock);
   put_name(trace, "process_name", device, PARE__TRACE_WORK, name);
+  /* Viewers put those with the most work first otherwise. */
+  begin_event(trace);
+  fprintf(trace->file, "{\"ph\":\"M\",\"name\":\"process_sort_index\",\"pid\":%u,\"args\":{\"sort_index\":%u}}",
+          process_of(device), device);
   put_name(trace, "thread_name", device, PARE__TRACE_WORK, "work");
   put_name(trace, "thread_name", device, PARE__TRACE_COPIES, "copies");
   put_name(trace, "thread_name", device, PARE__TRACE_COPIES_BACK, "copies back");
@@ -110,8 +119,8 @@ void pare__trace_device(pare__trace *trace, unsigned device, const char *name) {
 static void put_slice(pare__trace *trace, unsigned device, pare__trace_row row, const char *name, const char *kind,
                       double from, double until, int64_t begin, int64_t end) {
   begin_event(trace);
-  fprintf(trace->file, "{\"ph\":\"X\",\"pid\":%u,\"tid\":%u,\"ts\":%.3f,\"dur\":%.3f,\"name\":", device + 1,
-          (unsigned)row, from * 1e6, (until - from) * 1e6);
+  fprintf(trace->file, "{\"ph\":\"X\",\"pid\":%u,\"tid\":%u,\"ts\":%.3f,\"dur\":%.3f,\"name\":", process_of(device),
+          thread_of(device, row), from * 1e6, (until - from) * 1e6);
   put_text(trace, name);
   fputs(",\"cat\":", trace->file);
   put_text(trace, kind);
@@ -141,19 +150,20 @@ void pare__trace_flow(pare__trace *trace, unsigned from_device, double from, uns
   begin_event(trace);
   /* A nanosecond inside of the slices that it joins: at their very ends it would belong to none. */
   fprintf(trace->file,
-          "{\"ph\":\"s\",\"id\":%" PRIu64 ",\"pid\":%u,\"tid\":0,\"ts\":%.3f,\"name\":\"needs\",\"cat\":\"flow\"},\n",
-          id, from_device + 1, from * 1e6 - 0.001);
+          "{\"ph\":\"s\",\"id\":%" PRIu64 ",\"pid\":%u,\"tid\":%u,\"ts\":%.3f,\"name\":\"needs\",\"cat\":\"flow\"},\n",
+          id, process_of(from_device), thread_of(from_device, PARE__TRACE_WORK), from * 1e6 - 0.001);
   fprintf(trace->file,
           "{\"ph\":\"f\",\"bp\":\"e\",\"id\":%" PRIu64
-          ",\"pid\":%u,\"tid\":0,\"ts\":%.3f,\"name\":\"needs\",\"cat\":\"flow\"}",
-          id, to_device + 1, to * 1e6);
+          ",\"pid\":%u,\"tid\":%u,\"ts\":%.3f,\"name\":\"needs\",\"cat\":\"flow\"}",
+          id, process_of(to_device), thread_of(to_device, PARE__TRACE_WORK), to * 1e6);
   pthread_mutex_unlock(&trace->lock);
 }
 
 void pare__trace_mark(pare__trace *trace, unsigned device, const char *what, double at) {
   pthread_mutex_lock(&trace->lock);
   begin_event(trace);
-  fprintf(trace->file, "{\"ph\":\"i\",\"s\":\"p\",\"pid\":%u,\"tid\":0,\"ts\":%.3f,\"name\":", device + 1, at * 1e6);
+  fprintf(trace->file, "{\"ph\":\"i\",\"s\":\"p\",\"pid\":%u,\"tid\":%u,\"ts\":%.3f,\"name\":", process_of(device),
+          thread_of(device, PARE__TRACE_WORK), at * 1e6);
   put_text(trace, what);
   fputs("}", trace->file);
   pthread_mutex_unlock(&trace->lock);

@@ -1,12 +1,15 @@
 /* Traces in Chrome's format, which Perfetto shows. SPDX-License-Identifier: Apache-2.0
  *
- * A device is a process with three threads: its work, copies to it, and copies from it. Times are seconds. */
+ * A device is a process, the first one of the number PARE__TRACE_PROCESS, the next of twice that, with three threads:
+ * its work, which has the process's number, copies to it, and copies from it, which have the next ones. Times are
+ * seconds. */
 #ifndef PARE_SCHED_TRACE_H
 #define PARE_SCHED_TRACE_H
 
 #include "base/base.h"
 
 typedef enum pare__trace_row { PARE__TRACE_WORK, PARE__TRACE_COPIES, PARE__TRACE_COPIES_BACK } pare__trace_row;
+#define PARE__TRACE_PROCESS 10u
 
 /* Several crews may write one. Failures come back when it is closed. */
 typedef struct pare__trace pare__trace;
