@@ -39,6 +39,7 @@ check_PROGRAMS += tests/test_crew_plans
 check_PROGRAMS += tests/test_crew_refusals
 check_PROGRAMS += tests/test_ticketed
 check_PROGRAMS += tests/test_crew_stress
+check_PROGRAMS += tests/test_crew_told
 check_PROGRAMS += tests/test_crew_watch
 check_PROGRAMS += tests/test_executor
 check_PROGRAMS += tests/test_multi

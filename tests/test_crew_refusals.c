@@ -9,7 +9,7 @@
 enum { SECONDS_A_TEST = 120, STEPS = 64, MEMBERS = 3 };
 
 static pare__crew *crew;
-static atomic_int ran[STEPS], refused[MEMBERS], told;
+static atomic_int ran[STEPS], refused[MEMBERS], told, did, logged;
 static pare_status refusal[MEMBERS]; /* of each member; PARE_OK: it does it */
 
 static void count_lost(void *user, size_t member, const char *message) {
@@ -27,6 +27,8 @@ static void open_crew(const pare__policy_class *policy) {
   memset(refused, 0, sizeof refused);
   memset(refusal, 0, sizeof refusal);
   atomic_store(&told, 0);
+  atomic_store(&did, 0);
+  atomic_store(&logged, 0);
   watch_crew(&crew, SECONDS_A_TEST);
   OK(pare__crew_open(member, MEMBERS, &options, &crew));
 }
@@ -46,6 +48,7 @@ static pare_status do_nothing(void *argument, size_t member, int64_t begin, int6
 static pare_status do_or_refuse(void *argument, size_t member, int64_t begin, int64_t end) {
   (void)argument;
   if (refusal[member] == PARE_OK) {
+    atomic_fetch_add(&did, 1);
     for (int64_t i = begin; i < end; i++) atomic_fetch_add(&ran[i], 1);
     return PARE_OK;
   }
@@ -72,18 +75,32 @@ static void run_jobs(int njobs, const char *kernel, bool settles) {
   for (int k = 0; k < STEPS; k++) ck_assert_int_eq(atomic_exchange(&ran[k], 0), njobs);
 }
 
+static void count_logged(pare_log_level level, const char *line, void *user) {
+  (void)user;
+  if (level <= PARE_LOG_WARN && strstr(line, "second cannot run 'k'")) atomic_fetch_add(&logged, 1);
+}
+
 /* _i = by run or by settle. */
 START_TEST(what_one_device_cannot_others_do) {
   static const pare_status statuses[] = {PARE_ERR_LIMIT, PARE_ERR_MEMORY, PARE_ERR_KERNEL};
   for (size_t p = 0; pare__policies[p]; p++)
     for (size_t s = 0; s < PARE__COUNT(statuses); s++) {
+      pare_schedule_stats stats;
       open_crew(pare__policies[p]);
+      pare_log_set(count_logged, NULL, PARE_LOG_WARN);
       refusal[1] = statuses[s];
       run_jobs(60, "k", _i == 1);
+      pare_log_set(NULL, NULL, PARE_LOG_ERROR);
       ck_assert(!pare__crew_is_lost(crew, 1));
-      ck_assert_int_ge(atomic_load(&refused[1]), 1);
-      /* what does not build is not tried again but where it was in flight already */
-      if (statuses[s] == PARE_ERR_KERNEL) ck_assert_int_le(atomic_load(&refused[1]), PARE__IN_FLIGHT);
+      ck_assert_int_eq(atomic_load(&logged), 1);
+      /* what does not build is not tried again but where it was in flight already; all else by every job for it */
+      if (statuses[s] == PARE_ERR_KERNEL)
+        ck_assert_int_le(atomic_load(&refused[1]), PARE__IN_FLIGHT);
+      else
+        ck_assert_int_ge(atomic_load(&refused[1]), 20);
+      OK(pare__crew_stats(crew, &stats));
+      ck_assert_uint_eq(stats.pieces, (uint64_t)atomic_load(&did));
+      pare_schedule_stats_close(&stats);
       refusal[1] = PARE_OK;
       run_jobs(20, "another", _i == 1);
       close_crew(0);
@@ -102,6 +119,9 @@ START_TEST(what_no_device_can_fails_as_it_did_first) {
     ck_assert_int_eq(pare__crew_wait(crew, id), PARE_ERR_LIMIT);
     ck_assert_str_eq(pare_message(), "not on member 1");
     /* the next job is tried again everywhere */
+    refusal[0] = refusal[2] = PARE_OK;
+    run_jobs(3, "k", false);
+    refusal[0] = refusal[2] = PARE_ERR_KERNEL;
     refusal[1] = PARE_OK;
     run_jobs(10, "k", false);
     /* those that are left cannot */
