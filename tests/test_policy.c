@@ -266,13 +266,11 @@ END_TEST
 
 /* ---- hysteresis ---- */
 
-/* Two devices, the first with a queue of two pieces of a second each; the second would take so long for one. */
-static pare__policy *queued(double seconds) {
-  static const pare__policy_task task = {.resources = PARE__ON_CPU, .n = 1, .grain = 1, .per_step = 1};
-  static const pare__policy_task *const tasks = &task;
+/* Two devices that take a second and so many for a step. */
+static pare__policy *open_pair(const pare__policy_task *task, double seconds) {
+  static const pare__policy_task *tasks;
   const pare__policy_device device[] = {{.resource = PARE__ON_CPU}, {.resource = PARE__ON_CPU}};
   const pare__policy_options options = {.tasks = &tasks};
-  const pare__policy_piece piece = {.end = 1};
   pare__performance *performance;
   pare__policy *policy;
   size_t kernel;
@@ -280,7 +278,16 @@ static pare__policy *queued(double seconds) {
   OK(pare__performance_kernel(performance, "k", &kernel));
   pare__performance_set(performance, kernel, 0, 0, 1);
   pare__performance_set(performance, kernel, 1, 0, seconds);
+  tasks = task;
   OK(pare__policy_open(&pare__policy_dmda, device, 2, performance, &options, &policy));
+  return policy;
+}
+
+/* The first with a queue of two pieces of a step. */
+static pare__policy *queued(double seconds) {
+  static const pare__policy_task task = {.resources = PARE__ON_CPU, .n = 1, .grain = 1, .per_step = 1};
+  const pare__policy_piece piece = {.end = 1};
+  pare__policy *policy = open_pair(&task, seconds);
   for (int i = 0; i < 2; i++) OK(pare__policy_give(policy, 0, &piece, 0));
   return policy;
 }
@@ -295,19 +302,91 @@ static void close_queued(pare__policy *policy) {
 START_TEST(a_piece_moves_for_a_tenth_of_the_time_and_once) {
   pare__policy_piece piece;
   pare__policy *policy = queued(1.81);
-  ck_assert(!pare__policy_steal(policy, 1, 0, &piece));
+  ck_assert(!pare__policy_steal(policy, 1, 0));
   close_queued(policy);
   policy = queued(1.79);
-  ck_assert(pare__policy_steal(policy, 1, 0, &piece));
+  ck_assert(pare__policy_steal(policy, 1, 0));
   ck_assert_uint_eq(policy->moves, 1);
   ck_assert_uint_eq(policy->queue[0].count, 1);
   /* it waits there, and the first has nothing any more: it would be through long before, and stays where it is */
-  OK(pare__policy_give(policy, 1, &piece, 0));
+  ck_assert_uint_eq(policy->queue[1].count, 1);
   ck_assert(pare__policy_take(policy, 0, &piece));
   pare__policy_uncount(policy, 0, piece.seconds);
   policy->free_at[0] = 0;
-  ck_assert(!pare__policy_steal(policy, 0, 0, &piece));
+  ck_assert(!pare__policy_steal(policy, 0, 0));
   ck_assert_uint_eq(policy->moves, 1);
+  close_queued(policy);
+}
+END_TEST
+
+/* ---- tasks that are divided ---- */
+
+static const pare__policy_task divided = {
+    .resources = PARE__ON_CPU, .n = 900, .grain = 10, .per_step = 1, .nbytes = 900};
+
+/* The first has all 900 steps and takes a second for one, the second two: with 600 and 300 both need 600 seconds. */
+START_TEST(an_idle_device_takes_so_much_of_a_part_that_both_end_together) {
+  const pare__policy_piece all = {.end = 900};
+  pare__policy *policy = open_pair(&divided, 2);
+  OK(pare__policy_give(policy, 0, &all, 0));
+  ck_assert(pare__policy_steal(policy, 1, 0));
+  const pare__policy_piece *stays = &pare__policy_head(&policy->queue[0])->piece,
+                           *goes = &pare__policy_head(&policy->queue[1])->piece;
+  ck_assert_int_eq(stays->begin, 0);
+  ck_assert_int_eq(stays->end, 600);
+  ck_assert_int_eq(goes->begin, 600);
+  ck_assert_int_eq(goes->end, 900);
+  for (size_t i = 0; i < 2; i++) {
+    ck_assert_double_eq(policy->backlog[i], 600);
+    ck_assert_double_eq(policy->free_at[i], 600);
+    ck_assert_uint_eq(policy->npieces[i], 1);
+  }
+  ck_assert(!pare__policy_steal(policy, 1, 0)); /* nothing is won any more */
+  close_queued(policy);
+}
+END_TEST
+
+/* Takes all chunks of a device that had all 900 steps; how many they were. */
+static size_t chunks_of_all(pare__policy *policy, int64_t *first) {
+  const pare__policy_piece all = {.end = 900};
+  pare__policy_piece piece;
+  size_t count = 0, wake;
+  int64_t at = 0, before = INT64_MAX;
+  OK(pare__policy_give(policy, 0, &all, 0));
+  while (pare__policy_chunk(policy, 0, 0, &piece, &wake)) {
+    const int64_t steps = piece.end - piece.begin;
+    ck_assert_int_eq(piece.begin, at);
+    ck_assert_int_le(steps, before);
+    if (piece.end < 900) ck_assert_int_eq(steps % 10, 0);
+    if (at == 0) *first = steps;
+    at = piece.end;
+    before = steps;
+    count++;
+  }
+  ck_assert_int_eq(at, 900);
+  ck_assert_uint_eq(policy->npieces[0], count);
+  ck_assert_double_eq_tol(policy->backlog[0], 900 + (double)count * policy->performance->a[0], 1e-6);
+  return count;
+}
+
+/* In chunks that shrink, the first a tenth, where launches cost little; whole, where one costs a tenth of all; but
+ * where steps may take unlike times that is not believed. */
+START_TEST(a_part_is_taken_in_chunks_that_are_worth_their_launches) {
+  const pare__policy_task *task = &divided;
+  int64_t first;
+  pare__policy *policy = open_pair(task, 2);
+  ck_assert_uint_gt(chunks_of_all(policy, &first), 10);
+  ck_assert_int_eq(first, 90);
+  close_queued(policy);
+  policy = open_pair(task, 2);
+  policy->performance->a[0] = 90;
+  ck_assert_uint_eq(chunks_of_all(policy, &first), 1);
+  close_queued(policy);
+  pare__policy_task uneven = *task;
+  uneven.uneven = true;
+  policy = open_pair(&uneven, 2);
+  policy->performance->a[0] = 90;
+  ck_assert_uint_gt(chunks_of_all(policy, &first), 10);
   close_queued(policy);
 }
 END_TEST
@@ -337,6 +416,8 @@ int main(void) {
   tcase_add_test(cases, each_takes_the_oldest_and_most_urgent_of_its_class);
   tcase_add_test(cases, what_is_dropped_leaves_no_trace);
   tcase_add_test(cases, a_piece_moves_for_a_tenth_of_the_time_and_once);
+  tcase_add_test(cases, an_idle_device_takes_so_much_of_a_part_that_both_end_together);
+  tcase_add_test(cases, a_part_is_taken_in_chunks_that_are_worth_their_launches);
   tcase_add_test(cases, what_waits_is_predicted_again_when_a_line_was_wrong);
   return run_tests("policy", cases);
 }

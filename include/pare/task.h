@@ -68,9 +68,12 @@ typedef struct pare_task_options {
   unsigned classes;        /* where it may run; 0: anywhere */
   pare_task *const *after; /* tasks that must be done before, besides those that follow from the tensors */
   size_t nafter;
+  /* Not 0: all steps take equally long, so that the time of a piece tells what a launch costs, and devices get few
+   * large pieces where that is much. 0: they may differ, and devices get their parts in more pieces, which shrink. */
+  int even;
 } pare_task_options;
 #define PARE_TASK_OPTIONS_INIT \
-  { 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0 }
+  { 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* Submits and returns. It waits for what was submitted before and reads or writes the same memory. A handle exists only
  * of what was submitted earlier, so tasks can never wait for each other in a circle. *out (out may be NULL) is the

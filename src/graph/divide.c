@@ -181,7 +181,7 @@ pare_status pare__divided_run(void *argument, size_t member, int64_t begin, int6
   atomic_fetch_add(&divided->references, 1);
   flight->member = member;
   flight->begin = begin;
-  flight->began = pare__seconds();
+  const double began = flight->began = pare__seconds();
   const uint64_t preparations = pare__team_preparations(divided->team, member);
   cut(divided, member, begin, end, flight);
   pare_status status = PARE_OK;
@@ -189,10 +189,13 @@ pare_status pare__divided_run(void *argument, size_t member, int64_t begin, int6
     status = part_run(divided, member, &flight->part[i]);
   pare__team_prepared(divided->team, member, preparations);
   if (status == PARE_OK) {
+    pare_context *context = context_of(divided, member);
     pthread_mutex_lock(&divided->lock);
     flight->next = divided->flights;
     divided->flights = flight;
     pthread_mutex_unlock(&divided->lock);
+    if (!is_group(context) && pare__device_idle(pare__context_device(context), pare__seconds() - began))
+      pare__crew_finished(divided->team->crew, member);
   } else {
     flight_close(divided, flight);
   }

@@ -6,6 +6,7 @@
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS
 #include "ocl/device.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -202,6 +203,25 @@ void pare__device_unlock(pare__device *device) { pthread_mutex_unlock(&device->l
 pare_status pare__device_flush(pare__device *device) {
   cl_int code = clFlush(device->queue);
   return code == CL_SUCCESS ? PARE_OK : pare__fail_cl(code, "clFlush on %s", device->info.name);
+}
+
+bool pare__event_done(cl_event event, double seconds) {
+  static const struct timespec pause = {.tv_nsec = 20000};
+  const double until = pare__seconds() + fmin(seconds / 20, 1e-3);
+  for (;; nanosleep(&pause, NULL)) {
+    cl_int state = CL_QUEUED;
+    const cl_int code = clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL);
+    if (code != CL_SUCCESS) return false;
+    if (state <= CL_COMPLETE || pare__seconds() >= until) return state == CL_COMPLETE;
+  }
+}
+
+bool pare__device_idle(const pare__device *device, double seconds) {
+  cl_event marker;
+  if (clEnqueueMarkerWithWaitList(device->queue, 0, NULL, &marker) != CL_SUCCESS) return false;
+  const bool idle = clFlush(device->queue) == CL_SUCCESS && pare__event_done(marker, seconds);
+  clReleaseEvent(marker);
+  return idle;
 }
 
 bool pare__device_known(const pare__device *device) { return device->quirks->known; }

@@ -47,6 +47,12 @@ const char *pare__device_key(const pare__device *device);
 void pare__device_lock(pare__device *device); /* recursive; of programs, kernels, and what is known of the device */
 void pare__device_unlock(pare__device *device);
 pare_status pare__device_flush(pare__device *device);
+/* Is all done that was enqueued, by calls that took so many seconds? Flushes. Drivers that work inside of these calls
+ * may need a moment to say so, which is waited for: a twentieth of that time, a millisecond at most. No
+ * also where the driver cannot tell. */
+bool pare__device_idle(const pare__device *device, double seconds);
+/* The same of what the event is of, whose queue was flushed. */
+bool pare__event_done(cl_event event, double seconds);
 pare_status pare__device_finish(pare__device *device); /* clFinish, checked; copies, too */
 /* Called after each task that was submitted: no more than PARE__PACE_TASKS are left unfinished, and no more than
  * PARE__PACE_BYTES of buffers that only they still use, by waiting for the oldest half. The queue does not run empty

@@ -113,6 +113,7 @@ static uint32_t add_job(pare__crew *crew, const pare__job *job, uint32_t kernel)
   crew->task[slot] = (pare__policy_task){.kernel = kernel,
                                          .priority = job->priority,
                                          .resources = job->resources ? job->resources : PARE__ON_ANY,
+                                         .uneven = job->uneven,
                                          .n = job->n,
                                          .grain = PARE__MAX(PARE__MIN(job->grain, job->n), 1),
                                          .per_step = job->per_step > 0 ? job->per_step : 1,

@@ -55,6 +55,7 @@ typedef struct pare__job {
   size_t member;             /* the only member that shall run it, while it is there; PARE__NO_DEVICE: any */
   int16_t priority;          /* higher first */
   uint8_t resources;         /* where it may run; 0: PARE__ON_ANY */
+  bool uneven;               /* its steps may take unlike times */
   bool tells;                /* `done` makes a failure known: who needs the job, or waits for it, is told nothing */
   /* As options.local, for this job; NULL: that one. */
   size_t (*local)(void *argument, pare__policy_local out[PARE__MOST_LOCAL]);
@@ -144,6 +145,9 @@ pare_status pare__crew_state(pare__crew *crew, char **out);
  * or gives it up again, the watchdog leaves the member alone; so nothing may follow that could hang. */
 bool pare__crew_claim(pare__crew *crew, size_t member);
 void pare__crew_unclaim(pare__crew *crew, size_t member);
+/* Told inside of `run`: what it enqueued is done already. Drivers that work within the enqueueing call leave nothing to
+ * wait for; the piece is settled before the next one runs then, whose time would be taken for its own otherwise. */
+void pare__crew_finished(pare__crew *crew, size_t member);
 /* Copies of a piece are told here, inside its `run` or `settle` and only there, so that counters and traces tell them
  * from work, and policies learn what they cost: before its work; behind it; or both, by the host itself, after the
  * device's work, which teaches nothing. They may overlap with the work of other pieces. from = until: nobody knows. */

@@ -185,6 +185,13 @@ static void call(pare__crew *crew, pare__crew_worker *worker, bool settle) {
   if (!later || status != PARE_OK) end_piece(crew, worker, index, status);
 }
 
+void pare__crew_finished(pare__crew *crew, size_t member) {
+  pare__crew_worker *worker = &crew->member[member];
+  pare__crew_lock(crew);
+  if (!worker->abandoned && worker->in_call && !worker->settling) worker->flight[worker->count - 1].finished = true;
+  pare__crew_unlock(crew);
+}
+
 bool pare__crew_claim(pare__crew *crew, size_t member) {
   pare__crew_worker *worker = &crew->member[member];
   pare__crew_lock(crew);
@@ -210,7 +217,8 @@ void *pare__crew_work(void *argument) {
     pare__crew_tell_ended(crew);
     if (worker->lost && worker->count == 0) break;
     atomic_store_explicit(&worker->asked, false, memory_order_relaxed);
-    if (!worker->lost && worker->count < PARE__IN_FLIGHT && take(crew, worker))
+    const bool done = worker->count > 0 && worker->flight[0].finished;
+    if (!worker->lost && !done && worker->count < PARE__IN_FLIGHT && take(crew, worker))
       call(crew, worker, false);
     else if (worker->count > 0)
       call(crew, worker, true);

@@ -78,10 +78,10 @@ typedef struct pare__crew_edge {
 
 typedef struct pare__crew_flight {
   pare__policy_piece piece;
-  double began, copied; /* copied: seconds within its time, before its work, that were copies */
-  double back;          /* when what it made began to go back; 0: it did not */
-  bool pinned;
-  bool untimed; /* its member made programs, kernels or plans meanwhile: its time says nothing */
+  double began, copied;  /* copied: seconds within its time, before its work, that were copies */
+  double back;           /* when what it made began to go back; 0: it did not */
+  bool pinned, finished; /* finished: its `run` left nothing to wait for */
+  bool untimed;          /* its member made programs, kernels or plans meanwhile: its time says nothing */
 } pare__crew_flight;
 
 typedef struct pare__crew_worker {

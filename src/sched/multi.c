@@ -355,6 +355,7 @@ static pare__job describe(pare__work *work, const pare__task *task) {
                      .member = PARE__NO_DEVICE,
                      .priority = task->priority,
                      .resources = task->resources,
+                     .uneven = task->uneven,
                      .tells = true,
                      .local = all_share(task->context) ? NULL : find_local};
 }

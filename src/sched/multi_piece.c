@@ -348,13 +348,17 @@ static pare_status run_piece(pare__work *work, size_t member, int64_t begin, int
     return PARE_OK;
   }
   pare__part *part;
+  const double from = pare__seconds();
   status = part_open(work, member, begin, end, &part);
   if (status == PARE_ERR_LIMIT && work->multi->flying[member]) {
     finish_flying(work->multi, member);
     status = part_open(work, member, begin, end, &part);
   }
+  const bool done =
+      part && pare__event_done(part->marker, pare__seconds() - from) && !pare__transfers_pending(&part->copies);
   if (part && pare__crew_claim(work->multi->crew, member)) {
     part_fly(part);
+    if (done) pare__crew_finished(work->multi->crew, member);
   } else if (part) { /* it came back too late */
     (void)finish(part);
     part_close(part);

@@ -49,6 +49,7 @@ typedef struct pare__policy_task {
   uint32_t kernel;   /* of the performance model */
   int16_t priority;  /* higher runs first */
   uint8_t resources; /* where it may run */
+  bool uneven;       /* its steps may take unlike times: a model's a says little of launches then */
   int64_t n, grain;  /* pieces begin at multiples of grain; grain >= n: it is not split */
   double per_step;   /* work in one of n steps, in the units of the performance model */
   double nbytes;     /* of all tensors that it reads and writes */
@@ -59,7 +60,7 @@ typedef struct pare__policy_task {
 /* [begin, end) of a task's split axis. */
 typedef struct pare__policy_piece {
   uint32_t task;
-  bool moved; /* taken from another device's queue once */
+  bool moved; /* taken from another device's queue once, as a whole that is not split */
   int64_t begin, end;
   double seconds; /* as predicted for the device that has it; set by the policy */
 } pare__policy_piece;
@@ -237,9 +238,15 @@ void pare__policy_count(pare__policy *policy, size_t device, pare__policy_piece 
 void pare__policy_uncount(pare__policy *policy, size_t device, double seconds);
 /* The first in the device's queue. */
 bool pare__policy_take(pare__policy *policy, size_t device, pare__policy_piece *out);
-/* A piece of the device that will be through last, if it would be through earlier here, by a tenth of it at least, and
- * weighs no more. */
-bool pare__policy_steal(pare__policy *policy, size_t device, double now, pare__policy_piece *out);
+/* Moves a piece of the device that will be through last to this one's queue, if it would be through earlier here, by a
+ * tenth of it at least, and weighs no more; of one that may be split as much as lets both end together. */
+bool pare__policy_steal(pare__policy *policy, size_t device, double now);
+/* A piece in the device's queue, or its first, is so long now. */
+void pare__policy_shorten(pare__policy *policy, size_t device, pare__policy_piece *piece, int64_t begin, int64_t steps);
+/* What one more piece costs, in seconds: a, but ten microseconds at least, and a hundred at most of uneven tasks. */
+double pare__policy_launch(const pare__policy *policy, size_t device, const pare__policy_task *task);
+/* Steps a second of all devices that may run the task, launches not counted. */
+double pare__policy_speed(const pare__policy *policy, const pare__policy_task *task);
 /* Cuts the piece so that all devices that take part end together (divisible load: Bharadwaj et al. 1996), and gives
  * each its part. n_i = r_i (T - a_i), T = (W + sum a_i r_i) / sum r_i, without those that get less than a grain. */
 pare_status pare__policy_divide(pare__policy *policy, const pare__policy_piece *piece, double now);

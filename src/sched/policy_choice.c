@@ -112,12 +112,21 @@ bool pare__policy_is_thrifty(const pare__policy *policy, size_t device, const pa
   return !pare__policy_saves(policy) || unit_weight(policy, device, task) <= dearest(policy, task);
 }
 
+double pare__policy_speed(const pare__policy *policy, const pare__policy_task *task) {
+  double sum = 0;
+  for (size_t i = 0; i < policy->ndevices; i++) {
+    if (!pare__policy_may(policy, i, task)) continue;
+    sum += 1 / policy->performance->b[pare__performance_at(policy->performance, task->kernel, i)];
+  }
+  return sum / task->per_step;
+}
+
 /* ---- moving ---- */
 
 bool pare__policy_pull(pare__policy *policy, size_t device, double now, pare__policy_piece *out, size_t *wake) {
   pare__policy_queue *pool = NULL;
   pare__policy_entry *head = pare__policy_pool_head(policy, device, &pool), gone;
-  if (!head) return pare__policy_steal(policy, device, now, out);
+  if (!head) return pare__policy_steal(policy, device, now) && pare__policy_take(policy, device, out);
   pare__policy_piece piece = head->piece;
   const pare__policy_task *task = pare__policy_task_of(policy, piece.task);
   size_t best = device;
@@ -139,39 +148,73 @@ bool pare__policy_pull(pare__policy *policy, size_t device, double now, pare__po
   return best == device;
 }
 
-bool pare__policy_steal(pare__policy *policy, size_t device, double now, pare__policy_piece *out) {
+static size_t last_to_end(const pare__policy *policy, size_t device) {
   size_t victim = PARE__NO_DEVICE;
-  if (policy->queued == 0) return false;
   for (size_t i = 0; i < policy->ndevices; i++)
     if (i != device && policy->queue[i].count > 0 &&
         (victim == PARE__NO_DEVICE || policy->free_at[i] > policy->free_at[victim]))
       victim = i;
+  return victim;
+}
+
+/* How many of a piece's steps the device takes, which begins `start` seconds from now, so that it and the victim, which
+ * has `until`, are through together; all of a piece that is not split. 0: it is not worth a launch. */
+static int64_t steps_to_move(const pare__policy *policy, size_t device, size_t victim, const pare__policy_piece *piece,
+                             double start, double until) {
+  const pare__policy_task *task = pare__policy_task_of(policy, piece->task);
+  const int64_t all = piece->end - piece->begin, grain = PARE__MAX(task->grain, 1);
+  if (!pare__policy_splits(task, piece->begin, piece->end)) return all;
+  const size_t row = pare__performance_at(policy->performance, task->kernel, 0);
+  const double *a = policy->performance->a + row, *b = policy->performance->b + row;
+  const double steps = (until - start - a[device]) / ((b[device] + b[victim]) * task->per_step);
+  if (!(steps > 0)) return 0;
+  const int64_t left = pare__round_up(all - (int64_t)fmin(steps, (double)all), grain);
+  return PARE__MAX(all - left, 0);
+}
+
+void pare__policy_shorten(pare__policy *policy, size_t device, pare__policy_piece *piece, int64_t begin,
+                          int64_t steps) {
+  const double before = piece->seconds;
+  piece->begin = begin;
+  piece->end = begin + steps;
+  piece->seconds = pare__policy_seconds(policy, device, piece);
+  policy->backlog[device] = fmax(policy->backlog[device] + piece->seconds - before, 0);
+  policy->free_at[device] += piece->seconds - before;
+}
+
+bool pare__policy_steal(pare__policy *policy, size_t device, double now) {
+  const size_t victim = policy->queued > 0 ? last_to_end(policy, device) : PARE__NO_DEVICE;
   if (victim == PARE__NO_DEVICE) return false;
   pare__policy_queue *queue = &policy->queue[victim];
-  pare__policy_piece piece = queue->entry[queue->first + queue->count - 1].piece;
+  pare__policy_piece *last = &queue->entry[queue->first + queue->count - 1].piece, piece = *last;
   const pare__policy_task *task = pare__policy_task_of(policy, piece.task);
+  const double until = fmax(policy->free_at[victim], now + policy->backlog[victim]) - now,
+               idle = fmax(policy->free_at[device] - now, 0);
+  const int64_t all = piece.end - piece.begin, steps = steps_to_move(policy, device, victim, &piece, idle, until);
+  if (piece.moved || steps == 0 || !pare__policy_may(policy, device, task) ||
+      !pare__policy_is_thrifty(policy, device, task) || pare__policy_most_steps(policy, device, task) < steps)
+    return false;
   struct copies copies;
+  piece.begin = piece.end - steps;
+  piece.moved = !pare__policy_splits(task, piece.begin, piece.end); /* parts shrink: they cannot swing for ever */
   find_copies(policy, &piece, &copies);
-  if (piece.moved || !pare__policy_may(policy, device, task) || !pare__policy_is_thrifty(policy, device, task) ||
-      pare__policy_most_steps(policy, device, task) < piece.end - piece.begin)
-    return false;
   const double seconds = pare__policy_seconds(policy, device, &piece),
+               spared = steps == all ? piece.seconds : pare__policy_seconds(policy, victim, &piece),
                here = copy_seconds(&policy->device[device], device, &copies),
-               there = copy_seconds(&policy->device[victim], victim, &copies),
-               start = fmax(policy->free_at[device] - now, here),
-               until = fmax(policy->free_at[victim], now + policy->backlog[victim]) - now;
-  if (start + seconds > until - fmax(WORTH_MOVING * until, 2 * WORTH_MOVING * piece.seconds) ||
-      weigh(policy, device, now, start, seconds, here) >
-          weigh(policy, victim, now, until - piece.seconds, piece.seconds, there))
+               there = copy_seconds(&policy->device[victim], victim, &copies), start = fmax(idle, here);
+  if (start + seconds > until - fmax(WORTH_MOVING * until, 2 * WORTH_MOVING * spared) ||
+      weigh(policy, device, now, start, seconds, here) > weigh(policy, victim, now, until - spared, spared, there))
     return false;
-  (void)pare__policy_pop_last(queue);
-  policy->queued--;
-  pare__policy_uncount(policy, victim, piece.seconds);
-  policy->free_at[victim] -= piece.seconds;
-  piece.moved = true;
-  pare__policy_count(policy, device, &piece, now);
+  if (pare__policy_give(policy, device, &piece, now) != PARE_OK) return false; /* no memory: it stays where it is */
+  if (steps < all) {
+    pare__policy_shorten(policy, victim, last, last->begin, all - steps);
+  } else {
+    (void)pare__policy_pop_last(queue);
+    policy->queued--;
+    pare__policy_uncount(policy, victim, spared);
+    policy->free_at[victim] -= spared;
+  }
   policy->moves++;
-  *out = piece;
   return true;
 }
 

@@ -1,10 +1,43 @@
-/* dmda, after StarPU (Augonnet et al. 2011): each task goes where finish + copies + energy weigh least; a device that
- * has nothing takes from the one that will be through last. SPDX-License-Identifier: Apache-2.0 */
+/* dmda, after StarPU (Augonnet et al. 2011): each task goes where finish + copies + energy weigh least.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * A task that may be split is divided as the models say, and each device takes its part from the front, in chunks that
+ * shrink (guided self-scheduling, Polychronopoulos & Kuck 1987). A device that has nothing left takes from the one that
+ * will be through last: a whole piece, or so much of the end of its part that both are through together. So a part
+ * stays where it was the last time, with its data, as long as the models are right, and moves as far as they are wrong
+ * or the work is uneven. */
+#include <math.h>
+
 #include "sched/policy.h"
+
+#define LAUNCHING 0.01 /* of the time that the task takes may go to one launch of each of k chunks */
+
+/* Into how many chunks what is left is cut, the first of which is taken. */
+static double chunks_of(const pare__policy *policy, size_t device, const pare__policy_task *task) {
+  const double seconds = (double)task->n / pare__policy_speed(policy, task);
+  return fmax(fmin(LAUNCHING * seconds / pare__policy_launch(policy, device, task), policy->options.chunks), 1);
+}
+
+/* The first chunk of the device's first piece. */
+static bool take(pare__policy *policy, size_t device, double now, pare__policy_piece *out) {
+  pare__policy_entry *head = pare__policy_head(&policy->queue[device]);
+  if (!head) return false;
+  const pare__policy_task *task = pare__policy_task_of(policy, head->piece.task);
+  const int64_t left = head->piece.end - head->piece.begin;
+  int64_t steps = left;
+  if (pare__policy_splits(task, head->piece.begin, head->piece.end))
+    steps = pare__round_up((int64_t)ceil((double)left / chunks_of(policy, device, task)), PARE__MAX(task->grain, 1));
+  if (steps >= left) return pare__policy_take(policy, device, out);
+  *out = head->piece;
+  out->end = out->begin + steps;
+  pare__policy_shorten(policy, device, &head->piece, out->end, left - steps);
+  pare__policy_count(policy, device, out, now);
+  return true;
+}
 
 static bool chunk(pare__policy *policy, size_t device, double now, pare__policy_piece *out, size_t *wake) {
   (void)wake;
-  return pare__policy_take(policy, device, out) || pare__policy_steal(policy, device, now, out);
+  return take(policy, device, now, out) || (pare__policy_steal(policy, device, now) && take(policy, device, now, out));
 }
 
 const pare__policy_class pare__policy_dmda = {.name = "dmda",

@@ -1,9 +1,9 @@
 /* HGuided: chunks in proportion to each device's speed that shrink towards the end. SPDX-License-Identifier: Apache-2.0
  *
  * chunk = max(m_i, R r_i / (k sum r)): R is what is left, r_i the device's speed as learned up to now, m_i what makes a
- * launch worth its cost (Pérez et al. 2016, after guided self-scheduling, Polychronopoulos & Kuck 1987). Two chunks are
- * in flight a device, so that none waits for the next. Tasks that are not split come from the pool while there are
- * many; the last of them go where they end first. */
+ * launch worth its cost, but no more than half of R r_i / sum r (Pérez et al. 2016, after guided self-scheduling,
+ * Polychronopoulos & Kuck 1987). Two chunks are in flight a device, so that none waits for the next. Tasks that are not
+ * split come from the pool while there are many; the last of them go where they end first. */
 #include <math.h>
 
 #include "sched/policy.h"
@@ -28,16 +28,6 @@ static pare_status place(pare__policy *policy, const pare__policy_piece *piece, 
   return pare__policy_pool(policy, piece, now);
 }
 
-/* The steps a second of all devices that take part. */
-static double speed_of_all(const pare__policy *policy, const pare__policy_task *task) {
-  double sum = 0;
-  for (size_t i = 0; i < policy->ndevices; i++) {
-    if (!pare__policy_may(policy, i, task)) continue;
-    sum += 1 / policy->performance->b[pare__performance_at(policy->performance, task->kernel, i)];
-  }
-  return sum / task->per_step;
-}
-
 /* Will a device that is busy now be through with this piece earlier? It asks again by itself. */
 static bool another_is_earlier(const pare__policy *policy, size_t device, const pare__policy_piece *piece, double now) {
   const pare__policy_task *task = pare__policy_task_of(policy, piece->task);
@@ -57,14 +47,14 @@ static bool cut(pare__policy *policy, size_t device, double now, pare__policy_en
   const size_t at = pare__performance_at(policy->performance, task->kernel, device);
   const double speed = 1 / (policy->performance->b[at] * task->per_step),
                left = (double)(head->piece.end - head->piece.begin),
-               fair = left * speed / (policy->options.chunks * speed_of_all(policy, task)),
-               least = LAUNCHES * policy->performance->a[at] * speed;
+               own = left * speed / pare__policy_speed(policy, task), fair = own / policy->options.chunks,
+               launches = LAUNCHES * pare__policy_launch(policy, device, task) * speed, least = fmin(launches, own / 2);
   const int64_t grain = PARE__MAX(task->grain, 1), most = pare__policy_most_steps(policy, device, task) / grain * grain;
   int64_t steps = pare__round_up((int64_t)fmin(fmax(fmax(fair, least), 1), left), grain);
   steps = PARE__MIN(PARE__MIN(steps, PARE__MAX(most, grain)), head->piece.end - head->piece.begin);
   *out = head->piece;
   out->end = out->begin + steps;
-  if (pare__policy_hurries(policy) && policy->pooled == 1 && fair * policy->options.chunks < (double)(2 * steps) &&
+  if (pare__policy_hurries(policy) && policy->pooled == 1 && own < (double)(2 * steps) &&
       another_is_earlier(policy, device, out, now))
     return false;
   head->piece.begin = out->end;
@@ -82,7 +72,7 @@ static bool chunk(pare__policy *policy, size_t device, double now, pare__policy_
   pare__policy_queue *pool = NULL;
   if (pare__policy_take(policy, device, out)) return true;
   pare__policy_entry *head = pare__policy_pool_head(policy, device, &pool);
-  if (!head) return pare__policy_steal(policy, device, now, out);
+  if (!head) return pare__policy_steal(policy, device, now) && pare__policy_take(policy, device, out);
   const pare__policy_task *task = pare__policy_task_of(policy, head->piece.task);
   if (task->grain < task->n) return cut(policy, device, now, head, pool, out, wake);
   return pare__policy_pull(policy, device, now, out, wake);

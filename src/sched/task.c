@@ -172,6 +172,7 @@ pare_status pare_task_submit(pare_context *context, const pare_task_options *opt
                      .n = options->n,
                      .grain = options->grain,
                      .naccesses = (unsigned)options->ntensors,
+                     .uneven = !options->even,
                      .priority = (int16_t)options->priority,
                      .resources = (uint8_t)options->classes,
                      .after = after,
