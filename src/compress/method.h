@@ -99,7 +99,9 @@ bool pare__treats(const pare__treatment *treatment, size_t step);
  * tensor and the offset. */
 pare_status pare__load_rows(pare__compression *compression, size_t index, int64_t first_row, int64_t nrows,
                             pare_tensor **out);
-/* How many rows go through the methods at a time. */
+/* How many rows go through the methods at a time: so many elements, 4 MiB of f32, enough for a device to be busy and
+ * little beside a model; or one row that has more. */
+#define PARE__PIECE_ELEMENTS ((int64_t)1 << 20)
 int64_t pare__most_rows(const pare__compression *compression, size_t index);
 /* Are they fewer than the weight has? What a method has to know of all of it, it finds in prepare(). */
 bool pare__in_pieces(const pare__compression *compression, size_t index);

@@ -9,8 +9,10 @@
 #include "sched/crew.h"
 #include "tensor/context.h"
 
-/* Pieces that are on their way at most: two a device, and what is being taken. */
-#define PIECES_A_DEVICE 2
+/* Pieces that are on their way at most, a device: so many, and so many of the largest. They are taken in order, so that
+ * there must be more than devices work on: else those that are through wait for the slowest. */
+#define PIECES_A_DEVICE 16
+#define LARGEST_A_DEVICE 4
 
 typedef struct piece {
   pare__pieces *pieces;
@@ -30,6 +32,7 @@ struct pare__pieces {
   pare__compression *compression;
   pare__crew *crew;
   size_t npieces, first, count; /* a ring */
+  int64_t elements;             /* of those that are in it */
   pare__compression *on;        /* of each member: the same work in its context */
   piece **piece;
 };
@@ -66,7 +69,7 @@ pare_status pare__pieces_open(pare__compression *compression, const pare__piece_
   pthread_mutex_init(&pieces->lock, NULL);
   pieces->compression = compression;
   pieces->kind = kind;
-  pieces->npieces = PIECES_A_DEVICE * nmembers + 1;
+  pieces->npieces = PIECES_A_DEVICE * nmembers;
   pieces->on = calloc(nmembers, sizeof *pieces->on);
   pieces->piece = calloc(pieces->npieces, sizeof(piece *));
   pieces->terms = malloc(terms_bytes + 1);
@@ -129,7 +132,14 @@ static pare_status make_piece(void *argument, size_t member, int64_t begin, int6
 
 /* ---- the queue ---- */
 
-bool pare__pieces_full(const pare__pieces *pieces) { return pieces->count == pieces->npieces; }
+static int64_t elements_of(const pare__pieces *pieces, const pare__piece_rows *rows) {
+  return rows->nrows * pare__weight_row_elements(&pieces->compression->checkpoint->weights[rows->index]);
+}
+
+bool pare__pieces_full(const pare__pieces *pieces) {
+  const int64_t nmembers = (int64_t)(pieces->npieces / PIECES_A_DEVICE);
+  return pieces->count == pieces->npieces || pieces->elements >= LARGEST_A_DEVICE * nmembers * PARE__PIECE_ELEMENTS;
+}
 
 const pare__piece_rows *pare__pieces_first(const pare__pieces *pieces) {
   return pieces->count > 0 ? &pieces->piece[pieces->first]->rows : NULL;
@@ -138,8 +148,7 @@ const pare__piece_rows *pare__pieces_first(const pare__pieces *pieces) {
 static pare_status submit(piece *next) {
   const pare__compression *compression = next->pieces->compression;
   const pare__weight *weight = &compression->checkpoint->weights[next->rows.index];
-  const int64_t columns = pare__weight_row_elements(weight);
-  const double elements = (double)next->rows.nrows * (double)columns;
+  const double elements = (double)elements_of(next->pieces, &next->rows);
   char kernel[160];
   next->pieces->kind->name(compression, &next->rows, kernel, sizeof kernel);
   const pare__job job = {.run = make_piece,
@@ -169,6 +178,7 @@ pare_status pare__pieces_add(pare__pieces *pieces, const pare__piece_rows *rows)
   }
   pieces->piece[(pieces->first + pieces->count) % pieces->npieces] = next;
   pieces->count++;
+  pieces->elements += elements_of(pieces, rows);
   return PARE_OK;
 }
 
@@ -180,6 +190,7 @@ pare_status pare__pieces_take(pare__pieces *pieces, void **made) {
   mine->made = NULL;
   mine->taken = true;
   pthread_mutex_unlock(&pieces->lock);
+  pieces->elements -= elements_of(pieces, &mine->rows);
   release_piece(mine);
   pieces->first = (pieces->first + 1) % pieces->npieces;
   pieces->count--;

@@ -17,8 +17,6 @@
 #include "compress/report.h"
 #include "format/mapping.h"
 
-/* Of rows as f32: enough for the device to be busy, and little beside a model. */
-#define PIECE_BYTES ((int64_t)8 << 20)
 /* Of a mapped file: read, before its pages are let go. */
 #define RESIDENT_BYTES ((size_t)32 << 20)
 
@@ -214,7 +212,7 @@ pare_status pare__load_before(pare__compression *compression, size_t index, size
 int64_t pare__most_rows(const pare__compression *compression, size_t index) {
   const pare__weight *weight = &compression->checkpoint->weights[index];
   const int64_t rows = pare__weight_rows(weight), columns = pare__weight_row_elements(weight);
-  const int64_t most = PIECE_BYTES / (int64_t)sizeof(float) / columns;
+  const int64_t most = PARE__PIECE_ELEMENTS / columns;
   return PARE__MIN(rows, PARE__MAX(1, most));
 }
 
