@@ -4,15 +4,18 @@
   sched.py PARE PROGRAMS [--models FOLDER] [--rounds N] [--small] [--json FILE] [ROW...]
 
 Rows: a group (overhead, simulation, two, four, drivers, one, disturbed) or one of its rows (two-gemm, four-lost, ...; --list). Sides
-run A B A B in processes of their own; a figure is the median over the rounds. Co-execution is timed on a throttled bed: parts of
-the CPU that the fault layer lets work a set share of the time, so that together they need less than 1.8 cores. T_i is the time of one
-of them alone, throttled likewise; ideal is 1 / sum(1 / T_i), ratio is ideal / measured. --models is a folder as
+run A B A B in processes of their own, each for some tenths of a second, so that what slows the machine for longer slows all sides of a
+round; a ratio is the median of those of the rounds, and so are times. What is timed while others (the hypervisor, other processes) have
+more than a twentieth of a core is timed again, up to five times. Co-execution is timed on a throttled bed: parts of the CPU that
+the fault layer lets work a set share of the time, so that together they need less than 1.8 cores. T_i is the time of one of them
+alone, throttled likewise; ideal is 1 / sum(1 / T_i), ratio is ideal / measured. --models is a folder as
 tests/models/prepare.py makes it; --small proves that the rows work, its figures say nothing. For the two drivers OCL_ICD_VENDORS has
 to list both.
 """
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -29,6 +32,7 @@ BEDS = {
     "drivers": (["pocl", "pocl", "intel", "intel"], (0.45, 0.3, 0.45, 0.2), {}),
 }
 STARPU_POLICIES = ("eager", "lws")
+TRIES = 5
 GEMM, ROWS, EVEN = "gemm 2048 1024 1024", "rows 65536 500 16", (65536, 6000)
 SMALL_GEMM, SMALL_ROWS, SMALL_EVEN = "gemm 256 128 128", "rows 8192 50 16", (8192, 300)
 
@@ -44,18 +48,43 @@ def run(command, env, seconds=120):
     return done.stdout
 
 
-def medians(sides, rounds):
-    """Calls the sides in turn; the median of each."""
-    seen = [[] for _ in sides]
-    for _ in range(rounds):
-        for side, values in zip(sides, seen):
-            values.append(side())
-    return [statistics.median(values) for values in seen]
+def foreign(live):
+    """Seconds of cores that went to others since the machine started: stolen by the hypervisor, or used by processes that are not ours."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    with open("/proc/stat") as stat:
+        user, nice, system, _, _, irq, softirq, steal = map(int, stat.readline().split()[1:9])
+    own = sum(os.times()[:4])
+    for process in live:
+        with open(f"/proc/{process.pid}/stat") as stat:
+            own += sum(map(int, stat.read().rpartition(")")[2].split()[11:13])) / ticks
+    return (user + nice + system + irq + softirq + steal) / ticks - own
 
 
-def figure(name, measured, ideal, asked, **more):
-    """ratio: how near to the ideal; both in seconds."""
-    return {"row": name, "measured_ms": measured * 1e3, "ideal_ms": ideal * 1e3, "ratio": ideal / measured, "asked": asked, **more}
+def undisturbed(side, live):
+    """What the side gives when others have less than a twentieth of a core, or the least of some tries."""
+    tried = []
+    for _ in range(TRIES):
+        before, begin = foreign(live), time.perf_counter()
+        value = side()
+        tried.append(((foreign(live) - before) / (time.perf_counter() - begin), value))
+        if tried[-1][0] < 0.05:
+            break
+    return min(tried)[1]
+
+
+def in_rounds(sides, rounds, live=()):
+    """Calls the sides in turn: what each gave, by rounds. live: processes that serve them."""
+    return [[undisturbed(side, live) for side in sides] for _ in range(rounds)]
+
+
+def medians(rows):
+    return [statistics.median(column) for column in zip(*rows)]
+
+
+def figure(name, ratios, asked, measured, ideal, **more):
+    """ratios: of each round, how near to the ideal; times in seconds."""
+    return {"row": name, "measured_ms": measured * 1e3, "ideal_ms": ideal * 1e3, "ratio": statistics.median(ratios),
+            "from": min(ratios), "to": max(ratios), "asked": asked, **more}
 
 
 # ---- the throttled bed ----
@@ -104,32 +133,40 @@ class Bed:
 
 
 class Server:
-    """serve_sched or serve_starpu_shared, told to time one work."""
+    """serve_sched or serve_starpu_shared, told to time one work; stopped but for its turns: StarPU's workers look for work all the time."""
 
     def __init__(self, options, work, environment, program, *arguments):
-        self.name, self.line = program, "{0} {2} {1}".format(*work.split(" ", 1), 0.05 if options.small else 1.0)
+        self.name, self.line = program, "{0} {2} {1}".format(*work.split(" ", 1), 0.05 if options.small else 0.3)
         self.process = subprocess.Popen([f"{options.programs}/{program}", os.path.join(HERE, "irregular.cl"), *arguments],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
     def __call__(self):
+        self.process.send_signal(signal.SIGCONT)
         try:
             print(self.line, file=self.process.stdin, flush=True)
             answer = self.process.stdout.readline().split()
         except BrokenPipeError:
             answer = []
+        self.process.send_signal(signal.SIGSTOP)
         if not answer or answer[0] == "none":
             raise Missing(f"{self.name}: {' '.join(answer)}")
         return float(answer[0])
 
     def close(self):
+        self.process.send_signal(signal.SIGCONT)
         self.process.stdin.close()
         self.process.wait()
 
 
-def coexecution(name, seen, asked, **more):
-    """Of the times of each alone and of all together."""
-    return figure(name, seen[-1], 1 / sum(1 / taken for taken in seen[:-1]), asked, alone_ms=[1e3 * taken for taken in seen[:-1]],
-                  **more)
+def ideal(alone):
+    return 1 / sum(1 / taken for taken in alone)
+
+
+def coexecution(name, rows, asked, **more):
+    """rows: by rounds, the times of each alone and of all together."""
+    seen = medians(rows)
+    return figure(name, [ideal(row[:-1]) / row[-1] for row in rows], asked, seen[-1], ideal(seen[:-1]),
+                  alone_ms=[1e3 * taken for taken in seen[:-1]], **more)
 
 
 def best_starpu(options, bed, work):
@@ -162,11 +199,11 @@ def served(name, options, work, asked):
             servers.append(peer)
         except Missing as problem:
             more["starpu"] = str(problem)
-        seen = medians(servers, options.rounds)
-        alone, together, peers = seen[:len(bed.drivers)], seen[len(bed.drivers)], seen[len(bed.drivers) + 1:]
-        if peers:
-            more["starpu_ratio"] = coexecution(name, alone + peers, asked)["ratio"]
-        yield coexecution(name, [*alone, together], asked, **more)
+        rows = in_rounds(servers, options.rounds, [server.process for server in servers])
+        count = len(bed.drivers)
+        if len(servers) > count + 1:
+            more["starpu_ratio"] = coexecution(name, [[*row[:count], row[-1]] for row in rows], asked)["ratio"]
+        yield coexecution(name, [row[:count + 1] for row in rows], asked, **more)
     finally:
         for server in servers:
             server.close()
@@ -200,11 +237,11 @@ def bench(options, environment, parallel, batch, seconds):
 
 
 def batch(name, options, asked):
-    count, seconds = (16, 0.05) if options.small else (64, 2)
+    count, seconds = (16, 0.05) if options.small else (64, 1)
     sides = Bed(name.split("-")[0], options).sides(
         lambda environment, parallel: lambda: bench(options, environment, "off" if parallel == "off" else "data", count, seconds))
     sides[-1]()  # learns speeds
-    yield coexecution(name, medians(sides, options.rounds), asked)
+    yield coexecution(name, in_rounds(sides, options.rounds), asked)
 
 
 def compress(name, options, asked):
@@ -216,7 +253,14 @@ def compress(name, options, asked):
     sides = Bed(name.split("-")[0], options).sides(open_side)
     for side in sides:
         side()
-    yield coexecution(name, medians(sides, options.rounds), asked)
+    yield coexecution(name, in_rounds(sides, options.rounds), asked)
+
+
+def beside(name, sides, options, asked):
+    """Two sides: the first is what the second should be."""
+    rows = in_rounds(sides, options.rounds)
+    first, second = medians(rows)
+    yield figure(name, [row[0] / row[1] for row in rows], asked, second, first)
 
 
 def halves(name, options, asked):
@@ -224,15 +268,13 @@ def halves(name, options, asked):
     count, seconds = (16, 0.05) if options.small else (32, 2)
     pair = [dict(os.environ, POCL_AFFINITY="1", PARE_DEVICE=DRIVER + parts) for parts in ("", "/1+1")]
     bench(options, pair[1], "auto", count, seconds)
-    whole, parts = medians([lambda env=env: bench(options, env, "auto", count, seconds) for env in pair], options.rounds)
-    yield figure(name, parts, whole, asked)
+    yield from beside(name, [lambda env=env: bench(options, env, "auto", count, seconds) for env in pair], options, asked)
 
 
 def alone(name, options, asked):
     """One device, told to schedule or told not to."""
     env, seconds = dict(os.environ, POCL_AFFINITY="1", PARE_DEVICE=DRIVER), 0.05 if options.small else 1
-    off, auto = medians([lambda how=how: bench(options, env, how, 1, seconds) for how in ("off", "auto")], 2 * options.rounds + 1)
-    yield figure(name, auto, off, asked)
+    yield from beside(name, [lambda how=how: bench(options, env, how, 1, seconds) for how in ("off", "auto")], options, asked)
 
 
 # ---- a device lost, or slowed to a third, when half of the work is done ----
@@ -244,7 +286,7 @@ def disturbed(name, options, asked):
     try:
         for server in servers:
             server()
-        rates = [1 / taken for taken in medians(servers, options.rounds)]
+        rates = [1 / taken for taken in medians(in_rounds(servers, options.rounds, [server.process for server in servers]))]
     finally:
         for server in servers:
             server.close()
@@ -254,9 +296,10 @@ def disturbed(name, options, asked):
     seen = []
     for line in run(command, bed.environment()).splitlines():
         undisturbed, moment, taken = map(float, line.split())
-        ideal = moment + max(1 - moment * sum(rates), 0) / left
-        seen.append(figure(name, taken, ideal, asked, undisturbed_ratio=1 / sum(rates) / undisturbed))
-    yield sorted(seen, key=lambda one: one["ratio"])[len(seen) // 2]
+        best = moment + max(1 - moment * sum(rates), 0) / left
+        seen.append((best / taken, taken, best, 1 / sum(rates) / undisturbed))
+    ratios, taken, best, alone = zip(*seen)
+    yield figure(name, ratios, asked, statistics.median(taken), statistics.median(best), undisturbed_ratio=statistics.median(alone))
 
 
 # ---- what the scheduler itself costs ----
@@ -291,7 +334,7 @@ def simulation(name, options, asked):
         begin = time.perf_counter()
         run(command, None)
         return time.perf_counter() - begin
-    yield {"row": name, "measured_s": medians([side], options.rounds)[0], "asked": asked}
+    yield {"row": name, "measured_s": medians(in_rounds([side], options.rounds))[0], "asked": asked}
 
 
 ROWS_OF = {  # how it is timed, and what is asked for
@@ -322,7 +365,7 @@ def main():
     parser.add_argument("programs")
     parser.add_argument("row", nargs="*")
     parser.add_argument("--models", default="tests/models/built")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--json")
