@@ -431,6 +431,75 @@ START_TEST(a_failing_copy_changes_no_bit) {
 }
 END_TEST
 
+/* In place, and the device fails behind the work: what it was computed from is still there for the others. _i = the
+ * call that fails, with a buffer that holds a part of a piece only, or all. */
+START_TEST(a_device_lost_behind_work_in_place_changes_no_bit) {
+  enum { IN_PLACE = 2 };
+  if (!faults) return;
+  float *want = result_of(context, IN_PLACE);
+  nlost = 0;
+  pare_context *in = open_telling(NULL, count_lost);
+  pare__context_split(in, 4);
+  expect_bits(in, IN_PLACE, want); /* kernels are built and trusted */
+  for (size_t m = 0; _i % 2 && m < pare__context_members(in); m++)
+    ((pare_device_info *)pare_context_device(pare__context_member(in, m)))->max_buffer_bytes = (uint64_t)24 << 10;
+  faults->reset();
+  faults->inject("clEnqueueMarkerWithWaitList", 1 + (unsigned long)_i / 2, 1, NOT_AVAILABLE);
+  expect_bits(in, IN_PLACE, want);
+  faults->reset();
+  ck_assert(nlost == 1 || (nlost == 0 && _i >= 2)); /* who has how many pieces is the policy's */
+  close_several();
+  free(want);
+}
+END_TEST
+
+/* Whoever is told of a loss may look and submit; waiting there, and closing, would never end. */
+static operands at_hand;
+static int told_errors;
+
+static void note_error(pare_log_level level, const char *line, void *user) {
+  (void)user;
+  told_errors += level == PARE_LOG_ERROR && strstr(line, "pare_context_close from inside of a job or callback");
+}
+
+static void call_back(void *user, const char *message) {
+  pare_schedule_stats stats;
+  float values[ROWS];
+  count_lost(user, message);
+  OK(pare_context_stats(several, &stats));
+  pare_schedule_stats_close(&stats);
+  OK(pare_unary(PARE_UNARY_tanh, at_hand.square, at_hand.square));
+  ck_assert_int_eq(pare_context_wait(several), PARE_ERR_ARGUMENT);
+  ck_assert_ptr_nonnull(strstr(pare_message(), "would never end"));
+  ck_assert_int_eq(pare_tensor_read(at_hand.column, values, ROWS * sizeof *values), PARE_ERR_ARGUMENT);
+  pare_context_close(several);
+}
+
+START_TEST(callbacks_may_call_and_not_wait) {
+  if (!faults) return;
+  float *want = result_of(context, CHAIN);
+  nlost = 0;
+  told_errors = 0;
+  pare_context *in = open_telling(NULL, call_back);
+  pare__context_split(in, 4);
+  expect_bits(in, CHAIN, want); /* kernels are built and trusted */
+  at_hand = operands_in(in);
+  OK(pare_context_wait(in));
+  pare_log_set(note_error, NULL, PARE_LOG_ERROR);
+  faults->reset();
+  faults->inject("clEnqueueNDRangeKernel", 5, 1, NOT_AVAILABLE);
+  do_sum(&at_hand); /* what its column waits for */
+  expect_bits(in, CHAIN, want);
+  faults->reset();
+  pare_log_set(NULL, NULL, PARE_LOG_ERROR);
+  ck_assert_uint_eq(nlost, 1);
+  ck_assert_int_eq(told_errors, 1);
+  operands_close(&at_hand);
+  close_several();
+  free(want);
+}
+END_TEST
+
 START_TEST(all_lost_is_an_error) {
   if (!faults) return;
   nlost = 0;
@@ -606,6 +675,8 @@ int main(void) {
   tcase_add_test(tests, what_a_device_refuses_others_do);
   tcase_add_loop_test(tests, a_lost_device_changes_no_bit, 0, 8);
   tcase_add_loop_test(tests, a_failing_copy_changes_no_bit, 0, 9);
+  tcase_add_loop_test(tests, a_device_lost_behind_work_in_place_changes_no_bit, 0, 6);
+  tcase_add_test(tests, callbacks_may_call_and_not_wait);
   tcase_add_test(tests, all_lost_is_an_error);
   tcase_add_loop_test(tests, larger_than_a_buffer, 1, 3);
   tcase_add_test(tests, wrapped_memory_is_its_owners);

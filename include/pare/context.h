@@ -67,7 +67,9 @@ typedef struct pare_context_options {
  * failure *out = NULL. */
 PARE_API pare_status pare_context_open(const pare_context_options *options, pare_context **out);
 
-/* Waits for pending work and closes. NULL is allowed. Tensors that outlive it may only be closed. */
+/* Waits for pending work and closes. NULL is allowed. Tensors that outlive it may only be closed. From inside of a
+ * callback it would wait for itself: the context stays open then, with an error in the log, and is to be closed
+ * elsewhere. */
 PARE_API void pare_context_close(pare_context *context);
 
 /* Waits until all submitted work is done; returns the first error of work that failed since the last wait. */

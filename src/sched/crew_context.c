@@ -152,6 +152,18 @@ static void close_home(void *state) {
 
 static pare__home *home_of(const pare_context *context) { return pare__context_attached(context); }
 
+/* Is this thread in a call of one of the crews, those of groups as well? */
+static bool is_inside(void *state) {
+  pare__home *all = state;
+  const pare__crew *crew = pare__home_crew(all, false), *groups = pare__home_crew(all, true);
+  bool inside = (crew && pare__crew_is_inside(crew)) || (groups && pare__crew_is_inside(groups));
+  for (size_t i = 0; i < all->ngroups && !inside; i++) {
+    pare__home *group = all->group[i].is_group ? pare__home_if_open(pare__context_group(all->context, i)) : NULL;
+    inside = group && is_inside(group);
+  }
+  return inside;
+}
+
 /* Made by the first who asks; `opening` is held. A group's devices and trace are the whole's. */
 static pare_status make_home(pare_context *context, pare__home **out) {
   size_t group;
@@ -172,7 +184,7 @@ static pare_status make_home(pare_context *context, pare__home **out) {
     release(all);
     return status;
   }
-  pare__context_attach(context, all, close_home);
+  pare__context_attach(context, all, close_home, is_inside);
   *out = all;
   return PARE_OK;
 }

@@ -168,7 +168,6 @@ typedef struct pare__crew_frame {
 } pare__crew_frame;
 void pare__crew_enter(pare__crew_frame *frame, const pare__crew *crew);
 void pare__crew_leave(pare__crew_frame *frame);
-bool pare__crew_is_inside(const pare__crew *crew);
 
 /* ---- crew_jobs.c ---- */
 

@@ -29,6 +29,7 @@ struct pare_context {
   pare_schedule_options schedule;
   void *attached;
   void (*close_attached)(void *state);
+  bool (*is_inside)(void *state);
   atomic_int pieces;
   pare__residency residency;
   _Atomic(const pare__waiting *) waiting;
@@ -267,9 +268,11 @@ double pare__context_weight(const pare_context *context, size_t member) {
 
 const pare_schedule_options *pare__context_schedule(const pare_context *context) { return &context->schedule; }
 
-void pare__context_attach(pare_context *context, void *state, void (*close)(void *state)) {
+void pare__context_attach(pare_context *context, void *state, void (*close)(void *state),
+                          bool (*is_inside)(void *state)) {
   context->attached = state;
   context->close_attached = close;
+  context->is_inside = is_inside;
 }
 
 void *pare__context_attached(const pare_context *context) { return context->attached; }
@@ -322,6 +325,11 @@ void pare__context_release(pare_context *context) {
 }
 
 void pare_context_close(pare_context *context) {
+  if (context && context->attached && context->process == getpid() && context->is_inside(context->attached)) {
+    pare__log(PARE_LOG_ERROR, "pare_context_close from inside of a job or callback would never end: the context stays "
+                              "open; close it where nothing of it runs");
+    return;
+  }
   if (!context || atomic_exchange(&context->closed, true)) return;
   if (context->process == getpid()) {
     if (context->attached) context->close_attached(context->attached);

@@ -36,8 +36,10 @@ pare_context *pare__context_whole(const pare_context *context, size_t *group);
 void pare__context_close_groups(pare_context *context);
 const pare_schedule_options *pare__context_schedule(const pare_context *context); /* with a copy of its texts */
 /* One object of a higher floor that lives and dies with the context; `close` runs when the context is closed, while its
- * devices still work. Attaching when there is one already is an error of the caller. */
-void pare__context_attach(pare_context *context, void *state, void (*close)(void *state));
+ * devices still work. is_inside: is this thread in a call that `close` would wait for? Attaching when there is one
+ * already is an error of the caller. */
+void pare__context_attach(pare_context *context, void *state, void (*close)(void *state),
+                          bool (*is_inside)(void *state));
 void *pare__context_attached(const pare_context *context); /* NULL if there is none */
 
 /* ---- several members ---- */
