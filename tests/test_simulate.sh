@@ -35,6 +35,9 @@ machine "1:16: there is no class 'fpga'" '{"device": "a","class": "fpga", "rates
 machine "2:18: there is no device 'b'" '{"device": "a", "rates": {"*": 1}}\n{"event": "lost","device": "b", "at": 1}'
 machine "2:2: the device 'a' is there twice" '{"device": "a", "rates": {"*": 1}}\n{"device": "a", "rates": {"*": 1}}'
 machine "1:39: the device 'a.1' is there twice" '{"device": "a.1", "rates": {"*": 1}} {"device": "a", "count": 2, "rates": {"*": 1}}'
+one='{"device": "a", "rates": {"*": 1}}'
+machine "2:2: the event speed needs 'speed'" "$one"'\n{"event": "speed", "device": "a", "at": 1}'
+machine "2:43: 'speed' belongs to the event speed" "$one"'\n{"event": "lost", "device": "a", "at": 1, "speed": 0.5}'
 machine "1:1: a machine needs a device" ''
 machine "1:1: an object" '[1]'
 

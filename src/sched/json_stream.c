@@ -119,7 +119,7 @@ pare_status pare__json_bool(const pare__json_stream *stream, const char *key, bo
 pare_status pare__json_text(const pare__json_stream *stream, const char *key, const char **out) {
   const json_t *value = json_object_get(stream->object, key);
   if (!value) return PARE_OK;
-  if (json_string_length(value) == 0) return pare__json_fail(stream, key, "'%s' must be text", key);
+  if (json_string_length(value) == 0) return pare__json_fail(stream, key, "'%s' must be text, and not empty", key);
   *out = json_string_value(value);
   return PARE_OK;
 }

@@ -124,7 +124,9 @@ static pare_status read_event(pare_machine *machine, const pare__json_stream *fi
   if (!slows && strcmp(kind, "lost") != 0)
     return pare__json_fail(file, "event", "there is no event '%.40s'; there are lost and speed", kind);
   if (!name || event.at < 0) return pare__json_fail(file, "event", "an event needs 'device' and 'at'");
-  if (slows != (event.speed > 0))
+  if (slows && !(event.speed > 0))
+    return pare__json_fail(file, "event", "the event speed needs 'speed', a share of the device's own");
+  if (!slows && event.speed > 0)
     return pare__json_fail(file, "speed", "'speed' belongs to the event speed, and to no other");
   event.device = find_device(machine, name, machine->ndevices);
   if (event.device == machine->ndevices)
