@@ -376,6 +376,17 @@ START_TEST(a_probe_fits_the_memory) {
 }
 END_TEST
 
+/* Nobody was lost: the message says what it is. */
+START_TEST(what_no_device_holds_is_told) {
+  const pare__job job = {.run = do_nothing, .name = "wide", .n = 1, .nbytes = 5000, .member = PARE__NO_DEVICE};
+  open_crew(MEMBERS, NULL, 3000);
+  ck_assert_int_eq(pare__crew_wait(crew, submit(&job, 0)), PARE_ERR_DEVICE);
+  ck_assert_str_eq(pare_message(), "no device has the memory for 'wide'");
+  ck_assert_int_eq(atomic_load(&calls), 0);
+  close_crew();
+}
+END_TEST
+
 /* ---- what it is doing ---- */
 
 /* What the watchdog of every test here prints. */
@@ -413,6 +424,7 @@ int main(void) {
   tcase_add_test(laws, a_member_is_busy_with_one_piece_at_a_time);
   tcase_add_test(laws, a_piece_in_which_something_was_built_teaches_nothing);
   tcase_add_test(laws, a_probe_fits_the_memory);
+  tcase_add_test(laws, what_no_device_holds_is_told);
   tcase_add_test(laws, the_state_names_who_hangs_in_what);
   return run_tests("crew_told", laws);
 }
