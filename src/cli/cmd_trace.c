@@ -7,6 +7,7 @@
 #include "cli/replay.h"
 
 #define MOST_STEP (INT64_C(1) << 53) /* doubles hold them */
+#define MOST_WORK 1e18                /* of a step, as in files of tasks */
 #define MOST_TIME 1e72 /* microseconds: more than any simulation writes; sums and differences stay finite */
 
 enum { SVG, TITLE, MACHINE, TASKS, JSON };
@@ -118,7 +119,9 @@ static cli_exit add_slice(trace_run *run, size_t index, const json_t *event, siz
   if (all < 0 || all > MOST_STEP || (all > 0 && all < behind) || grain < 0 || grain > MOST_STEP)
     return cli_error(CLI_INPUT, "%s: event %zu: the steps %lld to %lld of %lld, in grains of %lld", run->path, index,
                      (long long)first, (long long)behind, (long long)all, (long long)grain);
-  const json_t *ready = json_object_get(steps, "ready");
+  const json_t *ready = json_object_get(steps, "ready"), *work = json_object_get(steps, "work");
+  if (json_is_number(work) && !(json_number_value(work) > 0 && json_number_value(work) <= MOST_WORK))
+    return cli_error(CLI_INPUT, "%s: event %zu: steps of %g units of work", run->path, index, json_number_value(work));
   if (json_is_number(ready) && !(fabs(json_number_value(ready)) <= MOST_TIME))
     return cli_error(CLI_INPUT, "%s: event %zu: a task that was ready at %g", run->path, index,
                      json_number_value(ready));
@@ -142,7 +145,8 @@ static cli_exit add_slice(trace_run *run, size_t index, const json_t *event, siz
                                                .end = behind,
                                                .n = all,
                                                .grain = grain,
-                                               .ready = json_is_number(ready) ? json_number_value(ready) : begin};
+                                               .work = json_is_number(work) ? json_number_value(work) : 1,
+                  .ready = json_is_number(ready) ? json_number_value(ready) : begin};
   gantt->from = gantt->nslices == 1 ? begin : fmin(gantt->from, begin);
   gantt->until = gantt->nslices == 1 ? begin + time : fmax(gantt->until, begin + time);
   run->device[device].slices++;

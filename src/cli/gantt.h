@@ -11,6 +11,7 @@ typedef struct cli_slice {
   double from, until;    /* microseconds */
   int64_t begin, end;    /* of the task's steps; 0, 0: not said */
   int64_t n, grain;      /* all of these steps, and of which multiples pieces begin; 0: not said */
+  double work;           /* of each step, in units of its kernel; not said: 1 */
   double ready;          /* microseconds: when all that the task needs was there; not said: when it began */
   double nbytes;         /* of a copy; 0: not said */
 } cli_slice;

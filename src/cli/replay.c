@@ -21,7 +21,7 @@ typedef struct job {
   int64_t n, grain, ran; /* n 0: not said; grain 0: not said */
   double ready, until;   /* all that it needs was there; all of it is done, its copies included */
   double reads, writes;  /* bytes that were copied for it to devices, and back */
-  double units;          /* steps of its kernel's mean, by what its slices took */
+  double work;           /* of each step, in units of its kernel */
   size_t last;           /* of its slices */
 } job;
 
@@ -33,7 +33,7 @@ typedef struct jobs {
 
 /* What each device did of each kernel, [device][kind]. */
 typedef struct sums {
-  double count, steps, seconds, squares, products; /* squares: of steps; products: of steps and seconds */
+  double count, units, seconds, squares, products; /* squares: of units; products: of units and seconds */
 } sums;
 
 typedef struct replay {
@@ -83,7 +83,9 @@ static const cli_slice *work_of(const cli_gantt *gantt, const cli_slice *copy) {
 /* May the slice be one more of an open task? */
 static bool fits(const replay *all, const job *mine, size_t index) {
   const cli_slice *slice = &all->gantt->slice[index];
-  if (strcmp(mine->kind, slice->kind) != 0 || mine->n != slice->n) return false;
+  if (strcmp(mine->kind, slice->kind) != 0 || mine->n != slice->n || mine->work < slice->work ||
+      mine->work > slice->work)
+    return false;
   for (size_t i = mine->last; i != NONE; i = all->before[i])
     if (meets(&all->gantt->slice[i], slice)) return false;
   return true;
@@ -102,8 +104,12 @@ static void add_slice(replay *all, size_t index) {
         if (known->job[known->open[i]].n == 0 && strcmp(known->job[known->open[i]].kind, slice->kind) == 0) at = i;
     if (at == known->nopen) known->nopen++;
     known->open[at] = known->count;
-    known->job[known->count++] =
-        (job){.kind = slice->kind, .n = slice->n, .grain = slice->grain, .ready = slice->ready, .last = NONE};
+    known->job[known->count++] = (job){.kind = slice->kind,
+                                       .n = slice->n,
+                                       .grain = slice->grain,
+                                       .work = slice->work,
+                                       .ready = slice->ready,
+                                       .last = NONE};
   }
   job *mine = &known->job[known->open[at]];
   all->of[index] = known->open[at];
@@ -155,40 +161,34 @@ static double launch_of(const replay *all, size_t device) {
     if (!(sum->squares > 0)) continue;
     count += sum->count;
     seconds += sum->seconds;
-    told += sum->products * sum->steps / sum->squares;
-    weight += sum->steps * sum->steps / sum->squares;
+    told += sum->products * sum->units / sum->squares;
+    weight += sum->units * sum->units / sum->squares;
   }
   return count - weight > TELLS ? fmax(fmin((seconds - told) / (count - weight), shortest), 0) : 0;
 }
 
-/* Steps a second, without launches; 0: it ran none, or in no time. */
+/* Units a second, without launches; 0: it ran none, or in no time. */
 static double rate_of(const replay *all, size_t device, size_t kind) {
   const sums *sum = &all->sums[device * all->gantt->nkinds + kind];
   const double seconds = sum->seconds - sum->count * all->launch[device];
-  return seconds > 0 ? sum->steps / seconds : 0;
+  return seconds > 0 ? sum->units / seconds : 0;
 }
 
-/* What devices did of each kernel, and what each task is by that. */
+/* What devices did of each kernel. */
 static void add_work(replay *all) {
   const cli_gantt *gantt = all->gantt;
   for (size_t i = 0; i < gantt->nslices; i++) {
     const cli_slice *slice = &gantt->slice[i];
-    const double steps = (double)(slice->end - slice->begin);
+    const double units = slice->work * (double)(slice->end - slice->begin);
     if (slice->is_copy) continue;
     sums *sum = sums_of(all, slice);
     sum->count++;
-    sum->steps += steps;
-    sum->squares += steps * steps;
-    sum->products += steps * seconds_of(all, i);
+    sum->units += units;
+    sum->squares += units * units;
+    sum->products += units * seconds_of(all, i);
     sum->seconds += seconds_of(all, i);
   }
   for (size_t d = 0; d < gantt->ndevices; d++) all->launch[d] = launch_of(all, d);
-  for (size_t i = 0; i < gantt->nslices; i++) {
-    const cli_slice *slice = &gantt->slice[i];
-    if (all->of[i] == NONE) continue;
-    all->jobs.job[all->of[i]].units += rate_of(all, slice->device, kind_of(gantt, slice->kind)) *
-                                       fmax(seconds_of(all, i) - all->launch[slice->device], 0);
-  }
 }
 
 static void close_replay(replay *all) {
@@ -233,18 +233,18 @@ static cli_exit open_replay(const cli_gantt *gantt, replay *all) {
 
 /* ---- the machine ---- */
 
-/* Steps a second of each kernel on each device; what a device never ran, it runs as fast as the fastest one. */
+/* Units a second of each kernel on each device; what a device never ran, it runs as fast as the fastest one. */
 static json_t *rates_of(const replay *all, size_t device) {
   const cli_gantt *gantt = all->gantt;
   json_t *rates = json_object();
   for (size_t k = 0; k < gantt->nkinds; k++) {
     const double own = rate_of(all, device, k);
-    double best = 0, steps = 0;
+    double best = 0, units = 0;
     for (size_t d = 0; d < gantt->ndevices; d++) {
       best = fmax(best, rate_of(all, d, k));
-      steps += all->sums[d * gantt->nkinds + k].steps;
+      units += all->sums[d * gantt->nkinds + k].units;
     }
-    if (steps > 0) json_object_set_new(rates, gantt->kind[k], real_of(own > 0 ? own : best > 0 ? best : MOST, LEAST));
+    if (units > 0) json_object_set_new(rates, gantt->kind[k], real_of(own > 0 ? own : best > 0 ? best : MOST, LEAST));
   }
   return rates;
 }
@@ -364,7 +364,7 @@ static json_t *task_line(const jobs *all, const size_t *ended, size_t index) {
   json_t *line = json_pack("{s:s, s:o, s:I, s:b}", "task", name, "kernel", cli_json_text(mine->kind), "n",
                            (json_int_t)n, "split", mine->grain > 0 ? mine->grain < n : n > 1);
   if (mine->grain > 1 && mine->grain < n) json_object_set_new(line, "grain", json_integer(mine->grain));
-  if (mine->units > 0) json_object_set_new(line, "work", real_of(mine->units / (double)n, LEAST));
+  if (mine->work < 1 || mine->work > 1) json_object_set_new(line, "work", real_of(mine->work, LEAST));
   snprintf(name, sizeof name, "%zu", need);
   if (need != NONE) json_object_set_new(line, "needs", json_pack("{s:i}", name, 0)); /* its copies are known */
   if (mine->reads > 0) json_object_set_new(line, "reads", real_of(mine->reads, 0));
