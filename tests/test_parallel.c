@@ -14,6 +14,7 @@
 #include "compress/method.h"
 #include "fault/fault.h"
 #include "graph/parallel.h"
+#include "ocl/device.h"
 #include "onnx_builder.h"
 /* what follows has a variable with the name of those functions' arguments */
 #include "fixture.h"
@@ -422,6 +423,43 @@ static pare_status hang_on_second(void *argument, size_t member, int64_t begin, 
   return PARE_OK;
 }
 
+static void *run_once(void *argument) {
+  float *found;
+  OK(run_model(several, argument, MOST_ROWS, &found));
+  free(found);
+  sem_post(&back);
+  return NULL;
+}
+
+/* Whoever runs at once asks only those devices for what went wrong that it had pieces on. */
+START_TEST(a_run_waits_for_no_device_that_had_nothing_of_it) {
+  pare_model *model;
+  pthread_t thread;
+  cl_mem flags;
+  int64_t offset;
+  cl_int code;
+  several = open_as(&(pare_schedule_options){.parallel = PARE_PARALLEL_TASK, .policy = "round-robin"});
+  OK(pare_model_open(several, path_of("rows.onnx"), NULL, &model));
+  pare_context *other = pare__team_context(model->team, 1);
+  pare__device *blocked = pare__context_device(other);
+  OK(pare__context_flag(other, "nothing is wrong", &flags, &offset)); /* what it would ask for */
+  cl_event gate = clCreateUserEvent(blocked->context, &code);
+  ck_assert_int_eq(code, CL_SUCCESS);
+  ck_assert_int_eq(clEnqueueBarrierWithWaitList(pare__device_queue(blocked), 1, &gate, NULL), CL_SUCCESS);
+  sem_init(&back, 0, 0);
+  ck_assert_int_eq(pthread_create(&thread, NULL, run_once, model), 0);
+  struct timespec until;
+  clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_sec += 60;
+  const int late = sem_timedwait(&back, &until);
+  ck_assert_int_eq(clSetUserEventStatus(gate, CL_COMPLETE), CL_SUCCESS);
+  pthread_join(thread, NULL);
+  clReleaseEvent(gate);
+  close_model(model);
+  ck_assert_msg(late == 0, "a run on the first device waits for the second");
+}
+END_TEST
+
 START_TEST(a_context_closes_while_a_device_hangs) {
   pare__crew *crew;
   pare__job_id id;
@@ -631,6 +669,7 @@ int main(void) {
   tcase_add_test(tests, without_any_device_left_a_run_fails_and_a_new_context_works);
   tcase_add_loop_test(tests, a_driver_that_hangs_is_given_up, 0, 4);
   tcase_add_test(tests, who_comes_back_late_overwrites_nothing);
+  tcase_add_test(tests, a_run_waits_for_no_device_that_had_nothing_of_it);
   tcase_add_test(tests, a_context_closes_while_a_device_hangs);
   tcase_add_test(tests, a_device_that_hangs_while_it_compresses_keeps_what_it_works_for);
   tcase_add_test(tests, equal_halves_share_the_samples_evenly);

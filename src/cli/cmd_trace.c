@@ -7,7 +7,7 @@
 #include "cli/replay.h"
 
 #define MOST_STEP (INT64_C(1) << 53) /* doubles hold them */
-#define MOST_WORK 1e18                /* of a step, as in files of tasks */
+#define MOST_WORK 1e18               /* of a step, as in files of tasks */
 #define MOST_TIME 1e72 /* microseconds: more than any simulation writes; sums and differences stay finite */
 
 enum { SVG, TITLE, MACHINE, TASKS, JSON };
@@ -146,7 +146,7 @@ static cli_exit add_slice(trace_run *run, size_t index, const json_t *event, siz
                                                .n = all,
                                                .grain = grain,
                                                .work = json_is_number(work) ? json_number_value(work) : 1,
-                  .ready = json_is_number(ready) ? json_number_value(ready) : begin};
+                                               .ready = json_is_number(ready) ? json_number_value(ready) : begin};
   gantt->from = gantt->nslices == 1 ? begin : fmin(gantt->from, begin);
   gantt->until = gantt->nslices == 1 ? begin + time : fmax(gantt->until, begin + time);
   run->device[device].slices++;

@@ -170,6 +170,7 @@ void pare__divided_release(pare__divided *divided) {
   free(divided->input);
   free(divided->output);
   free(divided->wanted);
+  free(divided->ran);
   free(divided->key);
   free(divided);
 }
@@ -193,6 +194,7 @@ pare_status pare__divided_run(void *argument, size_t member, int64_t begin, int6
     pthread_mutex_lock(&divided->lock);
     flight->next = divided->flights;
     divided->flights = flight;
+    divided->ran[member] = true;
     pthread_mutex_unlock(&divided->lock);
     if (!is_group(context) && pare__device_idle(pare__context_device(context), pare__seconds() - began))
       pare__crew_finished(divided->team->crew, member);

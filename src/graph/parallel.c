@@ -527,7 +527,8 @@ static pare_status divided_open(pare__team *team, unsigned ninputs, pare_tensor 
   divided->input = calloc(ninputs + 1U, sizeof *divided->input);
   divided->output = calloc(noutputs + 1U, sizeof *divided->output);
   divided->wanted = wanted ? calloc(noutputs + 1U, sizeof *wanted) : NULL;
-  if (!divided->input || !divided->output || (wanted && !divided->wanted))
+  divided->ran = calloc(team->nmembers, sizeof *divided->ran);
+  if (!divided->input || !divided->output || !divided->ran || (wanted && !divided->wanted))
     return pare__fail_memory("a run", sizeof *divided->input);
   for (unsigned i = 0; i < noutputs && wanted; i++) divided->wanted[i] = wanted[i];
   for (unsigned i = 0; i < ninputs; i++) {
@@ -541,10 +542,14 @@ static pare_status divided_open(pare__team *team, unsigned ninputs, pare_tensor 
   return divided->key ? PARE_OK : pare__fail_memory("a run", 1);
 }
 
-/* What kernels have raised in the meantime, such as an index out of range, comes back at the next wait. */
-static void collect_flags(pare__team *team) {
+/* What kernels have raised in the meantime, such as an index out of range, comes back at the next wait. Others that run
+ * at once on members where this run had nothing are not waited for. */
+static void collect_flags(const pare__divided *divided) {
+  pare__team *team = divided->team;
+  const bool everywhere = divided->stages || divided->by_columns;
   size_t number;
   for (size_t i = 0; i < team->nmembers; i++) {
+    if (!everywhere && !divided->ran[i]) continue;
     if (!team->replica[i] || pare__crew_is_lost(team->crew, i)) continue;
     const pare_status status = pare__context_flags_check(pare__team_context(team, i));
     if (status == PARE_OK) continue;
@@ -567,7 +572,7 @@ static pare_status run_divided(pare__divided *divided, pare_tensor *const *input
   free(key);
   if (status != PARE_OK && divided->by_columns && atomic_load(&divided->team->no_columns))
     return run_divided(divided, inputs, outputs); /* it could not be opened: the next best way */
-  if (status == PARE_OK) collect_flags(divided->team);
+  if (status == PARE_OK) collect_flags(divided);
   return status == PARE_OK && !divided->by_columns ? make_outputs(divided, outputs) : status;
 }
 

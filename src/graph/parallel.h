@@ -144,6 +144,7 @@ typedef struct pare__divided {
   char *key;            /* dtypes and shapes of one sample */
   pthread_mutex_t lock; /* guards what follows, and the outputs until all is done */
   pare__flight *flights;
+  bool *ran; /* pieces, on each member; not those of a pipeline */
   bool by_columns;
   pare__spread *spread; /* by which it was predicted; NULL: it was not */
   int64_t spread_units; /* and for so many units */
