@@ -544,6 +544,24 @@ START_TEST(rates_are_learned_from_weights) {
 }
 END_TEST
 
+START_TEST(percentiles_are_of_the_nearest_rank) {
+  pare_machine *machine = machine_of("{\"device\": \"only\", \"rates\": {\"*\": 1}}");
+  char text[4000];
+  size_t used = 0;
+  for (int i = 0; i < 40; i++) {
+    used += (size_t)snprintf(text + used, sizeof text - used, "{\"task\": \"%d\"}\n", i);
+    /* task k waits for k seconds */
+    pare_workload *workload = work_of(text);
+    const pare_simulation_result result = result_of(machine, workload, "dmda", NULL);
+    ck_assert_double_eq_tol(result.wait_mean, 0.5 * i, 1e-6);
+    ck_assert_double_eq_tol(result.wait_p95, ceil(0.95 * (i + 1)) - 1, 1e-6);
+    ck_assert_double_eq_tol(result.wait_p99, i, 1e-6);
+    pare_workload_close(workload);
+  }
+  pare_machine_close(machine);
+}
+END_TEST
+
 START_TEST(nothing_starves) {
   /* One device, urgent tasks that would fill it for ever, and one that is not urgent. */
   static char text[60000];
@@ -616,6 +634,7 @@ int main(void) {
   tcase_add_test(cases, a_lost_device_costs_its_share_only);
   tcase_add_test(cases, all_devices_lost_is_an_error);
   tcase_add_test(cases, rates_are_learned_from_weights);
+  tcase_add_test(cases, percentiles_are_of_the_nearest_rank);
   tcase_add_test(cases, nothing_starves);
   tcase_add_test(cases, pieces_fit_the_memory);
   return run_tests("simulate", cases);

@@ -38,6 +38,7 @@ machine "1:39: the device 'a.1' is there twice" '{"device": "a.1", "rates": {"*"
 one='{"device": "a", "rates": {"*": 1}}'
 machine "2:2: the event speed needs 'speed'" "$one"'\n{"event": "speed", "device": "a", "at": 1}'
 machine "2:43: 'speed' belongs to the event speed" "$one"'\n{"event": "lost", "device": "a", "at": 1, "speed": 0.5}'
+machine "1:36: 'latency' is of a link to the host: say its 'bandwidth', too" '{"device": "a", "rates": {"*": 1}, "latency": 1e-5}'
 machine "1:1: a machine needs a device" ''
 machine "1:1: an object" '[1]'
 

@@ -106,6 +106,8 @@ static pare_status read_device(pare_machine *machine, const pare__json_stream *f
   PARE__TRY(pare__json_number(file, "price", 0, MOST, &seen->price_per_hour));
   PARE__TRY(pare__json_number(file, "weight", 1e-12, MOST, &device.weight));
   PARE__TRY(read_rates(machine, file, &device.rates));
+  if (seen->copy_seconds > 0 && !(bandwidth > 0))
+    return pare__json_fail(file, "latency", "'latency' is of a link to the host: say its 'bandwidth', too");
   seen->memory_bytes = (uint64_t)memory;
   seen->seconds_per_byte = bandwidth > 0 ? 1 / bandwidth : 0;
   return add_devices(machine, file, name, count, &device);

@@ -379,6 +379,9 @@ static int by_value(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
+/* The nearest rank of so many values, from 0 on. */
+static size_t rank_of(double share, size_t count) { return (size_t)fmax(ceil(share * (double)count) - 1, 0); }
+
 static pare_status sum_up(struct simulator *simulator) {
   pare_simulation_result *result = &simulator->out->result;
   const size_t ntasks = simulator->workload->ntasks;
@@ -393,8 +396,8 @@ static pare_status sum_up(struct simulator *simulator) {
     result->wait_mean += (double)wait[i] / (double)ntasks;
   }
   qsort(wait, ntasks, sizeof *wait, by_value);
-  result->wait_p95 = (double)wait[(size_t)(0.95 * (double)(ntasks - 1))];
-  result->wait_p99 = (double)wait[(size_t)(0.99 * (double)(ntasks - 1))];
+  result->wait_p95 = (double)wait[rank_of(0.95, ntasks)];
+  result->wait_p99 = (double)wait[rank_of(0.99, ntasks)];
   free(wait);
   for (size_t i = 0; i < simulator->machine->ndevices; i++) {
     const pare__policy_device *seen = &simulator->machine->device[i].seen;
