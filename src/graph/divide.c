@@ -13,7 +13,7 @@ struct pare__flight {
   pare__flight *next;
   size_t member;
   int64_t begin;
-  double began;
+  pare__mark *mark; /* behind its work; NULL: a group, which waits by itself */
   unsigned nparts;
   pare__part part[MOST_PARTS];
 };
@@ -74,9 +74,7 @@ static pare_status part_run(const pare__divided *divided, size_t member, pare__p
   pare_model *replica;
   PARE__TRY(pare__divided_replica(divided, member, &replica));
   pare_status status = pare__part_open(divided, member, one);
-  pare_context *context = context_of(divided, member);
   if (status == PARE_OK) status = pare_model_run(replica, one->input, divided->wanted, one->output);
-  if (status == PARE_OK && !is_group(context)) status = pare__device_flush(pare__context_device(context));
   if (status != PARE_OK) pare__part_close(divided, one);
   return status;
 }
@@ -110,7 +108,7 @@ static pare_status know_output(pare__divided *divided, unsigned i, const pare_te
   return array->data ? PARE_OK : pare__fail_memory("an output", nbytes);
 }
 
-pare_status pare__part_read(pare__divided *divided, const pare__part *one) {
+pare_status pare__part_read(pare__divided *divided, const pare__part *one, bool done) {
   for (unsigned i = 0; i < divided->noutputs; i++) {
     pare_tensor *tensor = one->output[i];
     if (!tensor) continue;
@@ -120,7 +118,8 @@ pare_status pare__part_read(pare__divided *divided, const pare__part *one) {
     PARE__TRY(known);
     const pare__host_array *array = &divided->output[i];
     const size_t rows = divided->split ? (size_t)one->rows : 1, first = divided->split ? (size_t)one->first : 0;
-    PARE__TRY(pare_tensor_read(tensor, (char *)array->data + first * array->row_bytes, rows * array->row_bytes));
+    char *to = (char *)array->data + first * array->row_bytes;
+    PARE__TRY((done ? pare__tensor_read_done : pare_tensor_read)(tensor, to, rows * array->row_bytes));
   }
   return PARE_OK;
 }
@@ -129,6 +128,7 @@ pare_status pare__part_read(pare__divided *divided, const pare__part *one) {
 
 static void flight_close(const pare__divided *divided, pare__flight *flight) {
   for (unsigned i = 0; i < flight->nparts; i++) pare__part_close(divided, &flight->part[i]);
+  pare__mark_close(flight->mark);
   free(flight);
 }
 
@@ -182,22 +182,23 @@ pare_status pare__divided_run(void *argument, size_t member, int64_t begin, int6
   atomic_fetch_add(&divided->references, 1);
   flight->member = member;
   flight->begin = begin;
-  const double began = flight->began = pare__seconds();
+  const double began = pare__seconds();
   const uint64_t preparations = pare__team_preparations(divided->team, member);
   cut(divided, member, begin, end, flight);
   pare_status status = PARE_OK;
   for (unsigned i = 0; i < flight->nparts && status == PARE_OK; i++)
     status = part_run(divided, member, &flight->part[i]);
   pare__team_prepared(divided->team, member, preparations);
+  pare_context *context = context_of(divided, member);
+  if (status == PARE_OK && !is_group(context)) status = pare__mark_set(pare__context_device(context), &flight->mark);
   if (status == PARE_OK) {
-    pare_context *context = context_of(divided, member);
+    const bool done = flight->mark && pare__mark_done(flight->mark, pare__seconds() - began);
     pthread_mutex_lock(&divided->lock);
     flight->next = divided->flights;
     divided->flights = flight;
     divided->ran[member] = true;
     pthread_mutex_unlock(&divided->lock);
-    if (!is_group(context) && pare__device_idle(pare__context_device(context), pare__seconds() - began))
-      pare__crew_finished(divided->team->crew, member);
+    if (done) pare__crew_finished(divided->team->crew, member);
   } else {
     flight_close(divided, flight);
   }
@@ -216,9 +217,10 @@ pare_status pare__divided_settle(void *argument, size_t member, int64_t begin, i
   if (flight) *link = flight->next;
   pthread_mutex_unlock(&divided->lock);
   const uint64_t preparations = pare__team_preparations(divided->team, member);
-  pare_status status = PARE_OK;
+  pare_status status = flight && flight->mark ? pare__mark_wait(flight->mark) : PARE_OK;
+  if (status == PARE_OK) pare__crew_worked(divided->team->crew, member);
   for (unsigned i = 0; flight && i < flight->nparts && status == PARE_OK; i++)
-    status = pare__part_read(divided, &flight->part[i]);
+    status = pare__part_read(divided, &flight->part[i], flight->mark);
   pare__team_prepared(divided->team, member, preparations);
   if (flight) flight_close(divided, flight);
   pare__divided_release(divided);

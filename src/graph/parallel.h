@@ -165,8 +165,8 @@ pare_status pare__divided_replica(const pare__divided *divided, size_t member, p
 /* Its inputs, over the caller's memory. Close it in any case. */
 pare_status pare__part_open(const pare__divided *divided, size_t member, pare__part *one);
 void pare__part_close(const pare__divided *divided, pare__part *one);
-/* Its outputs to where all are put together. */
-pare_status pare__part_read(pare__divided *divided, const pare__part *one);
+/* Its outputs to where all are put together. done: its work is known to be. */
+pare_status pare__part_read(pare__divided *divided, const pare__part *one, bool done);
 
 /* pipeline.c: stages. How this run is cut, found by a timed run if samples of such a shape are new; `why` for people.
  * PARE_ERR_UNSUPPORTED: it cannot be. */

@@ -89,7 +89,7 @@ static pare_status run_part(step *one, size_t member, pare__stage *stage, pare__
     part->output[i] = NULL;
   }
   const bool last = stage->number + 1 == stage->nstages && !stage->timed;
-  const pare_status status = last ? pare__part_read(divided, part) : PARE_OK;
+  const pare_status status = last ? pare__part_read(divided, part, false) : PARE_OK;
   keep_made(one, stage);
   return status;
 }

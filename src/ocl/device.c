@@ -216,12 +216,36 @@ bool pare__event_done(cl_event event, double seconds) {
   }
 }
 
-bool pare__device_idle(const pare__device *device, double seconds) {
-  cl_event marker;
-  if (clEnqueueMarkerWithWaitList(device->queue, 0, NULL, &marker) != CL_SUCCESS) return false;
-  const bool idle = clFlush(device->queue) == CL_SUCCESS && pare__event_done(marker, seconds);
-  clReleaseEvent(marker);
-  return idle;
+struct pare__mark {
+  pare__device *device;
+  cl_event event;
+};
+
+pare_status pare__mark_set(pare__device *device, pare__mark **out) {
+  pare__mark *mark = *out = calloc(1, sizeof *mark);
+  if (!mark) return pare__fail_memory("a mark", sizeof *mark);
+  mark->device = device;
+  const cl_int code = clEnqueueMarkerWithWaitList(device->queue, 0, NULL, &mark->event);
+  const pare_status status = code == CL_SUCCESS
+                                 ? pare__device_flush(device)
+                                 : pare__fail_cl(code, "clEnqueueMarkerWithWaitList on %s", device->info.name);
+  if (status == PARE_OK) return PARE_OK;
+  pare__mark_close(mark);
+  *out = NULL;
+  return status;
+}
+
+pare_status pare__mark_wait(const pare__mark *mark) {
+  const cl_int code = clWaitForEvents(1, &mark->event);
+  return code == CL_SUCCESS ? PARE_OK : pare__fail_cl(code, "clWaitForEvents on %s", mark->device->info.name);
+}
+
+bool pare__mark_done(const pare__mark *mark, double seconds) { return pare__event_done(mark->event, seconds); }
+
+void pare__mark_close(pare__mark *mark) {
+  if (!mark) return;
+  if (mark->event) clReleaseEvent(mark->event);
+  free(mark);
 }
 
 bool pare__device_known(const pare__device *device) { return device->quirks->known; }

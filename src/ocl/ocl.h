@@ -47,11 +47,16 @@ const char *pare__device_key(const pare__device *device);
 void pare__device_lock(pare__device *device); /* recursive; of programs, kernels, and what is known of the device */
 void pare__device_unlock(pare__device *device);
 pare_status pare__device_flush(pare__device *device);
-/* Is all done that was enqueued, by calls that took so many seconds? Flushes. Drivers that work inside of these calls
- * may need a moment to say so, which is waited for: a twentieth of that time, a millisecond at most. No
- * also where the driver cannot tell. */
-bool pare__device_idle(const pare__device *device, double seconds);
-/* The same of what the event is of, whose queue was flushed. */
+/* Behind all that was enqueued so far; flushes. */
+typedef struct pare__mark pare__mark;
+pare_status pare__mark_set(pare__device *device, pare__mark **out);
+pare_status pare__mark_wait(const pare__mark *mark); /* PARE_ERR_DEVICE */
+/* Is it done, where the calls that enqueued it took so many seconds? As pare__event_done. */
+bool pare__mark_done(const pare__mark *mark, double seconds);
+void pare__mark_close(pare__mark *mark); /* NULL is allowed */
+/* Is done what the event is of, whose queue was flushed, and which calls enqueued that took so many seconds? Drivers
+ * that work inside of these calls may need a moment to say so, which is waited for: a twentieth of that time, a
+ * millisecond at most. No also where the driver cannot tell. */
 bool pare__event_done(cl_event event, double seconds);
 pare_status pare__device_finish(pare__device *device); /* clFinish, checked; copies, too */
 /* Called after each task that was submitted: no more than PARE__PACE_TASKS are left unfinished, and no more than
@@ -93,6 +98,8 @@ cl_mem pare__buffer_mem(const pare__buffer *buffer);
 size_t pare__buffer_bytes(const pare__buffer *buffer);
 /* Blocking; in queue order after everything enqueued so far. */
 pare_status pare__buffer_read(pare__buffer *buffer, size_t offset, size_t nbytes, void *data);
+/* The same of what is known to be there, whatever was enqueued since. */
+pare_status pare__buffer_read_done(pare__buffer *buffer, size_t offset, size_t nbytes, void *data);
 /* A buffer that has these bytes from the start: unlike a write, nothing on the queue is waited for. */
 pare_status pare__buffer_create_from(pare__device *device, const void *data, size_t nbytes, const char *what,
                                      pare__buffer **out);

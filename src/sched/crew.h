@@ -150,6 +150,8 @@ void pare__crew_unclaim(pare__crew *crew, size_t member);
 /* Told inside of `run`: what it enqueued is done already. Drivers that work within the enqueueing call leave nothing to
  * wait for; the piece is settled before the next one runs then, whose time would be taken for its own otherwise. */
 void pare__crew_finished(pare__crew *crew, size_t member);
+/* Told inside of `settle`: the piece's work is done, and what follows is reading it. */
+void pare__crew_worked(pare__crew *crew, size_t member);
 /* Copies of a piece are told here, inside its `run` or `settle` and only there, so that counters and traces tell them
  * from work, and policies learn what they cost: before its work; behind it; or both, by the host itself, after the
  * device's work, which teaches nothing. They may overlap with the work of other pieces. from = until: nobody knows. */

@@ -192,6 +192,14 @@ void pare__crew_finished(pare__crew *crew, size_t member) {
   pare__crew_unlock(crew);
 }
 
+void pare__crew_worked(pare__crew *crew, size_t member) {
+  pare__crew_worker *worker = &crew->member[member];
+  pare__crew_lock(crew);
+  if (!worker->abandoned && worker->in_call && worker->settling && !(worker->flight[0].back > 0))
+    worker->flight[0].back = crew->now;
+  pare__crew_unlock(crew);
+}
+
 bool pare__crew_claim(pare__crew *crew, size_t member) {
   pare__crew_worker *worker = &crew->member[member];
   pare__crew_lock(crew);

@@ -430,7 +430,7 @@ pare_status pare__context_flag(pare_context *context, const char *message, cl_me
   return status;
 }
 
-pare_status pare__context_flags_check(pare_context *context) {
+static pare_status check_flags(pare_context *context, bool done) {
   pthread_mutex_lock(&context->lock);
   pare_status status = context->flagged;
   if (status != PARE_OK) {
@@ -444,7 +444,7 @@ pare_status pare__context_flags_check(pare_context *context) {
     int32_t flag[FLAG_COUNT];
     static const int32_t zero[FLAG_COUNT];
     const char *message = NULL;
-    status = pare__buffer_read(context->flags, 0, used * sizeof flag[0], flag);
+    status = (done ? pare__buffer_read_done : pare__buffer_read)(context->flags, 0, used * sizeof flag[0], flag);
     for (unsigned i = 0; status == PARE_OK && i < used && !message; i++)
       if (flag[i] != 0) message = context->flag_message[i];
     if (message) {
@@ -455,6 +455,10 @@ pare_status pare__context_flags_check(pare_context *context) {
   pthread_mutex_unlock(&context->lock);
   return status;
 }
+
+pare_status pare__context_flags_check(pare_context *context) { return check_flags(context, false); }
+
+pare_status pare__context_flags_check_done(pare_context *context) { return check_flags(context, true); }
 
 pare_status pare_context_wait(pare_context *context) {
   PARE__TRY(pare__context_check("pare_context_wait", context));

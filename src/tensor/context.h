@@ -91,6 +91,8 @@ void pare__index_message(const char *operation, char text[PARE__INDEX_MESSAGE]);
 pare_status pare__context_flag(pare_context *context, const char *message, cl_mem *mem, int64_t *offset);
 /* After the queue is finished: raises the first flag that is set, and clears all. */
 pare_status pare__context_flags_check(pare_context *context);
+/* The same of work that is known to be done, whatever was enqueued since. */
+pare_status pare__context_flags_check_done(pare_context *context);
 
 /* For tests of the law of splitting: every later submission is cut into `pieces` pieces (0 or 1: as usual). */
 void pare__context_split(pare_context *context, int pieces);

@@ -196,6 +196,17 @@ pare_status pare_tensor_read(pare_tensor *tensor, void *data, size_t nbytes) {
   return pare__context_flags_check(tensor->context);
 }
 
+pare_status pare__tensor_read_done(pare_tensor *tensor, void *data, size_t nbytes) {
+  const pare__storage *storage = tensor->storage;
+  if (nbytes == 0 || storage->memory || storage->staged || !storage->buffer || !pare__shape_contiguous(&tensor->shape))
+    return pare_tensor_read(tensor, data, nbytes);
+  PARE__TRY(check_bytes("pare_tensor_read", tensor, data, nbytes));
+  PARE__TRY(pare__tensor_poisoned(tensor));
+  const size_t start = (size_t)pare__tensor_start(tensor) * pare_dtype_bytes(tensor->dtype);
+  PARE__TRY(pare__buffer_read_done(storage->buffer, start, nbytes, data));
+  return pare__context_flags_check_done(tensor->context);
+}
+
 pare_status pare_tensor_write(pare_tensor *tensor, const void *data, size_t nbytes) {
   PARE__TRY(check_bytes("pare_tensor_write", tensor, data, nbytes));
   if (tensor->read_only) return pare__fail(PARE_ERR_ARGUMENT, "pare_tensor_write: a broadcast view cannot be written");

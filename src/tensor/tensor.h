@@ -39,6 +39,9 @@ pare_status pare__shape_broadcast(const pare__shape *a, const pare__shape *b, pa
 /* Normalises a negative axis; PARE_ERR_ARGUMENT naming `function` if out of range. */
 pare_status pare__axis(const char *function, int axis, int rank, int *out);
 
+/* pare_tensor_read of what is known to be done: on one device it does not wait for what was enqueued since. */
+pare_status pare__tensor_read_done(pare_tensor *tensor, void *data, size_t nbytes);
+
 /* One more handle on the same elements. */
 pare_status pare__tensor_handle(pare_tensor *tensor, pare_tensor **out);
 

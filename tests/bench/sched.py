@@ -237,7 +237,7 @@ def bench(options, environment, parallel, batch, seconds):
 
 
 def batch(name, options, asked):
-    count, seconds = (16, 0.05) if options.small else (64, 1)
+    count, seconds = (16, 0.05) if options.small else (256, 1)
     sides = Bed(name.split("-")[0], options).sides(
         lambda environment, parallel: lambda: bench(options, environment, "off" if parallel == "off" else "data", count, seconds))
     sides[-1]()  # learns speeds
