@@ -444,11 +444,13 @@ static pare_status check_flags(pare_context *context, bool done) {
     int32_t flag[FLAG_COUNT];
     static const int32_t zero[FLAG_COUNT];
     const char *message = NULL;
-    status = (done ? pare__buffer_read_done : pare__buffer_read)(context->flags, 0, used * sizeof flag[0], flag);
+    const size_t nbytes = used * sizeof flag[0];
+    status = done ? pare__buffer_read_done(context->flags, 0, nbytes, flag)
+                  : pare__buffer_read(context->flags, 0, nbytes, flag);
     for (unsigned i = 0; status == PARE_OK && i < used && !message; i++)
       if (flag[i] != 0) message = context->flag_message[i];
     if (message) {
-      status = pare__buffer_write(context->flags, 0, used * sizeof flag[0], zero);
+      status = pare__buffer_write(context->flags, 0, nbytes, zero);
       if (status == PARE_OK) status = pare__fail_text(PARE_ERR_ARGUMENT, message);
     }
   }
