@@ -22,7 +22,8 @@ enum {
   BAR = 20,
   COPY = 4,
   MOST_DEVICES = 64,
-  MOST_KINDS = 8 /* the others are "other" */
+  MOST_KINDS = 8,   /* the others are "other" */
+  MOST_LETTERS = 32 /* of one in the legend */
 };
 #define NARROW 1.0 /* pixels: narrower bars of a kind join */
 #define LETTER 6.4 /* pixels of one at the size of labels */
@@ -112,7 +113,7 @@ static int print_legend(FILE *to, const cli_gantt *gantt, bool has_copies) {
   for (size_t i = 0; i < shown + has_copies; i++) {
     const bool is_copy = i == shown;
     const char *name = is_copy ? "copies" : i < MOST_KINDS ? gantt->kind[i] : "other";
-    const size_t letters = strlen(name) < 24 ? strlen(name) : 24;
+    const size_t letters = strlen(name) < MOST_LETTERS ? strlen(name) : MOST_LETTERS;
     const double width = 30 + LETTER * (double)letters;
     if (x > LEFT && x + width > WIDTH - 16) {
       x = LEFT;
@@ -125,7 +126,7 @@ static int print_legend(FILE *to, const cli_gantt *gantt, bool has_copies) {
       fprintf(to, "<rect x=\"%.1f\" y=\"%d\" width=\"12\" height=\"12\" fill=\"url(#k%zu)\"/>", x, y, i);
     if (to) {
       fprintf(to, "<text x=\"%.1f\" y=\"%d\">", x + 16, y + 10);
-      shortened(to, name, 24);
+      shortened(to, name, MOST_LETTERS);
       fputs("</text>\n", to);
     }
     x += width;
