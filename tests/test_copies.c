@@ -368,16 +368,28 @@ static pare_status settle_timed(void *argument, size_t member, int64_t begin, in
   return PARE_OK;
 }
 
-/* The second works from when the first one's result begins to go back, so all the time up to its own is work. */
-START_TEST(copies_back_take_no_time_of_the_next_piece) {
-  pare_schedule_stats stats;
+/* The same for a result that is read while it is settled. */
+static pare_status settle_and_read(void *argument, size_t member, int64_t begin, int64_t end) {
+  struct timed *own = argument;
+  (void)begin, (void)end;
+  usleep(2000);
+  own->back = pare__crew_now();
+  pare__crew_worked(crew, member);
+  usleep(4000);
+  own->settled = pare__crew_now();
+  return PARE_OK;
+}
+
+/* Two such pieces, one behind the other, in a crew that the caller closes. */
+static void run_timed(pare_status (*settle)(void *argument, size_t member, int64_t begin, int64_t end),
+                      pare_schedule_stats *stats) {
   const pare__job blocker = {.run = wait_at_gate, .kernel = "gate", .n = 1, .member = PARE__NO_DEVICE};
   atomic_store(&gate, false);
   open_crew(NULL);
   OK(pare__crew_submit(crew, &blocker, NULL, 0, NULL));
   for (size_t i = 0; i < 2; i++) {
     const pare__job job = {.run = begin_timed,
-                           .settle = settle_timed,
+                           .settle = settle,
                            .argument = &timed[i],
                            .kernel = "timed",
                            .n = 1,
@@ -386,7 +398,69 @@ START_TEST(copies_back_take_no_time_of_the_next_piece) {
   }
   atomic_store(&gate, true);
   OK(pare__crew_wait_all(crew));
-  OK(pare__crew_stats(crew, &stats));
+  OK(pare__crew_stats(crew, stats));
+}
+
+START_TEST(reading_a_result_is_no_work) {
+  pare_schedule_stats stats;
+  run_timed(settle_and_read, &stats);
+  const pare_kernel_stats *of = &stats.kernel[strcmp(stats.kernel[0].kernel, "timed") != 0];
+  ck_assert_double_ge(of->busy_seconds, timed[0].back - timed[0].run);
+  ck_assert_double_le(of->busy_seconds, stats.elapsed_seconds - (timed[1].settled - timed[1].back));
+  pare_schedule_stats_close(&stats);
+  close_crew();
+}
+END_TEST
+
+/* What was called, in order: a letter each. */
+static char calls[2 * 5 + 1];
+static atomic_size_t ncalls;
+
+static pare_status run_within(void *argument, size_t member, int64_t begin, int64_t end) {
+  (void)argument, (void)begin, (void)end;
+  calls[atomic_fetch_add(&ncalls, 1)] = 'r';
+  pare__crew_finished(crew, member);
+  return PARE_OK;
+}
+static pare_status run_behind(void *argument, size_t member, int64_t begin, int64_t end) {
+  (void)argument, (void)member, (void)begin, (void)end;
+  calls[atomic_fetch_add(&ncalls, 1)] = 'r';
+  return PARE_OK;
+}
+static pare_status settle_any(void *argument, size_t member, int64_t begin, int64_t end) {
+  (void)argument, (void)member, (void)begin, (void)end;
+  calls[atomic_fetch_add(&ncalls, 1)] = 's';
+  return PARE_OK;
+}
+
+/* Two are in flight, but for a driver that works within the enqueueing call: its piece's time would be the next one's,
+ * too. */
+START_TEST(what_ran_within_its_call_is_settled_before_the_next) {
+  static const char *const expected[] = {"rsrsrsrsrs", "rrsrsrsrss"};
+  for (size_t late = 0; late < 2; late++) {
+    const pare__job blocker = {.run = wait_at_gate, .kernel = "gate", .n = 1, .member = PARE__NO_DEVICE},
+                    job = {.run = late ? run_behind : run_within,
+                           .settle = settle_any,
+                           .kernel = "any",
+                           .n = 1,
+                           .member = PARE__NO_DEVICE};
+    atomic_store(&gate, false);
+    atomic_store(&ncalls, 0);
+    open_crew(NULL);
+    OK(pare__crew_submit(crew, &blocker, NULL, 0, NULL));
+    for (size_t i = 0; i < 5; i++) OK(pare__crew_submit(crew, &job, NULL, 0, NULL));
+    atomic_store(&gate, true);
+    OK(pare__crew_wait_all(crew));
+    ck_assert_str_eq(calls, expected[late]);
+    close_crew();
+  }
+}
+END_TEST
+
+/* The second works from when the first one's result begins to go back, so all the time up to its own is work. */
+START_TEST(copies_back_take_no_time_of_the_next_piece) {
+  pare_schedule_stats stats;
+  run_timed(settle_timed, &stats);
   const pare_kernel_stats *of = &stats.kernel[strcmp(stats.kernel[0].kernel, "timed") != 0];
   ck_assert_double_ge(of->busy_seconds, timed[1].back - timed[0].run);
   ck_assert_double_le(of->busy_seconds, stats.elapsed_seconds - (timed[1].settled - timed[1].back));
@@ -411,5 +485,7 @@ int main(void) {
   tcase_add_test(tests, nothing_is_copied_that_is_there);
   tcase_add_test(tests, policies_learn_what_copies_cost_and_keep_it);
   tcase_add_test(tests, copies_back_take_no_time_of_the_next_piece);
+  tcase_add_test(tests, reading_a_result_is_no_work);
+  tcase_add_test(tests, what_ran_within_its_call_is_settled_before_the_next);
   return run_tests("copies", tests);
 }
