@@ -214,6 +214,7 @@ static const char *kernel_file(void) {
   return path;
 }
 
+static size_t nnumbers = 2; /* as many as the kernel has parameters for */
 static pare_status scale_rows(pare_context *in, pare_tensor *from, pare_tensor *to, const char *entry, unsigned classes,
                               pare_task *const *after, pare_task **out) {
   const pare_task_tensor tensors[] = {{from, PARE_ACCESS_READ, 0, 1}, {to, PARE_ACCESS_WRITE, 0, 1}};
@@ -224,7 +225,7 @@ static pare_status scale_rows(pare_context *in, pare_tensor *from, pare_tensor *
   options.tensor = tensors;
   options.ntensors = 2;
   options.number = numbers;
-  options.nnumbers = 2;
+  options.nnumbers = nnumbers;
   options.n = ROWS;
   options.grain = 8;
   options.group_items = 4;
@@ -299,8 +300,19 @@ START_TEST(wrong_tasks_are_told) {
     ck_assert_ptr_nonnull(strstr(pare_message(), "no_such_kernel"));
     ck_assert_int_eq(pare_context_wait(both[i]), PARE_ERR_KERNEL);
     pare_task_close(task);
+    /* over what failed before: this failure is told, and it is no device's */
+    nnumbers = 0;
+    OK(scale_rows(both[i], o.x, o.y, "scale_rows", 0, NULL, &task));
+    nnumbers = 2;
+    ck_assert_int_eq(pare_task_wait(task), PARE_ERR_KERNEL);
+    ck_assert_ptr_nonnull(strstr(pare_message(), "clSetKernelArg(scale_rows"));
+    ck_assert_int_eq(pare_context_wait(both[i]), PARE_ERR_KERNEL);
+    pare_task_close(task);
     OK(pare_unary(PARE_UNARY_tanh, o.x, o.y)); /* what is written anew is healed */
     free(floats_of(o.y));
+    OK(scale_rows(both[i], o.x, o.y, "scale_rows", 0, NULL, &task));
+    OK(pare_task_wait(task));
+    pare_task_close(task);
     OK(pare_context_wait(both[i]));
     operands_close(&o);
   }
@@ -448,8 +460,8 @@ START_TEST(a_device_lost_behind_work_in_place_changes_no_bit) {
   expect_bits(in, IN_PLACE, want);
   faults->reset();
   ck_assert(nlost == 1 || (nlost == 0 && _i >= 2)); /* who has how many pieces is the policy's */
-  close_several();
   free(want);
+  close_several();
 }
 END_TEST
 

@@ -87,6 +87,11 @@ static pare_status status_of(cl_int code) {
   case CL_MEM_OBJECT_ALLOCATION_FAILURE:
   case CL_INVALID_BUFFER_SIZE: return PARE_ERR_LIMIT;
   case CL_OUT_OF_HOST_MEMORY: return PARE_ERR_MEMORY;
+  /* the kernel has other parameters: no device's fault */
+  case CL_INVALID_ARG_INDEX:
+  case CL_INVALID_ARG_VALUE:
+  case CL_INVALID_ARG_SIZE:
+  case CL_INVALID_KERNEL_ARGS: return PARE_ERR_KERNEL;
   default: return PARE_ERR_DEVICE;
   }
 }

@@ -265,11 +265,20 @@ void pare__work_fail(pare__work *work, pare_status status, bool inherited) {
   pthread_mutex_unlock(&work->lock);
 }
 
+/* What was wrong with it before is gone if all of it is written anew. */
+static void heal_replaced(const pare__work_access *access) {
+  if (access->memory && access->mode == PARE__WRITE && pare__shape_dense(&access->shape))
+    pare__memory_heal(access->memory, access->range);
+}
+
 /* With this thread's message. */
 static void poison_written(pare__work *work, pare_status status) {
-  for (unsigned i = 0; i < work->naccesses; i++)
-    if (work->access[i].memory && is_written(&work->access[i]))
-      pare__memory_poison(work->access[i].memory, work->access[i].range, status);
+  for (unsigned i = 0; i < work->naccesses; i++) {
+    const pare__work_access *access = &work->access[i];
+    if (!access->memory || !is_written(access)) continue;
+    heal_replaced(access); /* whoever waits is told of this failure */
+    pare__memory_poison(access->memory, access->range, status);
+  }
 }
 
 static void end_work(pare__work *work) {
@@ -279,11 +288,7 @@ static void end_work(pare__work *work) {
     poison_written(work, work->failed);
     return;
   }
-  for (unsigned i = 0; i < work->naccesses; i++) {
-    const pare__work_access *access = &work->access[i];
-    if (access->memory && access->mode == PARE__WRITE && pare__shape_dense(&access->shape))
-      pare__memory_heal(access->memory, access->range);
-  }
+  for (unsigned i = 0; i < work->naccesses; i++) heal_replaced(&work->access[i]);
 }
 
 void pare__work_count(pare__work *work, int64_t steps) {
