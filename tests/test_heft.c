@@ -346,6 +346,16 @@ START_TEST(a_gap_that_fits_exactly_is_filled) {
 }
 END_TEST
 
+/* The first keeps both devices until 50, the chain behind it as well; what is whole is on one of them. */
+START_TEST(what_may_be_split_is_planned_for_all_devices) {
+  ck_assert_double_eq_tol(
+      simulated_makespan("{\"task\": \"first\", \"n\": 100, \"split\": true}"
+                         "{\"task\": \"second\", \"n\": 100, \"split\": true, \"needs\": [\"first\"]}"
+                         "{\"task\": \"whole\", \"n\": 7, \"needs\": [\"second\"]}"),
+      107, 1e-6);
+}
+END_TEST
+
 /* Its rank is that of the task that needs it, and it goes first all the same. */
 START_TEST(what_takes_no_time_comes_before_those_that_need_it) {
   ck_assert_double_eq_tol(
@@ -392,6 +402,7 @@ int main(void) {
   tcase_add_test(laws, heft_is_never_worse_than_without_insertion);
   tcase_add_test(laws, plans_are_those_of_the_plain_algorithm);
   tcase_add_test(laws, a_gap_that_fits_exactly_is_filled);
+  tcase_add_test(laws, what_may_be_split_is_planned_for_all_devices);
   tcase_add_test(laws, what_takes_no_time_comes_before_those_that_need_it);
   tcase_add_test(laws, a_plan_that_is_kept_ends_when_it_says);
   return run_tests("heft", laws);

@@ -8,6 +8,8 @@
 #define KEPT 16       /* samples of a line */
 #define LATEST 5      /* of them judge the line */
 #define WRONG 1.25    /* the median of their ratios that it may have, or its inverse */
+#define DOUBTFUL 2.0  /* the newest ratio, or its inverse: one more sample should be seen */
+#define EARLY 3       /* samples after each of which the line is fitted */
 #define RIGHT 1.01    /* a line that fits so well is not fitted again */
 #define REFIT_EVERY 8 /* samples, once there are KEPT */
 #define APART 0.1     /* of the largest n: two samples nearer than that tell nothing about the slope */
@@ -117,6 +119,14 @@ bool pare__performance_observed(const pare__performance *performance, size_t ker
   return samples && samples->count > 0;
 }
 
+bool pare__performance_doubtful(const pare__performance *performance, size_t kernel, size_t device) {
+  const pare__samples *samples = performance->samples[pare__performance_at(performance, kernel, device)];
+  if (!samples) return true;
+  if (samples->count == 0) return false;
+  const double ratio = samples->ratio[(samples->count - 1) % LATEST];
+  return (!samples->set && samples->count < EARLY) || ratio > DOUBTFUL || ratio < 1 / DOUBTFUL;
+}
+
 /* ---- fitting ---- */
 
 static int by_value(const void *a, const void *b) {
@@ -185,7 +195,7 @@ pare_status pare__performance_observe(pare__performance *performance, size_t ker
   samples->seconds[samples->count % KEPT] = seconds;
   samples->ratio[samples->count % LATEST] = seconds / expected;
   samples->count++;
-  const bool early = !samples->set && (samples->count <= 3 || samples->count == KEPT / 2);
+  const bool early = !samples->set && (samples->count <= EARLY || samples->count == KEPT / 2);
   const bool due = samples->count % REFIT_EVERY == 0 && is_off(samples, RIGHT),
              wrong = !early && is_off(samples, WRONG);
   if (wrong) {

@@ -53,6 +53,10 @@ pare_status pare__performance_observe(pare__performance *performance, size_t ker
  * a hundred microseconds (what is said to be more is irregular work, and no launch). 0: nothing is known. */
 double pare__performance_worth(const pare__performance *performance, size_t kernel, size_t device);
 
+/* Is the line a guess, or made of so few samples that one that was disturbed moved it, or is it off by half or more
+ * from the latest? What somebody set is not, until a sample says so. */
+bool pare__performance_doubtful(const pare__performance *performance, size_t kernel, size_t device);
+
 /* Did any sample of the kernel come in? */
 bool pare__performance_observed(const pare__performance *performance, size_t kernel, size_t device);
 

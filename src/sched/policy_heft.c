@@ -4,13 +4,21 @@
  * rank(i) = mean w_i + max over successors j of (mean c_ij + rank(j)), where w_i has the copy of its results to the
  * host unless they stay where they were made; in the order of falling ranks each task goes to the device where it
  * weighs least (for the makespan: where it ends first), in a gap between others if it fits. A plan without gaps is made
- * as well and taken if it weighs less. Devices keep to the plan's order until one is lost; what is not planned goes
- * where it weighs least. */
+ * as well and taken if it weighs less. A task that may be split is planned for all devices at once, of which each has
+ * its share (M-HEFT: Casanova, Desprez & Suter 2004), and is divided when it is ready, by what is known then.
+ *
+ * Devices keep to the plan's order until it is late or one of them is lost; then they take what is ready, and idle ones
+ * from others what they would end earlier. What is not planned goes where it weighs least. A plan by a line that is
+ * wrong would never learn it, where it leaves the device out: so each gives a device one task of a kernel that
+ * little is known of there or that it has not run for long. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "sched/policy_heft.h"
+
+#define LATE 0.1       /* of the plan's length: a task that is ready so much after its time ends the order */
+#define LONG_UNUSED 16 /* plans in which a device had nothing of a kernel */
 
 struct slot {
   double start, end;
@@ -23,19 +31,25 @@ typedef struct timeline {
 } timeline;
 
 typedef struct assignment {
-  double there; /* when others may read what it made */
+  double start, there; /* there: when others may read what it made */
   size_t device;
-  bool divided; /* no device holds it whole: it is placed when it is ready */
+  bool divided; /* it is divided when it is ready */
+  bool probe;   /* the device has it, or a grain of it, so that its time is seen */
   bool placed;  /* once; whatever has its number later is not planned */
 } assignment;
 
-/* All zero but for `strict`: no plan. */
+/* ntasks = 0: no plan. */
 struct plan {
-  size_t ntasks;
+  size_t ntasks, inserted; /* inserted: in gaps */
   bool strict;             /* devices keep to the order */
+  bool divides;            /* some tasks are divided: there is an order of the others' starts, and no strict one */
   assignment *assigned;    /* [task] */
   size_t *position, *next; /* [task] on its device; [device]: how many it has begun */
   double makespan, weight;
+  double began; /* when the first task was placed; negative: none was */
+  /* Of each line of the performance models, plans that went by since it was last used. */
+  uint8_t *unused;
+  size_t nlines;
 };
 
 struct planner {
@@ -45,7 +59,10 @@ struct planner {
   uint32_t *order; /* tasks by falling rank */
   timeline *timelines;
   assignment *assigned;
+  size_t *probe;        /* [task]: the device that shall run it, or PARE__NO_DEVICE */
   double until, weight; /* of what is assigned: the latest end; the sum, but for that end */
+  size_t inserted;
+  bool divides;
 };
 
 static double compute_seconds(const struct planner *planner, uint32_t task, size_t device) {
@@ -195,17 +212,70 @@ static double weigh(const struct planner *planner, uint32_t task, size_t device,
                                                                      fmax(start + seconds + back - planner->until, 0));
 }
 
-static pare_status assign(struct planner *planner, uint32_t task, bool insert) {
+static pare_status add_slot(struct planner *planner, size_t device, size_t place, struct slot slot) {
+  timeline *line = &planner->timelines[device];
+  void *items = line->slots;
+  const pare_status status = pare__array_grow(&items, &line->capacity, line->count, sizeof slot);
+  line->slots = items;
+  if (status != PARE_OK) return status;
+  memmove(line->slots + place + 1, line->slots + place, (line->count - place) * sizeof slot);
+  line->slots[place] = slot;
+  planner->inserted += place < line->count;
+  line->count++;
+  return PARE_OK;
+}
+
+/* When the device could begin its share, behind all that it has. */
+static double share_start(const struct planner *planner, uint32_t task, size_t device) {
+  size_t at;
+  return find_gap(&planner->timelines[device], ready_at(planner, task, device), 0, false, &at);
+}
+
+/* For all devices that begin before the end T, at which all end: T = (W + sum (s_i + a_i) / b_i) / sum 1 / b_i. */
+static pare_status assign_divided(struct planner *planner, uint32_t task) {
   const pare__policy_task *known = pare__policy_task_of(planner->policy, task);
+  const pare__performance *lines = planner->policy->performance;
+  const double work = (double)known->n * known->per_step;
+  double until = INFINITY, first = INFINITY;
+  size_t device = PARE__NO_DEVICE;
+  for (size_t count = 0, before = SIZE_MAX; count != before;) {
+    double sum = work, rate = 0;
+    before = count;
+    count = 0;
+    for (size_t i = 0; i < planner->policy->ndevices; i++) {
+      const size_t at = pare__performance_at(lines, known->kernel, i);
+      const double start = share_start(planner, task, i) + lines->a[at];
+      if (!pare__policy_may(planner->policy, i, known) || start >= until) continue;
+      sum += start / lines->b[at];
+      rate += 1 / lines->b[at];
+      count++;
+    }
+    if (count == 0) return pare__fail(PARE_ERR_DEVICE, "no device may run task %u", task);
+    until = sum / rate;
+  }
+  for (size_t i = 0; i < planner->policy->ndevices; i++) {
+    const double start = share_start(planner, task, i);
+    if (!pare__policy_may(planner->policy, i, known) || start >= until) continue;
+    if (start < first) device = i;
+    first = fmin(first, start);
+    PARE__TRY(add_slot(planner, i, planner->timelines[i].count, (struct slot){start, until, task}));
+  }
+  planner->until = fmax(planner->until, until);
+  planner->divides = true;
+  planner->assigned[task] = (assignment){.start = first, .there = until, .device = device, .divided = true};
+  return PARE_OK;
+}
+
+static pare_status assign_whole(struct planner *planner, uint32_t task, bool insert, bool divided) {
+  const pare__policy_task *known = pare__policy_task_of(planner->policy, task);
+  const size_t probe = planner->probe[task];
   size_t best = PARE__NO_DEVICE, place = 0;
   struct slot slot = {.task = task};
   double least = INFINITY, there = 0;
-  bool divided = true;
-  for (size_t i = 0; i < planner->policy->ndevices; i++)
-    if (holds(planner, i, known)) divided = false;
   for (size_t i = 0; i < planner->policy->ndevices; i++) {
     size_t at;
     if (divided ? !pare__policy_may(planner->policy, i, known) : !holds(planner, i, known)) continue;
+    if (probe != PARE__NO_DEVICE && probe != i) continue;
     const double seconds = compute_seconds(planner, task, i), back = back_seconds(planner, task, i),
                  start = find_gap(&planner->timelines[i], ready_at(planner, task, i), seconds, insert, &at);
     const double weight = weigh(planner, task, i, start, seconds, back);
@@ -220,15 +290,28 @@ static pare_status assign(struct planner *planner, uint32_t task, bool insert) {
   if (best == PARE__NO_DEVICE) return pare__fail(PARE_ERR_DEVICE, "no device may run task %u", task);
   planner->weight += least - planner->policy->weights.finish * there;
   planner->until = fmax(planner->until, there);
-  timeline *line = &planner->timelines[best];
-  void *items = line->slots;
-  const pare_status status = pare__array_grow(&items, &line->capacity, line->count, sizeof slot);
-  line->slots = items;
-  if (status != PARE_OK) return status;
-  memmove(line->slots + place + 1, line->slots + place, (line->count - place) * sizeof slot);
-  line->slots[place] = slot;
-  line->count++;
-  planner->assigned[task] = (assignment){.there = there, .device = best, .divided = divided};
+  planner->divides = planner->divides || divided;
+  planner->assigned[task] = (assignment){.start = slot.start, .there = there, .device = best, .divided = divided};
+  return add_slot(planner, best, place, slot);
+}
+
+/* Is it divided among devices so that it ends early, rather than kept to one that weighs least? */
+static bool is_shared(const pare__policy *policy, const pare__policy_task *task) {
+  size_t count = 0;
+  if (!pare__policy_hurries(policy) || !pare__policy_splits(task, 0, task->n)) return false;
+  for (size_t i = 0; i < policy->ndevices && count < 2; i++) count += pare__policy_may(policy, i, task);
+  return count > 1;
+}
+
+static pare_status assign(struct planner *planner, uint32_t task, bool insert) {
+  const pare__policy_task *known = pare__policy_task_of(planner->policy, task);
+  bool held = false;
+  for (size_t i = 0; i < planner->policy->ndevices; i++) held = held || holds(planner, i, known);
+  PARE__TRY(is_shared(planner->policy, known) ? assign_divided(planner, task)
+                                              : assign_whole(planner, task, insert, !held));
+  assignment *assigned = &planner->assigned[task];
+  assigned->probe = planner->probe[task] != PARE__NO_DEVICE;
+  if (assigned->probe) assigned->device = planner->probe[task];
   return PARE_OK;
 }
 
@@ -236,67 +319,140 @@ static pare_status assign(struct planner *planner, uint32_t task, bool insert) {
 static pare_status try_plan(struct planner *planner, struct plan *plan, bool insert) {
   const size_t ntasks = planner->graph->ntasks;
   planner->until = planner->weight = 0;
+  planner->inserted = 0;
+  planner->divides = false;
   for (size_t i = 0; i < planner->policy->ndevices; i++) planner->timelines[i].count = 0;
   for (size_t i = 0; i < ntasks; i++) PARE__TRY(assign(planner, planner->order[i], insert));
   const double weight = planner->weight + planner->policy->weights.finish * planner->until;
   if (!(weight < plan->weight)) return PARE_OK;
   plan->weight = weight;
   plan->makespan = planner->until;
+  plan->inserted = planner->inserted;
+  plan->divides = planner->divides;
+  plan->strict = !planner->divides;
   memcpy(plan->assigned, planner->assigned, ntasks * sizeof *plan->assigned);
   for (size_t i = 0; i < planner->policy->ndevices; i++)
     for (size_t k = 0; k < planner->timelines[i].count; k++) plan->position[planner->timelines[i].slots[k].task] = k;
   return PARE_OK;
 }
 
+/* ---- probes ---- */
+
+static size_t line_of(const pare__policy *policy, uint32_t task, size_t device) {
+  return pare__performance_at(policy->performance, pare__policy_task_of(policy, task)->kernel, device);
+}
+
+static pare_status know_lines(const pare__policy *policy, struct plan *plan) {
+  const size_t nlines = policy->performance->nkernels * policy->ndevices;
+  if (nlines <= plan->nlines) return PARE_OK;
+  uint8_t *unused = realloc(plan->unused, nlines);
+  if (!unused) return pare__fail_memory("lines of a plan", nlines);
+  memset(unused + plan->nlines, 0, nlines - plan->nlines);
+  plan->unused = unused;
+  plan->nlines = nlines;
+  return PARE_OK;
+}
+
+/* For each device the task that costs least of those whose kernel it should be seen to run: one a plan, that of the
+ * kernel that it has been without for longest. */
+static void find_probes(struct planner *planner, const struct plan *plan) {
+  const pare__policy *policy = planner->policy;
+  const size_t ntasks = planner->graph->ntasks;
+  for (size_t i = 0; i < ntasks; i++) planner->probe[i] = PARE__NO_DEVICE;
+  for (size_t device = 0; device < policy->ndevices && !pare__policy_saves(policy); device++) {
+    uint8_t longest = 0;
+    size_t chosen = ntasks;
+    for (size_t i = ntasks; i-- > 0;) { /* the last are needed least */
+      const uint32_t task = planner->order[i];
+      const pare__policy_task *known = pare__policy_task_of(policy, task);
+      const uint8_t unused = plan->unused[line_of(policy, task, device)];
+      const bool due = unused >= LONG_UNUSED || pare__performance_doubtful(policy->performance, known->kernel, device);
+      const bool may =
+          is_shared(policy, known) ? pare__policy_may(policy, device, known) : holds(planner, device, known);
+      if (unused <= longest || !due || !may || planner->probe[task] != PARE__NO_DEVICE) continue;
+      longest = unused;
+      chosen = task;
+    }
+    if (chosen < ntasks) planner->probe[chosen] = device;
+  }
+}
+
+/* One more plan; who runs something of it says so. */
+static void count_unused(const pare__policy *policy, struct plan *plan) {
+  for (size_t i = 0; i < plan->ntasks; i++)
+    for (size_t device = 0; device < policy->ndevices; device++)
+      plan->unused[line_of(policy, (uint32_t)i, device)] |= 128;
+  for (size_t at = 0; at < plan->nlines; at++) {
+    const uint8_t count = plan->unused[at] & 127;
+    plan->unused[at] = plan->unused[at] & 128 ? (uint8_t)PARE__MIN(count + 1, 127) : count;
+  }
+}
+
 /* ---- the policy ---- */
+
+static void forget_plan(struct plan *plan) {
+  free(plan->assigned);
+  free(plan->position);
+  free(plan->next);
+  *plan = (struct plan){.unused = plan->unused, .nlines = plan->nlines};
+}
 
 static void close_plan(pare__policy *policy) {
   struct plan *plan = policy->own;
   if (!plan) return;
-  free(plan->assigned);
-  free(plan->position);
-  free(plan->next);
+  forget_plan(plan);
+  free(plan->unused);
   free(plan);
   policy->own = NULL;
 }
 
 static pare_status open_plan(pare__policy *policy, size_t ntasks) {
-  close_plan(policy);
-  struct plan *made = policy->own = calloc(1, sizeof *made);
-  if (!made) return pare__fail_memory("a plan", sizeof *made);
-  made->ntasks = ntasks;
-  made->strict = true;
-  made->makespan = made->weight = INFINITY;
-  made->assigned = calloc(ntasks + 1, sizeof *made->assigned);
-  made->position = calloc(ntasks + 1, sizeof *made->position);
-  made->next = calloc(policy->ndevices + 1, sizeof *made->next);
-  if (made->assigned && made->position && made->next) return PARE_OK;
-  return pare__fail_memory("a plan", ntasks * sizeof *made->assigned);
+  struct plan *plan = policy->own ? policy->own : calloc(1, sizeof *plan);
+  if (!plan) return pare__fail_memory("a plan", sizeof *plan);
+  policy->own = plan;
+  forget_plan(plan);
+  plan->assigned = calloc(ntasks + 1, sizeof *plan->assigned);
+  plan->position = calloc(ntasks + 1, sizeof *plan->position);
+  plan->next = calloc(policy->ndevices + 1, sizeof *plan->next);
+  plan->makespan = plan->weight = INFINITY;
+  plan->began = -1;
+  if (!plan->assigned || !plan->position || !plan->next)
+    return pare__fail_memory("a plan", ntasks * sizeof *plan->assigned);
+  PARE__TRY(know_lines(policy, plan));
+  plan->ntasks = ntasks;
+  return PARE_OK;
 }
 
 pare_status pare__heft_plan(pare__policy *policy, const pare__policy_graph *graph, bool only_append) {
   const size_t ntasks = graph->ntasks;
-  struct planner planner = {policy,
-                            graph,
-                            calloc(ntasks + 1, sizeof(double)),
-                            malloc((ntasks + 1) * sizeof(uint32_t)),
-                            calloc(policy->ndevices + 1, sizeof(timeline)),
-                            calloc(ntasks + 1, sizeof(assignment)),
-                            0,
-                            0};
+  struct planner planner = {.policy = policy,
+                            .graph = graph,
+                            .rank = calloc(ntasks + 1, sizeof(double)),
+                            .order = malloc((ntasks + 1) * sizeof(uint32_t)),
+                            .timelines = calloc(policy->ndevices + 1, sizeof(timeline)),
+                            .assigned = calloc(ntasks + 1, sizeof(assignment)),
+                            .probe = malloc((ntasks + 1) * sizeof(size_t))};
   uint32_t *space = malloc((ntasks + 1) * sizeof *space);
   pare_status status = open_plan(policy, ntasks);
-  if (status == PARE_OK && (!planner.rank || !planner.order || !planner.timelines || !planner.assigned || !space))
+  struct plan *plan = policy->own;
+  if (status == PARE_OK &&
+      (!planner.rank || !planner.order || !planner.timelines || !planner.assigned || !planner.probe || !space))
     status = pare__fail_memory("a plan", ntasks * sizeof(assignment));
   if (status == PARE_OK) status = find_ranks(&planner);
   if (status == PARE_OK) {
     sort_by_rank(planner.rank, planner.order, space, ntasks);
-    if (!only_append) status = try_plan(&planner, policy->own, true);
+    find_probes(&planner, plan);
+    if (!only_append) status = try_plan(&planner, plan, true);
   }
-  if (status == PARE_OK) status = try_plan(&planner, policy->own, false);
+  if (status == PARE_OK) status = try_plan(&planner, plan, false);
+  if (status == PARE_OK)
+    count_unused(policy, plan);
+  else if (plan)
+    forget_plan(plan);
   for (size_t i = 0; planner.timelines && i < policy->ndevices; i++) free(planner.timelines[i].slots);
   free(planner.timelines);
   free(planner.assigned);
+  free(planner.probe);
   free(planner.rank);
   free(planner.order);
   free(space);
@@ -305,30 +461,53 @@ pare_status pare__heft_plan(pare__policy *policy, const pare__policy_graph *grap
 
 double pare__heft_makespan(const pare__policy *policy) {
   const struct plan *plan = policy->own;
-  return plan ? plan->makespan : 0;
+  return plan && plan->ntasks > 0 ? plan->makespan : 0;
+}
+
+size_t pare__heft_inserted(const pare__policy *policy) {
+  const struct plan *plan = policy->own;
+  return plan ? plan->inserted : 0;
 }
 
 static pare_status make_plan(pare__policy *policy, const pare__policy_graph *graph) {
   return pare__heft_plan(policy, graph, false);
 }
 
+/* Gives the probe its grain, and divides the rest. */
+static pare_status place_divided(pare__policy *policy, const assignment *assigned, const pare__policy_piece *piece,
+                                 double now, size_t *wake) {
+  pare__policy_piece rest = *piece, probe = *piece;
+  const pare__policy_task *task = pare__policy_task_of(policy, piece->task);
+  if (assigned->probe && pare__policy_may(policy, assigned->device, task) &&
+      pare__policy_splits(task, piece->begin, piece->end)) {
+    rest.begin = probe.end = piece->begin + PARE__MAX(task->grain, 1);
+    PARE__TRY(pare__policy_give(policy, assigned->device, &probe, now));
+  }
+  PARE__TRY(pare__policy_place_best(policy, &rest, now, wake));
+  *wake = PARE__EVERY_DEVICE;
+  return PARE_OK;
+}
+
 static pare_status place(pare__policy *policy, const pare__policy_piece *piece, double now, size_t *wake) {
   struct plan *plan = policy->own;
-  if (!plan || piece->task >= plan->ntasks || plan->assigned[piece->task].divided ||
-      plan->assigned[piece->task].placed ||
-      !pare__policy_may(policy, plan->assigned[piece->task].device, pare__policy_task_of(policy, piece->task))) {
+  assignment *assigned = plan && piece->task < plan->ntasks ? &plan->assigned[piece->task] : NULL;
+  const bool planned = assigned && !assigned->placed;
+  if (planned) assigned->placed = true;
+  if (planned && plan->began < 0) plan->began = now;
+  if (planned && assigned->divided) return place_divided(policy, assigned, piece, now, wake);
+  if (!planned || !pare__policy_may(policy, assigned->device, pare__policy_task_of(policy, piece->task))) {
     if (plan) plan->strict = false;
     PARE__TRY(pare__policy_place_best(policy, piece, now, wake));
     *wake = PARE__EVERY_DEVICE; /* those that waited for the plan, too */
     return PARE_OK;
   }
-  assignment *assigned = &plan->assigned[piece->task];
-  assigned->placed = true;
+  const bool late = plan->strict && now > plan->began + assigned->start + LATE * plan->makespan;
+  if (late) plan->strict = false;
   pare__policy_piece given = *piece;
   pare__policy_count(policy, assigned->device, &given, now);
-  *wake = assigned->device;
-  PARE__TRY(pare__policy_push(&policy->queue[assigned->device], (double)plan->position[piece->task], policy->order++,
-                              &given));
+  *wake = late ? PARE__EVERY_DEVICE : assigned->device;
+  const double key = plan->divides ? plan->began + assigned->start : (double)plan->position[piece->task];
+  PARE__TRY(pare__policy_push(&policy->queue[assigned->device], key, policy->order++, &given));
   policy->queued++;
   return PARE_OK;
 }
@@ -336,13 +515,17 @@ static pare_status place(pare__policy *policy, const pare__policy_piece *piece, 
 static bool chunk(pare__policy *policy, size_t device, double now, pare__policy_piece *out, size_t *wake) {
   struct plan *plan = policy->own;
   const pare__policy_queue *queue = &policy->queue[device];
-  (void)now;
   (void)wake;
   if (plan && plan->strict && queue->count > 0) {
     if (plan->position[pare__policy_head(queue)->piece.task] != plan->next[device]) return false;
     plan->next[device]++;
   }
-  return pare__policy_take(policy, device, out);
+  const bool taken =
+      pare__policy_take(policy, device, out) ||
+      (plan && !plan->strict && pare__policy_steal(policy, device, now) && pare__policy_take(policy, device, out));
+  if (taken && plan && plan->nlines > line_of(policy, out->task, device))
+    plan->unused[line_of(policy, out->task, device)] = 0;
+  return taken;
 }
 
 /* Tasks of the lost device come in between, and what they were to make is late: first come, first served. */
