@@ -58,6 +58,7 @@ dist_check_SCRIPTS += tests/test_simulate.sh
 check_PROGRAMS += tests/test_parallel
 check_PROGRAMS += tests/test_groups
 check_PROGRAMS += tests/test_stages
+check_PROGRAMS += tests/test_plans
 TESTS += tests/test_parallel.sh
 dist_check_SCRIPTS += tests/test_parallel.sh
 check_PROGRAMS += tests/test_tensor

@@ -11,6 +11,7 @@
 double pare__crew_now(void) { return pare__seconds(); }
 
 size_t pare__crew_members(const pare__crew *crew) { return crew->nmembers; }
+bool pare__crew_plans(const pare__crew *crew) { return crew->plans; }
 
 bool pare__crew_is_lost(pare__crew *crew, size_t member) {
   pare__crew_lock(crew);
@@ -245,6 +246,8 @@ static pare_status submit_graph(pare__crew *crew, const pare__job *job, size_t n
   }
   if (plans) pare__crew_order_slots(crew);
   for (size_t i = 0; i < njobs; i++) slot[i] = add_job(crew, &job[i], slot[i]);
+  for (size_t i = 0; plans && i < njobs; i++) /* what a plan shall know is found again when they are ready */
+    if (job[i].least > 0) crew->task[slot[i]].grain = pare__crew_choose_grain(crew, slot[i]);
   /* A plan is a help: without memory for it jobs go where they end first. */
   if (plans) (void)plan(crew, njobs, begin, after);
   for (size_t i = 0; i < njobs; i++)

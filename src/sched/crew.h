@@ -114,6 +114,8 @@ pare_status pare__crew_wait_all(pare__crew *crew);
 size_t pare__crew_members(const pare__crew *crew);
 /* Is this thread in one of its jobs' functions, or in a callback of the crew's? */
 bool pare__crew_is_inside(const pare__crew *crew);
+/* Does its policy plan graphs that it sees whole? */
+bool pare__crew_plans(const pare__crew *crew);
 bool pare__crew_is_lost(pare__crew *crew, size_t member);
 /* Members may be given up while they are in a call, which may return later (options.stall_seconds). */
 bool pare__crew_gives_up(const pare__crew *crew);

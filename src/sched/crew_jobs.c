@@ -245,9 +245,7 @@ void pare__crew_strand(pare__crew *crew, uint32_t slot) {
   pare__crew_fail(crew, slot, PARE_ERR_DEVICE, pare_message());
 }
 
-/* The least piece, in steps: what is worth its launch where the kernel is fastest, as far as that is known, or what the
- * job guesses. A task that does not have two of them stays whole, unless a device's memory does not hold it. */
-static int64_t choose_grain(pare__crew *crew, uint32_t slot) {
+int64_t pare__crew_choose_grain(pare__crew *crew, uint32_t slot) {
   const pare__policy_task *task = &crew->task[slot];
   pare__crew_kernel *kernel = &crew->kernel[task->kernel];
   double worth = 0;
@@ -316,7 +314,7 @@ void pare__crew_ready(pare__crew *crew, uint32_t slot) {
     return;
   }
   crew->task[slot].barred |= crew->kernel[task->kernel].barred;
-  if (job->least > 0) crew->task[slot].grain = choose_grain(crew, slot);
+  if (job->least > 0) crew->task[slot].grain = pare__crew_choose_grain(crew, slot);
   if (job->member != PARE__NO_JOB && (crew->member[job->member].lost || pare__policy_barred(task, job->member)))
     job->member = PARE__NO_JOB;
   if (job->member != PARE__NO_JOB) {

@@ -189,6 +189,9 @@ void pare__crew_strand(pare__crew *crew, uint32_t slot);
 /* Sets this thread's message. */
 pare_status pare__crew_raise(const pare__crew_failure *failure);
 const char *pare__crew_job_name(const pare__crew *crew, uint32_t slot);
+/* The least piece, in steps: what is worth its launch where the kernel is fastest, as far as that is known, or what the
+ * job guesses. A task that does not have two of them stays whole, unless a device's memory does not hold it. */
+int64_t pare__crew_choose_grain(pare__crew *crew, uint32_t slot);
 /* All that it needs is there. */
 void pare__crew_ready(pare__crew *crew, uint32_t slot);
 /* Gives [begin, end) to the policy; what cannot be placed fails the job. */

@@ -170,7 +170,7 @@ static pare_status inputs_status(const pare__task *task) {
   return PARE_OK;
 }
 
-static pare_status check_task(const pare__task *task) {
+pare_status pare__task_check(const pare__task *task) {
   PARE__TRY(pare__context_check(task->codelet->name, task->context));
   for (unsigned i = 0; i < task->naccesses; i++) {
     const pare__access *access = &task->access[i];
@@ -184,7 +184,7 @@ static pare_status check_task(const pare__task *task) {
 }
 
 pare_status pare__submit(const pare__task *task) {
-  PARE__TRY(check_task(task));
+  PARE__TRY(pare__task_check(task));
   if (task->n <= 0) return PARE_OK;
   if (pare__recording_active()) return pare__recording_add(task);
   if (pare__context_members(task->context) > 1) return pare__multi_submit(task);

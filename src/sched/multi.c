@@ -413,6 +413,135 @@ pare_status pare__multi_submit(const pare__task *task) {
   return status;
 }
 
+/* ---- many at once ---- */
+
+/* Tasks that are submitted together. Until they are, a work's id is its number among them, from 1: ids of jobs are
+ * larger than any. */
+typedef struct graph {
+  size_t count;
+  pare__work **work;
+  pare__job *job;
+  size_t *begin; /* of each and the end, into needs */
+  pare__job_id *id;
+  needs needs;
+  bool waits; /* some need what was there before */
+} graph;
+#define LEAST_ID (UINT64_C(1) << 32)
+
+static void graph_close(graph *all) {
+  for (size_t i = 0; i < all->count; i++) pare__work_release(all->work[i]);
+  free(all->work);
+  free(all->job);
+  free(all->begin);
+  free(all->id);
+  free(all->needs.id);
+}
+
+static pare_status graph_open(size_t most, graph *out) {
+  *out = (graph){.work = calloc(most + 1, sizeof(pare__work *)),
+                 .job = calloc(most + 1, sizeof(pare__job)),
+                 .begin = calloc(most + 1, sizeof(size_t)),
+                 .id = calloc(most + 1, sizeof(pare__job_id))};
+  return out->work && out->job && out->begin && out->id ? PARE_OK
+                                                        : pare__fail_memory("tasks", most * sizeof(pare__job));
+}
+
+/* One more; the order lock is held. */
+static pare_status graph_add(pare__multi *multi, const pare__task *task, graph *all) {
+  pare__work *work;
+  PARE__TRY(pare__task_check(task));
+  if (task->n <= 0) return PARE_OK;
+  PARE__TRY(work_make(multi, task, &work));
+  const size_t before = all->needs.count;
+  pare_status status = PARE_OK;
+  for (size_t i = 0; i < task->nafter && status == PARE_OK; i++) status = add_need(&all->needs, task->after[i]);
+  if (status == PARE_OK) status = find_needs(work, &all->needs);
+  if (status != PARE_OK) {
+    all->needs.count = before;
+    forget_uses(work);
+    pare__work_release(work);
+    return status;
+  }
+  for (size_t i = before; i < all->needs.count; i++) all->waits = all->waits || all->needs.id[i] >= LEAST_ID;
+  all->job[all->count] = describe(work, task);
+  all->work[all->count++] = work;
+  all->begin[all->count] = all->needs.count;
+  work->id = all->count;
+  return PARE_OK;
+}
+
+/* Whole, for the policy to plan. */
+static pare_status submit_whole(pare__crew *crew, graph *all) {
+  uint32_t *after = malloc((all->needs.count + 1) * sizeof *after);
+  if (!after) return pare__fail_memory("tasks", all->needs.count * sizeof *after);
+  for (size_t i = 0; i < all->needs.count; i++) after[i] = (uint32_t)all->needs.id[i] - 1;
+  const pare_status status = pare__crew_submit_graph(crew, all->job, all->count, all->begin, after, all->id);
+  free(after);
+  return status;
+}
+
+/* One after the other, since some need what no plan knows; *count: so many were. */
+static pare_status submit_each(pare__crew *crew, graph *all, size_t *count) {
+  pare_status status = PARE_OK;
+  *count = 0;
+  while (*count < all->count && status == PARE_OK) {
+    const size_t at = *count, first = all->begin[at];
+    for (size_t i = first; i < all->begin[at + 1]; i++)
+      if (all->needs.id[i] > 0 && all->needs.id[i] < LEAST_ID) all->needs.id[i] = all->id[all->needs.id[i] - 1];
+    status = pare__crew_submit(crew, &all->job[at], all->needs.id + first, all->begin[at + 1] - first, &all->id[at]);
+    *count += status == PARE_OK;
+  }
+  return status;
+}
+
+static pare_status submit_graph(pare__multi *multi, graph *all) {
+  size_t count = all->count;
+  for (size_t i = 0; i < all->count; i++) atomic_fetch_add(&all->work[i]->references, 1); /* the crew's */
+  pare_status status;
+  if (all->waits) {
+    status = submit_each(multi->crew, all, &count);
+  } else {
+    status = submit_whole(multi->crew, all);
+    if (status != PARE_OK) count = 0;
+  }
+  for (size_t i = 0; i < count; i++) all->work[i]->id = all->id[i];
+  for (size_t i = count; i < all->count; i++) {
+    forget_uses(all->work[i]);
+    atomic_fetch_sub(&all->work[i]->references, 1);
+  }
+  return status;
+}
+
+bool pare__multi_plans(pare_context *context) {
+  pare__multi *multi;
+  return pare__context_members(context) > 1 && multi_of(context, &multi) == PARE_OK && pare__crew_plans(multi->crew);
+}
+
+pare_status pare__multi_submit_all(const pare__recording *recording) {
+  const size_t ntasks = pare__recording_tasks(recording);
+  pare__multi *multi;
+  graph all;
+  if (ntasks == 0) return PARE_OK;
+  PARE__TRY(multi_of(pare__recording_task(recording, 0)->context, &multi));
+  pare_status status = graph_open(ntasks, &all);
+  pthread_mutex_lock(&multi->order);
+  for (size_t i = 0; i < ntasks && status == PARE_OK; i++)
+    status = graph_add(multi, pare__recording_task(recording, i), &all);
+  /* What came before a task that is wrong runs. */
+  const pare_status submitted = all.count > 0 ? submit_graph(multi, &all) : PARE_OK;
+  if (status == PARE_OK) status = submitted;
+  pthread_mutex_unlock(&multi->order);
+  for (size_t i = 0; i < all.count && submitted == PARE_OK; i++) {
+    pare__job_id half[PARE__PACE_TASKS / 2];
+    pthread_mutex_lock(&multi->order);
+    const size_t nhalf = begin_half(multi, all.id[i], half);
+    pthread_mutex_unlock(&multi->order);
+    for (size_t k = 0; k < nhalf; k++) (void)pare__crew_wait(multi->crew, half[k]);
+  }
+  graph_close(&all);
+  return status;
+}
+
 /* ---- waiting ---- */
 
 static pare_status wait_memory(pare__memory *memory, size_t low, size_t high, bool writing) {

@@ -64,11 +64,6 @@ pare_status pare__recording_add(const pare__task *task) {
   return PARE_OK;
 }
 
-pare_status pare__recording_submit(const pare__recording *recording) {
-  for (size_t i = 0; i < recording->count; i++) PARE__TRY(pare__submit(&recording->item[i]->task));
-  return PARE_OK;
-}
-
 size_t pare__recording_tasks(const pare__recording *recording) { return recording->count; }
 
 const pare__task *pare__recording_task(const pare__recording *recording, size_t index) {

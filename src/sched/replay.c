@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "kernel/family_ticketed.h"
 #include "ocl/child.h"
+#include "sched/multi.h"
 
 /* After so many runs the seconds of a build are well spent. */
 #define RUNS_BEFORE_BUILD 16
@@ -139,6 +140,10 @@ static pare_status submit_tasks(const pare__replay *replay, size_t begin, size_t
 }
 
 static pare_status submit_plain(const pare__replay *replay) {
+  if (pare__multi_plans(replay->context)) {
+    PARE__TRY(go_on(replay));
+    return pare__multi_submit_all(replay->recording);
+  }
   return submit_tasks(replay, 0, pare__recording_tasks(replay->recording));
 }
 

@@ -82,8 +82,6 @@ typedef struct pare__recording pare__recording;
  * (pare__tensors_defer), until the end. Recordings do not nest. */
 pare_status pare__recording_begin(pare__recording **out);
 void pare__recording_end(pare__recording *recording);
-/* Submits all tasks. Every deferred storage must be bound. */
-pare_status pare__recording_submit(const pare__recording *recording);
 void pare__recording_close(pare__recording *recording); /* NULL is allowed */
 size_t pare__recording_tasks(const pare__recording *recording);
 const pare__task *pare__recording_task(const pare__recording *recording, size_t index);
