@@ -370,7 +370,7 @@ static size_t chunks_of_all(pare__policy *policy, int64_t *first) {
 }
 
 /* In chunks that shrink, the first a tenth, where launches cost little; whole, where one costs a tenth of all; but
- * where steps may take unlike times that is not believed. */
+ * where steps may take unlike times that is not believed. A group gets all at once, and divides it itself. */
 START_TEST(a_part_is_taken_in_chunks_that_are_worth_their_launches) {
   const pare__policy_task *task = &divided;
   int64_t first;
@@ -380,6 +380,10 @@ START_TEST(a_part_is_taken_in_chunks_that_are_worth_their_launches) {
   close_queued(policy);
   policy = open_pair(task, 2);
   policy->performance->a[0] = 90;
+  ck_assert_uint_eq(chunks_of_all(policy, &first), 1);
+  close_queued(policy);
+  policy = open_pair(task, 2);
+  policy->device[0].divides = true;
   ck_assert_uint_eq(chunks_of_all(policy, &first), 1);
   close_queued(policy);
   pare__policy_task uneven = *task;

@@ -42,6 +42,7 @@ typedef struct pare__policy_device {
   double busy_watts, idle_watts;
   double price_per_hour; /* while it is busy */
   bool lost;
+  bool divides; /* a group of devices: what it gets it divides itself, so that small pieces leave some of it idle */
 } pare__policy_device;
 
 /* A task as policies see it. */

@@ -14,6 +14,7 @@
 
 /* Into how many chunks what is left is cut, the first of which is taken. */
 static double chunks_of(const pare__policy *policy, size_t device, const pare__policy_task *task) {
+  if (policy->device[device].divides) return 1;
   const double seconds = (double)task->n / pare__policy_speed(policy, task);
   return fmax(fmin(LAUNCHING * seconds / pare__policy_launch(policy, device, task), policy->options.chunks), 1);
 }
