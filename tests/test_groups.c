@@ -105,6 +105,14 @@ static pare_context *open_as(const char *selector, pare_parallel outer, pare_par
   return opened;
 }
 
+/* Pieces go to each in turn: by speed, who is late on a busy machine may get little, or nothing. */
+static pare_context *open_in_turn(pare_parallel outer, pare_parallel inside, const char *trace) {
+  pare_context *opened;
+  const pare_schedule_options schedule = {.parallel = outer, .inside = inside, .trace = trace, .policy = "round-robin"};
+  OK(try_open(two_and_two, &schedule, &opened));
+  return opened;
+}
+
 /* The model's output for so many samples; to be freed. */
 static pare_status run_model(pare_context *in, pare_model *model, int64_t rows, float **out) {
   pare_tensor *x = NULL, *y = NULL;
@@ -181,17 +189,27 @@ START_TEST(every_mix_of_ways_has_the_bits_of_one_device) {
   const struct mix *mix = &mixes[_i];
   for (int odd = 0; odd < (_i < ODD ? 2 : 1); odd++) { /* the other group: one device */
     pare_model *model = open_model(odd ? two_and_one : two_and_two, mix->outer, mix->inside, "rows.onnx");
-    pare_model_division division;
     for (size_t i = 0; i < PARE__COUNT(rows); i++) {
       const float *expected = on_one_device("rows.onnx", rows[i]);
       for (int again = 0; again < 2; again++) expect_bits(model, rows[i], expected);
     }
-    OK(pare_model_divided(model, &division));
-    if (mix->outer != PARE_PARALLEL_AUTO) ck_assert_int_eq(division.parallel, mix->outer);
-    if (!odd) ck_assert_msg(strstr(division.why, mix->says), "%s", division.why);
     close_model(model);
     ck_assert_uint_eq(atomic_load(&told), 0);
   }
+}
+END_TEST
+
+START_TEST(both_ways_are_told) {
+  const struct mix *mix = &mixes[_i];
+  pare_model *model;
+  pare_model_division division;
+  several = open_in_turn(mix->outer, mix->inside, NULL);
+  OK(pare_model_open(several, path_of("rows.onnx"), NULL, &model));
+  for (int again = 0; again < 2; again++) expect_bits(model, ROWS, on_one_device("rows.onnx", ROWS));
+  OK(pare_model_divided(model, &division));
+  if (mix->outer != PARE_PARALLEL_AUTO) ck_assert_int_eq(division.parallel, mix->outer);
+  ck_assert_msg(strstr(division.why, mix->says), "%s", division.why);
+  close_model(model);
 }
 END_TEST
 
@@ -431,16 +449,12 @@ static void check_trace(const char *path, const pare_schedule_stats *stats) {
   json_decref(trace);
 }
 
-/* Each device in turn: by speed, one that is late on a busy machine may get nothing. */
 START_TEST(counters_and_the_trace_tell_of_every_device) {
   char path[200];
   pare_model *model;
   const float *expected = on_one_device("rows.onnx", ROWS);
   snprintf(path, sizeof path, "%s", path_of("trace.json"));
-  OK(try_open(two_and_two,
-              &(pare_schedule_options){
-                  .parallel = mixes[_i].outer, .inside = mixes[_i].inside, .trace = path, .policy = "round-robin"},
-              &several));
+  several = open_in_turn(mixes[_i].outer, mixes[_i].inside, path);
   OK(pare_model_open(several, path_of("rows.onnx"), NULL, &model));
   for (int again = 0; again < 10; again++) expect_bits(model, ROWS, expected);
   pare_schedule_stats stats;
@@ -510,10 +524,7 @@ START_TEST(operations_on_tensors_are_for_all_devices) {
   float *one = random_floats(N, 3), *found = malloc(N * sizeof(float));
   pare_tensor *x, *y;
   ck_assert_ptr_nonnull(found);
-  OK(try_open(two_and_two,
-              &(pare_schedule_options){
-                  .parallel = PARE_PARALLEL_DATA, .inside = PARE_PARALLEL_COLUMNS, .policy = "round-robin"},
-              &several));
+  several = open_in_turn(PARE_PARALLEL_DATA, PARE_PARALLEL_COLUMNS, NULL);
   OK(pare_tensor_from(several, PARE_F32, 1, (const int64_t[]){N}, one, N * sizeof(float), &x));
   OK(pare_tensor_create(several, PARE_F32, 1, (const int64_t[]){N}, &y));
   for (int again = 0; again < 5; again++) OK(pare_unary(PARE_UNARY_neg, x, y));
@@ -637,6 +648,7 @@ int main(void) {
   const int nmixes = (int)PARE__COUNT(mixes);
   tcase_add_unchecked_fixture(tests, setup, NULL);
   tcase_add_loop_test(tests, every_mix_of_ways_has_the_bits_of_one_device, 0, nmixes);
+  tcase_add_loop_test(tests, both_ways_are_told, 0, nmixes);
   tcase_add_loop_test(tests, auto_thinks_of_a_pipeline_only_where_groups_have_stages, 0, 2);
   tcase_add_test(tests, a_declared_batch_is_divided_inside_of_groups_too);
   tcase_add_loop_test(tests, threads_share_a_model_on_groups, 0, FEW);
