@@ -153,6 +153,13 @@ static pare_model *open_model(const char *selector, pare_parallel outer, pare_pa
   return model;
 }
 
+static pare_model *open_model_in_turn(pare_parallel outer, pare_parallel inside, const char *name) {
+  pare_model *model;
+  several = open_in_turn(outer, inside, NULL);
+  OK(pare_model_open(several, path_of(name), NULL, &model));
+  return model;
+}
+
 static void close_model(pare_model *model) {
   pare_model_close(model);
   pare_context_close(several);
@@ -201,10 +208,8 @@ END_TEST
 
 START_TEST(both_ways_are_told) {
   const struct mix *mix = &mixes[_i];
-  pare_model *model;
   pare_model_division division;
-  several = open_in_turn(mix->outer, mix->inside, NULL);
-  OK(pare_model_open(several, path_of("rows.onnx"), NULL, &model));
+  pare_model *model = open_model_in_turn(mix->outer, mix->inside, "rows.onnx");
   for (int again = 0; again < 2; again++) expect_bits(model, ROWS, on_one_device("rows.onnx", ROWS));
   OK(pare_model_divided(model, &division));
   if (mix->outer != PARE_PARALLEL_AUTO) ck_assert_int_eq(division.parallel, mix->outer);
@@ -236,7 +241,7 @@ START_TEST(a_declared_batch_is_divided_inside_of_groups_too) {
   pare_model_division division;
   const float *expected = on_one_device("fixed.onnx", ROWS);
   float *found;
-  pare_model *model = open_model(two_and_two, PARE_PARALLEL_DATA, PARE_PARALLEL_DATA, "fixed.onnx");
+  pare_model *model = open_model_in_turn(PARE_PARALLEL_DATA, PARE_PARALLEL_DATA, "fixed.onnx");
   OK(run_model(several, model, ROWS, &found));
   ck_assert_int_eq(memcmp(expected, found, ROWS * IN * sizeof(float)), 0);
   OK(pare_model_divided(model, &division));
