@@ -78,6 +78,7 @@ pare__policy_piece pare__policy_pop_last(pare__policy_queue *queue) {
 }
 
 size_t pare__policy_remove(pare__policy_queue *queue, uint32_t task, int64_t begin, int64_t end) {
+  if (queue->count == 0) return 0;
   pare__policy_entry *entry = queue->entry + queue->first;
   const size_t count = queue->count;
   size_t kept = 0;
