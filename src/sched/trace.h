@@ -21,8 +21,8 @@ void pare__trace_cancel(pare__trace *trace);       /* leaves no file; NULL is al
 /* When it was opened, by pare__seconds: the seconds of slices count from then. */
 double pare__trace_opened(const pare__trace *trace);
 void pare__trace_device(pare__trace *trace, unsigned device, const char *name);
-/* [begin, end) of a task's n steps; pieces begin at multiples of grain, and with grain >= n it is not split. Each step has
- * so much work, in the units of the performance model. All that the task needs was there at `ready`. */
+/* [begin, end) of a task's n steps; pieces begin at multiples of grain, and with grain >= n it is not split. Each step
+ * has so much work, in the units of the performance model. All that the task needs was there at `ready`. */
 typedef struct pare__trace_steps {
   int64_t begin, end, n, grain;
   double work, ready;
