@@ -216,6 +216,12 @@ bool pare__event_done(cl_event event, double seconds) {
   }
 }
 
+pare_status pare__device_marker(pare__device *device, cl_event *out) {
+  *out = NULL;
+  const cl_int code = clEnqueueMarkerWithWaitList(device->queue, 0, NULL, out);
+  return code == CL_SUCCESS ? PARE_OK : pare__fail_cl(code, "clEnqueueMarkerWithWaitList on %s", device->info.name);
+}
+
 struct pare__mark {
   pare__device *device;
   cl_event event;
@@ -225,10 +231,8 @@ pare_status pare__mark_set(pare__device *device, pare__mark **out) {
   pare__mark *mark = *out = calloc(1, sizeof *mark);
   if (!mark) return pare__fail_memory("a mark", sizeof *mark);
   mark->device = device;
-  const cl_int code = clEnqueueMarkerWithWaitList(device->queue, 0, NULL, &mark->event);
-  const pare_status status = code == CL_SUCCESS
-                                 ? pare__device_flush(device)
-                                 : pare__fail_cl(code, "clEnqueueMarkerWithWaitList on %s", device->info.name);
+  pare_status status = pare__device_marker(device, &mark->event);
+  if (status == PARE_OK) status = pare__device_flush(device);
   if (status == PARE_OK) return PARE_OK;
   pare__mark_close(mark);
   *out = NULL;
@@ -273,10 +277,9 @@ pare_status pare__device_finish(pare__device *device) {
 /* The marker that was before the new one, to wait for; NULL: there is none yet, or nothing to wait for. */
 static pare_status next_marker(pare__device *device, cl_event *before) {
   pare__pace *pace = &device->pace;
-  cl_event marker = NULL;
+  cl_event marker;
   *before = NULL;
-  const cl_int code = clEnqueueMarkerWithWaitList(device->queue, 0, NULL, &marker);
-  if (code != CL_SUCCESS) return pare__fail_cl(code, "clEnqueueMarkerWithWaitList on %s", device->info.name);
+  PARE__TRY(pare__device_marker(device, &marker));
   *before = pace->marker;
   *pace = (pare__pace){.marker = marker};
   return PARE_OK;

@@ -47,7 +47,9 @@ const char *pare__device_key(const pare__device *device);
 void pare__device_lock(pare__device *device); /* recursive; of programs, kernels, and what is known of the device */
 void pare__device_unlock(pare__device *device);
 pare_status pare__device_flush(pare__device *device);
-/* Behind all that was enqueued so far; flushes. */
+/* An event behind all that was enqueued so far; the caller's. */
+pare_status pare__device_marker(pare__device *device, cl_event *out);
+/* The same, flushed, with its device. */
 typedef struct pare__mark pare__mark;
 pare_status pare__mark_set(pare__device *device, pare__mark **out);
 pare_status pare__mark_wait(const pare__mark *mark); /* PARE_ERR_DEVICE */

@@ -137,7 +137,6 @@ pare_status pare__buffer_read_done(pare__buffer *buffer, size_t offset, size_t n
   pare__transfers list = {0};
   pare_status status = pare__buffer_bring(buffer, offset, nbytes, data, NULL, &list);
   if (status == PARE_OK) status = pare__transfers_wait(buffer->device, &list);
-  pare__transfers_release(&list);
   pare__transfers_close(&list);
   return status;
 }

@@ -76,7 +76,7 @@ static pare_status describe_group(pare__home *all, size_t index) {
   free(names);
   free(keys);
   if (!all->group_name[index] || !all->group_key[index]) return pare__fail_memory("names of groups", 0);
-  group->is_group = group->seen.divides = true;
+  group->is_group = true;
   group->name = all->group_name[index];
   group->key = all->group_key[index];
   group->seen.seconds_per_byte = group->seen.copy_seconds = 0; /* its tensors are the host's, and copied inside */

@@ -108,7 +108,10 @@ static pare_status open_policy(pare__crew *crew, const pare__crew_member *member
   const pare__policy_class *isa = crew->options.policy ? crew->options.policy : pare__policies[0];
   pare__policy_device *seen = malloc(crew->nmembers * sizeof *seen);
   if (!seen) return pare__fail_memory("devices of a policy", crew->nmembers * sizeof *seen);
-  for (size_t i = 0; i < crew->nmembers; i++) seen[i] = member[i].seen;
+  for (size_t i = 0; i < crew->nmembers; i++) {
+    seen[i] = member[i].seen;
+    seen[i].divides = member[i].is_group;
+  }
   crew->plans = isa->plan != NULL;
   const pare_status status = pare__policy_open(isa, seen, crew->nmembers, crew->performance, &options, &crew->policy);
   free(seen);

@@ -125,9 +125,7 @@ static pare_status enqueue(pare__part *part) {
   const pare__piece piece = {context_of(part), device, part->begin, part->end, work->n, work->params, part->binding};
   PARE__TRY(pare__transfers_before(device, &part->copies));
   PARE__TRY(work->codelet->run(&piece));
-  const cl_int code = clEnqueueMarkerWithWaitList(pare__device_queue(device), 0, NULL, &part->marker);
-  if (code != CL_SUCCESS)
-    return pare__fail_cl(code, "clEnqueueMarkerWithWaitList on %s", pare__device_info(device)->name);
+  PARE__TRY(pare__device_marker(device, &part->marker));
   PARE__TRY(pare__device_flush(device));
   for (unsigned i = 0; i < work->naccesses; i++)
     if (work->access[i].memory && is_written(&work->access[i])) PARE__TRY(enqueue_back(part, i));

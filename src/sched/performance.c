@@ -107,11 +107,16 @@ void pare__performance_set(pare__performance *performance, size_t kernel, size_t
   samples->set = true;
 }
 
+double pare__performance_launch(const pare__performance *performance, size_t kernel, size_t device, bool bounded) {
+  static const double least = 10e-6, most = 100e-6;
+  const double launch = fmax(performance->a[pare__performance_at(performance, kernel, device)], least);
+  return bounded ? fmin(launch, most) : launch;
+}
+
 double pare__performance_worth(const pare__performance *performance, size_t kernel, size_t device) {
-  static const double least_launch = 10e-6, most_launch = 100e-6;
   const size_t at = pare__performance_at(performance, kernel, device);
   if (!performance->samples[at]) return 0;
-  return LAUNCHES * fmin(fmax(performance->a[at], least_launch), most_launch) / performance->b[at];
+  return LAUNCHES * pare__performance_launch(performance, kernel, device, true) / performance->b[at];
 }
 
 bool pare__performance_observed(const pare__performance *performance, size_t kernel, size_t device) {

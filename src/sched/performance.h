@@ -49,8 +49,11 @@ typedef enum pare__learned {
 pare_status pare__performance_observe(pare__performance *performance, size_t kernel, size_t device, double n,
                                       double seconds, pare__learned *out);
 
-/* The least work that is worth a launch: ten launches take as long, as far as these were seen to take between ten and
- * a hundred microseconds (what is said to be more is irregular work, and no launch). 0: nothing is known. */
+/* What one more launch costs, in seconds: a, but ten microseconds at least; and a hundred at most if bounded, where
+ * more may be irregular work, or work that each piece repeats, and no launch. */
+double pare__performance_launch(const pare__performance *performance, size_t kernel, size_t device, bool bounded);
+
+/* The least work that is worth a launch: ten bounded launches take as long. 0: nothing is known. */
 double pare__performance_worth(const pare__performance *performance, size_t kernel, size_t device);
 
 /* Is the line a guess, or made of so few samples that one that was disturbed moved it, or is it off by half or more

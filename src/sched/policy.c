@@ -60,13 +60,6 @@ double pare__policy_seconds(const pare__policy *policy, size_t device, const par
                                    (double)(piece->end - piece->begin) * task->per_step);
 }
 
-double pare__policy_launch(const pare__policy *policy, size_t device, const pare__policy_task *task) {
-  static const double least = 10e-6, most = 100e-6;
-  const double launch =
-      fmax(policy->performance->a[pare__performance_at(policy->performance, task->kernel, device)], least);
-  return task->uneven ? fmin(launch, most) : launch;
-}
-
 int64_t pare__policy_most_steps(const pare__policy *policy, size_t device, const pare__policy_task *task) {
   const double memory = (double)policy->device[device].memory_bytes, step = task->nbytes / (double)task->n;
   if (!(memory > 0) || memory >= task->nbytes) return task->n;

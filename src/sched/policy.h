@@ -244,8 +244,6 @@ bool pare__policy_take(pare__policy *policy, size_t device, pare__policy_piece *
 bool pare__policy_steal(pare__policy *policy, size_t device, double now);
 /* A piece in the device's queue, or its first, is so long now. */
 void pare__policy_shorten(pare__policy *policy, size_t device, pare__policy_piece *piece, int64_t begin, int64_t steps);
-/* What one more piece costs, in seconds: a, but ten microseconds at least, and a hundred at most of uneven tasks. */
-double pare__policy_launch(const pare__policy *policy, size_t device, const pare__policy_task *task);
 /* Steps a second of all devices that may run the task, launches not counted. */
 double pare__policy_speed(const pare__policy *policy, const pare__policy_task *task);
 /* Cuts the piece so that all devices that take part end together (divisible load: Bharadwaj et al. 1996), and gives

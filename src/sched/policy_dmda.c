@@ -16,7 +16,8 @@
 static double chunks_of(const pare__policy *policy, size_t device, const pare__policy_task *task) {
   if (policy->device[device].divides) return 1;
   const double seconds = (double)task->n / pare__policy_speed(policy, task);
-  return fmax(fmin(LAUNCHING * seconds / pare__policy_launch(policy, device, task), policy->options.chunks), 1);
+  const double launch = pare__performance_launch(policy->performance, task->kernel, device, task->uneven);
+  return fmax(fmin(LAUNCHING * seconds / launch, policy->options.chunks), 1);
 }
 
 /* The first chunk of the device's first piece. */

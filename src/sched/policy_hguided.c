@@ -48,7 +48,9 @@ static bool cut(pare__policy *policy, size_t device, double now, pare__policy_en
   const double speed = 1 / (policy->performance->b[at] * task->per_step),
                left = (double)(head->piece.end - head->piece.begin),
                own = left * speed / pare__policy_speed(policy, task), fair = own / policy->options.chunks,
-               launches = LAUNCHES * pare__policy_launch(policy, device, task) * speed, least = fmin(launches, own / 2);
+               launches =
+                   LAUNCHES * pare__performance_launch(policy->performance, task->kernel, device, task->uneven) * speed,
+               least = fmin(launches, own / 2);
   const int64_t grain = PARE__MAX(task->grain, 1), most = pare__policy_most_steps(policy, device, task) / grain * grain;
   int64_t steps = pare__round_up((int64_t)fmin(fmax(fmax(fair, least), 1), left), grain);
   steps = PARE__MIN(PARE__MIN(steps, PARE__MAX(most, grain)), head->piece.end - head->piece.begin);
