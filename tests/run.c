@@ -23,6 +23,11 @@ int remove_folder(const char *folder, int status) {
   return length > 0 && (size_t)length < sizeof command && system(command) == 0 ? status : EXIT_FAILURE;
 }
 
+uint32_t next_random(uint32_t *state) {
+  *state = *state * 1664525U + 1013904223U;
+  return *state >> 8;
+}
+
 const char *path_in(const char *folder, const char *name) {
   static char paths[8][160];
   static unsigned next;

@@ -5,6 +5,7 @@
 #include <check.h>
 #include <pare/status.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 /* At each check that holds, Check notes where a test stands, for the parent of its process: here there is none, and it
  * would be a write to a file for each element that a loop looks at. */
@@ -18,6 +19,9 @@ int run_tests(const char *name, TCase *tests);
 /* Is PARE_TEST_ALL set? Then a test takes every combination of what it varies; else, where each costs the build of a
  * kernel, so many that each value occurs. */
 bool every_combination(void);
+
+/* 24 bits that depend on the state alone, which moves on. */
+uint32_t next_random(uint32_t *state);
 
 /* "folder/name" in static memory, a few at a time. */
 const char *path_in(const char *folder, const char *name);

@@ -272,11 +272,6 @@ START_TEST(static_products_are_integer_products) {
 }
 END_TEST
 
-static uint32_t next_random(uint32_t *state) {
-  *state = *state * 1664525U + 1013904223U;
-  return *state >> 16;
-}
-
 /* Products of every form, biases, activations and sums in any order. */
 START_TEST(passes_keep_the_results_of_random_graphs) {
   uint32_t state = (uint32_t)_i * 2654435761U + 5;

@@ -19,11 +19,6 @@ static const char *model_path(void) {
   return path;
 }
 
-static uint32_t next_random(uint32_t *state) {
-  *state = *state * 1664525U + 1013904223U;
-  return *state >> 8;
-}
-
 /* ---- nodes ---- */
 
 static int64_t constants; /* made so far: their names */

@@ -12,11 +12,6 @@
 
 static char folder[] = "/tmp/pare-test-quantise-XXXXXX";
 
-static uint32_t next_random(uint32_t *state) {
-  *state = *state * 1664525u + 1013904223u;
-  return *state >> 8;
-}
-
 static void random_bytes(uint8_t *bytes, size_t count, uint32_t seed) {
   for (size_t i = 0; i < count; i++) bytes[i] = (uint8_t)next_random(&seed);
 }

@@ -67,7 +67,7 @@ static double longest_stage(const machine *one, const pare__stages *stages) {
 /* Parts run through all stages; then the next run asks how it is cut. */
 static void run_parts(machine *one) {
   for (size_t s = 0; s < one->stages->count; s++)
-    for (unsigned i = 0; i < PARE__STAGE_SAMPLES; i++)
+    for (unsigned i = 0; i < PARE__TIMINGS; i++)
       pare__stages_note(one->stages, s,
                         stage_seconds(one, one->stages, s) *
                             (1 + one->noise * (2 * pare__random_unit(&one->random) - 1)));

@@ -90,27 +90,13 @@ pare_status pare__stages_open(const pare__team *team, const char *key, const dou
 /* ---- what they took ---- */
 
 void pare__stages_note(pare__stages *stages, size_t stage, double seconds) {
-  pare__stage_times *times = &stages->times[stage];
-  times->seconds[times->count++ % PARE__STAGE_SAMPLES] = seconds;
+  pare__timings_add(&stages->times[stage], seconds);
 }
 
 static bool is_ripe(const pare__stages *stages) {
   for (size_t s = 0; s < stages->count; s++)
-    if (stages->times[s].count < PARE__STAGE_SAMPLES) return false;
+    if (!pare__timings_full(&stages->times[s])) return false;
   return true;
-}
-
-static int by_value(const void *a, const void *b) {
-  const double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-/* The median: the first parts after a cut build kernels. */
-static double took(const pare__stage_times *times) {
-  double sorted[PARE__STAGE_SAMPLES];
-  memcpy(sorted, times->seconds, sizeof sorted);
-  qsort(sorted, PARE__STAGE_SAMPLES, sizeof *sorted, by_value);
-  return sorted[PARE__STAGE_SAMPLES / 2];
 }
 
 static double longest(const double *seconds, size_t count) {
@@ -124,12 +110,12 @@ static double longest(const double *seconds, size_t count) {
 static void find_slowness(pare__stages *stages, double *slowness) {
   stages->longest = 0;
   for (size_t s = 0; s < stages->count; s++) {
-    const double seconds = took(&stages->times[s]);
+    const double seconds = pare__timings_median(&stages->times[s]);
     double expected = 0;
     for (size_t i = s ? stages->cut[s - 1] : 0; i < stages->cut[s]; i++) expected += stages->task_seconds[i];
     slowness[stages->member[s]] = seconds / fmax(expected, 1e-12);
     stages->longest = fmax(stages->longest, seconds);
-    stages->times[s].count = 0;
+    stages->times[s] = (pare__timings){0};
   }
 }
 

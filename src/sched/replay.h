@@ -12,6 +12,7 @@
 
 #include "ocl/ticketed.h"
 #include "sched/sched.h"
+#include "sched/timings.h"
 
 typedef struct pare__replay pare__replay;
 typedef struct pare__replay_gate {
@@ -23,23 +24,13 @@ typedef struct pare__replay_gate {
 /* The recording stays open as long as the replay. */
 pare_status pare__replay_open(pare_context *context, const pare__recording *recording, pare_executor executor,
                               pare__replay_gate gate, pare__replay **out);
-/* Submits all tasks. Every deferred storage must be bound. PARE_ERR_UNSUPPORTED: executor ticketed on a device that
- * cannot, with the reason. */
-pare_status pare__replay_submit(pare__replay *replay);
+/* Submits all tasks; undivided: with several devices, each goes to one of them. Every deferred storage must be bound.
+ * PARE_ERR_UNSUPPORTED: executor ticketed on a device that cannot, with the reason. */
+pare_status pare__replay_submit(pare__replay *replay, bool undivided);
 void pare__replay_count(const pare__replay *replay, pare_model_launches *out);
 void pare__replay_close(pare__replay *replay); /* NULL is allowed */
 
-/* ---- for replay.c: how long runs take, and what follows (replay_choice.c) ---- */
-
-#define PARE__TIMINGS 5
-/* Of runs that built nothing. */
-typedef struct pare__timings {
-  unsigned count;
-  double seconds[PARE__TIMINGS];
-} pare__timings;
-void pare__timings_add(pare__timings *timings, double seconds); /* one too many is ignored */
-bool pare__timings_full(const pare__timings *timings);
-double pare__timings_median(const pare__timings *timings); /* 0 if there are none */
+/* ---- for replay.c: what follows from how long runs take (replay_choice.c) ---- */
 
 #define PARE__REASON 240
 typedef struct pare__stretches pare__stretches;

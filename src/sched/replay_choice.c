@@ -1,8 +1,6 @@
 /* Which executor is shorter: predicted from what plain launches take, then found by timing both.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "sched/replay.h"
 
@@ -13,23 +11,6 @@
 /* A program is built for no less than this part of a run: where the work of each launch is large, what tickets save is
  * lost in how they share the caches. */
 #define LEAST_GAIN 0.005
-
-static int by_value(const void *a, const void *b) {
-  const double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
-void pare__timings_add(pare__timings *timings, double seconds) {
-  if (timings->count < PARE__TIMINGS) timings->seconds[timings->count++] = seconds;
-}
-
-bool pare__timings_full(const pare__timings *timings) { return timings->count == PARE__TIMINGS; }
-
-double pare__timings_median(const pare__timings *timings) {
-  pare__timings sorted = *timings;
-  qsort(sorted.seconds, sorted.count, sizeof *sorted.seconds, by_value);
-  return sorted.count > 0 ? sorted.seconds[sorted.count / 2] : 0;
-}
 
 bool pare__tickets_predicted(const pare__stretches *stretches, double launches_seconds, char *why, size_t capacity) {
   double saved = 0;

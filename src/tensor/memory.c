@@ -76,7 +76,7 @@ static pare_status home_create(pare__memory *memory, const char *what) {
 pare_status pare__memory_create(pare_context *context, size_t nbytes, void *wrap, const char *what,
                                 pare__memory **out) {
   *out = NULL;
-  const size_t size = sizeof **out + pare__context_members(context) * sizeof(pare__copy);
+  const size_t size = sizeof **out + pare__context_members(context) * sizeof(pare__memory_copy);
   pare__memory *memory = calloc(1, size);
   if (!memory) return pare__fail_memory(what, size);
   atomic_init(&memory->references, 1);
@@ -142,11 +142,11 @@ bool pare__memory_shared(pare_context *context, size_t member) {
 
 bool pare__memory_evict(pare_context *context, size_t member) {
   pare__residency *residency = pare__context_residency(context);
-  pare__copy *oldest = NULL;
+  pare__memory_copy *oldest = NULL;
   pare__buffer *gone = NULL;
   pthread_mutex_lock(&residency->lock);
   for (pare__memory *memory = residency->memories; memory; memory = memory->next) {
-    pare__copy *copy = &memory->copy[member];
+    pare__memory_copy *copy = &memory->copy[member];
     if (copy->buffer && copy->pins == 0 && (!oldest || copy->used < oldest->used)) oldest = copy;
   }
   if (oldest) {
@@ -168,7 +168,7 @@ static pare_status copy_create(pare__memory *memory, size_t member, pare__buffer
 
 pare_status pare__memory_pin(pare__memory *memory, size_t member, pare__buffer **out) {
   pare__residency *residency = pare__context_residency(memory->context);
-  pare__copy *copy = &memory->copy[member];
+  pare__memory_copy *copy = &memory->copy[member];
   pthread_mutex_lock(&residency->lock);
   pare__buffer *buffer = copy->buffer;
   copy->pins++; /* before the lock is given up: nobody may take it for old */
@@ -196,7 +196,7 @@ void pare__memory_unpin(pare__memory *memory, size_t member) {
 
 pare_status pare__memory_fetch(pare__memory *memory, size_t member, pare__range range, pare__transfers *list) {
   pare__residency *residency = pare__context_residency(memory->context);
-  pare__copy *copy = &memory->copy[member];
+  pare__memory_copy *copy = &memory->copy[member];
   for (;;) {
     pare__range missing;
     pthread_mutex_lock(&residency->lock);

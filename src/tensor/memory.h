@@ -28,12 +28,12 @@ void pare__ranges_subtract(pare__ranges *ranges, pare__range gone);
 bool pare__ranges_missing(const pare__ranges *ranges, pare__range wanted, pare__range *out);
 static inline bool pare__range_meets(pare__range a, pare__range b) { return a.low < b.high && b.low < a.high; }
 
-typedef struct pare__copy {
+typedef struct pare__memory_copy {
   pare__buffer *buffer;
   unsigned pins; /* pieces in flight that use it */
   uint64_t used; /* the context's count when it was last pinned */
   pare__ranges valid;
-} pare__copy;
+} pare__memory_copy;
 
 /* Work that is under way, in the order of submission. */
 typedef struct pare__use {
@@ -60,7 +60,7 @@ struct pare__memory {
   size_t nuses, use_capacity;
   pare__poison *poison;
   size_t npoisons, poison_capacity;
-  pare__copy copy[]; /* one a member */
+  pare__memory_copy copy[]; /* one a member */
 };
 
 /* wrap NULL: own memory. */
