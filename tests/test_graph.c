@@ -170,53 +170,6 @@ START_TEST(shapes_that_turn_out_impossible_name_the_node_and_both_shapes) {
 }
 END_TEST
 
-/* ---- the memory plan ---- */
-
-static uint32_t next_random(uint32_t *state) {
-  *state = *state * 1664525U + 1013904223U;
-  return *state >> 8;
-}
-
-START_TEST(values_that_live_together_never_overlap_in_memory) {
-  enum { COUNT = 200 };
-  uint32_t state = (uint32_t)_i * 7919U + 1;
-  pare__life life[COUNT];
-  const size_t largest = 1 << 20;
-  size_t total = 0, *sizes, narenas;
-  for (size_t i = 0; i < COUNT; i++) {
-    life[i] = (pare__life){.nbytes = next_random(&state) % (largest / 4), .first = next_random(&state) % 100};
-    life[i].last = life[i].first + next_random(&state) % 20;
-    total += life[i].nbytes + 256;
-  }
-  OK(pare__memory_plan(life, COUNT, largest, &sizes, &narenas));
-  size_t taken = 0;
-  for (size_t i = 0; i < narenas; i++) {
-    ck_assert_uint_le(sizes[i], largest);
-    taken += sizes[i];
-  }
-  ck_assert_uint_lt(taken, total);
-  for (size_t i = 0; i < COUNT; i++) {
-    ck_assert_uint_lt(life[i].arena, narenas);
-    ck_assert_uint_eq(life[i].offset % 256, 0);
-    ck_assert_uint_le(life[i].offset + life[i].nbytes, sizes[life[i].arena]);
-    for (size_t k = 0; k < i; k++) {
-      if (life[i].arena != life[k].arena || life[i].last < life[k].first || life[k].last < life[i].first) continue;
-      const bool apart =
-          life[i].offset + life[i].nbytes <= life[k].offset || life[k].offset + life[k].nbytes <= life[i].offset;
-      ck_assert_msg(apart, "lives %zu and %zu overlap", i, k);
-    }
-  }
-  free(sizes);
-}
-END_TEST
-
-START_TEST(a_value_larger_than_the_largest_buffer_is_no_plan) {
-  pare__life life = {.nbytes = 4096, .first = 0, .last = 1};
-  size_t *sizes, narenas;
-  ck_assert_int_eq(pare__memory_plan(&life, 1, 1024, &sizes, &narenas), PARE_ERR_LIMIT);
-}
-END_TEST
-
 /* ---- random graphs: planned, at once, with passes and without ---- */
 
 enum { WIDTH = 24, STEPS = 24 };
@@ -686,8 +639,6 @@ int main(void) {
   tcase_add_test(tests, inputs_that_do_not_fit_are_refused_and_the_model_stays_usable);
   tcase_add_loop_test(tests, shapes_that_turn_out_impossible_name_the_node_and_both_shapes, 0,
                       (int)PARE__COUNT(impossible));
-  tcase_add_loop_test(tests, values_that_live_together_never_overlap_in_memory, 0, 20);
-  tcase_add_test(tests, a_value_larger_than_the_largest_buffer_is_no_plan);
   tcase_add_loop_test(tests, plans_and_passes_keep_the_results_of_random_graphs, 0, 20);
   tcase_add_loop_test(tests, both_executors_give_the_same_bits, 0, getenv("PARE_TEST_SMALL") ? 1 : 4);
   tcase_add_test(tests, threads_share_a_model_with_batches_of_any_size);

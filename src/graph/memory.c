@@ -18,6 +18,7 @@ typedef struct packing {
   pare__life **order; /* by size */
   placed *meets;      /* room for all: those that the current one meets in time, by offset */
   size_t largest;
+  size_t words; /* of a life's bits; 0: there are none */
   size_t narenas, *sizes;
 } packing;
 
@@ -34,13 +35,24 @@ static int by_offset(const void *a, const void *b) {
 
 static size_t rounded(size_t nbytes) { return (PARE__MAX(nbytes, (size_t)1) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; }
 
+static bool ends_before(const pare__life *life, const pare__life *other, size_t words) {
+  if (life->last >= other->first) return false;
+  for (size_t w = 0; w < words; w++)
+    if (life->used_by[w] & ~other->begins_after[w]) return false;
+  return true;
+}
+
+static bool live_together(const pare__life *a, const pare__life *b, size_t words) {
+  return !ends_before(a, b, words) && !ends_before(b, a, words);
+}
+
 /* The lowest offset in an arena for order[index], whose predecessors are placed. */
 static size_t lowest_offset(packing *work, size_t index, size_t arena) {
   const pare__life *life = work->order[index];
   size_t nmeets = 0;
   for (size_t i = 0; i < index; i++) {
     const pare__life *other = work->order[i];
-    if (other->arena == arena && other->first <= life->last && life->first <= other->last)
+    if (other->arena == arena && live_together(life, other, work->words))
       work->meets[nmeets++] = (placed){other->offset, other->offset + rounded(other->nbytes), other};
   }
   qsort(work->meets, nmeets, sizeof *work->meets, by_offset);
@@ -74,10 +86,12 @@ static pare_status place(packing *work, size_t index) {
   }
 }
 
-pare_status pare__memory_plan(pare__life *life, size_t count, size_t largest, size_t **sizes, size_t *narenas) {
+pare_status pare__memory_plan(pare__life *life, size_t count, size_t largest, const pare__order *order, size_t **sizes,
+                              size_t *narenas) {
   packing work = {.order = malloc((count + 1) * sizeof *work.order),
                   .meets = malloc((count + 1) * sizeof *work.meets),
-                  .largest = largest / ALIGNMENT * ALIGNMENT};
+                  .largest = largest / ALIGNMENT * ALIGNMENT,
+                  .words = order ? order->words : 0};
   pare_status status = PARE_OK;
   if (!work.order || !work.meets) status = pare__fail_memory("a memory plan", count * sizeof *work.meets);
   if (status == PARE_OK) {

@@ -5,7 +5,8 @@
 
 #include "graph/plan.h"
 
-#define MOST_PLANS 8 /* kept; the one used longest ago goes first */
+#define MOST_PLANS 8       /* kept; the one used longest ago goes first */
+#define MOST_ORDERED 16384 /* tasks, whose order among each other takes a bit for each two of them */
 
 static void plan_close(pare__plan *plan) {
   if (!plan) return;
@@ -77,26 +78,43 @@ static pare_status list_uses(const pare__recording *recording, use **out, size_t
   return PARE_OK;
 }
 
-static pare_status find_lives(pare__plan *plan) {
+/* Which tasks use the storage, and which are done before each of them begins. bits: zeros. */
+static void note_tasks(const use *uses, size_t count, const pare__order *order, uint64_t *bits, pare__life *life) {
+  life->used_by = bits;
+  life->begins_after = bits + order->words;
+  memset(life->begins_after, 0xff, order->words * sizeof *bits);
+  for (size_t i = 0; i < count; i++) {
+    const size_t task = uses[i].task;
+    life->used_by[task / 64] |= UINT64_C(1) << task % 64;
+    for (size_t w = 0; w < order->words; w++) life->begins_after[w] &= order->before[task * order->words + w];
+  }
+}
+
+/* order: NULL if tasks run in theirs. *bits: what the lives point to, to be freed when memory is placed. */
+static pare_status find_lives(pare__plan *plan, const pare__order *order, uint64_t **bits) {
   use *uses;
   size_t count;
   PARE__TRY(list_uses(plan->recording, &uses, &count));
   plan->storage = malloc((count + 1) * sizeof *plan->storage);
   plan->life = calloc(count + 1, sizeof *plan->life);
-  pare_status status = plan->storage && plan->life ? PARE_OK : pare__fail_memory("a plan", count * sizeof *plan->life);
+  *bits = order ? calloc(count + 1, 2 * order->words * sizeof **bits) : NULL;
+  pare_status status = plan->storage && plan->life && (*bits || !order)
+                           ? PARE_OK
+                           : pare__fail_memory("a plan", count * sizeof *plan->life);
   for (size_t i = 0, end; i < count && status == PARE_OK; i = end) {
     pare__storage *storage = uses[i].storage;
     for (end = i; end < count && uses[end].storage == storage;) end++;
     if (!pare__storage_deferred(storage)) {
       plan->constant_bytes += pare__storage_bytes(storage);
     } else if (!is_outside(plan, storage)) {
-      plan->storage[plan->nstorages] = storage;
-      plan->life[plan->nstorages++] =
-          (pare__life){.nbytes = pare__storage_bytes(storage), .first = uses[i].task, .last = uses[end - 1].task};
+      pare__life *life = &plan->life[plan->nstorages];
+      *life = (pare__life){.nbytes = pare__storage_bytes(storage), .first = uses[i].task, .last = uses[end - 1].task};
+      if (order) note_tasks(uses + i, end - i, order, *bits + 2 * order->words * plan->nstorages, life);
+      plan->storage[plan->nstorages++] = storage;
     }
   }
   free(uses);
-  if (status == PARE_OK) pare__memory_share(plan->recording, plan->storage, plan->life, plan->nstorages);
+  if (status == PARE_OK) pare__memory_share(plan->recording, plan->storage, plan->life, plan->nstorages, order);
   return status;
 }
 
@@ -191,19 +209,33 @@ static pare_status plan_at_once(pare__plan **plan, pare_model *model, pare_tenso
   return PARE_OK;
 }
 
+/* Where several devices work, tasks that do not need each other run beside each other: then no two of them may be given
+ * the same memory, or they would wait after all. */
+static pare_status place_all(pare__plan *plan, pare_context *context, bool *too_large) {
+  const size_t largest = (size_t)pare__device_info(pare__context_device(context))->max_buffer_bytes;
+  const bool beside = pare__context_members(context) > 1 && pare__recording_tasks(plan->recording) <= MOST_ORDERED;
+  pare__order *order = NULL;
+  uint64_t *bits = NULL;
+  pare_status status = beside ? pare__recording_order(plan->recording, &order) : PARE_OK;
+  if (status == PARE_OK) status = find_lives(plan, order, &bits);
+  if (status == PARE_OK) {
+    status = pare__memory_plan(plan->life, plan->nstorages, largest, order, &plan->arena_bytes, &plan->narenas);
+    *too_large = status == PARE_ERR_LIMIT; /* such tensors live on the host, and are staged */
+  }
+  for (size_t i = 0; i < plan->nstorages; i++) plan->life[i].used_by = plan->life[i].begins_after = NULL;
+  free(bits);
+  pare__order_close(order);
+  return status;
+}
+
 static pare_status go_on(void *user) { return pare__model_go_on(user, "the next step of a plan"); }
 
 static pare_status plan_make(pare_model *model, pare_tensor *const *inputs, pare__plan **out) {
   pare__plan *plan;
   PARE__TRY(plan_new(model, inputs, &plan));
-  const size_t largest = (size_t)pare__device_info(pare__context_device(model->context))->max_buffer_bytes;
   bool values_needed = false, too_large = false;
   pare_status status = model->options.no_plan ? PARE_OK : record(plan, model, &values_needed);
-  if (status == PARE_OK && !model->options.no_plan) status = find_lives(plan);
-  if (status == PARE_OK && !model->options.no_plan) {
-    status = pare__memory_plan(plan->life, plan->nstorages, largest, &plan->arena_bytes, &plan->narenas);
-    too_large = status == PARE_ERR_LIMIT; /* such tensors live on the host, and are staged */
-  }
+  if (status == PARE_OK && !model->options.no_plan) status = place_all(plan, model->context, &too_large);
   if (status == PARE_OK && !model->options.no_plan)
     status = pare__replay_open(model->context, plan->recording, model->options.executor,
                                (pare__replay_gate){go_on, model, pare__seconds}, &plan->replay);
@@ -341,11 +373,12 @@ void pare__plan_unbind(const pare__plan *plan, pare_tensor **compact) {
   }
 }
 
-pare_status pare__plan_run(pare__plan *plan, pare_model *model, pare_tensor *const *inputs, pare_tensor **outputs) {
+pare_status pare__plan_run(pare__plan *plan, pare_model *model, bool undivided, pare_tensor *const *inputs,
+                           pare_tensor **outputs) {
   pare_tensor **compact = calloc(plan->ninputs + 1U, sizeof(pare_tensor *));
   if (!compact) return pare__fail_memory("a run", plan->ninputs * sizeof(pare_tensor *));
   pare_status status = pare__plan_bind(plan, model, inputs, compact, outputs);
-  if (status == PARE_OK) status = pare__replay_submit(plan->replay);
+  if (status == PARE_OK) status = pare__replay_submit(plan->replay, undivided);
   for (unsigned i = 0; i < plan->noutputs && status == PARE_OK; i++) {
     if (!plan->output[i].tensor) continue;
     const pare_status failed = pare__tensor_poisoned(plan->output[i].tensor);

@@ -44,8 +44,28 @@ static bool seen_otherwise(const pare__task *task, unsigned except, const pare_t
   return false;
 }
 
-void pare__memory_share(const pare__recording *recording, pare__storage *const *storage, pare__life *life,
-                        size_t count) {
+/* Is the task the last that needs what is there? Beside tasks that may run at the same time: of all that use it,
+ * whatever their order in the recording. */
+static bool dies_with(const pare__life *owner, size_t task, const pare__order *order) {
+  if (owner->last != task) return false;
+  for (size_t w = 0; order && w < order->words; w++) {
+    const uint64_t itself = w == task / 64 ? UINT64_C(1) << task % 64 : 0;
+    if (owner->used_by[w] & ~order->before[task * order->words + w] & ~itself) return false;
+  }
+  return true;
+}
+
+static void share(pare__life *life, size_t owner, size_t with, const pare__order *order) {
+  life[with].lies_on = owner + 1;
+  life[owner].last = life[with].last;
+  for (size_t w = 0; order && w < order->words; w++) {
+    life[owner].used_by[w] |= life[with].used_by[w];
+    life[owner].begins_after[w] &= life[with].begins_after[w];
+  }
+}
+
+void pare__memory_share(const pare__recording *recording, pare__storage *const *storage, pare__life *life, size_t count,
+                        const pare__order *order) {
   for (size_t t = 0; t < pare__recording_tasks(recording); t++) {
     const pare__task *task = pare__recording_task(recording, t);
     const pare_tensor *out = task->in_place ? written_by(task) : NULL;
@@ -57,9 +77,8 @@ void pare__memory_share(const pare__recording *recording, pare__storage *const *
       const size_t from = find(storage, count, input->storage);
       if (from == count || from == to || life[from].nbytes != life[to].nbytes) continue;
       const size_t owner = life[from].lies_on ? life[from].lies_on - 1 : from;
-      if (life[owner].last != t) continue; /* it, or what lies on it, is read later */
-      life[to].lies_on = owner + 1;
-      life[owner].last = life[to].last;
+      if (!dies_with(&life[owner], t, order)) continue; /* it, or what lies on it, is read later */
+      share(life, owner, to, order);
       break;
     }
   }

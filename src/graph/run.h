@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "graph/operator.h"
+#include "sched/order.h"
 
 typedef struct pare__plan pare__plan;
 
@@ -28,6 +29,10 @@ struct pare_model {
   pare_tensor **arena; /* bytes */
 };
 
+/* As pare_model_run, of a model of several devices that is no team: no operation is divided, if the run can be planned,
+ * and those that do not need each other run beside each other. */
+pare_status pare__model_run_undivided(pare_model *model, pare_tensor *const *inputs, const bool *wanted,
+                                      pare_tensor **outputs);
 /* As pare_model_open, of the model that the edits make of the file; they are used only meanwhile. */
 pare_status pare__model_open_edited(pare_context *context, const char *path, const pare_model_options *options,
                                     const pare__edits *edits, pare_model **out);
@@ -100,8 +105,9 @@ pare_status pare__model_prepare(pare_model *model);
 /* The plan for these inputs, from the cache or made now. *out NULL: the graph needs values to know its shapes; run it
  * at once. */
 pare_status pare__plan_find(pare_model *model, pare_tensor *const *inputs, pare__plan **out);
-/* Fresh output tensors are made. */
-pare_status pare__plan_run(pare__plan *plan, pare_model *model, pare_tensor *const *inputs, pare_tensor **outputs);
+/* Fresh output tensors are made. undivided: with several devices, each operation goes whole to one of them. */
+pare_status pare__plan_run(pare__plan *plan, pare_model *model, bool undivided, pare_tensor *const *inputs,
+                           pare_tensor **outputs);
 void pare__plan_memory(const pare__plan *plan, pare_model_memory *out);
 void pare__plan_launches(const pare__plan *plan, pare_model_launches *out);
 void pare__plans_close(pare_model *model);
@@ -112,15 +118,21 @@ typedef struct pare__life {
   size_t nbytes;
   size_t first, last; /* tasks, both included */
   size_t lies_on;     /* 1 + the life whose memory it shares, an earlier value that it is computed from; 0: none */
+  /* Where tasks may run beside each other, which of them use it, and which are done before any of these begins: a bit a
+   * task. NULL: they run in their order. */
+  uint64_t *used_by, *begins_after;
   /* found: */
   size_t arena, offset;
 } pare__life;
 /* Lets results of tasks that may work in place lie where an input of theirs dies: lives of storages in the order of
  * their addresses, whose `lies_on` is set; the life that is shared lasts as long as both. */
-void pare__memory_share(const pare__recording *recording, pare__storage *const *storage, pare__life *life,
-                        size_t count);
+void pare__memory_share(const pare__recording *recording, pare__storage *const *storage, pare__life *life, size_t count,
+                        const pare__order *order);
 /* Places every life so that no two that overlap in time overlap in memory; no arena is larger than `largest`. nbytes of
- * arena i: (*sizes)[i]; free it. PARE_ERR_LIMIT if one life alone is larger. Greedy by size (Pisarchyk & Lee 2020). */
-pare_status pare__memory_plan(pare__life *life, size_t count, size_t largest, size_t **sizes, size_t *narenas);
+ * arena i: (*sizes)[i]; free it. PARE_ERR_LIMIT if one life alone is larger. Greedy by size (Pisarchyk & Lee 2020).
+ * order: of tasks that may run beside each other; then one life ends before another only if all tasks that use it are
+ * done before any that uses the other begins. NULL: tasks run in their order. */
+pare_status pare__memory_plan(pare__life *life, size_t count, size_t largest, const pare__order *order, size_t **sizes,
+                              size_t *narenas);
 
 #endif

@@ -1,46 +1,29 @@
 /* Stretches of tasks whose launches can be steps of a ticketed launch, and which step waits for which.
  * SPDX-License-Identifier: Apache-2.0
  *
- * Two tasks depend on each other if they touch overlapping bytes of a buffer and one writes: that holds for data and
- * for memory that is used again. The launches of one task run in their order. */
+ * Tasks are ordered by the bytes of buffers that they touch, whether for data or for memory that is used again. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "sched/order.h"
 #include "sched/replay.h"
 
-/* Bytes of a buffer that a task touches. */
-typedef struct range {
-  cl_mem mem;
-  int64_t begin, end;
-  bool written;
-} range;
-
 typedef struct footprint {
-  unsigned count;
-  range range[PARE__MAX_ACCESSES];
+  pare__footprint touched;
   size_t first_step, end_step;
 } footprint;
 
-static void footprint_of(const pare__task *task, footprint *out) {
+/* By buffers, since storages share them. */
+static void footprint_of(const pare__task *task, pare__footprint *out) {
   out->count = 0;
   for (unsigned i = 0; i < task->naccesses; i++) {
-    const pare__access *access = &task->access[i];
-    if (!access->tensor) continue;
-    const pare_tensor *tensor = access->tensor;
+    pare_tensor *tensor = task->access[i].tensor;
+    if (!tensor) continue;
     const int64_t base = (pare__tensor_start(tensor) - tensor->offset) * (int64_t)pare_dtype_bytes(tensor->dtype);
     out->range[out->count++] =
-        (range){pare__buffer_mem(pare__tensor_buffer(access->tensor)), base,
-                base + (int64_t)pare__storage_bytes(tensor->storage), access->mode != PARE__READ};
+        (pare__touched){pare__buffer_mem(pare__tensor_buffer(tensor)), base,
+                        base + (int64_t)pare__storage_bytes(tensor->storage), task->access[i].mode != PARE__READ};
   }
-}
-
-static bool depend(const footprint *a, const footprint *b) {
-  for (unsigned i = 0; i < a->count; i++)
-    for (unsigned k = 0; k < b->count; k++) {
-      const range *x = &a->range[i], *y = &b->range[k];
-      if (x->mem == y->mem && (x->written || y->written) && x->begin < y->end && y->begin < x->end) return true;
-    }
-  return false;
 }
 
 static pare_status add_after(pare__stretches *all, size_t step) {
@@ -49,45 +32,33 @@ static pare_status add_after(pare__stretches *all, size_t step) {
   return PARE_OK;
 }
 
-/* Which tasks each one needs, by way of others too: a bit a task of the stretch. */
-typedef struct needs {
-  size_t words; /* a task */
-  uint64_t *bits;
-} needs;
-
-static bool is_needed(const needs *n, size_t task, size_t other) {
-  return n->bits[task * n->words + other / 64] >> other % 64 & 1;
-}
-
-/* The tasks that `task` must wait for: those it depends on that no other of them waits for. */
-static pare_status wait_for_tasks(pare__stretches *all, const footprint *tasks, size_t task, needs *n) {
-  for (size_t other = task; other-- > 0;) {
-    if (tasks[other].first_step == tasks[other].end_step || is_needed(n, task, other) ||
-        !depend(&tasks[task], &tasks[other]))
-      continue;
-    PARE__TRY(add_after(all, tasks[other].end_step - 1));
-    for (size_t w = 0; w < n->words; w++) n->bits[task * n->words + w] |= n->bits[other * n->words + w];
-    n->bits[task * n->words + other / 64] |= (uint64_t)1 << other % 64;
+/* The steps of a task follow each other; the first follows the last ones of the tasks that it waits for. */
+static pare_status order_steps(pare__stretches *all, const footprint *tasks, const pare__order *order) {
+  for (size_t i = 0; i < order->ntasks; i++) {
+    for (size_t step = tasks[i].first_step; step < tasks[i].end_step; step++) {
+      const size_t before = all->after_count;
+      if (step > tasks[i].first_step) PARE__TRY(add_after(all, step - 1));
+      for (size_t k = order->begin[i]; step == tasks[i].first_step && k < order->begin[i + 1]; k++)
+        PARE__TRY(add_after(all, tasks[order->need[k]].end_step - 1));
+      all->step[step].nafter = all->after_count - before;
+    }
   }
   return PARE_OK;
 }
 
-/* Where in `after` the dependencies of a step begin is kept as a number until the array has stopped moving. */
-static pare_status order(pare__stretches *all, const pare__stretch *stretch, const footprint *tasks) {
+/* A task that launches nothing is waited for by none. */
+static pare_status order_stretch(pare__stretches *all, const pare__stretch *stretch, const footprint *tasks) {
   const size_t count = stretch->end - stretch->begin;
-  needs n = {.words = (count + 63) / 64};
-  n.bits = calloc(count * n.words + 1, sizeof *n.bits);
-  if (!n.bits) return pare__fail_memory("the order of a plan", count * n.words * sizeof *n.bits);
-  pare_status status = PARE_OK;
-  for (size_t i = 0; i < count && status == PARE_OK; i++) {
-    const footprint *task = &tasks[stretch->begin + i];
-    for (size_t step = task->first_step; step < task->end_step && status == PARE_OK; step++) {
-      const size_t before = all->after_count;
-      status = step > task->first_step ? add_after(all, step - 1) : wait_for_tasks(all, tasks + stretch->begin, i, &n);
-      all->step[step].nafter = all->after_count - before;
-    }
-  }
-  free(n.bits);
+  pare__order *order = NULL;
+  pare__footprint *touched = calloc(count + 1, sizeof *touched);
+  if (!touched) return pare__fail_memory("the order of a plan", count * sizeof *touched);
+  for (size_t i = 0; i < count; i++)
+    if (tasks[stretch->begin + i].first_step < tasks[stretch->begin + i].end_step)
+      touched[i] = tasks[stretch->begin + i].touched;
+  pare_status status = pare__order_open(touched, count, &order);
+  if (status == PARE_OK) status = order_steps(all, tasks + stretch->begin, order);
+  pare__order_close(order);
+  free(touched);
   return status;
 }
 
@@ -140,7 +111,7 @@ static pare_status end_stretch(pare__stretches *all, const pare__recording *reco
   pare__stretch *stretch = &all->stretch[all->count++];
   *stretch = (pare__stretch){.begin = begin, .end = end, .first_step = first_step, .end_step = all->nsteps};
   PARE__TRY(find_reads(recording, stretch));
-  return order(all, stretch, tasks);
+  return order_stretch(all, stretch, tasks);
 }
 
 static pare_status find(pare__stretches *all, const pare__recording *recording, pare__device *device,
@@ -150,7 +121,7 @@ static pare_status find(pare__stretches *all, const pare__recording *recording, 
   for (size_t i = 0; i < count; i++) {
     const size_t first_launch = next;
     size_t launches;
-    footprint_of(pare__recording_task(recording, i), &tasks[i]);
+    footprint_of(pare__recording_task(recording, i), &tasks[i].touched);
     if (!task_launches(&all->capture, device, i, &next, &launches)) {
       PARE__TRY(end_stretch(all, recording, tasks, begin, i, first_step, &capacity));
       begin = i + 1;
@@ -176,7 +147,7 @@ pare_status pare__stretches_find(const pare__recording *recording, pare__capture
   if (status == PARE_OK && out->capture.incomplete)
     status = pare__fail_memory("the launches of a plan", out->capture.count * sizeof *out->capture.launch);
   if (status == PARE_OK) status = find(out, recording, device, tasks);
-  size_t at = 0;
+  size_t at = 0; /* the array grows, and moves, no more */
   for (size_t i = 0; i < out->nsteps && status == PARE_OK; i++) {
     out->step[i].after = out->after + at;
     at += out->step[i].nafter;
