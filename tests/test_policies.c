@@ -92,6 +92,54 @@ START_TEST(chunks_of_hguided_are_in_proportion_to_speed_and_shrink) {
 }
 END_TEST
 
+/* One task after the other, none of which is split, each where the policy puts it; what they take is another matter
+ * than what is predicted. Returns how many the device had; *end: when the last was done. */
+static int run_chain(pare__policy *policy, int ntasks, size_t device, const double seconds[DEVICES], double *end) {
+  int count = 0;
+  for (int i = 0; i < ntasks; i++) {
+    pare__policy_piece piece;
+    size_t at, wake;
+    OK(pare__policy_place(policy, 0, 0, 1, *end, &at));
+    ck_assert_uint_lt(at, DEVICES);
+    ck_assert(pare__policy_chunk(policy, at, *end, &piece, &wake));
+    *end += seconds[at];
+    OK(pare__policy_complete(policy, at, &piece, *end, seconds[at], &wake));
+    count += at == device;
+  }
+  return count;
+}
+
+/* No sample of a device that gets nothing would ever show that it is the fastest, as it has become. */
+START_TEST(a_device_that_seems_slow_is_looked_at_again) {
+  static const double speed[] = {100, 10, 1}, seconds[] = {0.01, 0.001, 1};
+  pare__policy_task task = {.resources = PARE__ON_ANY, .n = 1, .grain = 1, .per_step = 1};
+  const pare__policy_task *const tasks = &task;
+  double end = 0;
+  pare__policy *policy = open_policy(&pare__policy_dmda, &tasks, speed, 0);
+  (void)run_chain(policy, 3000, 1, seconds, &end);
+  ck_assert_int_ge(run_chain(policy, 1000, 1, seconds, &end), 990);
+  close_policy(policy);
+}
+END_TEST
+
+/* What looks cost: a fiftieth for each device that is slow, and what the first ones take. */
+START_TEST(looks_at_slow_devices_cost_little) {
+  enum { MANY = 20000 };
+  static const double speed[] = {100, 5, 1}, seconds[] = {0.01, 0.2, 1};
+  pare__policy_task task = {.resources = PARE__ON_ANY, .n = 1, .grain = 1, .per_step = 1};
+  const pare__policy_task *const tasks = &task;
+  double end = 0;
+  pare__policy *policy = open_policy(&pare__policy_dmda, &tasks, speed, 0);
+  const int looks = run_chain(policy, MANY, 2, seconds, &end);
+  ck_assert_msg(looks > 0, "nobody looked");
+  ck_assert_double_le(end, 1.045 * MANY * seconds[0]);
+  /* where joules count, a second of one that is slow is not worth it */
+  policy->weights = (pare__policy_weights){.finish = 1, .joule = 1};
+  ck_assert_int_eq(run_chain(policy, MANY, 2, seconds, &end), 0);
+  close_policy(policy);
+}
+END_TEST
+
 /* All that are alike take part, or none, however their sums are rounded. */
 START_TEST(equal_devices_are_equally_thrifty) {
   uint64_t random = 1;
@@ -233,6 +281,8 @@ int main(void) {
   tcase_add_test(laws, the_last_tasks_go_where_they_end_first);
   tcase_add_test(laws, who_is_dear_stays_idle);
   tcase_add_test(laws, among_equals_the_earliest_is_taken);
+  tcase_add_test(laws, a_device_that_seems_slow_is_looked_at_again);
+  tcase_add_test(laws, looks_at_slow_devices_cost_little);
   tcase_add_test(laws, equal_devices_are_equally_thrifty);
   tcase_add_test(laws, a_slow_device_takes_no_last_piece);
   tcase_add_test(laws, who_has_little_memory_gets_no_more_than_it_holds);

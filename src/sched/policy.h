@@ -252,6 +252,14 @@ pare_status pare__policy_divide(pare__policy *policy, const pare__policy_piece *
 /* Places unsplit pieces by pare__policy_best, divides the others; *wake as place has it. */
 pare_status pare__policy_place_best(pare__policy *policy, const pare__policy_piece *piece, double now, size_t *wake);
 
+/* Whose turn it is to be looked at, which is idle and by what its line says would not get the piece: of a piece that is
+ * not split, if the end is all that weighs. PARE__NO_DEVICE: nobody's. *looks: NULL before the first call. */
+typedef struct pare__looks pare__looks;
+size_t pare__policy_look(const pare__policy *policy, pare__looks **looks, const pare__policy_piece *piece);
+/* The device has a piece now. looks: may be NULL. */
+void pare__policy_ran(const pare__policy *policy, pare__looks *looks, size_t device, const pare__policy_piece *piece);
+void pare__looks_close(pare__looks *looks); /* NULL is allowed */
+
 pare_status pare__policy_push(pare__policy_queue *queue, double key, uint64_t order, const pare__policy_piece *piece);
 bool pare__policy_pop(pare__policy_queue *queue, pare__policy_entry *out);
 /* The first; NULL if it is empty. */

@@ -39,11 +39,26 @@ static bool take(pare__policy *policy, size_t device, double now, pare__policy_p
 
 static bool chunk(pare__policy *policy, size_t device, double now, pare__policy_piece *out, size_t *wake) {
   (void)wake;
-  return take(policy, device, now, out) || (pare__policy_steal(policy, device, now) && take(policy, device, now, out));
+  if (!take(policy, device, now, out) && (!pare__policy_steal(policy, device, now) || !take(policy, device, now, out)))
+    return false;
+  pare__policy_ran(policy, policy->own, device, out);
+  return true;
 }
+
+static pare_status place(pare__policy *policy, const pare__policy_piece *piece, double now, size_t *wake) {
+  pare__looks *looks = policy->own;
+  const size_t device = pare__policy_look(policy, &looks, piece);
+  policy->own = looks;
+  if (device == PARE__NO_DEVICE) return pare__policy_place_best(policy, piece, now, wake);
+  *wake = device;
+  return pare__policy_give(policy, device, piece, now);
+}
+
+static void close_looks(pare__policy *policy) { pare__looks_close(policy->own); }
 
 const pare__policy_class pare__policy_dmda = {.name = "dmda",
                                               .what = "the device where finish, copies and energy weigh least",
                                               .transfer = 1,
-                                              .place = pare__policy_place_best,
-                                              .chunk = chunk};
+                                              .place = place,
+                                              .chunk = chunk,
+                                              .close = close_looks};
