@@ -186,8 +186,9 @@ START_TEST(auto_says_what_it_predicts_and_takes_the_shortest) {
     pare_model_division division;
     run_until_predicted(model, rows, expected, usual[i]);
     ck_assert_uint_gt(model->team->nspreads, 0);
-    model->team->spread[0]->columns_seconds = 1e-12; /* as if columns had been measured, and were very quick */
-    model->team->spread[0]->ncolumns = 2;
+    pare__tried *columns = &model->team->spread[0]->columns; /* as if measured, and very quick */
+    columns->any = true;
+    for (int k = 0; k < PARE__TIMINGS; k++) pare__timings_add(&columns->timings, 1e-12);
     OK(run_model(several, model, rows, &found));
     ck_assert_int_eq(memcmp(expected, found, (size_t)rows * OUT * sizeof(float)), 0);
     OK(pare_model_divided(model, &division));

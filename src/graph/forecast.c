@@ -2,7 +2,8 @@
  *
  * What whole runs, or samples, take on each device is what the crew's models say. How that is spread over a run follows
  * from the operations and bytes of its recorded tasks: sliced tensors stream, what every step reads again comes from a
- * cache. So it is known which stages a pipeline would have, and which part of a run columns could divide. */
+ * cache. So it is known which stages a pipeline would have, which part of a run columns could divide, and what could
+ * run beside each other. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,10 +12,10 @@
 #include "graph/parallel.h"
 #include "graph/plan.h"
 
-enum { MOST_SPREADS = 64 };
+enum { MOST_SPREADS = 64, MOST_ORDERED = 16384 };
 /* Only the proportion of these matters: bytes a second that a core streams, and that a product takes from its cache. */
 static const double stream_speed = 15e9, reuse_speed = 200e9;
-/* A task that waits for the one before, divided: its launches, and a wait. */
+/* A task that waits for those before, on all devices or another one: its launches, and a wait. */
 static const double column_seconds = 100e-6;
 /* A piece of a task shall have at least so much to do, or it is not divided. */
 static const double least_column_bytes = 1 << 20;
@@ -55,7 +56,10 @@ static pare_status spread_open(const pare__recording *recording, const char *key
   for (size_t i = 0; i < ntasks; i++) add_task(spread, pare__recording_task(recording, i));
   for (size_t i = 0; i < ntasks; i++) sum += spread->part[i];
   for (size_t i = 0; i < ntasks && sum > 0; i++) spread->part[i] /= sum;
-  return PARE_OK;
+  if (ntasks > MOST_ORDERED || pare__recording_order(recording, &spread->order) == PARE_OK) return PARE_OK;
+  pare__spread_close(spread);
+  *out = NULL;
+  return PARE_ERR_MEMORY;
 }
 
 void pare__spread_close(pare__spread *spread) {
@@ -63,6 +67,7 @@ void pare__spread_close(pare__spread *spread) {
   free(spread->key);
   free(spread->part);
   free(spread->divides);
+  pare__order_close(spread->order);
   free(spread);
 }
 
@@ -147,6 +152,30 @@ static double by_columns(const pare__spread *spread, const double *seconds, size
   return rest + column_seconds * (double)spread->ntasks;
 }
 
+/* Every operation whole, on the device where it ends first. NaN: nothing could run beside anything else. */
+static double by_branches(const pare__spread *spread, const double *seconds, double *until, size_t count) {
+  const pare__order *order = spread->order;
+  double *end = order ? malloc((spread->ntasks + 1) * sizeof *end) : NULL;
+  double makespan = 0, chain = 0;
+  memset(until, 0, count * sizeof *until);
+  for (size_t i = 0; end && i < spread->ntasks; i++) {
+    double ready = 0;
+    size_t best = 0;
+    for (size_t k = order->begin[i]; k < order->begin[i + 1]; k++) ready = fmax(ready, end[order->need[k]]);
+    for (size_t m = 1; m < count; m++)
+      if (fmax(until[m], ready) + spread->part[i] * seconds[m] <
+          fmax(until[best], ready) + spread->part[i] * seconds[best])
+        best = m;
+    const double takes = spread->part[i] * seconds[best] + column_seconds;
+    chain += takes;
+    end[i] = until[best] = fmax(until[best], ready) + takes;
+    makespan = fmax(makespan, end[i]);
+  }
+  const bool any = end && makespan < chain;
+  free(end);
+  return any ? makespan : NAN;
+}
+
 /* The longest stage is what parts follow each other by; each stage of each has its launch. */
 static double by_pipeline(const pare__divided *divided, const pare__crew_line *line) {
   const pare__team *team = divided->team;
@@ -179,6 +208,11 @@ static double by_pipeline(const pare__divided *divided, const pare__crew_line *l
   return all > 0 ? all + longest * (parts - 1) : NAN;
 }
 
+/* Of a unit; 0: not often enough to tell. */
+static double measured(const pare__tried *tried) {
+  return pare__timings_full(&tried->timings) ? pare__timings_median(&tried->timings) : 0;
+}
+
 static void predict(const pare__divided *divided, const pare__crew_line *line, double *seconds, double *until,
                     int nruns, pare__forecast *out) {
   pare__team *team = divided->team;
@@ -198,15 +232,17 @@ static void predict(const pare__divided *divided, const pare__crew_line *line, d
     out->seconds[PARE_PARALLEL_PIPELINE] = by_pipeline(divided, line) * nruns;
   if (team->of_groups) return;
   pthread_mutex_lock(&team->lock);
-  const double measured = spread->columns_seconds * (double)divided->units;
+  const double columns = measured(&spread->columns) * (double)divided->units,
+               branches = measured(&spread->branches) * (double)divided->units;
   pthread_mutex_unlock(&team->lock);
-  out->seconds[PARE_PARALLEL_COLUMNS] = (measured > 0 ? measured : by_columns(spread, seconds, count, alone)) * nruns;
+  out->seconds[PARE_PARALLEL_COLUMNS] = (columns > 0 ? columns : by_columns(spread, seconds, count, alone)) * nruns;
+  out->branches = (branches > 0 ? branches : by_branches(spread, seconds, until, count)) * nruns;
 }
 
 pare_status pare__forecast_make(const pare__divided *divided, const char *kernel, int nruns, pare__forecast *out) {
   pare__team *team = divided->team;
   pare_status status = PARE_OK;
-  *out = (pare__forecast){.known = false};
+  *out = (pare__forecast){.known = false, .branches = NAN};
   for (int i = 0; i <= PARE_PARALLEL_OFF; i++) out->seconds[i] = NAN;
   pare__crew_line *line = calloc(team->nmembers + 1, sizeof *line);
   double *seconds = calloc(2 * team->nmembers + 1, sizeof *seconds);
@@ -235,4 +271,6 @@ void pare__forecast_say(const pare__forecast *forecast, char *text, size_t capac
                            used ? "," : "; predicted ms:", pare_parallel_name(shown[i]), 1e3 * seconds);
     used += (size_t)PARE__MAX(n, 0);
   }
+  if (used < capacity && !isnan(forecast->branches))
+    snprintf(text + used, capacity - used, ", branches %.3g", 1e3 * forecast->branches);
 }

@@ -290,6 +290,20 @@ static bool all_on_device(const pare_model *model, pare_tensor *const *inputs) {
   return true;
 }
 
+static pare_status run_here(pare_model *model, bool undivided, pare_tensor *const *inputs, const bool *wanted,
+                            pare_tensor **outputs) {
+  pthread_mutex_lock(&model->lock);
+  pare__plan *plan = NULL;
+  pare_status status = pare__model_go_on(model, "the run began");
+  if (status == PARE_OK && all_on_device(model, inputs)) status = pare__plan_find(model, inputs, &plan);
+  if (status == PARE_OK)
+    status = plan ? pare__plan_run(plan, model, undivided, inputs, outputs)
+                  : run_at_once(model, inputs, NULL, NULL, outputs);
+  close_outputs(model, wanted, status, outputs);
+  pthread_mutex_unlock(&model->lock);
+  return status;
+}
+
 pare_status pare_model_run(pare_model *model, pare_tensor *const *inputs, const bool *wanted, pare_tensor **outputs) {
   if (!outputs) return pare__fail_null("pare_model_run", "outputs");
   for (size_t i = 0; i < pare_model_outputs(model); i++) outputs[i] = NULL;
@@ -300,15 +314,14 @@ pare_status pare_model_run(pare_model *model, pare_tensor *const *inputs, const 
     close_outputs(model, wanted, ran, outputs);
     return ran;
   }
-  pthread_mutex_lock(&model->lock);
-  pare__plan *plan = NULL;
-  pare_status status = pare__model_go_on(model, "the run began");
-  if (status == PARE_OK && all_on_device(model, inputs)) status = pare__plan_find(model, inputs, &plan);
-  if (status == PARE_OK)
-    status = plan ? pare__plan_run(plan, model, inputs, outputs) : run_at_once(model, inputs, NULL, NULL, outputs);
-  close_outputs(model, wanted, status, outputs);
-  pthread_mutex_unlock(&model->lock);
-  return status;
+  return run_here(model, false, inputs, wanted, outputs);
+}
+
+pare_status pare__model_run_undivided(pare_model *model, pare_tensor *const *inputs, const bool *wanted,
+                                      pare_tensor **outputs) {
+  for (size_t i = 0; i < pare_model_outputs(model); i++) outputs[i] = NULL;
+  PARE__TRY(check_run("pare_model_run", model, inputs));
+  return run_here(model, true, inputs, wanted, outputs);
 }
 
 void pare_model_interrupt(pare_model *model, bool interrupted) {

@@ -98,12 +98,12 @@ pare_status pare__team_open(pare_context *context, const char *path, const pare_
   pare__team *team = calloc(1, sizeof *team);
   if (!team) return pare__fail_memory("a model", sizeof *team);
   pthread_mutex_init(&team->lock, NULL);
-  pthread_mutex_init(&team->columns_lock, NULL);
+  pthread_mutex_init(&team->together_lock, NULL);
   team->context = context;
   team->parallel = pare__context_schedule(context)->parallel;
   team->of_groups = pare__context_groups(context) > 0;
   team->nmembers = team->of_groups ? pare__context_groups(context) : pare__context_members(context);
-  team->no_columns = team->of_groups; /* they are for all devices: groups divide operations inside */
+  team->no_together = team->of_groups; /* it is for all devices: groups divide operations inside */
   if (options) team->options = *options;
   team->options.any_shape = true; /* inputs are checked before; pieces are smaller than what is declared */
   team->path = pare__strdup(path);
@@ -143,8 +143,8 @@ void pare__team_close(pare__team *team) {
   }
   for (size_t i = 0; i < team->nstages; i++) pare__stages_close(team->stages[i]);
   for (size_t i = 0; i < team->nspreads; i++) pare__spread_close(team->spread[i]);
-  pare_model_close(team->columns);
-  pthread_mutex_destroy(&team->columns_lock);
+  pare_model_close(team->together);
+  pthread_mutex_destroy(&team->together_lock);
   pthread_mutex_destroy(&team->lock);
   free(team->spread);
   free(team->stages);
@@ -166,9 +166,9 @@ pare_model *pare__team_first(const pare__team *team) {
 
 void pare__team_interrupt(pare__team *team, bool interrupted) {
   for (size_t i = 0; i < team->nmembers; i++) pare_model_interrupt(team->replica[i], interrupted);
-  pthread_mutex_lock(&team->columns_lock);
-  pare_model_interrupt(team->columns, interrupted);
-  pthread_mutex_unlock(&team->columns_lock);
+  pthread_mutex_lock(&team->together_lock);
+  pare_model_interrupt(team->together, interrupted);
+  pthread_mutex_unlock(&team->together_lock);
 }
 
 void pare__team_launches(pare__team *team, pare_model_launches *out) {
@@ -429,9 +429,33 @@ static pare_status decide_stages(pare__divided *divided, pare_model_division *ou
 }
 
 static void decide_pieces(pare__divided *divided, pare_parallel way) {
-  divided->by_columns = way == PARE_PARALLEL_COLUMNS;
+  divided->together = way == PARE_PARALLEL_COLUMNS || divided->by_branches;
   divided->split = divided->split && way != PARE_PARALLEL_TASK && way != PARE_PARALLEL_COLUMNS;
   divided->units = divided->split ? divided->batch / PARE__LEAST_ROWS : 1;
+}
+
+/* So many seconds, or less, of the copy whose operations all devices work on, are they worth it? */
+static bool takes(const pare__divided *divided, pare__tried *tried, double seconds, double usual, double least) {
+  return divided->spread && pare__together_tried_or_worth_it(divided, tried, seconds, usual) && seconds < least;
+}
+
+/* Of ways that were not asked for. */
+static void take_shortest(pare__divided *divided, const pare__forecast *forecast, pare_parallel *way) {
+  static const pare_parallel others[] = {PARE_PARALLEL_TASK, PARE_PARALLEL_PIPELINE, PARE_PARALLEL_COLUMNS};
+  pare__spread *spread = divided->spread;
+  const bool any = divided->team->parallel == PARE_PARALLEL_AUTO;
+  const double usual = forecast->seconds[*way];
+  double least = worth_changing * usual;
+  for (size_t i = 0; i < PARE__COUNT(others) && any; i++) {
+    const double seconds = forecast->seconds[others[i]];
+    const bool together = others[i] == PARE_PARALLEL_COLUMNS;
+    if (together ? !takes(divided, spread ? &spread->columns : NULL, seconds, usual, least) : !(seconds < least))
+      continue;
+    least = seconds;
+    *way = others[i];
+  }
+  divided->by_branches = takes(divided, spread ? &spread->branches : NULL, forecast->branches, usual, least);
+  if (divided->by_branches) *way = PARE_PARALLEL_TASK;
 }
 
 /* The usual way, unless another is predicted to be shorter. text: what is predicted. */
@@ -448,16 +472,7 @@ static pare_status choose_way(pare__divided *divided, pare_parallel *way, char *
   free(key);
   free(kernel);
   PARE__TRY(status);
-  static const pare_parallel others[] = {PARE_PARALLEL_TASK, PARE_PARALLEL_PIPELINE, PARE_PARALLEL_COLUMNS};
-  const double usual = forecast.seconds[*way];
-  double least = worth_changing * usual;
-  for (size_t i = 0; i < PARE__COUNT(others); i++) {
-    const double seconds = forecast.seconds[others[i]];
-    if (others[i] == PARE_PARALLEL_COLUMNS && !pare__columns_tried_or_worth_it(divided, seconds, usual)) continue;
-    if (!(seconds < least)) continue;
-    least = seconds;
-    *way = others[i];
-  }
+  take_shortest(divided, &forecast, way);
   pare__forecast_say(&forecast, text, capacity);
   return PARE_OK;
 }
@@ -467,7 +482,12 @@ static void say_division(const pare__divided *divided, const char *why, pare_mod
   const size_t left = members_left(divided->team);
   const char *members = divided->team->of_groups ? "groups of devices" : "devices";
   out->pieces = 1;
-  if (divided->by_columns) {
+  if (divided->by_branches) {
+    out->parallel = PARE_PARALLEL_TASK;
+    out->pieces = (int64_t)left;
+    snprintf(out->why, sizeof out->why,
+             "operations that do not need each other run beside each other, each whole on one of %zu devices", left);
+  } else if (divided->together) {
     out->parallel = PARE_PARALLEL_COLUMNS;
     out->pieces = (int64_t)left;
     snprintf(out->why, sizeof out->why, "each operation is divided among %zu devices", left);
@@ -497,7 +517,8 @@ static pare_status decide(pare__divided *divided) {
                                                                        : PARE_PARALLEL_TASK;
   pare_parallel way = usual;
   decide_pieces(divided, way);
-  if (team->parallel == PARE_PARALLEL_AUTO) PARE__TRY(choose_way(divided, &way, predicted, sizeof predicted));
+  if (team->parallel == PARE_PARALLEL_AUTO || team->parallel == PARE_PARALLEL_TASK)
+    PARE__TRY(choose_way(divided, &way, predicted, sizeof predicted));
   if (way == PARE_PARALLEL_PIPELINE) {
     const pare_status status = decide_stages(divided, &division);
     if (status != PARE_OK && (status != PARE_ERR_UNSUPPORTED || way == usual)) return status;
@@ -546,7 +567,7 @@ static pare_status divided_open(pare__team *team, unsigned ninputs, pare_tensor 
  * at once on members where this run had nothing are not waited for. */
 static void collect_flags(const pare__divided *divided) {
   pare__team *team = divided->team;
-  const bool everywhere = divided->stages || divided->by_columns;
+  const bool everywhere = divided->stages || divided->together;
   size_t number;
   for (size_t i = 0; i < team->nmembers; i++) {
     if (!everywhere && !divided->ran[i]) continue;
@@ -565,15 +586,15 @@ static pare_status run_divided(pare__divided *divided, pare_tensor *const *input
   char *key = key_of_run(divided);
   if (!key) return pare__fail_memory("a run", 1);
   pare_status status;
-  if (divided->by_columns)
-    status = pare__columns_run(divided, inputs, outputs);
+  if (divided->together)
+    status = pare__together_run(divided, inputs, outputs);
   else
     status = divided->stages ? pare__pipeline_run(divided) : submit_run(divided, key);
   free(key);
-  if (status != PARE_OK && divided->by_columns && atomic_load(&divided->team->no_columns))
+  if (status != PARE_OK && divided->together && atomic_load(&divided->team->no_together))
     return run_divided(divided, inputs, outputs); /* it could not be opened: the next best way */
   if (status == PARE_OK) collect_flags(divided);
-  return status == PARE_OK && !divided->by_columns ? make_outputs(divided, outputs) : status;
+  return status == PARE_OK && !divided->together ? make_outputs(divided, outputs) : status;
 }
 
 pare_status pare__team_run(pare__team *team, unsigned ninputs, pare_tensor *const *inputs, unsigned noutputs,

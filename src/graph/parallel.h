@@ -3,8 +3,9 @@
  *
  * data      pieces of the batch run on any replica, under the crew's policy
  * pipeline  each replica runs a stage, consecutive tasks of the plan, of every part of the batch, one after the other
- * task      a run goes whole to one replica; several at once to several
- * columns   each operation is divided: of one more copy of the model, in the whole context (columns.c)
+ * task      a run goes whole to one replica, several at once to several; or, of a run whose operations do not all need
+ *           each other, each operation goes whole to a device: those of one more copy of the model (together.c)
+ * columns   each operation is divided: of that copy, too
  *
  * auto predicts how long each would take (forecast.c), and takes the shortest.
  *
@@ -20,6 +21,7 @@
 
 #include "graph/run.h"
 #include "sched/crew.h"
+#include "sched/timings.h"
 
 #define PARE__LEAST_ROWS 8
 
@@ -65,13 +67,6 @@ typedef struct pare__part {
   pare_tensor **input, **output; /* one allocation */
 } pare__part;
 
-/* What the last parts took in a stage, seconds for each sample. */
-#define PARE__STAGE_SAMPLES 5
-typedef struct pare__stage_times {
-  double seconds[PARE__STAGE_SAMPLES];
-  size_t count; /* since it was looked at */
-} pare__stage_times;
-
 /* How runs with samples of one shape are cut in stages. Runs in flight may have older cuts. */
 typedef struct pare__stages {
   struct pare__stages *older;
@@ -83,21 +78,28 @@ typedef struct pare__stages {
   double *task_seconds; /* of each task, for a sample, on one replica */
   double *speed;        /* of each member, by which it was cut */
   /* The team's lock guards what follows. */
-  unsigned ncuts;           /* how often it was cut again */
-  pare__stage_times *times; /* of each */
-  double longest;           /* of them, as measured; 0: not yet */
-  bool judged;              /* against the cut before it */
-  unsigned rests;           /* so many more looks change nothing */
+  unsigned ncuts;       /* how often it was cut again */
+  pare__timings *times; /* of the last parts in each, for a sample */
+  double longest;       /* of them, as measured; 0: not yet */
+  bool judged;          /* against the cut before it */
+  unsigned rests;       /* so many more looks change nothing */
 } pare__stages;
+
+/* Runs of the copy whose operations are on all devices, in one of its two ways. */
+typedef struct pare__tried {
+  bool any;
+  size_t favoured;       /* how often in turn it was predicted to be much shorter, untried */
+  pare__timings timings; /* of a unit, in runs that built nothing */
+} pare__tried;
 
 /* How a run of one shape is spread over its tasks. */
 typedef struct pare__spread {
   char *key;
   size_t ntasks;
-  double *part;              /* of each task, of the whole; they add up to 1 */
-  bool *divides;             /* could columns divide it? */
-  double columns_seconds;    /* of a unit, as measured, if columns were tried; the team's lock guards these */
-  size_t ncolumns, favoured; /* how often they were tried; how often in turn they were much shorter, untried */
+  double *part;                  /* of each task, of the whole; they add up to 1 */
+  bool *divides;                 /* could columns divide it? */
+  pare__order *order;            /* of the tasks; NULL: there are too many */
+  pare__tried columns, branches; /* the team's lock guards these */
 } pare__spread;
 
 struct pare__team {
@@ -112,10 +114,10 @@ struct pare__team {
   size_t nmembers;
   pare_model **replica; /* of each member; NULL: it is lost */
   atomic_int running;   /* calls of pare__team_run */
-  pthread_mutex_t columns_lock;
-  pare_model *columns;    /* NULL: nobody asked for it yet */
-  atomic_bool no_columns; /* there was no memory for it, or the like */
-  pthread_mutex_t lock;   /* guards what follows */
+  pthread_mutex_t together_lock;
+  pare_model *together;    /* the copy whose operations are on all devices; NULL: nobody asked for it yet */
+  atomic_bool no_together; /* there was no memory for it, or the like */
+  pthread_mutex_t lock;    /* guards what follows */
   size_t nspreads, spreads_capacity;
   pare__spread **spread; /* kept as long as the model */
   size_t nproofs, proofs_capacity;
@@ -127,8 +129,9 @@ struct pare__team {
 
 /* Seconds that a run, and those that are in flight with it, would take each way; NaN: not known, or it cannot be. */
 typedef struct pare__forecast {
-  bool known; /* anything at all */
-  double seconds[PARE_PARALLEL_OFF + 1];
+  bool known;                            /* anything at all */
+  double seconds[PARE_PARALLEL_OFF + 1]; /* by task: whole runs */
+  double branches;                       /* by task: operations that do not need each other, beside each other */
 } pare__forecast;
 
 /* One run, while it is divided. */
@@ -144,8 +147,9 @@ typedef struct pare__divided {
   char *key;            /* dtypes and shapes of one sample */
   pthread_mutex_t lock; /* guards what follows, and the outputs until all is done */
   pare__flight *flights;
-  bool *ran; /* pieces, on each member; not those of a pipeline */
-  bool by_columns;
+  bool *ran;            /* pieces, on each member; not those of a pipeline */
+  bool together;        /* all devices work on its operations */
+  bool by_branches;     /* then: each goes whole to one; else each is divided */
   pare__spread *spread; /* by which it was predicted; NULL: it was not */
   int64_t spread_units; /* and for so many units */
   pare__stages *stages; /* of a pipeline; NULL: there is none */
@@ -209,9 +213,9 @@ void pare__forecast_say(const pare__forecast *forecast, char *text, size_t capac
 pare__spread *pare__spread_of(pare__team *team, const char *key);
 void pare__spread_close(pare__spread *spread); /* NULL is allowed */
 
-/* columns.c. May columns be taken if they are shorter? For runs that cannot be split: others need no copy of the
- * weights besides. */
-bool pare__columns_tried_or_worth_it(const pare__divided *divided, double seconds, double usual);
-pare_status pare__columns_run(const pare__divided *divided, pare_tensor *const *inputs, pare_tensor **outputs);
+/* together.c. May a way of the copy be taken if it is shorter? For runs that cannot be split: others need no copy of
+ * the weights besides. tried: of the run's spread. */
+bool pare__together_tried_or_worth_it(const pare__divided *divided, pare__tried *tried, double seconds, double usual);
+pare_status pare__together_run(const pare__divided *divided, pare_tensor *const *inputs, pare_tensor **outputs);
 
 #endif

@@ -338,6 +338,7 @@ static pare__job describe(pare__work *work, const pare__task *task) {
   const double per_step = work_per_step(work);
   name_kernel(work, per_step);
   const int pieces = pare__context_pieces(task->context);
+  const int64_t shortest = pieces > 1 ? pare__round_up(pare__div_up(work->n, pieces), work->grain) : work->grain;
   double read = 0, all = 0;
   for (unsigned i = 0; i < work->naccesses; i++) {
     if (!work->access[i].memory) continue;
@@ -352,7 +353,7 @@ static pare__job describe(pare__work *work, const pare__task *task) {
                      .name = work->name,
                      .kernel = work->kernel,
                      .n = work->n,
-                     .grain = pieces > 1 ? pare__round_up(pare__div_up(work->n, pieces), work->grain) : work->grain,
+                     .grain = task->whole ? work->n : shortest,
                      .least = pieces > 1 ? 0 : (int64_t)(LEAST_PIECE_BYTES / per_step) + 1,
                      .per_step = per_step,
                      .nbytes = all,
@@ -517,7 +518,7 @@ bool pare__multi_plans(pare_context *context) {
   return pare__context_members(context) > 1 && multi_of(context, &multi) == PARE_OK && pare__crew_plans(multi->crew);
 }
 
-pare_status pare__multi_submit_all(const pare__recording *recording) {
+pare_status pare__multi_submit_all(const pare__recording *recording, bool undivided) {
   const size_t ntasks = pare__recording_tasks(recording);
   pare__multi *multi;
   graph all;
@@ -525,8 +526,11 @@ pare_status pare__multi_submit_all(const pare__recording *recording) {
   PARE__TRY(multi_of(pare__recording_task(recording, 0)->context, &multi));
   pare_status status = graph_open(ntasks, &all);
   pthread_mutex_lock(&multi->order);
-  for (size_t i = 0; i < ntasks && status == PARE_OK; i++)
-    status = graph_add(multi, pare__recording_task(recording, i), &all);
+  for (size_t i = 0; i < ntasks && status == PARE_OK; i++) {
+    pare__task task = *pare__recording_task(recording, i);
+    task.whole = undivided;
+    status = graph_add(multi, &task, &all);
+  }
   /* What came before a task that is wrong runs. */
   const pare_status submitted = all.count > 0 ? submit_graph(multi, &all) : PARE_OK;
   if (status == PARE_OK) status = submitted;

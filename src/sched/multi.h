@@ -14,9 +14,9 @@
 /* For the executor: the context has several members. As pare__submit. */
 pare_status pare__multi_submit(const pare__task *task);
 /* Does the context have several members, under a policy that plans work which it sees whole? Then a recording is
- * submitted so. */
+ * submitted so. undivided: each of its tasks goes to one device. */
 bool pare__multi_plans(pare_context *context);
-pare_status pare__multi_submit_all(const pare__recording *recording);
+pare_status pare__multi_submit_all(const pare__recording *recording, bool undivided);
 /* What pare__submit says of a task's arguments (executor.c). */
 pare_status pare__task_check(const pare__task *task);
 /* For tests, before any work: members that could compute in the host's memory get copies like others. */

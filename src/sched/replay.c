@@ -47,7 +47,7 @@ struct pare__replay {
   pare__ticketed_parts *parts;
   pare__ticketed *ticketed;
   int64_t child;            /* 0: none runs */
-  pare__timings timings[2]; /* of runs as launches, and of those with tickets */
+  pare__timings timings[2]; /* of runs as launches, and of those with tickets, that built nothing */
   char why[PARE__REASON];   /* the executor was chosen, for people */
   size_t nbound, nmoving;
   bound *bound;
@@ -142,9 +142,21 @@ static pare_status submit_tasks(const pare__replay *replay, size_t begin, size_t
 static pare_status submit_plain(const pare__replay *replay) {
   if (pare__multi_plans(replay->context)) {
     PARE__TRY(go_on(replay));
-    return pare__multi_submit_all(replay->recording);
+    return pare__multi_submit_all(replay->recording, false);
   }
   return submit_tasks(replay, 0, pare__recording_tasks(replay->recording));
+}
+
+static pare_status submit_undivided(const pare__replay *replay) {
+  PARE__TRY(go_on(replay));
+  if (pare__multi_plans(replay->context)) return pare__multi_submit_all(replay->recording, true);
+  for (size_t i = 0; i < pare__recording_tasks(replay->recording); i++) {
+    pare__task task = *pare__recording_task(replay->recording, i);
+    task.whole = true;
+    PARE__TRY(go_on(replay));
+    PARE__TRY(pare__submit(&task));
+  }
+  return PARE_OK;
 }
 
 /* Are the deferred storages bound as they were, each to the start of the same buffer or of another in its place? */
@@ -282,7 +294,7 @@ static pare_status predict(pare__replay *replay) {
     go_plain(replay, NULL);
     return PARE_OK;
   }
-  timings->count = 0;
+  *timings = (pare__timings){0};
   replay->stage = WANTED;
   return PARE_OK;
 }
@@ -445,8 +457,9 @@ static pare_status advance(pare__replay *replay) {
   return PARE_OK;
 }
 
-pare_status pare__replay_submit(pare__replay *replay) {
+pare_status pare__replay_submit(pare__replay *replay, bool undivided) {
   replay->runs++;
+  if (undivided) return submit_undivided(replay);
   if (replay->stage == FRESH && replay->runs >= 2) {
     PARE__TRY(submit_watched(replay));
     return advance(replay);

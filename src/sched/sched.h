@@ -57,6 +57,7 @@ typedef struct pare__task {
   unsigned naccesses;
   unsigned in_place; /* bit i: access i may be the memory of the tensor written, if it has its shape and strides */
   pare__access access[PARE__MAX_ACCESSES];
+  bool whole;            /* with several devices: it goes to one of them, also if it could be divided */
   bool uneven;           /* its steps may take unlike times */
   bool flags;            /* it may raise its flag (pare__context_flag) */
   int16_t priority;      /* with several devices: higher first */
