@@ -182,40 +182,82 @@ void pare__policy_shorten(pare__policy *policy, size_t device, pare__policy_piec
   policy->free_at[device] += piece->seconds - before;
 }
 
-bool pare__policy_steal(pare__policy *policy, size_t device, double now) {
+/* What an idle device may take of the piece that another would come to last. */
+struct move {
+  size_t from, to;
+  pare__policy_piece piece; /* what is taken: all of it, or its end */
+  int64_t rest;             /* steps that stay */
+  double until, idle;       /* when both are through with what they have, in seconds from now */
+};
+
+static pare__policy_piece *last_piece(const pare__policy *policy, size_t device) {
+  const pare__policy_queue *queue = &policy->queue[device];
+  return &queue->entry[queue->first + queue->count - 1].piece;
+}
+
+/* Whose, and how much of it. */
+static bool find_move(const pare__policy *policy, size_t device, double now, struct move *out) {
   const size_t victim = policy->queued > 0 ? last_to_end(policy, device) : PARE__NO_DEVICE;
   if (victim == PARE__NO_DEVICE) return false;
-  pare__policy_queue *queue = &policy->queue[victim];
-  pare__policy_piece *last = &queue->entry[queue->first + queue->count - 1].piece, piece = *last;
-  const pare__policy_task *task = pare__policy_task_of(policy, piece.task);
-  const double until = fmax(policy->free_at[victim], now + policy->backlog[victim]) - now,
-               idle = fmax(policy->free_at[device] - now, 0);
-  const int64_t all = piece.end - piece.begin, steps = steps_to_move(policy, device, victim, &piece, idle, until);
-  if (piece.moved || steps == 0 || !pare__policy_may(policy, device, task) ||
-      !pare__policy_is_thrifty(policy, device, task) || pare__policy_most_steps(policy, device, task) < steps)
-    return false;
+  *out = (struct move){.from = victim,
+                       .to = device,
+                       .piece = *last_piece(policy, victim),
+                       .until = fmax(policy->free_at[victim], now + policy->backlog[victim]) - now,
+                       .idle = fmax(policy->free_at[device] - now, 0)};
+  if (out->piece.moved) return false;
+  const int64_t steps = steps_to_move(policy, device, victim, &out->piece, out->idle, out->until);
+  out->rest = out->piece.end - out->piece.begin - steps;
+  out->piece.begin += out->rest;
+  /* parts shrink: they cannot swing for ever */
+  out->piece.moved =
+      !pare__policy_splits(pare__policy_task_of(policy, out->piece.task), out->piece.begin, out->piece.end);
+  return steps > 0;
+}
+
+/* Does it suit the device, by its class, its price and its memory? */
+static bool suits(const pare__policy *policy, const struct move *move) {
+  const pare__policy_task *task = pare__policy_task_of(policy, move->piece.task);
+  return pare__policy_may(policy, move->to, task) && pare__policy_is_thrifty(policy, move->to, task) &&
+         pare__policy_most_steps(policy, move->to, task) >= move->piece.end - move->piece.begin;
+}
+
+/* The seconds that it would have taken where it was. */
+static double spared_by(const pare__policy *policy, const struct move *move) {
+  return move->rest == 0 ? move->piece.seconds : pare__policy_seconds(policy, move->from, &move->piece);
+}
+
+/* Is it through so much earlier that it is worth it, and at no greater weight? */
+static bool pays(const pare__policy *policy, const struct move *move, double now) {
   struct copies copies;
-  piece.begin = piece.end - steps;
-  piece.moved = !pare__policy_splits(task, piece.begin, piece.end); /* parts shrink: they cannot swing for ever */
-  find_copies(policy, &piece, &copies);
-  const double seconds = pare__policy_seconds(policy, device, &piece),
-               spared = steps == all ? piece.seconds : pare__policy_seconds(policy, victim, &piece),
-               here = copy_seconds(&policy->device[device], device, &copies),
-               there = copy_seconds(&policy->device[victim], victim, &copies), start = fmax(idle, here);
-  if (start + seconds > until - fmax(WORTH_MOVING * until, 2 * WORTH_MOVING * spared) ||
-      weigh(policy, device, now, start, seconds, here) > weigh(policy, victim, now, until - spared, spared, there))
-    return false;
-  if (pare__policy_give(policy, device, &piece, now) != PARE_OK) return false; /* no memory: it stays where it is */
-  if (steps < all) {
-    pare__policy_shorten(policy, victim, last, last->begin, all - steps);
+  find_copies(policy, &move->piece, &copies);
+  const double seconds = pare__policy_seconds(policy, move->to, &move->piece), spared = spared_by(policy, move),
+               here = copy_seconds(&policy->device[move->to], move->to, &copies),
+               there = copy_seconds(&policy->device[move->from], move->from, &copies), start = fmax(move->idle, here),
+               latest = move->until - fmax(WORTH_MOVING * move->until, 2 * WORTH_MOVING * spared);
+  return start + seconds <= latest && weigh(policy, move->to, now, start, seconds, here) <=
+                                          weigh(policy, move->from, now, move->until - spared, spared, there);
+}
+
+static bool carry_out(pare__policy *policy, const struct move *move, double now) {
+  const double spared = spared_by(policy, move);
+  pare__policy_piece *last = last_piece(policy, move->from);
+  if (pare__policy_give(policy, move->to, &move->piece, now) != PARE_OK) return false; /* no memory: it stays */
+  if (move->rest > 0) {
+    pare__policy_shorten(policy, move->from, last, last->begin, move->rest);
   } else {
-    (void)pare__policy_pop_last(queue);
+    (void)pare__policy_pop_last(&policy->queue[move->from]);
     policy->queued--;
-    pare__policy_uncount(policy, victim, spared);
-    policy->free_at[victim] -= spared;
+    pare__policy_uncount(policy, move->from, spared);
+    policy->free_at[move->from] -= spared;
   }
   policy->moves++;
   return true;
+}
+
+bool pare__policy_steal(pare__policy *policy, size_t device, double now) {
+  struct move move;
+  return find_move(policy, device, now, &move) && suits(policy, &move) && pays(policy, &move, now) &&
+         carry_out(policy, &move, now);
 }
 
 /* ---- dividing ---- */
