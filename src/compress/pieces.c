@@ -31,6 +31,7 @@ struct pare__pieces {
   void *terms;
   pare__compression *compression;
   pare__crew *crew;
+  size_t nmembers;
   size_t npieces, first, count; /* a ring */
   int64_t elements;             /* of those that are in it */
   pare__compression *on;        /* of each member: the same work in its context */
@@ -69,6 +70,7 @@ pare_status pare__pieces_open(pare__compression *compression, const pare__piece_
   pthread_mutex_init(&pieces->lock, NULL);
   pieces->compression = compression;
   pieces->kind = kind;
+  pieces->nmembers = nmembers;
   pieces->npieces = PIECES_A_DEVICE * nmembers;
   pieces->on = calloc(nmembers, sizeof *pieces->on);
   pieces->piece = calloc(pieces->npieces, sizeof(piece *));
@@ -137,8 +139,8 @@ static int64_t elements_of(const pare__pieces *pieces, const pare__piece_rows *r
 }
 
 bool pare__pieces_full(const pare__pieces *pieces) {
-  const int64_t nmembers = (int64_t)(pieces->npieces / PIECES_A_DEVICE);
-  return pieces->count == pieces->npieces || pieces->elements >= LARGEST_A_DEVICE * nmembers * PARE__PIECE_ELEMENTS;
+  const int64_t most = LARGEST_A_DEVICE * (int64_t)pieces->nmembers * PARE__PIECE_ELEMENTS;
+  return pieces->count == pieces->npieces || pieces->elements >= most;
 }
 
 const pare__piece_rows *pare__pieces_first(const pare__pieces *pieces) {
