@@ -395,19 +395,45 @@ START_TEST(a_part_is_taken_in_chunks_that_are_worth_their_launches) {
 }
 END_TEST
 
+/* So many pieces of a step run on the first device, and take so long each, until others are told that a line was
+ * wrong. */
+static int run_until_told(pare__policy *policy, double seconds) {
+  size_t wake = PARE__NO_DEVICE;
+  int count = 0;
+  while (wake == PARE__NO_DEVICE && count < 1000) {
+    pare__policy_piece piece = {.end = 1};
+    pare__policy_count(policy, 0, &piece, 0);
+    OK(pare__policy_complete(policy, 0, &piece, 0, seconds, &wake));
+    count++;
+  }
+  ck_assert_uint_eq(wake, PARE__EVERY_DEVICE);
+  return count;
+}
+
 /* Its pieces take three seconds, not one: so will the two that wait, and others may want them now. */
 START_TEST(what_waits_is_predicted_again_when_a_line_was_wrong) {
   pare__policy *policy = queued(10);
-  size_t wake = PARE__NO_DEVICE;
   ck_assert_double_eq(policy->backlog[0], 2);
-  for (int i = 0; i < 8 && wake == PARE__NO_DEVICE; i++) {
-    pare__policy_piece piece = {.end = 1};
-    pare__policy_count(policy, 0, &piece, 0);
-    OK(pare__policy_complete(policy, 0, &piece, 0, 3, &wake));
-  }
-  ck_assert_uint_eq(wake, PARE__EVERY_DEVICE);
+  ck_assert_int_le(run_until_told(policy, 3), 8);
   ck_assert_double_eq_tol(policy->backlog[0], 6, 1e-9);
   ck_assert_double_eq_tol(policy->free_at[0], 6, 1e-9);
+  close_queued(policy);
+}
+END_TEST
+
+/* When one line is wrong after the other: not before an eighth as many pieces have run as were looked at. */
+START_TEST(a_long_queue_is_looked_at_now_and_then) {
+  enum { WAITING = 800 };
+  pare__policy *policy = queued(10);
+  const pare__policy_piece piece = {.end = 1};
+  while (policy->queue[0].count < WAITING) OK(pare__policy_give(policy, 0, &piece, 0));
+  double seconds = 3;
+  ck_assert_int_le(run_until_told(policy, seconds), 8);
+  for (int i = 0; i < 3; i++) {
+    ck_assert_double_eq_tol(policy->backlog[0], WAITING * seconds, 1e-6);
+    seconds *= 3;
+    ck_assert_int_eq(run_until_told(policy, seconds), WAITING / 8);
+  }
   close_queued(policy);
 }
 END_TEST
@@ -423,5 +449,6 @@ int main(void) {
   tcase_add_test(cases, an_idle_device_takes_so_much_of_a_part_that_both_end_together);
   tcase_add_test(cases, a_part_is_taken_in_chunks_that_are_worth_their_launches);
   tcase_add_test(cases, what_waits_is_predicted_again_when_a_line_was_wrong);
+  tcase_add_test(cases, a_long_queue_is_looked_at_now_and_then);
   return run_tests("policy", cases);
 }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LOOKS_A_PIECE 8 /* at pieces that wait, for each that has run, when they are predicted again */
+
 /* ---- opening ---- */
 
 pare_status pare__policy_open(const pare__policy_class *isa, const pare__policy_device *device, size_t ndevices,
@@ -24,8 +26,11 @@ pare_status pare__policy_open(const pare__policy_class *isa, const pare__policy_
   made->free_at = calloc(ndevices + 1, sizeof *made->free_at);
   made->backlog = calloc(ndevices + 1, sizeof *made->backlog);
   made->npieces = calloc(ndevices + 1, sizeof *made->npieces);
+  made->stale = calloc(ndevices + 1, sizeof *made->stale);
+  made->undisturbed = calloc(ndevices + 1, sizeof *made->undisturbed);
   made->queue = calloc(ndevices + 1, sizeof *made->queue);
-  if (!made->device || !made->there || !made->free_at || !made->backlog || !made->npieces || !made->queue) {
+  if (!made->device || !made->there || !made->free_at || !made->backlog || !made->npieces || !made->stale ||
+      !made->undisturbed || !made->queue) {
     pare__policy_close(made);
     return pare__fail_memory("a policy", ndevices * sizeof *made->queue);
   }
@@ -44,6 +49,8 @@ void pare__policy_close(pare__policy *policy) {
   for (size_t i = 0; policy->queue && i < policy->ndevices; i++) pare__policy_queue_close(&policy->queue[i]);
   for (size_t i = 0; i < PARE__COUNT(policy->pool); i++) pare__policy_queue_close(&policy->pool[i]);
   free(policy->queue);
+  free(policy->undisturbed);
+  free(policy->stale);
   free(policy->npieces);
   free(policy->backlog);
   free(policy->free_at);
@@ -158,15 +165,22 @@ bool pare__policy_chunk(pare__policy *policy, size_t device, double now, pare__p
   return !policy->device[device].lost && policy->isa->chunk(policy, device, now, out, wake);
 }
 
-/* A line was wrong: what waits for the device takes another time than was thought. */
-static void predict_again(pare__policy *policy, size_t device) {
+/* A line was wrong: what waits for the device takes another time than was thought. All of it is looked at, so not more
+ * often than every so many pieces that the device runs, or lines that are wrong again and again, as those of pieces so
+ * short that noise is most of their time, would make each piece cost what a long queue is long. */
+static bool predict_again(pare__policy *policy, size_t device) {
   pare__policy_queue *queue = &policy->queue[device];
+  if (policy->undisturbed[device] > 0) policy->undisturbed[device]--;
+  if (!policy->stale[device] || policy->undisturbed[device] > 0) return false;
+  policy->stale[device] = false;
+  policy->undisturbed[device] = queue->count / LOOKS_A_PIECE;
   for (size_t i = 0; i < queue->count; i++) {
     pare__policy_piece *piece = &queue->entry[queue->first + i].piece;
     const double seconds = pare__policy_seconds(policy, device, piece);
     policy->backlog[device] += seconds - piece->seconds;
     piece->seconds = seconds;
   }
+  return true;
 }
 
 pare_status pare__policy_complete(pare__policy *policy, size_t device, const pare__policy_piece *piece, double now,
@@ -177,10 +191,8 @@ pare_status pare__policy_complete(pare__policy *policy, size_t device, const par
   PARE__TRY(pare__performance_observe(policy->performance, task->kernel, device,
                                       (double)(piece->end - piece->begin) * task->per_step, seconds, &learned));
   pare__policy_uncount(policy, device, piece->seconds);
-  if (learned == PARE__LEARNED_WRONG) {
-    predict_again(policy, device);
-    *wake = PARE__EVERY_DEVICE;
-  }
+  if (learned == PARE__LEARNED_WRONG) policy->stale[device] = true;
+  if (predict_again(policy, device)) *wake = PARE__EVERY_DEVICE;
   /* Others may be the thrifty ones now. */
   if (learned == PARE__LEARNED_MORE && pare__policy_saves(policy)) *wake = PARE__EVERY_DEVICE;
   policy->free_at[device] = now + policy->backlog[device];

@@ -129,6 +129,8 @@ typedef struct pare__policy {
   double *free_at;                              /* when a device is through with all that it has, as predicted */
   double *backlog;                              /* seconds of that, in its queue and in flight */
   size_t *npieces;                              /* how many these are */
+  bool *stale;                                  /* what waits for it was predicted by a line that was wrong */
+  size_t *undisturbed;                          /* pieces that it runs before that is predicted again */
   pare__policy_queue *queue;                    /* of each device */
   pare__policy_queue pool[PARE__RESOURCE_SETS]; /* what is not given to a device yet, by where it may run */
   size_t pooled, queued, moves;                 /* pieces in the pool, in queues; taken from another device's queue */
