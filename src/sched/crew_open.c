@@ -170,12 +170,8 @@ static pare_status start_threads(pare__crew *crew) {
 }
 
 static void open_locks(pare__crew *crew) {
-  pthread_mutexattr_t mutex;
   pthread_condattr_t condition;
-  pthread_mutexattr_init(&mutex);
-  pthread_mutexattr_settype(&mutex, PTHREAD_MUTEX_ADAPTIVE_NP); /* it is held for a microsecond: spin before sleeping */
-  pthread_mutex_init(&crew->lock, &mutex);
-  pthread_mutexattr_destroy(&mutex);
+  pthread_mutex_init(&crew->lock, NULL);
   pthread_condattr_init(&condition);
   pthread_condattr_setclock(&condition, CLOCK_MONOTONIC);
   pthread_cond_init(&crew->progress, NULL);

@@ -8,14 +8,30 @@
 #include "ocl/ocl.h"
 #include "sched/crew_state.h"
 
-#define SPINS 400         /* looks at its flag before it sleeps: work that comes at once finds it awake */
-#define LEARN_EVERY 50e-6 /* seconds: pieces shorter than that are not all worth what learning costs */
+#define LOCK_LOOKS 12       /* at a lock that somebody has, each twice as late as the one before */
+#define MOST_LOCK_SPINS 128 /* between two of them; together as long as it takes to sleep and be woken */
+#define SPINS 400           /* looks at its flag before it sleeps: work that comes at once finds it awake */
+#define LEARN_EVERY 50e-6   /* seconds: pieces shorter than that are not all worth what learning costs */
 
 #if defined(__x86_64__) || defined(__i386__)
 #define RELAX() __builtin_ia32_pause()
 #else
 #define RELAX() atomic_signal_fence(memory_order_seq_cst)
 #endif
+
+/* ---- the lock ---- */
+
+/* With a bounded exponential backoff (Anderson 1990). It is held for less than a microsecond, but who comes at once to
+ * take it gets the lines of the cache that all is on as well, and for jobs that do next to nothing these then go from
+ * core to core more slowly than the jobs run: whoever has it had better do several in a row. */
+void pare__crew_lock_later(pare__crew *crew) {
+  for (int look = 0, spins = 1; look < LOCK_LOOKS; look++) {
+    for (int i = 0; i < spins; i++) RELAX();
+    spins = PARE__MIN(2 * spins, MOST_LOCK_SPINS);
+    if (pthread_mutex_trylock(&crew->lock) == 0) return;
+  }
+  pthread_mutex_lock(&crew->lock);
+}
 
 /* ---- asking ---- */
 

@@ -150,8 +150,10 @@ struct pare__crew {
 static inline pare__crew_job *pare__crew_job_at(const pare__crew *crew, uint32_t slot) {
   return &crew->chunk[slot / PARE__JOBS_A_CHUNK][slot % PARE__JOBS_A_CHUNK];
 }
+/* Takes the lock, which somebody else has. */
+void pare__crew_lock_later(pare__crew *crew);
 static inline void pare__crew_lock(pare__crew *crew) {
-  pthread_mutex_lock(&crew->lock);
+  if (pthread_mutex_trylock(&crew->lock) != 0) pare__crew_lock_later(crew);
   crew->now = pare__seconds();
 }
 static inline void pare__crew_unlock(pare__crew *crew) { pthread_mutex_unlock(&crew->lock); }
