@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "fault/fault.h"
-#include "fixture.h"
 #include "onnx_builder.h"
+#include "several.h"
 
 enum { SECONDS_A_TEST = 300, NOT_AVAILABLE = -2 };
 
@@ -63,15 +63,13 @@ static void count_lost(void *user, const char *message) {
   nlost++;
 }
 
-static pare_context *open_devices(bool several) {
-  char selector[64];
+static pare_context *open_devices(bool both) {
   const char *given = getenv("PARE_DEVICE");
   pare_context *opened;
   pare_schedule_options schedule = PARE_SCHEDULE_OPTIONS_INIT;
   pare_context_options options = PARE_CONTEXT_OPTIONS_INIT;
-  (void)snprintf(selector, sizeof selector, "%.40s%s", given ? given : "cpu", several ? "/1+1" : "");
   schedule.lost = count_lost;
-  options.device = selector;
+  options.device = both ? halves() : given ? given : "cpu";
   options.schedule = &schedule;
   OK(pare_context_open(&options, &opened));
   return opened;

@@ -1,8 +1,6 @@
 /* Laws of copies: they wait for no work that they do not belong to, their time is the device's own, and policies learn
  * it. SPDX-License-Identifier: Apache-2.0 */
 #include <pare/elementwise.h>
-#include <pare/schedule.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,44 +8,18 @@
 #include "ocl/device.h"
 #include "sched/crew_state.h"
 #include "sched/multi.h"
-#include "watch.h"
-/* what follows has a variable with the name of those functions' arguments */
-#include "fixture.h"
+/* what follows has variables with the names of those functions' arguments */
+#include "crews.h"
+#include "several.h"
 
-enum { WATCHDOG_SECONDS = 120, MEMBERS = 2, HALF = 1024, ELEMENTS = MEMBERS * HALF };
+enum { MEMBERS = 2, HALF = 1024, ELEMENTS = MEMBERS * HALF };
 #define PATIENCE 10.0 /* seconds until what should have come long ago counts as not coming */
 
 /* ---- two devices with copies of their own ---- */
 
-static pare_context *several;
-
-static pare_status open_several(void) {
-  char selector[64];
-  const char *given = getenv("PARE_DEVICE");
-  (void)snprintf(selector, sizeof selector, "%.40s/1+1", given ? given : "cpu");
-  pare_schedule_options schedule = PARE_SCHEDULE_OPTIONS_INIT;
-  schedule.policy = "round-robin";
-  pare_context_options options = PARE_CONTEXT_OPTIONS_INIT;
-  options.device = selector;
-  options.schedule = &schedule;
-  PARE__TRY(pare_context_open(&options, &several));
-  pare__multi_apart(several, true);
-  pare__context_split(several, MEMBERS);
-  return PARE_OK;
-}
-
-static void close_several(void) {
-  pare_context_close(several);
-  several = NULL;
-}
-
 static void setup(void) {
-  watch_context(&several, WATCHDOG_SECONDS);
-  OK(open_several());
-}
-static void teardown(void) {
-  close_several();
-  unwatch();
+  pare__multi_apart(open_several("round-robin"), true);
+  pare__context_split(several, MEMBERS);
 }
 
 static size_t member_of(const pare__piece *piece) {
@@ -287,8 +259,6 @@ END_TEST
 
 /* ---- crews of members that do nothing, and copies that are only told ---- */
 
-static pare__crew *crew;
-
 static void open_crew(const char *performance) {
   const pare__crew_member member = {
       .name = "far",
@@ -296,11 +266,17 @@ static void open_crew(const char *performance) {
       .seen = {.resource = PARE__ON_GPU, .seconds_per_byte = 1 / 12e9, .copy_seconds = 10e-6},
       .weight = 1};
   const pare__crew_options options = {.performance = performance};
-  OK(pare__crew_open(&member, 1, &options, &crew));
+  open_members(&member, 1, &options);
 }
-static void close_crew(void) {
-  OK(pare__crew_close(crew));
-  crew = NULL;
+
+/* All are there before the first begins, in a crew that the caller closes. */
+static void run_together(const pare__job *job, size_t njobs) {
+  const pare__job blocker = {.run = wait_at_gate, .kernel = "gate", .n = 1, .member = PARE__NO_DEVICE};
+  open_crew(NULL);
+  OK(pare__crew_submit(crew, &blocker, NULL, 0, NULL));
+  for (size_t i = 0; i < njobs; i++) OK(pare__crew_submit(crew, &job[i], NULL, 0, NULL));
+  open_gate();
+  OK(pare__crew_wait_all(crew));
 }
 
 #define COPY_A 3e-5
@@ -345,13 +321,7 @@ END_TEST
 
 /* A piece that works for a while when it is settled, and whose result then goes back, which is known afterwards. */
 static struct timed { double run, back, settled; } timed[2];
-static atomic_bool gate;
 
-static pare_status wait_at_gate(void *argument, size_t member, int64_t begin, int64_t end) {
-  (void)argument, (void)member, (void)begin, (void)end;
-  while (!atomic_load(&gate)) usleep(100);
-  return PARE_OK;
-}
 static pare_status begin_timed(void *argument, size_t member, int64_t begin, int64_t end) {
   (void)member, (void)begin, (void)end;
   ((struct timed *)argument)->run = pare__crew_now();
@@ -380,24 +350,18 @@ static pare_status settle_and_read(void *argument, size_t member, int64_t begin,
   return PARE_OK;
 }
 
-/* Two such pieces, one behind the other, in a crew that the caller closes. */
+/* Two such pieces, one behind the other; the caller closes the crew. */
 static void run_timed(pare_status (*settle)(void *argument, size_t member, int64_t begin, int64_t end),
                       pare_schedule_stats *stats) {
-  const pare__job blocker = {.run = wait_at_gate, .kernel = "gate", .n = 1, .member = PARE__NO_DEVICE};
-  atomic_store(&gate, false);
-  open_crew(NULL);
-  OK(pare__crew_submit(crew, &blocker, NULL, 0, NULL));
-  for (size_t i = 0; i < 2; i++) {
-    const pare__job job = {.run = begin_timed,
-                           .settle = settle,
-                           .argument = &timed[i],
-                           .kernel = "timed",
-                           .n = 1,
-                           .member = PARE__NO_DEVICE};
-    OK(pare__crew_submit(crew, &job, NULL, 0, NULL));
-  }
-  atomic_store(&gate, true);
-  OK(pare__crew_wait_all(crew));
+  pare__job job[2];
+  for (size_t i = 0; i < PARE__COUNT(job); i++)
+    job[i] = (pare__job){.run = begin_timed,
+                         .settle = settle,
+                         .argument = &timed[i],
+                         .kernel = "timed",
+                         .n = 1,
+                         .member = PARE__NO_DEVICE};
+  run_together(job, PARE__COUNT(job));
   OK(pare__crew_stats(crew, stats));
 }
 
@@ -413,7 +377,8 @@ START_TEST(reading_a_result_is_no_work) {
 END_TEST
 
 /* What was called, in order: a letter each. */
-static char calls[2 * 5 + 1];
+enum { CALLED = 5 };
+static char calls[2 * CALLED + 1];
 static atomic_size_t ncalls;
 
 static pare_status run_within(void *argument, size_t member, int64_t begin, int64_t end) {
@@ -438,19 +403,15 @@ static pare_status settle_any(void *argument, size_t member, int64_t begin, int6
 START_TEST(what_ran_within_its_call_is_settled_before_the_next) {
   static const char *const expected[] = {"rsrsrsrsrs", "rrsrsrsrss"};
   for (size_t late = 0; late < 2; late++) {
-    const pare__job blocker = {.run = wait_at_gate, .kernel = "gate", .n = 1, .member = PARE__NO_DEVICE},
-                    job = {.run = late ? run_behind : run_within,
+    pare__job job[CALLED];
+    for (size_t i = 0; i < CALLED; i++)
+      job[i] = (pare__job){.run = late ? run_behind : run_within,
                            .settle = settle_any,
                            .kernel = "any",
                            .n = 1,
                            .member = PARE__NO_DEVICE};
-    atomic_store(&gate, false);
     atomic_store(&ncalls, 0);
-    open_crew(NULL);
-    OK(pare__crew_submit(crew, &blocker, NULL, 0, NULL));
-    for (size_t i = 0; i < 5; i++) OK(pare__crew_submit(crew, &job, NULL, 0, NULL));
-    atomic_store(&gate, true);
-    OK(pare__crew_wait_all(crew));
+    run_together(job, CALLED);
     ck_assert_str_eq(calls, expected[late]);
     close_crew();
   }
@@ -471,13 +432,9 @@ START_TEST(copies_back_take_no_time_of_the_next_piece) {
 END_TEST
 
 int main(void) {
-  if (open_several() != PARE_OK) {
-    fprintf(stderr, "skipped: %s\n", pare_message());
-    return 77;
-  }
-  close_several();
+  if (!can_be_halved()) return 77;
   TCase *tests = tcase_create("copies");
-  tcase_add_checked_fixture(tests, setup, teardown);
+  tcase_add_checked_fixture(tests, setup, close_several);
   tcase_add_test(tests, copies_overtake_work);
   tcase_add_test(tests, work_overtakes_copies_back);
   tcase_add_test(tests, copies_are_counted_and_timed_by_the_device);

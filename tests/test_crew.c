@@ -8,32 +8,17 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "crews.h"
 #include "ocl/ocl.h"
 #include "run.h"
-#include "sched/crew.h"
 #include "sched/simulate.h"
-#include "watch.h"
 
-#define SECONDS_A_TEST 120
 #define MOST_STEPS 64
 
-static pare__crew *crew;
-
-/* ---- crews of members that do nothing ---- */
-
 static void open_crew(size_t nmembers, const pare__crew_options *options) {
-  static const char *const name[] = {"first", "second", "third", "fourth"};
-  pare__crew_member member[4];
-  for (size_t i = 0; i < nmembers; i++)
-    member[i] = (pare__crew_member){.name = name[i], .key = name[i], .seen = {.resource = PARE__ON_CPU}, .weight = 1};
-  watch_crew(&crew, SECONDS_A_TEST);
-  OK(pare__crew_open(member, nmembers, options, &crew));
-}
-
-static void close_crew(void) {
-  OK(pare__crew_close(crew));
-  crew = NULL;
-  unwatch();
+  pare__crew_member member[MOST_MEMBERS];
+  make_members(member, nmembers, 0);
+  open_members(member, nmembers, options);
 }
 
 /* ---- work that counts ---- */

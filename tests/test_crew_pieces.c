@@ -5,28 +5,18 @@
 
 #include "run.h"
 #include "sched/crew_state.h"
-#include "watch.h"
+/* what follows has a variable with the name of those functions' arguments */
+#include "crews.h"
 
-enum { SECONDS_A_TEST = 120, STEPS = 64, MEMBERS = 2 };
+enum { STEPS = 64, MEMBERS = 2 };
 
-static pare__crew *crew;
 static atomic_int ran[STEPS];
 
 static void open_crew(const pare__policy_class *policy, uint64_t memory_bytes) {
-  static const char *const name[MEMBERS] = {"first", "second"};
   const pare__crew_options options = {.policy = policy};
   pare__crew_member member[MEMBERS];
-  for (size_t i = 0; i < MEMBERS; i++)
-    member[i] = (pare__crew_member){
-        .name = name[i], .key = name[i], .seen = {.resource = PARE__ON_CPU, .memory_bytes = memory_bytes}, .weight = 1};
-  watch_crew(&crew, SECONDS_A_TEST);
-  OK(pare__crew_open(member, MEMBERS, &options, &crew));
-}
-
-static void close_crew(void) {
-  OK(pare__crew_close(crew));
-  crew = NULL;
-  unwatch();
+  make_members(member, MEMBERS, memory_bytes);
+  open_members(member, MEMBERS, &options);
 }
 
 /* What everybody is to believe of a kernel: n steps take a + b n seconds on each member. */

@@ -2,39 +2,25 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "crews.h"
 #include "run.h"
-#include "sched/crew_state.h"
-#include "watch.h"
 
-enum { SECONDS_A_TEST = 60, MOST_JOBS = 40, MEMBERS = 3 };
+enum { MOST_JOBS = 40, MEMBERS = 3 };
 
-static pare__crew *crew;
 static atomic_int ran[MOST_JOBS], out_of_order, nrefused, longest; /* longest: steps of a piece */
 static pare_status refusal[MEMBERS];                               /* of each member; PARE_OK: it does all */
 
 /* The first member is a GPU; the others are CPUs. */
 static void open_crew(uint64_t memory_bytes) {
-  static const char *const name[MEMBERS] = {"first", "second", "third"};
   const pare__crew_options options = {.policy = &pare__policy_heft};
   pare__crew_member member[MEMBERS];
-  for (size_t i = 0; i < MEMBERS; i++)
-    member[i] =
-        (pare__crew_member){.name = name[i],
-                            .key = name[i],
-                            .seen = {.resource = i == 0 ? PARE__ON_GPU : PARE__ON_CPU, .memory_bytes = memory_bytes},
-                            .weight = 1};
+  make_members(member, MEMBERS, memory_bytes);
+  member[0].seen.resource = PARE__ON_GPU;
   memset(ran, 0, sizeof ran);
   memset(refusal, 0, sizeof refusal);
   atomic_store(&out_of_order, 0);
   atomic_store(&nrefused, 0);
-  watch_crew(&crew, SECONDS_A_TEST);
-  OK(pare__crew_open(member, MEMBERS, &options, &crew));
-}
-
-static void close_crew(void) {
-  OK(pare__crew_close(crew));
-  crew = NULL;
-  unwatch();
+  open_members(member, MEMBERS, &options);
 }
 
 /* Those before it in the graph have run: job i needs i - 1 and i - 3. */

@@ -3,12 +3,11 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "crews.h"
 #include "run.h"
-#include "watch.h"
 
-enum { SECONDS_A_TEST = 120, STEPS = 64, MEMBERS = 3 };
+enum { STEPS = 64, MEMBERS = 3 };
 
-static pare__crew *crew;
 static atomic_int ran[STEPS], refused[MEMBERS], told, did, logged;
 static pare_status refusal[MEMBERS]; /* of each member; PARE_OK: it does it */
 
@@ -18,26 +17,21 @@ static void count_lost(void *user, size_t member, const char *message) {
 }
 
 static void open_crew(const pare__policy_class *policy) {
-  static const char *const name[MEMBERS] = {"first", "second", "third"};
   const pare__crew_options options = {.policy = policy, .lost = count_lost};
   pare__crew_member member[MEMBERS];
-  for (size_t i = 0; i < MEMBERS; i++)
-    member[i] = (pare__crew_member){.name = name[i], .key = name[i], .seen = {.resource = PARE__ON_CPU}, .weight = 1};
+  make_members(member, MEMBERS, 0);
   memset(ran, 0, sizeof ran);
   memset(refused, 0, sizeof refused);
   memset(refusal, 0, sizeof refusal);
   atomic_store(&told, 0);
   atomic_store(&did, 0);
   atomic_store(&logged, 0);
-  watch_crew(&crew, SECONDS_A_TEST);
-  OK(pare__crew_open(member, MEMBERS, &options, &crew));
+  open_members(member, MEMBERS, &options);
 }
 
-static void close_crew(int lost) {
-  OK(pare__crew_close(crew));
+static void close_with(int lost) {
+  close_crew();
   ck_assert_int_eq(atomic_load(&told), lost);
-  crew = NULL;
-  unwatch();
 }
 
 static pare_status do_nothing(void *argument, size_t member, int64_t begin, int64_t end) {
@@ -103,7 +97,7 @@ START_TEST(what_one_device_cannot_others_do) {
       pare_schedule_stats_close(&stats);
       refusal[1] = PARE_OK;
       run_jobs(20, "another", _i == 1);
-      close_crew(0);
+      close_with(0);
     }
 }
 END_TEST
@@ -131,7 +125,7 @@ START_TEST(what_no_device_can_fails_as_it_did_first) {
     OK(pare__crew_submit(crew, &job, NULL, 0, &id));
     ck_assert_int_eq(pare__crew_wait(crew, id), PARE_ERR_MEMORY);
     ck_assert_str_eq(pare_message(), "not on member 0");
-    close_crew(2);
+    close_with(2);
   }
 }
 END_TEST
@@ -155,7 +149,7 @@ START_TEST(a_job_that_tells_of_its_failure_stops_nobody) {
   OK(pare__crew_submit(crew, &good, &id, 1, NULL));
   OK(pare__crew_wait_all(crew));
   for (int k = 0; k < STEPS; k++) ck_assert_int_eq(atomic_load(&ran[k]), 1);
-  close_crew(0);
+  close_with(0);
 }
 END_TEST
 

@@ -9,13 +9,12 @@
 #include "ocl/ocl.h"
 #include "run.h"
 #include "sched/crew_state.h"
-#include "watch.h"
+/* what follows has a variable with the name of those functions' arguments */
+#include "crews.h"
 
-enum { SECONDS_A_TEST = 60, MEMBERS = 2 };
+enum { MEMBERS = 2 };
 
-static pare__crew *crew;
 static atomic_int calls, lost;
-static atomic_bool open_gate, at_gate;
 
 static void count_lost(void *user, size_t member, const char *message) {
   (void)user, (void)member, (void)message;
@@ -23,40 +22,18 @@ static void count_lost(void *user, size_t member, const char *message) {
 }
 
 static void open_crew(size_t nmembers, const pare__policy_class *policy, uint64_t memory_bytes) {
-  static const char *const name[MEMBERS] = {"first", "second"};
   const pare__crew_options options = {.policy = policy, .lost = count_lost};
   pare__crew_member member[MEMBERS];
-  for (size_t i = 0; i < nmembers; i++)
-    member[i] = (pare__crew_member){
-        .name = name[i], .key = name[i], .seen = {.resource = PARE__ON_CPU, .memory_bytes = memory_bytes}, .weight = 1};
+  make_members(member, nmembers, memory_bytes);
   atomic_store(&calls, 0);
   atomic_store(&lost, 0);
-  atomic_store(&open_gate, false);
-  atomic_store(&at_gate, false);
-  watch_crew(&crew, SECONDS_A_TEST);
-  OK(pare__crew_open(member, nmembers, &options, &crew));
-}
-
-static void close_crew(void) {
-  OK(pare__crew_close(crew));
-  crew = NULL;
-  unwatch();
-}
-
-static void await(const atomic_bool *what) {
-  while (!atomic_load(what)) usleep(200);
+  open_members(member, nmembers, &options);
 }
 
 static pare_status do_nothing(void *argument, size_t member, int64_t begin, int64_t end) {
   (void)argument, (void)member, (void)begin, (void)end;
   atomic_fetch_add(&calls, 1);
   return PARE_OK;
-}
-
-static pare_status wait_at_gate(void *argument, size_t member, int64_t begin, int64_t end) {
-  atomic_store(&at_gate, true);
-  await(&open_gate);
-  return do_nothing(argument, member, begin, end);
 }
 
 /* With the text that is its argument, behind the gate, or at once. */
@@ -66,14 +43,13 @@ static pare_status fail_now(void *argument, size_t member, int64_t begin, int64_
   return pare__fail(PARE_ERR_SHAPE, "%s", (const char *)argument);
 }
 static pare_status fail_later(void *argument, size_t member, int64_t begin, int64_t end) {
-  (void)member, (void)begin, (void)end;
-  await(&open_gate);
+  (void)wait_at_gate(NULL, member, begin, end);
   return pare__fail(PARE_ERR_SHAPE, "%s", (const char *)argument);
 }
 
 static void open_the_gate(void *argument, pare_status status) {
   (void)argument, (void)status;
-  atomic_store(&open_gate, true);
+  open_gate();
 }
 
 static pare__job_id submit(const pare__job *job, pare__job_id after) {
@@ -101,7 +77,7 @@ START_TEST(a_job_behind_one_that_failed_fails_likewise) {
                   good = {.run = do_nothing, .n = 1, .member = PARE__NO_DEVICE};
   open_crew(MEMBERS, NULL, 0);
   const pare__job_id failed = submit(&bad, 0);
-  await(&open_gate);
+  await_open_gate();
   expect_failure(submit(&good, failed), first_text);
   ck_assert_int_eq(atomic_load(&calls), 1);
   expect_failure(failed, first_text);
@@ -152,7 +128,7 @@ START_TEST(those_behind_a_job_that_tells_run) {
                   good = {.run = do_nothing, .n = 1, .member = PARE__NO_DEVICE};
   open_crew(MEMBERS, NULL, 0);
   const pare__job_id id = submit(&good, submit(&bad, 0));
-  atomic_store(&open_gate, true);
+  open_gate();
   OK(pare__crew_wait(crew, id));
   ck_assert_int_eq(atomic_load(&calls), 1);
   OK(pare__crew_wait_all(crew));
@@ -162,8 +138,7 @@ END_TEST
 
 static pare_status fail_on_second(void *argument, size_t member, int64_t begin, int64_t end) {
   if (member == 0) return do_nothing(argument, member, begin, end);
-  atomic_store(&at_gate, true);
-  await(&open_gate);
+  (void)wait_at_gate(NULL, member, begin, end);
   return pare__fail(PARE_ERR_DEVICE, "gone");
 }
 
@@ -172,9 +147,9 @@ START_TEST(a_member_given_up_in_a_call_may_fail_in_it) {
   const pare__job job = {.run = fail_on_second, .n = 1, .member = 1};
   open_crew(MEMBERS, NULL, 0);
   const pare__job_id id = submit(&job, 0);
-  await(&at_gate);
+  await_at_gate();
   pare__crew_lose(crew, 1, "unplugged");
-  atomic_store(&open_gate, true);
+  open_gate();
   OK(pare__crew_wait(crew, id));
   ck_assert_int_eq(atomic_load(&calls), 1);
   close_crew();
@@ -281,14 +256,14 @@ START_TEST(jobs_for_one_member_go_by_priority_and_age) {
   norder = 0;
   open_crew(MEMBERS, NULL, 0);
   (void)submit(&blocker, 0);
-  await(&at_gate);
+  await_at_gate();
   for (int i = 0; i < 4; i++) {
     const pare__job job = {
         .run = note_order, .argument = (void *)&number[i], .n = 1, .priority = priority[i], .member = 0};
     if (i == 3) usleep(1200000);
     (void)submit(&job, 0);
   }
-  atomic_store(&open_gate, true);
+  open_gate();
   OK(pare__crew_wait_all(crew));
   close_crew();
   static const int want[] = {2, 0, 3, 1};
@@ -311,10 +286,10 @@ START_TEST(a_member_is_busy_with_one_piece_at_a_time) {
   pare_schedule_stats stats;
   open_crew(1, NULL, 0);
   (void)submit(&blocker, 0);
-  await(&at_gate);
+  await_at_gate();
   for (int i = 0; i < 10; i++) (void)submit(&job, 0);
   usleep(50000);
-  atomic_store(&open_gate, true);
+  open_gate();
   OK(pare__crew_wait_all(crew));
   OK(pare__crew_stats(crew, &stats));
   const pare_device_stats *device = &stats.device[0];
@@ -396,7 +371,7 @@ START_TEST(the_state_names_who_hangs_in_what) {
   char *state;
   open_crew(MEMBERS, NULL, 0);
   (void)submit(&next, submit(&blocker, 0));
-  await(&at_gate);
+  await_at_gate();
   OK(pare__crew_state(crew, &state));
   static const char *const says[] = {"policy dmda, 2 jobs pending", "1 second: runs since",
                                      "in flight: 'the blocker' [0, 1)",
@@ -404,7 +379,7 @@ START_TEST(the_state_names_who_hangs_in_what) {
   for (size_t i = 0; i < PARE__COUNT(says); i++)
     ck_assert_msg(strstr(state, says[i]), "'%s' is not in %s", says[i], state);
   free(state);
-  atomic_store(&open_gate, true);
+  open_gate();
   close_crew();
 }
 END_TEST

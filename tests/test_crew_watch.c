@@ -9,13 +9,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "crews.h"
 #include "run.h"
-#include "watch.h"
 
 #define STALL_SECONDS 0.6
-enum { SECONDS_A_TEST = 60 };
+enum { MEMBERS = 2 };
 
-static pare__crew *crew;
 static atomic_int told, ran;
 static atomic_bool goes_on; /* who hangs comes back */
 
@@ -27,22 +26,19 @@ static void count_lost(void *user, size_t member, const char *message) {
 
 /* Of two members, or of two groups of devices. */
 static void open_crew(bool groups) {
-  const pare__crew_member member[] = {
-      {.name = "first", .key = "first", .seen = {.resource = PARE__ON_CPU}, .is_group = groups},
-      {.name = "second", .key = "second", .seen = {.resource = PARE__ON_CPU}, .is_group = groups}};
   const pare__crew_options options = {.lost = count_lost, .stall_seconds = STALL_SECONDS};
-  watch_crew(&crew, SECONDS_A_TEST);
+  pare__crew_member member[MEMBERS];
+  make_members(member, MEMBERS, 0);
+  for (size_t i = 0; i < MEMBERS; i++) member[i].is_group = groups;
   atomic_store(&told, 0);
   atomic_store(&ran, 0);
   atomic_store(&goes_on, false);
-  OK(pare__crew_open(member, PARE__COUNT(member), &options, &crew));
+  open_members(member, MEMBERS, &options);
 }
 
-static void close_crew(void) {
+static void let_all_end(void) {
   atomic_store(&goes_on, true);
-  OK(pare__crew_close(crew));
-  crew = NULL;
-  unwatch();
+  close_crew();
 }
 
 static void pause_for(double seconds) {
@@ -94,7 +90,7 @@ START_TEST(whoever_makes_short_calls_makes_progress) {
   run_jobs(take_a_third, 3);
   ck_assert_int_eq(atomic_load(&told), 0);
   ck_assert_int_eq(atomic_load(&ran), 23);
-  close_crew();
+  let_all_end();
 }
 END_TEST
 
@@ -116,7 +112,7 @@ START_TEST(a_process_that_was_stopped_has_not_stalled) {
   while (waitpid(child, &status, 0) != child) continue;
   ck_assert_int_eq(status, 0);
   ck_assert_int_eq(atomic_load(&told), 0);
-  close_crew();
+  let_all_end();
 }
 END_TEST
 
@@ -126,7 +122,7 @@ START_TEST(a_group_of_devices_is_not_given_up_as_a_whole) {
   run_jobs(take_too_long, 1);
   ck_assert_int_eq(atomic_load(&told), 0);
   ck_assert_int_eq(atomic_load(&ran), 1);
-  close_crew();
+  let_all_end();
 }
 END_TEST
 
@@ -158,7 +154,7 @@ START_TEST(who_has_claimed_is_not_given_up_in_that_call) {
   ck_assert_int_eq(atomic_load(&ran), 1);
   run_jobs(only_hang, 1);
   ck_assert_int_eq(atomic_load(&ran), 2);
-  close_crew(); /* by then it was told */
+  let_all_end(); /* by then it was told */
   ck_assert_int_eq(atomic_load(&told), 1);
 }
 END_TEST
@@ -167,7 +163,7 @@ START_TEST(who_gives_a_claim_back_can_be_given_up) {
   open_crew(false);
   run_jobs(claim_and_hang, 1);
   ck_assert_int_eq(atomic_load(&ran), 1);
-  close_crew();
+  let_all_end();
   ck_assert_int_eq(atomic_load(&told), 1);
 }
 END_TEST

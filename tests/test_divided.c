@@ -1,38 +1,11 @@
 /* Along which axis an operation is divided among devices. SPDX-License-Identifier: Apache-2.0 */
 #include <pare/gemm.h>
 #include <pare/normalise.h>
-#include <pare/schedule.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "sched/multi.h"
 /* what follows has a variable with the name of those functions' arguments */
-#include "fixture.h"
-
-static pare_context *several;
-
-/* The device cut in two, that get pieces in turn. */
-static pare_status try_open(void) {
-  char selector[64];
-  const char *given = getenv("PARE_DEVICE");
-  (void)snprintf(selector, sizeof selector, "%.40s/1+1", given ? given : "cpu");
-  pare_schedule_options schedule = PARE_SCHEDULE_OPTIONS_INIT;
-  schedule.policy = "round-robin";
-  pare_context_options options = PARE_CONTEXT_OPTIONS_INIT;
-  options.device = selector;
-  options.schedule = &schedule;
-  return pare_context_open(&options, &several);
-}
-
-static pare_context *open_several(void) {
-  OK(try_open());
-  return several;
-}
-
-static void close_several(void) {
-  pare_context_close(several);
-  several = NULL;
-}
+#include "several.h"
 
 static pare_tensor *matrix(pare_context *in, int64_t rows, int64_t columns, uint32_t seed) {
   const int64_t shape[] = {rows, columns};
@@ -103,14 +76,14 @@ static float *attention_of(pare_context *in, const attention_case *c, bool recor
 
 /* By heads, by batch or by rows: so that pieces are many and few of them need the same keys. */
 START_TEST(attention_is_divided_where_devices_get_even_shares) {
-  (void)attention_of(open_several(), &attention_cases[_i], true);
+  (void)attention_of(open_several("round-robin"), &attention_cases[_i], true);
   close_several();
 }
 END_TEST
 
 /* Of a layer's input [3, 50, 24], which is one matrix of 150 rows unless each row of a sample has a bias. */
 START_TEST(samples_of_a_layer_are_rows) {
-  pare_context *in = open_several();
+  pare_context *in = open_several("round-robin");
   pare_tensor *flat = matrix(in, 150, 24, 1), *w = matrix(in, 24, 16, 2), *bias = matrix(in, 50, 1, 3), *x, *y;
   pare__recording *recording;
   OK(pare_tensor_reshape(flat, 3, (const int64_t[]){3, 50, 24}, &x));
@@ -133,7 +106,7 @@ START_TEST(divided_attention_has_the_bits_of_one_device) {
   const attention_case *c = &attention_cases[_i / 2];
   const size_t nbytes = (size_t)(c->batch * c->queries * c->keyed * c->each * c->size) * sizeof(float);
   float *want = attention_of(context, c, false);
-  pare_context *in = open_several();
+  pare_context *in = open_several("round-robin");
   pare__multi_apart(in, _i % 2);
   for (int pieces = 2; pieces <= 5; pieces++) {
     pare__context_split(in, pieces);
@@ -151,11 +124,7 @@ START_TEST(divided_attention_has_the_bits_of_one_device) {
 END_TEST
 
 int main(void) {
-  if (try_open() != PARE_OK) {
-    fprintf(stderr, "skipped: %s\n", pare_message());
-    return 77;
-  }
-  close_several();
+  if (!can_be_halved()) return 77;
   TCase *tests = tcase_create("divided");
   tcase_add_checked_fixture(tests, open_context, close_context);
   tcase_add_loop_test(tests, attention_is_divided_where_devices_get_even_shares, 0, (int)PARE__COUNT(attention_cases));

@@ -4,7 +4,6 @@
 #include <pare/model.h>
 #include <pthread.h>
 #include <semaphore.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,8 +15,9 @@
 #include "graph/parallel.h"
 #include "ocl/device.h"
 #include "onnx_builder.h"
+#include "watch.h"
 /* what follows has a variable with the name of those functions' arguments */
-#include "fixture.h"
+#include "several.h"
 
 #define STALL_SECONDS 2.0 /* longer than a loaded machine delays a call */
 
@@ -25,18 +25,9 @@ enum { WATCHDOG_SECONDS = 300, IN = 24, OUT = 5, MOST_ROWS = 100, THREADS = 4, L
 
 static char folder[] = "/tmp/pare-test-parallel-XXXXXX";
 static const fault_control *fault;
-static pare_context *several;
 static float *values;     /* of the input */
 static unsigned told;     /* how often the loss of a device was */
 static char message[300]; /* and how the last time */
-
-static void say_state(int number) {
-  (void)number;
-  pare__crew *crew = several ? pare__crew_of_if_open(several) : NULL;
-  char *state = NULL;
-  if (crew && pare__crew_state(crew, &state) == PARE_OK) (void)!write(STDERR_FILENO, state, strlen(state));
-  _exit(EXIT_FAILURE);
-}
 
 static void say_lost(void *user, const char *text) {
   (void)user;
@@ -66,10 +57,7 @@ static void write_model(const char *name, int64_t axis) {
 }
 
 static pare_context *open_as(const pare_schedule_options *schedule) {
-  char selector[64];
-  const char *given = getenv("PARE_DEVICE");
-  snprintf(selector, sizeof selector, "%.40s/1+1", given ? given : "cpu");
-  const pare_context_options options = {.device = selector, .schedule = schedule};
+  const pare_context_options options = {.device = halves(), .schedule = schedule};
   pare_context *opened;
   told = 0;
   OK(pare_context_open(&options, &opened));
@@ -650,8 +638,7 @@ static void setup(void) {
 
 int main(void) {
   const char *why = NULL;
-  signal(SIGALRM, say_state);
-  alarm(WATCHDOG_SECONDS);
+  watch_context(&several, WATCHDOG_SECONDS);
   if (!mkdtemp(folder)) return EXIT_FAILURE;
   fault = fault_layer_load(&why);
   if (!fault) {

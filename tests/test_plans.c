@@ -11,14 +11,12 @@
 #include "sched/policy_heft.h"
 #include "tensor/context.h"
 /* what follows has a variable with the name of those functions' arguments */
-#include "fixture.h"
-#include "watch.h"
+#include "several.h"
 
-enum { WATCHDOG_SECONDS = 60, WIDTH = 512, MANY = 48, CHAIN = 6, RUNS = 4 };
+enum { WIDTH = 512, MANY = 48, CHAIN = 6, RUNS = 4 };
 
 static char folder[] = "/tmp/pare-test-plans-XXXXXX";
 static const fault_control *fault;
-static pare_context *opened;
 static float *values, *expected[2]; /* of one row; of MANY, whose kernels add in another order */
 
 static const char *path_of(const char *name) {
@@ -64,28 +62,16 @@ static void write_model(void) {
 }
 
 static void open_with(pare_parallel parallel, const char *policy) {
-  char selector[64];
-  const char *given = getenv("PARE_DEVICE");
-  snprintf(selector, sizeof selector, "%.40s/1+1", given ? given : "cpu");
-  const pare_schedule_options schedule = {.parallel = parallel, .policy = policy};
-  const pare_context_options options = {.device = selector, .schedule = &schedule};
-  watch_context(&opened, WATCHDOG_SECONDS);
-  OK(pare_context_open(&options, &opened));
-}
-
-static void close_opened(void) {
-  pare_context_close(opened);
-  opened = NULL;
-  unwatch();
+  OK(try_several(&(pare_schedule_options){.parallel = parallel, .policy = policy}, 0));
 }
 
 static void run_model(pare_model *model, int64_t rows, float *out) {
   const size_t nbytes = (size_t)rows * WIDTH * sizeof(float);
   pare_tensor *x, *y = NULL;
-  OK(pare_tensor_from(opened, PARE_F32, 2, (const int64_t[]){rows, WIDTH}, values, nbytes, &x));
+  OK(pare_tensor_from(several, PARE_F32, 2, (const int64_t[]){rows, WIDTH}, values, nbytes, &x));
   OK(pare_model_run(model, &x, NULL, &y));
   OK(pare_tensor_read(y, out, nbytes));
-  OK(pare_context_wait(opened));
+  OK(pare_context_wait(several));
   pare_tensor_close(x);
   pare_tensor_close(y);
 }
@@ -100,13 +86,13 @@ static void check_bits(pare_model *model) { check_rows(model, 1); }
 
 static pare__crew *crew_of(void) {
   pare__crew *crew;
-  OK(pare__crew_of(opened, &crew));
+  OK(pare__crew_of(several, &crew));
   return crew;
 }
 
 static uint64_t pieces_of(size_t member) {
   pare_schedule_stats stats;
-  OK(pare_context_stats(opened, &stats));
+  OK(pare_context_stats(several, &stats));
   const uint64_t pieces = stats.device[member].pieces;
   pare_schedule_stats_close(&stats);
   return pieces;
@@ -127,8 +113,8 @@ static void make_look(pare__crew *crew, size_t member, double times) {
 START_TEST(a_run_is_planned_whole_and_gaps_are_used) {
   open_with(PARE_PARALLEL_COLUMNS, "heft");
   pare_model *model;
-  OK(pare_model_open(opened, path_of("gap.onnx"), NULL, &model));
-  OK(pare_context_wait(opened)); /* plans are made when nothing else is under way */
+  OK(pare_model_open(several, path_of("gap.onnx"), NULL, &model));
+  OK(pare_context_wait(several)); /* plans are made when nothing else is under way */
   for (int run = 0; run < RUNS; run++) {
     if (run > 0) make_look(crew_of(), 1, 1);
     const uint64_t before[] = {pieces_of(0), pieces_of(1)};
@@ -140,7 +126,7 @@ START_TEST(a_run_is_planned_whole_and_gaps_are_used) {
       ck_assert_msg(run == 0 || pieces_of(i) > before[i], "run %d: device %zu did nothing", run, i);
   }
   pare_model_close(model);
-  close_opened();
+  close_several();
 }
 END_TEST
 
@@ -149,7 +135,7 @@ START_TEST(a_device_that_looked_slow_once_gets_work_again) {
   enum { SLOW = 1000, WINDOW = 20, MOST_WINDOWS = 20 };
   open_with(PARE_PARALLEL_COLUMNS, "heft");
   pare_model *model;
-  OK(pare_model_open(opened, path_of("gap.onnx"), NULL, &model));
+  OK(pare_model_open(several, path_of("gap.onnx"), NULL, &model));
   for (int run = 0; run < RUNS; run++) check_bits(model);
   make_look(crew_of(), 1, SLOW);
   uint64_t before = pieces_of(1), pieces = 0;
@@ -162,7 +148,7 @@ START_TEST(a_device_that_looked_slow_once_gets_work_again) {
   }
   ck_assert_msg(pieces >= WINDOW, "%d pieces in the last %d runs", (int)pieces, WINDOW);
   pare_model_close(model);
-  close_opened();
+  close_several();
 }
 END_TEST
 
@@ -171,19 +157,19 @@ START_TEST(operations_of_many_rows_are_planned_divided) {
   open_with(PARE_PARALLEL_COLUMNS, "heft");
   pare_model *model;
   pare_schedule_stats stats;
-  OK(pare_model_open(opened, path_of("gap.onnx"), NULL, &model));
-  OK(pare_context_wait(opened));
-  pare__context_split(opened, 8);
+  OK(pare_model_open(several, path_of("gap.onnx"), NULL, &model));
+  OK(pare_context_wait(several));
+  pare__context_split(several, 8);
   for (int run = 0; run < 2 * RUNS; run++) {
     check_rows(model, MANY);
     ck_assert_msg(pare__heft_makespan(crew_of()->policy) > 0, "run %d: nothing was planned", run);
   }
-  OK(pare_context_stats(opened, &stats));
+  OK(pare_context_stats(several, &stats));
   ck_assert_uint_gt(stats.pieces, stats.jobs);
   for (size_t i = 0; i < 2; i++) ck_assert_uint_ge(stats.device[i].pieces, CHAIN);
   pare_schedule_stats_close(&stats);
   pare_model_close(model);
-  close_opened();
+  close_several();
 }
 END_TEST
 
@@ -191,18 +177,18 @@ START_TEST(a_device_lost_within_a_plan_changes_no_bit) {
   for (unsigned long nth = 1; nth < 18; nth += 4) {
     open_with(PARE_PARALLEL_COLUMNS, "heft");
     pare_model *model;
-    OK(pare_model_open(opened, path_of("gap.onnx"), NULL, &model));
+    OK(pare_model_open(several, path_of("gap.onnx"), NULL, &model));
     check_bits(model);
     fault->reset();
     fault->inject("clEnqueueNDRangeKernel", nth, 1, -36);
     for (int run = 0; run < RUNS; run++) check_bits(model);
     fault->reset();
     pare_schedule_stats stats;
-    OK(pare_context_stats(opened, &stats));
+    OK(pare_context_stats(several, &stats));
     ck_assert(stats.device[0].lost != stats.device[1].lost);
     pare_schedule_stats_close(&stats);
     pare_model_close(model);
-    close_opened();
+    close_several();
   }
 }
 END_TEST
@@ -212,7 +198,7 @@ static void setup(void) {
   write_model();
   open_with(PARE_PARALLEL_OFF, NULL);
   pare_model *model;
-  OK(pare_model_open(opened, path_of("gap.onnx"), NULL, &model));
+  OK(pare_model_open(several, path_of("gap.onnx"), NULL, &model));
   for (int i = 0; i < 2; i++) {
     const int64_t rows = i ? MANY : 1;
     expected[i] = malloc((size_t)rows * WIDTH * sizeof(float));
@@ -220,7 +206,7 @@ static void setup(void) {
     run_model(model, rows, expected[i]);
   }
   pare_model_close(model);
-  close_opened();
+  close_several();
 }
 
 int main(void) {

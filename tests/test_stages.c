@@ -11,7 +11,7 @@
 #include "onnx_builder.h"
 #include "sched/simulate.h"
 /* what follows has a variable with the name of those functions' arguments */
-#include "fixture.h"
+#include "several.h"
 
 enum { WATCHDOG_SECONDS = 240, MOST_TASKS = 40, MOST_MEMBERS = 4, WIDTH = 384, LAYERS = 12, ROWS = 96 };
 
@@ -191,11 +191,8 @@ static void write_model(void) {
 }
 
 static pare_context *open_with(pare_parallel parallel) {
-  char selector[64];
-  const char *given = getenv("PARE_DEVICE");
-  snprintf(selector, sizeof selector, "%.40s/1+1", given ? given : "cpu");
   const pare_schedule_options schedule = {.parallel = parallel};
-  const pare_context_options options = {.device = selector, .schedule = &schedule};
+  const pare_context_options options = {.device = halves(), .schedule = &schedule};
   pare_context *opened;
   OK(pare_context_open(&options, &opened));
   return opened;

@@ -1,0 +1,20 @@
+/* Fixtures: a context of two devices, beside that of fixture.h, which has one. SPDX-License-Identifier: Apache-2.0 */
+#ifndef TESTS_SEVERAL_H
+#define TESTS_SEVERAL_H
+
+#include <pare/schedule.h>
+
+#include "fixture.h"
+
+/* The selector of both halves of the device that PARE_DEVICE names. */
+const char *halves(void);
+/* Can it be halved? Says why not; for main. */
+bool can_be_halved(void);
+
+/* A context of both halves, under a watchdog (watch.h) while it is open; NULL: it is not. */
+extern pare_context *several;
+pare_status try_several(const pare_schedule_options *schedule, uint64_t memory_limit_bytes);
+pare_context *open_several(const char *policy);
+void close_several(void);
+
+#endif
