@@ -170,7 +170,7 @@ START_TEST(the_hessian_of_a_convolution_foretells_the_size_of_its_outputs) {
   model_write(onnx, path_of("convolution.onnx"));
   save(path_of("images.npz"), "x", PARE_F32, 4, dim, x);
 
-  pare__compression compression = {.context = context};
+  pare__compression compression = {.context = context, .all = context};
   const pare__statistics *statistics;
   const char *reason;
   OK(pare__checkpoint_open(path_of("convolution.onnx"), &compression.checkpoint));
@@ -218,7 +218,7 @@ static void write_scaled(const char *path, const float *weight, bool given, floa
 
 /* Squares of what the layer sees of the data, INPUTS of them; to be freed. */
 static float *squares_of(const char *model, const char *data) {
-  pare__compression compression = {.context = context};
+  pare__compression compression = {.context = context, .all = context};
   const pare__statistics *statistics;
   const char *reason;
   OK(pare__checkpoint_open(model, &compression.checkpoint));
@@ -408,7 +408,7 @@ START_TEST(the_first_layer_in_sequence_has_the_same_bits) {
 END_TEST
 
 START_TEST(depths_count_the_layers_before) {
-  pare__compression compression = {.context = context};
+  pare__compression compression = {.context = context, .all = context};
   pare__layer_input inputs[5] = {{0}};
   bool changed[5] = {true, true, true, true, false};
   size_t depth[5];

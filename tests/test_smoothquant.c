@@ -245,7 +245,7 @@ static pare_recipe *recipe_of(const char *fields) {
 static void write_smoothed(const char *in, const char *out) {
   pare_recipe *recipe = recipe_of("smoothing_strength: 0.5");
   void *state[2] = {NULL};
-  pare__compression compression = {.context = context, .recipe = recipe, .state = state};
+  pare__compression compression = {.context = context, .all = context, .recipe = recipe, .state = state};
   OK(pare__checkpoint_open(in, &compression.checkpoint));
   OK(pare__plan(recipe, compression.checkpoint, &compression.treatments));
   OK(pare__calibration_open(&compression, path_of("x.npz"), &compression.calibration));

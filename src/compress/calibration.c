@@ -304,7 +304,7 @@ static void close_all(size_t count, pare_tensor **tensors) {
 
 static pare_status run_batch(pare__calibration *calibration, struct pair *pair, struct batch *batch) {
   const pare__calibration_data *data = &calibration->data;
-  pare_context *context = calibration->compression->context;
+  pare_context *context = calibration->compression->all;
   pare_status status = pare__calibration_data_batch(data, context, batch->first, batch->count, pair->inputs);
   if (status == PARE_OK && data->mask)
     status = pare__calibration_data_mask(data, context, batch->first, batch->count, &batch->mask, &batch->counted);
@@ -365,7 +365,7 @@ static pare_status run_all(pare__calibration *calibration, pare_model *model, pa
                            ? PARE_OK
                            : pare__fail_memory("a batch", noutputs * sizeof(pare_tensor *));
   for (size_t t = 0; t < calibration->ntaps && status == PARE_OK; t++)
-    if (calibration->taps[t].collecting) status = begin_tap(compression->context, &calibration->taps[t]);
+    if (calibration->taps[t].collecting) status = begin_tap(compression->all, &calibration->taps[t]);
   for (size_t i = 0; i < calibration->ndistributions; i++)
     memset(calibration->distributions[i]->histogram.count, 0, sizeof calibration->distributions[i]->histogram.count);
   for (int64_t first = 0; first < total && status == PARE_OK; first += batch) {
@@ -424,12 +424,12 @@ static pare_status collect(pare__calibration *calibration, size_t wanted) {
   pare_model *model = NULL, *original = NULL;
   pare_status status = PARE_OK;
   if (calibration->drifts)
-    status = pare__model_open_edited(compression->context, compression->checkpoint->path, &options, &edits, &original);
+    status = pare__model_open_edited(compression->all, compression->checkpoint->path, &options, &edits, &original);
   edits.nconstants = calibration->nexchanged;
   edits.constant = calibration->exchanged;
   edits.content = calibration->content;
   if (status == PARE_OK)
-    status = pare__model_open_edited(compression->context, compression->checkpoint->path, &options, &edits, &model);
+    status = pare__model_open_edited(compression->all, compression->checkpoint->path, &options, &edits, &model);
   free(names);
   int64_t batch = calibration->data.batch > 0 ? calibration->data.batch : MOST_BATCH;
   if (status == PARE_OK) status = run_all(calibration, model, original, batch);
