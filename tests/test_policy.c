@@ -68,7 +68,8 @@ static void open_situation(situation *of, const pare__policy_task **task, uint64
   for (; of->nlocal < PARE__COUNT(of->local) && sometimes(random); of->nlocal++)
     of->local[of->nlocal] = (pare__policy_local){(size_t)up_to(MOST_DEVICES, random), up_to(5, random)};
   *task = &of->task;
-  const pare__policy_options options = {.weights = &of->weights, .tasks = task, .local = tell_local, .user = of};
+  const pare__policy_options options = {
+      .weights = &of->weights, .stays = sometimes(random), .tasks = task, .local = tell_local, .user = of};
   OK(pare__policy_open(&pare__policy_dmda, of->device, of->ndevices, of->performance, &options, &of->policy));
 }
 
@@ -82,13 +83,17 @@ static double weight_of(const situation *of, size_t at, const pare__policy_piece
   double bytes = of->task.read_bytes * share, idle_watts = 0;
   for (size_t i = 0; i < of->nlocal; i++) bytes -= of->local[i].device == at ? of->local[i].nbytes : 0;
   for (size_t i = 0; i < of->ndevices; i++) idle_watts += lost[i] ? 0 : of->device[i].idle_watts;
+  const double written = (of->task.nbytes - of->task.read_bytes) * share;
   const double copies = device->seconds_per_byte > 0 && bytes > 0
                             ? device->copy_seconds + bytes * device->seconds_per_byte
                             : 0,
+               back = device->seconds_per_byte > 0 && written > 0 && !of->policy->options.stays
+                          ? device->copy_seconds + written * device->seconds_per_byte
+                          : 0,
                start = fmax(fmax(of->policy->free_at[at] - now, 0), copies), /* they overlap with the work before */
       seconds = of->performance->a[at] + of->performance->b[at] * steps * of->task.per_step,
-               longer = fmax(now + start + seconds - of->policy->horizon, 0);
-  return weights->finish * (start + seconds) + weights->start * start + weights->transfer * copies +
+               longer = fmax(now + start + seconds + back - of->policy->horizon, 0);
+  return weights->finish * (start + seconds + back) + weights->start * start + weights->transfer * copies +
          weights->joule * ((device->busy_watts - device->idle_watts) * seconds + idle_watts * longer) +
          weights->price * device->price_per_hour / 3600 * seconds;
 }

@@ -8,16 +8,19 @@
 #define SCARCE 4         /* tasks a device in the pool: with fewer, each goes where it ends first */
 #define WORTH_MOVING 0.1 /* of the time until the other device is through: less moves nothing, so that none swings */
 
-/* The copies that a piece needs on each device are those of all that it reads, but for what is there already. */
+/* The copies that a piece needs on each device are those of all that it reads, but for what is there already, and of
+ * what it writes, unless that stays there. */
 struct copies {
-  double nbytes;
+  double nbytes, back_bytes;
   size_t nlocal;
   pare__policy_local local[PARE__MOST_LOCAL];
 };
 
 static void find_copies(const pare__policy *policy, const pare__policy_piece *piece, struct copies *out) {
   const pare__policy_task *task = pare__policy_task_of(policy, piece->task);
-  out->nbytes = task->read_bytes * ((double)(piece->end - piece->begin) / (double)task->n);
+  const double share = (double)(piece->end - piece->begin) / (double)task->n;
+  out->nbytes = task->read_bytes * share;
+  out->back_bytes = policy->options.stays ? 0 : (task->nbytes - task->read_bytes) * share;
   out->nlocal = policy->options.local ? policy->options.local(policy->options.user, piece->task, out->local) : 0;
 }
 
@@ -27,6 +30,12 @@ static double copy_seconds(const pare__policy_device *device, size_t index, cons
   for (size_t i = 0; i < copies->nlocal; i++)
     if (copies->local[i].device == index) nbytes -= copies->local[i].nbytes;
   return nbytes > 0 ? device->copy_seconds + nbytes * device->seconds_per_byte : 0;
+}
+
+/* Until others may read what it wrote: the next work there does not wait for it. */
+static double back_seconds(const pare__policy_device *device, const struct copies *copies) {
+  if (!(device->seconds_per_byte > 0) || !(copies->back_bytes > 0)) return 0;
+  return device->copy_seconds + copies->back_bytes * device->seconds_per_byte;
 }
 
 /* What a second of the device's work weighs besides, for its joules and its price. */
@@ -44,10 +53,13 @@ double pare__policy_weigh(const pare__policy *policy, size_t device, double star
   return weight + busy_weight(policy, device) * seconds + weights->joule * policy->idle_watts * longer;
 }
 
-/* As above; all wait longer if it ends later than all that there was. */
-static double weigh(const pare__policy *policy, size_t device, double now, double start, double seconds,
-                    double transfer) {
-  return pare__policy_weigh(policy, device, start, seconds, transfer, fmax(now + start + seconds - policy->horizon, 0));
+/* As above, with `in` seconds of copies before it and `back` behind it; all wait longer if it ends later than all that
+ * there was. Copies back make its end later and weigh nothing besides: tasks that read the result may run there, too,
+ * and then have it already. */
+static double weigh(const pare__policy *policy, size_t device, double now, double start, double seconds, double in,
+                    double back) {
+  return policy->weights.finish * back + pare__policy_weigh(policy, device, start, seconds, in,
+                                                            fmax(now + start + seconds + back - policy->horizon, 0));
 }
 
 size_t pare__policy_best(const pare__policy *policy, const pare__policy_piece *piece, double now) {
@@ -68,8 +80,8 @@ size_t pare__policy_best(const pare__policy *policy, const pare__policy_piece *p
     /* Copies and energy only add: most devices are out before they are looked up. */
     if (weights->finish * (wait + seconds) + weights->start * wait >= least) continue;
     if (device->memory_bytes > 0 && needed > (double)device->memory_bytes) continue;
-    const double transfer = copy_seconds(device, i, &copies),
-                 weight = weigh(policy, i, now, PARE__MAX(wait, transfer), seconds, transfer);
+    const double in = copy_seconds(device, i, &copies),
+                 weight = weigh(policy, i, now, PARE__MAX(wait, in), seconds, in, back_seconds(device, &copies));
     if (weight < least) {
       least = weight;
       best = i;
@@ -232,10 +244,13 @@ static bool pays(const pare__policy *policy, const struct move *move, double now
   find_copies(policy, &move->piece, &copies);
   const double seconds = pare__policy_seconds(policy, move->to, &move->piece), spared = spared_by(policy, move),
                here = copy_seconds(&policy->device[move->to], move->to, &copies),
-               there = copy_seconds(&policy->device[move->from], move->from, &copies), start = fmax(move->idle, here),
-               latest = move->until - fmax(WORTH_MOVING * move->until, 2 * WORTH_MOVING * spared);
-  return start + seconds <= latest && weigh(policy, move->to, now, start, seconds, here) <=
-                                          weigh(policy, move->from, now, move->until - spared, spared, there);
+               there = copy_seconds(&policy->device[move->from], move->from, &copies),
+               back = back_seconds(&policy->device[move->to], &copies),
+               spared_back = back_seconds(&policy->device[move->from], &copies), start = fmax(move->idle, here),
+               latest = move->until + spared_back - fmax(WORTH_MOVING * move->until, 2 * WORTH_MOVING * spared);
+  return start + seconds + back <= latest &&
+         weigh(policy, move->to, now, start, seconds, here, back) <=
+             weigh(policy, move->from, now, move->until - spared, spared, there, spared_back);
 }
 
 static bool carry_out(pare__policy *policy, const struct move *move, double now) {
@@ -303,7 +318,9 @@ static size_t balance(share *shares, size_t count, double steps, double grain, c
 static size_t find_shares(const pare__policy *policy, const pare__policy_piece *piece, double now, share *shares,
                           double *most) {
   const pare__policy_task *task = pare__policy_task_of(policy, piece->task);
-  const double step_bytes = task->read_bytes / (double)task->n, most_weight = dearest(policy, task);
+  const double step_back = policy->options.stays ? 0 : (task->nbytes - task->read_bytes) / (double)task->n,
+               step_bytes = fmax(task->read_bytes / (double)task->n, step_back), /* both ways at the same time */
+      most_weight = dearest(policy, task);
   size_t count = 0;
   for (size_t i = 0; i < policy->ndevices; i++) {
     const pare__policy_device *device = &policy->device[i];
