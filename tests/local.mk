@@ -57,6 +57,7 @@ check_PROGRAMS += tests/test_performance
 check_PROGRAMS += tests/test_policies
 check_PROGRAMS += tests/test_policy
 check_PROGRAMS += tests/test_simulate
+check_PROGRAMS += tests/test_simulate_waits
 TESTS += tests/test_simulate.sh
 dist_check_SCRIPTS += tests/test_simulate.sh
 check_PROGRAMS += tests/test_parallel

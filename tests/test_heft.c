@@ -374,7 +374,7 @@ START_TEST(a_plan_that_is_kept_ends_when_it_says) {
     pare_simulate_options options = PARE_SIMULATE_OPTIONS_INIT;
     open_problem(&of, 4 * seed); /* only the end weighs */
     of.stays = true;
-    pare__rates rates[MOST_DEVICES] = {{0}};
+    pare__by_kernel rates[MOST_DEVICES] = {{0}};
     pare__simulated_device devices[MOST_DEVICES];
     for (size_t i = 0; i < of.ndevices; i++) {
       rates[i].other = 1 / (1e-6 * (1 + (double)i));

@@ -194,4 +194,7 @@ refuse 2 "--parallel.*'sideways'.*auto, data, columns" run "$digits/digits.onnx"
 refuse 2 'policy.*dmda' run "$digits/digits.onnx" --policy best
 refuse 2 'objective.*makespan' run "$digits/digits.onnx" --objective beauty
 refuse 2 "--stall: 'soon'" run "$digits/digits.onnx" --stall soon
+refuse 2 'one is selected; select more' run "$digits/digits.onnx" -d pocl --trace "$folder/alone.json"
+refuse 2 'with --parallel off one does all' compress "$digits/digits.onnx" "$folder/two.onnx" --quantize int8 --parallel off \
+  --trace "$folder/alone.json"
 refuse 3 'nowhere' run "$digits/digits.onnx" --trace "$folder/nowhere/t.json"

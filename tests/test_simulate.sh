@@ -62,11 +62,12 @@ refused 2 "--machine FILE" simulate --random tasks=5
 refused 3 "no-such-file" simulate --machine "$folder/no-such-file" --random tasks=5
 
 # A trace with copies, in a chain: what comes in, the work, what goes back. Simulated, it is as long; and so is one in
-# which the next piece's copies overlap with the work.
+# which the next piece's copies overlap with the work, and one in which the host works in between.
 live() {
   python3 - "$@" >"$folder/live" <<'PYTHON'
 import json, sys
-overlaps, events = sys.argv[1] == "overlaps", []
+how, events = sys.argv[1], []
+overlaps = how == "overlaps"
 slice_ = lambda row, kind, at, length, step, **more: events.append(
     {"ph": "X", "pid": 1, "tid": row, "ts": at, "dur": length, "name": f"t{step}", "cat": kind,
      "args": {"begin": 0, "end": 1, **more}})
@@ -75,15 +76,16 @@ for step in range(50):
     begin = at - 4000 if overlaps and step else at
     slice_(1, "copy", begin, 4000, step, bytes=4000000)
     at = begin + 4000
-    slice_(0, "k", at, 10000, step)
+    slice_(0, "k", at, 10000, step, ready=begin)
     at += 10000
     if not overlaps:
         slice_(2, "copy", at, 2000, step, bytes=2000000)
         at += 2000
+    if how == "pauses": at += 3000 # in which the host works, and nothing is ready
 print(json.dumps(events))
 PYTHON
 }
-for how in chain overlaps; do
+for how in chain overlaps pauses; do
   live $how
   "$pare" trace "$folder/live" --machine "$folder/m" --tasks "$folder/t" >/dev/null || fail "the live trace"
   "$pare" simulate --machine "$folder/m" --tasks "$folder/t" --json >"$folder/json" || fail "replay: $how"
@@ -119,7 +121,9 @@ if "bytes" in work and "edges" not in work: # several needs are one slice
     said.update(bandwidth=(1e9, 3e9), latency=(1e-4, 2e-5))
 for key, values in said.items():
     for device, value in zip(machine, values):
-        assert abs(device[key] / value - 1) < 0.05, (key, device, value)
+        found = device[key]
+        for one in found.values() if key == "launch" else [found]:
+            assert abs(one / value - 1) < 0.05, (key, device, value)
 PYTHON
   done
 done
@@ -195,6 +199,13 @@ refused 3 "event 0: the steps 0 to 5 of 4" trace "$folder/bad"
 echo '[{"ph": "X", "ts": 1, "dur": 1}]' >"$folder/bad"
 for what in machine tasks; do refused 3 "does not say which steps" trace "$folder/bad" --$what "$folder/$what"; done
 refused 2 "which trace" trace
+refused 3 "is a folder: say which file" trace "$folder"
+refused 3 "cannot read the trace '$folder/none': No such file" trace "$folder/none"
+echo no trace >"$folder/bad"
+refused 3 "bad:1:2: " trace "$folder/bad"
+refused 3 "a trace is the JSON that --trace FILE writes" trace "$folder/bad"
+for what in svg machine tasks; do refused 2 "option '--$what' needs the name of a file" trace "$folder/trace1" --$what ""; done
+refused 2 "option '--trace' needs the name of a file" "${good[@]}" --random tasks=5 --trace ""
 # Whatever names another program gives, and however quick its work is, the files can be simulated.
 cat >"$folder/other" <<'END'
 [{"ph": "M", "name": "process_name", "pid": 1, "args": {"name": "worker"}},

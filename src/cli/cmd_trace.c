@@ -1,8 +1,10 @@
 /* pare trace: a trace drawn, and summed up. SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cli/replay.h"
 
@@ -125,6 +127,10 @@ static cli_exit add_slice(trace_run *run, size_t index, const json_t *event, siz
   if (json_is_number(ready) && !(fabs(json_number_value(ready)) <= MOST_TIME))
     return cli_error(CLI_INPUT, "%s: event %zu: a task that was ready at %g", run->path, index,
                      json_number_value(ready));
+  const json_t *launch = json_object_get(steps, "launch");
+  if (json_is_number(launch) && !(json_number_value(launch) >= 0 && json_number_value(launch) <= MOST_TIME))
+    return cli_error(CLI_INPUT, "%s: event %zu: a launch of %g microseconds", run->path, index,
+                     json_number_value(launch));
   const double nbytes = json_number_value(json_object_get(steps, "bytes"));
   if (!(nbytes >= 0 && nbytes <= (double)MOST_STEP))
     return cli_error(CLI_INPUT, "%s: event %zu: a copy of %g bytes", run->path, index, nbytes);
@@ -146,7 +152,9 @@ static cli_exit add_slice(trace_run *run, size_t index, const json_t *event, siz
                                                .n = all,
                                                .grain = grain,
                                                .work = json_is_number(work) ? json_number_value(work) : 1,
-                                               .ready = json_is_number(ready) ? json_number_value(ready) : begin};
+                                               .ready = json_is_number(ready) ? json_number_value(ready) : begin,
+                                               .launch = json_is_number(launch) ? json_number_value(launch) : -1,
+                                               .says_ready = json_is_number(ready)};
   gantt->from = gantt->nslices == 1 ? begin : fmin(gantt->from, begin);
   gantt->until = gantt->nslices == 1 ? begin + time : fmax(gantt->until, begin + time);
   run->device[device].slices++;
@@ -183,17 +191,28 @@ static cli_exit read_trace(trace_run *run) {
   json_t *event;
   size_t i;
   cli_exit code = CLI_OK;
+  struct stat found;
+  if (stat(run->path, &found) != 0)
+    return cli_error(CLI_INPUT, "cannot read the trace '%s': %s", run->path, strerror(errno));
+  if (S_ISDIR(found.st_mode))
+    return cli_error(CLI_INPUT, "'%s' is a folder: say which file in it, one that --trace wrote", run->path);
   run->file = json_load_file(run->path, 0, &error);
-  if (!run->file && error.line < 1) return cli_error(CLI_INPUT, "%s: %s", run->path, error.text);
-  if (!run->file) return cli_error(CLI_INPUT, "%s:%d:%d: %s", run->path, error.line, error.column, error.text);
+  if (!run->file && error.line < 1)
+    return cli_error(CLI_INPUT, "cannot read the trace '%s': %s", run->path, error.text);
+  if (!run->file)
+    return cli_error(CLI_INPUT, "%s:%d:%d: %s; a trace is the JSON that --trace FILE writes", run->path, error.line,
+                     error.column, error.text);
   /* Both forms of the format: an array of events, or an object that has one. */
   const json_t *events = json_is_array(run->file) ? run->file : json_object_get(run->file, "traceEvents");
-  if (!json_is_array(events)) return cli_error(CLI_INPUT, "%s is no trace: it has no list 'traceEvents'", run->path);
+  if (!json_is_array(events))
+    return cli_error(CLI_INPUT, "%s is no trace: it has no list 'traceEvents'; give a file that --trace wrote",
+                     run->path);
   json_array_foreach(events, i, event) {
     code = add_event(run, i, event);
     if (code != CLI_OK) return code;
   }
-  if (run->gantt.nslices == 0) return cli_error(CLI_INPUT, "%s: there is no slice in it", run->path);
+  if (run->gantt.nslices == 0)
+    return cli_error(CLI_INPUT, "%s: there is no slice in it: nothing ran while it was written", run->path);
   /* So long that the axis can be told apart from nothing at these times. */
   const double least = fmax(1e-3, 1e-9 * fmax(fabs(run->gantt.from), fabs(run->gantt.until)));
   if (!(run->gantt.until - run->gantt.from >= least)) run->gantt.until = run->gantt.from + least;

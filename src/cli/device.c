@@ -119,6 +119,19 @@ cli_exit cli_family_check(const char *family) {
   return cli_error(CLI_USAGE, "there is no kernel family '%s'; there are:%s", family, known);
 }
 
+/* What several devices do is traced: of one there would be no file. */
+static cli_exit check_trace(pare_context *context, const pare_schedule_options *schedule) {
+  pare_schedule_stats stats;
+  if (!schedule || !schedule->trace || pare_context_stats(context, &stats) != PARE_OK) return CLI_OK;
+  const size_t count = stats.ndevices;
+  pare_schedule_stats_close(&stats);
+  if (count > 1) return CLI_OK;
+  return cli_error(CLI_USAGE,
+                   "--trace %s: a trace shows what several devices do, and %s; select more, as in -d cpu/1+1 or -d all",
+                   schedule->trace,
+                   schedule->parallel == PARE_PARALLEL_OFF ? "with --parallel off one does all" : "one is selected");
+}
+
 cli_exit cli_context_open(const char *spec, const pare_schedule_options *schedule, pare_context **out) {
   static const pare_schedule_options alone = {.parallel = PARE_PARALLEL_OFF};
   pare_device_list *list = NULL;
@@ -129,7 +142,12 @@ cli_exit cli_context_open(const char *spec, const pare_schedule_options *schedul
   if (none) return cli_error(CLI_DEVICE, "%s", cli_no_device);
   const pare_context_options options = {.device = spec, .schedule = schedule ? schedule : &alone};
   if (status == PARE_OK) status = pare_context_open(&options, out);
-  return status == PARE_OK ? CLI_OK : cli_fail(status);
+  if (status != PARE_OK) return cli_fail(status);
+  const cli_exit code = check_trace(*out, schedule);
+  if (code == CLI_OK) return CLI_OK;
+  pare_context_close(*out);
+  *out = NULL;
+  return code;
 }
 
 cli_exit cli_model_open(pare_context *context, const char *path, const pare_model_options *options, pare_model **out) {

@@ -13,7 +13,9 @@ typedef struct cli_slice {
   int64_t n, grain;      /* all of these steps, and of which multiples pieces begin; 0: not said */
   double work;           /* of each step, in units of its kernel; not said: 1 */
   double ready;          /* microseconds: when all that the task needs was there; not said: when it began */
-  double nbytes;         /* of a copy; 0: not said */
+  double launch;         /* microseconds that policies reckoned it cost besides its work; below 0: not said */
+  bool says_ready;
+  double nbytes; /* of a copy; 0: not said */
 } cli_slice;
 
 typedef struct cli_gantt {

@@ -168,6 +168,10 @@ static cli_exit parse_short(int argc, char **argv, int *i, cli_arguments *out) {
   return CLI_OK;
 }
 
+static bool names_file(const cli_option *option) {
+  return option->argument && (strcmp(option->argument, "FILE") == 0 || strcmp(option->argument, "OUT") == 0);
+}
+
 static cli_exit check(const cli_arguments *arguments) {
   const cli_command *command = arguments->command;
   if (!command || arguments->help || arguments->version) return CLI_OK;
@@ -176,6 +180,12 @@ static cli_exit check(const cli_arguments *arguments) {
   if (arguments->noperands > command->max_operands)
     return cli_error(CLI_USAGE, "'pare %s' does not take '%s'; usage: pare %s %s", command->name,
                      arguments->operands[command->max_operands], command->name, command->usage);
+  for (size_t i = 0; i < arguments->ngiven; i++) { /* as an unset variable in a script leaves it */
+    const cli_option *option = arguments->given[i].option;
+    if (names_file(option) && !*arguments->given[i].value)
+      return cli_error(CLI_USAGE, "option '--%s' needs the name of a file, and '' is none: --%s %s", option->name,
+                       option->name, option->argument);
+  }
   return CLI_OK;
 }
 

@@ -8,12 +8,14 @@
 
 #include "cli/file.h"
 
-#define MOST 1e18      /* of any number in files of machines and tasks */
-#define LEAST 1e-12    /* of rates and work there */
-#define MOST_NAME 120  /* bytes of a device's, here */
-#define ROUNDING 0.002 /* microseconds: traces are written to a thousandth */
-#define TELLS 1        /* what pieces differ in size, against which their times may err by one of theirs */
-#define ALIKE 1.5      /* copies whose sizes differ by less do not tell what each costs besides */
+#define MOST 1e18       /* of any number in files of machines and tasks */
+#define LEAST 1e-12     /* of rates and work there */
+#define MOST_NAME 120   /* bytes of a device's, here */
+#define ROUNDING 0.002  /* microseconds: traces are written to a thousandth */
+#define TELLS 1         /* what pieces differ in size, against which their times may err by one of theirs */
+#define MOST_WAKING 1e3 /* microseconds that a thread may take to wake up; what waits longer waits for something */
+#define MOST_LAUNCH 0.5 /* of a piece, in the mean */
+#define ALIKE 1.5       /* copies whose sizes differ by less do not tell what each costs besides */
 
 /* One task as its slices show it: they cover [0, n) of its steps once. */
 typedef struct job {
@@ -21,7 +23,9 @@ typedef struct job {
   int64_t n, grain, ran; /* n 0: not said; grain 0: not said */
   double ready, until;   /* all that it needs was there; all of it is done, its copies included */
   double reads, writes;  /* bytes that were copied for it to devices, and back */
+  double waking;         /* from when it was ready and a device free for it until it began there, without copies */
   double work;           /* of each step, in units of its kernel */
+  bool says_ready;       /* else `ready` is when it began, and it may have waited for a device */
   size_t last;           /* of its slices */
 } job;
 
@@ -34,6 +38,7 @@ typedef struct jobs {
 /* What each device did of each kernel, [device][kind]. */
 typedef struct sums {
   double count, units, seconds, squares, products; /* squares: of units; products: of units and seconds */
+  double launch;                                   /* seconds that each piece costs besides; below 0: not known */
 } sums;
 
 typedef struct replay {
@@ -42,7 +47,8 @@ typedef struct replay {
   size_t *of;     /* its task; NONE: of none */
   size_t *before; /* the slice of the same task before it; NONE: it is the first */
   sums *sums;
-  double *launch; /* seconds that each piece costs on a device besides */
+  double *launch;  /* that of a device's kernels of which it is not known */
+  double *free_at; /* of each device, while slices are looked at by time */
   jobs jobs;
 } replay;
 #define NONE SIZE_MAX
@@ -95,6 +101,7 @@ static bool fits(const replay *all, const job *mine, size_t index) {
  * there are, to the last one, unless that has them. */
 static void add_slice(replay *all, size_t index) {
   const cli_slice *slice = &all->gantt->slice[index];
+  const double waking = slice->from - fmax(slice->ready, all->free_at[slice->device]);
   jobs *known = &all->jobs;
   size_t at = 0;
   while (at < known->nopen && !fits(all, &known->job[known->open[at]], index)) at++;
@@ -109,6 +116,8 @@ static void add_slice(replay *all, size_t index) {
                                        .grain = slice->grain,
                                        .work = slice->work,
                                        .ready = slice->ready,
+                                       .says_ready = slice->says_ready,
+                                       .waking = waking <= MOST_WAKING ? fmax(waking, 0) : 0,
                                        .last = NONE};
   }
   job *mine = &known->job[known->open[at]];
@@ -117,6 +126,7 @@ static void add_slice(replay *all, size_t index) {
   mine->last = index;
   mine->ran += slice->end - slice->begin;
   mine->until = fmax(mine->until, slice->until);
+  all->free_at[slice->device] = slice->until;
   if (mine->n > 0 && mine->ran >= mine->n) known->open[at] = known->open[--known->nopen];
 }
 
@@ -136,6 +146,7 @@ static void add_copies(replay *all) {
     mine->ready = fmin(mine->ready, copy->from);
     mine->until = fmax(mine->until, copy->until);
     if (copy->is_back) continue;
+    mine->waking = 0;
     all->own[at] -= fmax(fmin(copy->until, work->until) - fmax(copy->from, work->from), 0);
   }
 }
@@ -167,10 +178,18 @@ static double launch_of(const replay *all, size_t device) {
   return count - weight > TELLS ? fmax(fmin((seconds - told) / (count - weight), shortest), 0) : 0;
 }
 
+/* What policies reckoned with when they cut is what they shall reckon with again, whatever a line through the pieces
+ * that came of it says; but no piece is a launch for the most part. */
+static double own_launch(const replay *all, size_t device, size_t kind) {
+  const sums *sum = &all->sums[device * all->gantt->nkinds + kind];
+  if (sum->launch < 0 || !(sum->count > 0)) return all->launch[device];
+  return fmin(sum->launch, MOST_LAUNCH * sum->seconds / sum->count);
+}
+
 /* Units a second, without launches; 0: it ran none, or in no time. */
 static double rate_of(const replay *all, size_t device, size_t kind) {
   const sums *sum = &all->sums[device * all->gantt->nkinds + kind];
-  const double seconds = sum->seconds - sum->count * all->launch[device];
+  const double seconds = sum->seconds - sum->count * own_launch(all, device, kind);
   return seconds > 0 ? sum->units / seconds : 0;
 }
 
@@ -183,6 +202,7 @@ static void add_work(replay *all) {
     if (slice->is_copy) continue;
     sums *sum = sums_of(all, slice);
     sum->count++;
+    sum->launch = slice->launch < 0 ? -1 : 1e-6 * slice->launch; /* as it was last */
     sum->units += units;
     sum->squares += units * units;
     sum->products += units * seconds_of(all, i);
@@ -197,6 +217,7 @@ static void close_replay(replay *all) {
   free(all->before);
   free(all->sums);
   free(all->launch);
+  free(all->free_at);
   free(all->jobs.job);
   free(all->jobs.open);
 }
@@ -211,9 +232,10 @@ static cli_exit open_replay(const cli_gantt *gantt, replay *all) {
                   .before = calloc(most, sizeof *all->before),
                   .sums = calloc(gantt->ndevices * gantt->nkinds + 1, sizeof *all->sums),
                   .launch = calloc(gantt->ndevices + 1, sizeof *all->launch),
+                  .free_at = calloc(gantt->ndevices + 1, sizeof *all->free_at),
                   .jobs = {.job = calloc(most, sizeof(job)), .open = calloc(most, sizeof(size_t))}};
-  const bool failed = !order || !all->own || !all->of || !all->before || !all->sums || !all->launch || !all->jobs.job ||
-                      !all->jobs.open;
+  const bool failed = !order || !all->own || !all->of || !all->before || !all->sums || !all->launch || !all->free_at ||
+                      !all->jobs.job || !all->jobs.open;
   for (size_t i = 0; i < gantt->nslices && !failed; i++) {
     const cli_slice *slice = &gantt->slice[i];
     all->own[i] = slice->until - slice->from;
@@ -228,7 +250,10 @@ static cli_exit open_replay(const cli_gantt *gantt, replay *all) {
   }
   free(order);
   if (failed) return cli_error(CLI_DEVICE, "out of memory");
-  return all->jobs.count > 0 ? CLI_OK : cli_error(CLI_INPUT, "the trace does not say which steps its slices ran");
+  return all->jobs.count > 0
+             ? CLI_OK
+             : cli_error(CLI_INPUT, "the trace does not say which steps its slices ran: --machine and --tasks are "
+                                    "of traces that pare wrote");
 }
 
 /* ---- the machine ---- */
@@ -247,6 +272,19 @@ static json_t *rates_of(const replay *all, size_t device) {
     if (units > 0) json_object_set_new(rates, gantt->kind[k], real_of(own > 0 ? own : best > 0 ? best : MOST, LEAST));
   }
   return rates;
+}
+
+/* Seconds of each kernel's launch; of all others that of the device. */
+static json_t *launches_of(const replay *all, size_t device) {
+  const cli_gantt *gantt = all->gantt;
+  json_t *launches = json_object();
+  for (size_t k = 0; k < gantt->nkinds; k++) {
+    const sums *sum = &all->sums[device * gantt->nkinds + k];
+    if (sum->count > 0 && sum->launch >= 0)
+      json_object_set_new(launches, gantt->kind[k], real_of(own_launch(all, device, k), 0));
+  }
+  json_object_set_new(launches, "*", real_of(all->launch[device], 0));
+  return launches;
 }
 
 /* With numbers in front where the names alone would not do: those of other programs' traces may be the same, or none.
@@ -325,7 +363,7 @@ cli_exit cli_replay_machine(const cli_gantt *gantt, const char *path) {
     const link copies = link_of(gantt, d);
     json_t *line =
         json_pack("{s:o, s:s, s:o}", "device", name_of(gantt, d), "class", "cpu", "rates", rates_of(&all, d));
-    if (all.launch[d] > 0) json_object_set_new(line, "launch", real_of(all.launch[d], 0));
+    json_object_set_new(line, "launch", launches_of(&all, d));
     if (copies.bandwidth > 0) json_object_set_new(line, "bandwidth", real_of(copies.bandwidth, LEAST));
     if (copies.latency > 0) json_object_set_new(line, "latency", real_of(copies.latency, 0));
     json_array_append_new(lines, line);
@@ -355,10 +393,12 @@ static size_t needed_by(const jobs *all, const size_t *ended, size_t index) {
   return low > 0 ? ended[low - 1] : NONE;
 }
 
-static json_t *task_line(const jobs *all, const size_t *ended, size_t index) {
+static json_t *task_line(const jobs *all, const size_t *ended, size_t index, double from) {
   const job *mine = &all->job[index];
   const int64_t n = mine->ran; /* of a task that failed half-way less than all */
   const size_t need = needed_by(all, ended, index);
+  /* Nothing that ran explains why it did not begin earlier: so long the host read, wrote, computed or woke up. */
+  const double paused = mine->ready - (need == NONE ? from : all->job[need].until) + mine->waking;
   char name[CLI_TEXT];
   snprintf(name, sizeof name, "%zu", index);
   json_t *line = json_pack("{s:s, s:o, s:I, s:b}", "task", name, "kernel", cli_json_text(mine->kind), "n",
@@ -367,6 +407,7 @@ static json_t *task_line(const jobs *all, const size_t *ended, size_t index) {
   if (mine->work < 1 || mine->work > 1) json_object_set_new(line, "work", real_of(mine->work, LEAST));
   snprintf(name, sizeof name, "%zu", need);
   if (need != NONE) json_object_set_new(line, "needs", json_pack("{s:i}", name, 0)); /* its copies are known */
+  if (mine->says_ready && paused > ROUNDING) json_object_set_new(line, "host", real_of(1e-6 * paused, 0));
   if (mine->reads > 0) json_object_set_new(line, "reads", real_of(mine->reads, 0));
   if (mine->writes > 0) json_object_set_new(line, "writes", real_of(mine->writes, 0));
   return line;
@@ -381,7 +422,7 @@ cli_exit cli_replay_tasks(const cli_gantt *gantt, const char *path) {
   for (size_t i = 0; i < all.jobs.count && code == CLI_OK; i++) ended[i] = i;
   if (code == CLI_OK) qsort_r(ended, all.jobs.count, sizeof *ended, by_end, all.jobs.job);
   for (size_t i = 0; i < all.jobs.count && code == CLI_OK; i++)
-    json_array_append_new(lines, task_line(&all.jobs, ended, i));
+    json_array_append_new(lines, task_line(&all.jobs, ended, i, gantt->from));
   if (code == CLI_OK) code = write_lines(path, lines);
   free(ended);
   close_replay(&all);

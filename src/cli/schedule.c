@@ -33,7 +33,6 @@ cli_exit cli_schedule_parse(const cli_arguments *arguments, const cli_option *ro
   pare_schedule_options *options = &out->options;
   out->given = ways || stall || options->policy || options->objective || options->trace;
   if (ways && parse_ways(ways, options) != PARE_OK) return cli_error(CLI_USAGE, "--parallel: %s", pare_message());
-  if (options->trace && !*options->trace) return cli_error(CLI_USAGE, "--trace: say which file to write");
   if (!stall || cli_parse_duration(stall, &options->stall_seconds)) return CLI_OK;
   return cli_error(CLI_USAGE, "--stall: '%s' is no time; write for example 30s or 2m", stall);
 }

@@ -7,14 +7,14 @@
 /* The best that the devices of a set of classes can do for a kernel. */
 struct best {
   double rate, rates;   /* the highest; all together */
+  double launch;        /* the least */
   double joules, price; /* a unit, the least */
 };
 
 struct bounds {
   const pare_machine *machine;
   const pare_workload *workload;
-  struct best *best;                  /* [set][kernel] */
-  double launch[PARE__RESOURCE_SETS]; /* the least */
+  struct best *best; /* [set][kernel] */
 };
 
 static struct best *best_of(const struct bounds *bounds, unsigned set, size_t kernel) {
@@ -23,19 +23,18 @@ static struct best *best_of(const struct bounds *bounds, unsigned set, size_t ke
 
 static void find_best(struct bounds *bounds) {
   for (unsigned set = 1; set < PARE__RESOURCE_SETS; set++) {
-    bounds->launch[set] = INFINITY;
     for (size_t kernel = 0; kernel < bounds->workload->nkernels; kernel++) {
       struct best *best = best_of(bounds, set, kernel);
-      best->joules = best->price = INFINITY;
+      best->joules = best->price = best->launch = INFINITY;
       for (size_t i = 0; i < bounds->machine->ndevices; i++) {
         const pare__simulated_device *device = &bounds->machine->device[i];
         if (!(device->seen.resource & set)) continue;
-        const double rate = pare__machine_rate(device, bounds->workload->kernel[kernel]);
+        const double rate = pare__by_kernel_get(device->rates, bounds->workload->kernel[kernel]);
         best->rate = fmax(best->rate, rate);
         best->rates += rate;
         best->joules = fmin(best->joules, (device->seen.busy_watts - device->seen.idle_watts) / rate);
         best->price = fmin(best->price, device->seen.price_per_hour / 3600 / rate);
-        bounds->launch[set] = fmin(bounds->launch[set], device->launch_seconds);
+        best->launch = fmin(best->launch, pare__by_kernel_get(device->launch, bounds->workload->kernel[kernel]));
       }
     }
   }
@@ -55,14 +54,14 @@ static double work_bound(const struct bounds *bounds, unsigned set) {
     double share = 0;
     if (!(device->seen.resource & set)) continue;
     for (size_t kernel = 0; kernel < bounds->workload->nkernels; kernel++)
-      share = fmax(share,
-                   pare__machine_rate(device, bounds->workload->kernel[kernel]) / best_of(bounds, set, kernel)->rate);
+      share = fmax(share, pare__by_kernel_get(device->rates, bounds->workload->kernel[kernel]) /
+                              best_of(bounds, set, kernel)->rate);
     devices += share;
   }
   return devices > 0 && isfinite(seconds) ? seconds / devices : 0;
 }
 
-/* The longest chain, each task at the best that its devices can do, from when it comes. */
+/* The longest chain, each task at the best that its devices can do, from when it comes and the host is through. */
 static double path_bound(const struct bounds *bounds, const size_t *first, const uint32_t *after, const uint32_t *order,
                          double *start) {
   const pare_workload *workload = bounds->workload;
@@ -72,7 +71,8 @@ static double path_bound(const struct bounds *bounds, const size_t *first, const
     const pare__policy_task *task = &workload->task[order[i]];
     const struct best *best = best_of(bounds, task->resources, task->kernel);
     const double rate = task->grain < task->n ? best->rates : best->rate,
-                 end = start[order[i]] + bounds->launch[task->resources] + (double)task->n * task->per_step / rate;
+                 host = workload->host ? workload->host[order[i]] : 0,
+                 end = start[order[i]] + host + best->launch + (double)task->n * task->per_step / rate;
     for (size_t k = first[order[i]]; k < first[order[i] + 1]; k++) start[after[k]] = fmax(start[after[k]], end);
     latest = fmax(latest, end);
   }
@@ -99,8 +99,7 @@ static void thrift_bounds(const struct bounds *bounds, pare_simulation_result *r
 
 pare_status pare__simulate_bounds(const pare_machine *machine, const pare_workload *workload, const size_t *first,
                                   const uint32_t *after, pare_simulation_result *result) {
-  struct bounds bounds = {
-      machine, workload, calloc(PARE__RESOURCE_SETS * workload->nkernels + 1, sizeof(struct best)), {0}};
+  struct bounds bounds = {machine, workload, calloc(PARE__RESOURCE_SETS * workload->nkernels + 1, sizeof(struct best))};
   uint32_t *order = malloc((workload->ntasks + 1) * sizeof *order),
            *missing = malloc((workload->ntasks + 1) * sizeof *missing);
   double *start = malloc((workload->ntasks + 1) * sizeof *start);

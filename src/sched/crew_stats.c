@@ -230,8 +230,14 @@ void pare__crew_trace_piece(pare__crew *crew, const pare__crew_worker *worker, c
   pare__crew_job *job = pare__crew_job_at(crew, slot);
   const unsigned index = (unsigned)worker->index, shown = (unsigned)worker->traced_as;
   const pare__policy_task *task = &crew->task[slot];
-  const pare__trace_steps steps = {flight->piece.begin, flight->piece.end, task->n,
-                                   task->grain,         task->per_step,    job->since - crew->traced_from};
+  const pare__trace_steps steps = {.begin = flight->piece.begin,
+                                   .end = flight->piece.end,
+                                   .n = task->n,
+                                   .grain = task->grain,
+                                   .work = task->per_step,
+                                   .ready = job->since - crew->traced_from,
+                                   .launch =
+                                       pare__performance_launch(crew->performance, task->kernel, index, task->uneven)};
   pare__trace_work(crew->trace, shown, pare__crew_job_name(crew, slot), crew->performance->kernel[task->kernel],
                    from - crew->traced_from, until - crew->traced_from, &steps);
   if (!job->flowed)

@@ -13,40 +13,63 @@
 #define MOST_NAME 150 /* bytes: device names are shown, and numbers are put behind */
 #define MOST 1e18     /* of any number in a file */
 
-double pare__machine_rate(const pare__simulated_device *device, const char *kernel) {
-  for (size_t i = 0; i < device->rates->count; i++)
-    if (strcmp(device->rates->kernel[i], kernel) == 0) return device->rates->rate[i];
-  return device->rates->other;
+double pare__by_kernel_get(const pare__by_kernel *numbers, const char *kernel) {
+  if (!numbers) return 0;
+  for (size_t i = 0; i < numbers->count; i++)
+    if (strcmp(numbers->kernel[i], kernel) == 0) return numbers->value[i];
+  return numbers->other;
 }
 
 static pare_status copy_text(pare_machine *machine, const char *text, const char **out) {
   return pare__arena_text(&machine->arena, text, strlen(text), out);
 }
 
-static pare_status read_rates(pare_machine *machine, const pare__json_stream *file, const pare__rates **out) {
-  json_t *object = json_object_get(file->object, "rates"), *value;
+/* An object of kernels and numbers, none below `least`; `what` they are, for messages. */
+static pare_status read_by_kernel(pare_machine *machine, const pare__json_stream *file, json_t *numbers, double least,
+                                  const char *what, const pare__by_kernel **out) {
   const char *kernel;
+  json_t *value;
   void *memory = NULL;
-  if (!json_is_object(object) || json_object_size(object) == 0)
-    return pare__json_fail(file, "rates", "a device needs 'rates', such as {\"gemm\": 5e9, \"*\": 1e9}");
-  PARE__TRY(pare__arena_allocate(&machine->arena, sizeof(pare__rates), &memory));
-  pare__rates *rates = memory;
-  PARE__TRY(pare__arena_allocate(&machine->arena, json_object_size(object) * sizeof *rates->kernel, &memory));
-  rates->kernel = memory;
-  PARE__TRY(pare__arena_allocate(&machine->arena, json_object_size(object) * sizeof *rates->rate, &memory));
-  rates->rate = memory;
-  json_object_foreach(object, kernel, value) {
-    const double rate = json_number_value(value);
-    if (!json_is_number(value) || !isfinite(rate) || rate < 1e-12 || rate > MOST)
-      return pare__json_fail(file, kernel, "the rate of '%.40s' must be a positive number", kernel);
+  PARE__TRY(pare__arena_allocate(&machine->arena, sizeof(pare__by_kernel), &memory));
+  pare__by_kernel *made = memory;
+  PARE__TRY(pare__arena_allocate(&machine->arena, (json_object_size(numbers) + 1) * sizeof *made->kernel, &memory));
+  made->kernel = memory;
+  PARE__TRY(pare__arena_allocate(&machine->arena, (json_object_size(numbers) + 1) * sizeof *made->value, &memory));
+  made->value = memory;
+  json_object_foreach(numbers, kernel, value) {
+    const double number = json_number_value(value);
+    if (!json_is_number(value) || !isfinite(number) || number < least || number > MOST)
+      return pare__json_fail(file, kernel, "the %s of '%.40s' must be a %s number", what, kernel,
+                             least > 0 ? "positive" : "non-negative");
     if (strcmp(kernel, "*") == 0) {
-      rates->other = rate;
+      made->other = number;
       continue;
     }
-    PARE__TRY(copy_text(machine, kernel, &rates->kernel[rates->count]));
-    rates->rate[rates->count++] = rate;
+    PARE__TRY(copy_text(machine, kernel, &made->kernel[made->count]));
+    made->value[made->count++] = number;
   }
-  *out = rates;
+  *out = made;
+  return PARE_OK;
+}
+
+static pare_status read_rates(pare_machine *machine, const pare__json_stream *file, const pare__by_kernel **out) {
+  json_t *object = json_object_get(file->object, "rates");
+  if (!json_is_object(object) || json_object_size(object) == 0)
+    return pare__json_fail(file, "rates", "a device needs 'rates', such as {\"gemm\": 5e9, \"*\": 1e9}");
+  return read_by_kernel(machine, file, object, 1e-12, "rate", out);
+}
+
+/* One number is that of all kernels. */
+static pare_status read_launch(pare_machine *machine, const pare__json_stream *file, const pare__by_kernel **out) {
+  json_t *object = json_object_get(file->object, "launch");
+  double all = 0;
+  if (json_is_object(object)) return read_by_kernel(machine, file, object, 0, "launch", out);
+  PARE__TRY(pare__json_number(file, "launch", 0, MOST, &all));
+  void *memory = NULL;
+  PARE__TRY(pare__arena_allocate(&machine->arena, sizeof(pare__by_kernel), &memory));
+  pare__by_kernel *made = memory;
+  made->other = all;
+  *out = made;
   return PARE_OK;
 }
 
@@ -97,7 +120,7 @@ static pare_status read_device(pare_machine *machine, const pare__json_stream *f
   PARE__TRY(pare__json_text(file, "device", &name));
   PARE__TRY(pare__json_integer(file, "count", 1, MOST_DEVICES, &count));
   PARE__TRY(pare__json_resource(file, false, &seen->resource));
-  PARE__TRY(pare__json_number(file, "launch", 0, MOST, &device.launch_seconds));
+  PARE__TRY(read_launch(machine, file, &device.launch));
   PARE__TRY(pare__json_integer(file, "memory", 1, (int64_t)1 << 60, &memory));
   PARE__TRY(pare__json_number(file, "bandwidth", 1e-12, MOST, &bandwidth));
   PARE__TRY(pare__json_number(file, "latency", 0, MOST, &seen->copy_seconds));

@@ -39,7 +39,7 @@ struct state {
   int64_t left;          /* steps that have not run */
   double since;          /* ready; then done */
   float wait;            /* until its first piece started; below 0: none has */
-  uint32_t missing;      /* needs that are not there yet */
+  uint32_t missing;      /* needs that are not there yet, and 1 until it has come */
   uint32_t holder, copy; /* the devices that have its result */
 };
 
@@ -49,15 +49,16 @@ struct simulator {
   pare_simulation *out;
   pare__performance *performance;
   pare__policy *policy;
-  bool ahead;   /* the plan is known, so results are copied as soon as they are there */
-  double *rate; /* [kernel][device] */
+  bool ahead;            /* the plan is known, so results are copied as soon as they are there */
+  double *rate, *launch; /* [kernel][device] */
   struct station *station;
   struct state *state;
   size_t *first;
   uint32_t *after;
-  uint32_t *arrivals; /* tasks that come later, by time */
-  size_t narrivals, arrived, nevent, ndone;
+  size_t nevent, ndone;
   pare__policy_queue events; /* key: time; piece.task: the device; piece.begin: its generation */
+  pare__policy_queue
+      coming; /* key: time; piece.task: comes; piece.moved: all it needs was there, the host is through */
   uint64_t order, random;
   uint32_t *ask; /* devices to ask; a stack without repeats */
   size_t nask;
@@ -151,13 +152,13 @@ static pare_status start_piece(struct simulator *simulator, size_t device, const
   struct flight *flight = &station->flight[station->count];
   const pare__policy_task *task = &simulator->workload->task[piece->task];
   struct state *state = &simulator->state[piece->task];
-  const double rate = simulator->rate[task->kernel * simulator->machine->ndevices + device],
+  const size_t line = task->kernel * simulator->machine->ndevices + device;
+  const double rate = simulator->rate[line],
                free_at = station->count > 0 ? station->flight[station->count - 1].until : simulator->now;
   flight->piece = *piece;
   flight->ready = state->since;
   copy_inputs(simulator, device, flight);
-  double seconds =
-      simulator->machine->device[device].launch_seconds + (double)(piece->end - piece->begin) * task->per_step / rate;
+  double seconds = simulator->launch[line] + (double)(piece->end - piece->begin) * task->per_step / rate;
   seconds *= 1 + simulator->machine->noise * pare__random_unit(&simulator->random);
   flight->from = fmax(free_at, flight->copy_until);
   flight->until = flight->from + seconds / station->speed;
@@ -211,13 +212,26 @@ static pare_status make_ready(struct simulator *simulator, uint32_t task) {
   return place(simulator, task, 0, simulator->workload->task[task].n);
 }
 
+static pare_status come_at(struct simulator *simulator, uint32_t task, double at, bool hosted) {
+  const pare__policy_piece coming = {.task = task, .moved = hosted};
+  return pare__policy_push(&simulator->coming, at, simulator->order++, &coming);
+}
+
+/* One thing less is missing: another task, or that it comes. Then the host has its part to do. */
+static pare_status meet_need(struct simulator *simulator, uint32_t task) {
+  const double *host = simulator->workload->host;
+  if (--simulator->state[task].missing > 0) return PARE_OK;
+  return host && host[task] > 0 ? come_at(simulator, task, simulator->now + host[task], true)
+                                : make_ready(simulator, task);
+}
+
 static pare_status finish_task(struct simulator *simulator, uint32_t task, uint32_t holder) {
   struct state *state = &simulator->state[task];
   state->since = simulator->now;
   state->holder = holder;
   simulator->ndone++;
   for (size_t i = simulator->first[task]; i < simulator->first[task + 1]; i++)
-    if (--simulator->state[simulator->after[i]].missing == 0) PARE__TRY(make_ready(simulator, simulator->after[i]));
+    PARE__TRY(meet_need(simulator, simulator->after[i]));
   return PARE_OK;
 }
 
@@ -323,9 +337,10 @@ static pare_status happen(struct simulator *simulator, const pare__machine_event
 /* ---- the loop ---- */
 
 static pare_status arrive(struct simulator *simulator) {
-  const uint32_t task = simulator->arrivals[simulator->arrived++];
-  if (--simulator->state[task].missing > 0) return PARE_OK;
-  PARE__TRY(make_ready(simulator, task));
+  pare__policy_entry next;
+  pare__policy_pop(&simulator->coming, &next);
+  simulator->now = fmax(simulator->now, next.key);
+  PARE__TRY(next.piece.moved ? make_ready(simulator, next.piece.task) : meet_need(simulator, next.piece.task));
   return feed(simulator);
 }
 
@@ -336,8 +351,11 @@ static pare_status begin_all(struct simulator *simulator) {
     PARE__TRY(pare__policy_plan(simulator->policy, &graph));
   }
   for (size_t i = 0; i < simulator->machine->ndevices; i++) simulator->station[i].hungry = true;
-  for (size_t i = 0; i < workload->ntasks; i++)
-    if (simulator->state[i].missing == 0) PARE__TRY(make_ready(simulator, (uint32_t)i));
+  for (size_t i = 0; i < workload->ntasks; i++) {
+    const uint32_t task = (uint32_t)i;
+    const double at = workload->at ? workload->at[i] : 0;
+    PARE__TRY(at > 0 ? come_at(simulator, task, at, false) : meet_need(simulator, task));
+  }
   return feed(simulator);
 }
 
@@ -345,9 +363,7 @@ static pare_status run(struct simulator *simulator) {
   PARE__TRY(begin_all(simulator));
   while (simulator->ndone < simulator->workload->ntasks) {
     const double ends = simulator->events.count > 0 ? pare__policy_head(&simulator->events)->key : INFINITY,
-                 comes = simulator->arrived < simulator->narrivals
-                             ? simulator->workload->at[simulator->arrivals[simulator->arrived]]
-                             : INFINITY,
+                 comes = simulator->coming.count > 0 ? pare__policy_head(&simulator->coming)->key : INFINITY,
                  happens = simulator->nevent < simulator->machine->nevents
                                ? simulator->machine->event[simulator->nevent].at
                                : INFINITY;
@@ -360,7 +376,6 @@ static pare_status run(struct simulator *simulator) {
       simulator->now = fmax(simulator->now, happens);
       PARE__TRY(happen(simulator, &simulator->machine->event[simulator->nevent++]));
     } else if (comes < ends) {
-      simulator->now = fmax(simulator->now, comes);
       PARE__TRY(arrive(simulator));
     } else {
       pare__policy_pop(&simulator->events, &event);
@@ -445,7 +460,10 @@ static pare_status open_rates(struct simulator *simulator, bool cold) {
                       nkernels, ndevices, MOST_LINES);
   double *weight = malloc((ndevices + 1) * sizeof *weight);
   simulator->rate = malloc((ndevices * nkernels + 1) * sizeof *simulator->rate);
-  pare_status status = weight && simulator->rate ? PARE_OK : pare__fail_memory("rates", ndevices * nkernels * 8);
+  simulator->launch = malloc((ndevices * nkernels + 1) * sizeof *simulator->launch);
+  pare_status status = weight && simulator->rate && simulator->launch
+                           ? PARE_OK
+                           : pare__fail_memory("rates", ndevices * nkernels * sizeof *simulator->rate);
   for (size_t i = 0; status == PARE_OK && i < ndevices; i++) weight[i] = simulator->machine->device[i].weight;
   if (status == PARE_OK) status = pare__performance_open(ndevices, weight, &simulator->performance);
   free(weight);
@@ -454,41 +472,31 @@ static pare_status open_rates(struct simulator *simulator, bool cold) {
     status = pare__performance_kernel(simulator->performance, simulator->workload->kernel[k], &kernel);
     for (size_t i = 0; i < ndevices && status == PARE_OK; i++) {
       const pare__simulated_device *device = &simulator->machine->device[i];
-      const double rate = pare__machine_rate(device, simulator->workload->kernel[k]);
+      const double rate = pare__by_kernel_get(device->rates, simulator->workload->kernel[k]),
+                   launch = pare__by_kernel_get(device->launch, simulator->workload->kernel[k]);
       simulator->rate[k * ndevices + i] = rate;
+      simulator->launch[k * ndevices + i] = launch;
       if (!(rate > 0))
         status =
             pare__fail(PARE_ERR_FORMAT, "the device '%.40s' has no rate for the kernel '%.40s', and none for \"*\"",
                        device->name, simulator->workload->kernel[k]);
       else if (!cold)
-        pare__performance_set(simulator->performance, kernel, i, device->launch_seconds, 1 / rate);
+        pare__performance_set(simulator->performance, kernel, i, launch, 1 / rate);
     }
   }
   return status;
 }
 
-static int by_arrival(const void *a, const void *b, void *user) {
-  const double *at = user;
-  const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-  return at[x] != at[y] ? (at[x] > at[y]) - (at[x] < at[y]) : (x > y) - (x < y);
-}
-
 static pare_status open_tasks(struct simulator *simulator) {
   const pare_workload *workload = simulator->workload;
   simulator->state = malloc((workload->ntasks + 1) * sizeof *simulator->state);
-  simulator->arrivals = malloc((workload->at ? workload->ntasks : 1) * sizeof *simulator->arrivals);
-  if (!simulator->state || !simulator->arrivals)
-    return pare__fail_memory("tasks to simulate", workload->ntasks * sizeof *simulator->state);
-  for (size_t i = 0; i < workload->ntasks; i++) {
-    const bool later = workload->at && workload->at[i] > 0;
+  if (!simulator->state) return pare__fail_memory("tasks to simulate", workload->ntasks * sizeof *simulator->state);
+  for (size_t i = 0; i < workload->ntasks; i++)
     simulator->state[i] = (struct state){.left = workload->task[i].n,
                                          .wait = -1,
-                                         .missing = (uint32_t)(workload->begin[i + 1] - workload->begin[i]) + later,
+                                         .missing = (uint32_t)(workload->begin[i + 1] - workload->begin[i]) + 1,
                                          .holder = AT_HOST,
                                          .copy = AT_HOST};
-    if (later) simulator->arrivals[simulator->narrivals++] = (uint32_t)i;
-  }
-  qsort_r(simulator->arrivals, simulator->narrivals, sizeof *simulator->arrivals, by_arrival, workload->at);
   return pare__workload_after(workload, &simulator->first, &simulator->after);
 }
 
@@ -556,11 +564,12 @@ pare_status pare_simulate(const pare_machine *machine, const pare_workload *work
   pare__policy_close(simulator.policy);
   pare__performance_close(simulator.performance);
   free(simulator.rate);
+  free(simulator.launch);
   free(simulator.station);
   free(simulator.state);
   free(simulator.first);
   free(simulator.after);
-  free(simulator.arrivals);
+  pare__policy_queue_close(&simulator.coming);
   pare__policy_queue_close(&simulator.events);
   free(simulator.ask);
   if (status == PARE_OK)

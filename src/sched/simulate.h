@@ -7,19 +7,20 @@
 #include "base/arena.h"
 #include "sched/policy.h"
 
-/* Units of work a second, by kernel. */
-typedef struct pare__rates {
+/* Numbers by kernel. */
+typedef struct pare__by_kernel {
   size_t count;
   const char **kernel;
-  double *rate;
+  double *value;
   double other; /* of kernels that are not named; 0: none */
-} pare__rates;
+} pare__by_kernel;
 
 typedef struct pare__simulated_device {
   const char *name;
-  pare__policy_device seen; /* what policies know of it */
-  const pare__rates *rates;
-  double launch_seconds, weight;
+  pare__policy_device seen;      /* what policies know of it */
+  const pare__by_kernel *rates;  /* units of work a second */
+  const pare__by_kernel *launch; /* seconds that each piece costs besides; NULL: 0 */
+  double weight;
 } pare__simulated_device;
 
 /* From `at` on the device runs at `speed` of its own; 0: it is lost. */
@@ -45,13 +46,14 @@ struct pare_workload {
   pare__policy_task *task;
   size_t ntasks, task_capacity;
   double *at;        /* when it comes; NULL: all at the start */
+  double *host;      /* seconds of the host's own work between all that it needs and it; NULL: none */
   const char **name; /* NULL: their numbers */
   size_t *begin;     /* as in pare__policy_graph */
   struct pare__policy_need *need;
 };
 
-/* The rate of a kernel on a device; 0 if the machine does not say. */
-double pare__machine_rate(const pare__simulated_device *device, const char *kernel);
+/* Of a kernel; 0 if the machine does not say. */
+double pare__by_kernel_get(const pare__by_kernel *numbers, const char *kernel);
 
 /* The number of the kernel with this name, which lives as long as the workload. */
 pare_status pare__workload_kernel(pare_workload *workload, const char *name, uint32_t *out);

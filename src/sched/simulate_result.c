@@ -55,11 +55,14 @@ static void write_chunk(pare__trace *trace, const pare_simulation *simulation, c
   char number[24];
   (void)snprintf(number, sizeof number, "%zu", chunk->task);
   const char *name = workload->name ? workload->name[chunk->task] : number;
+  const double launch =
+      pare__by_kernel_get(simulation->machine->device[chunk->device].launch, workload->kernel[task->kernel]);
   if (chunk->copy_until > chunk->copy_from)
     pare__trace_copy(trace, (unsigned)chunk->device, PARE__TRACE_COPIES, name, whole_bytes(chunk->copied_bytes),
                      chunk->copy_from, chunk->copy_until, chunk->begin, chunk->end);
-  pare__trace_work(trace, (unsigned)chunk->device, name, workload->kernel[task->kernel], chunk->from, chunk->until,
-                   &(pare__trace_steps){chunk->begin, chunk->end, task->n, task->grain, task->per_step, chunk->ready});
+  pare__trace_work(
+      trace, (unsigned)chunk->device, name, workload->kernel[task->kernel], chunk->from, chunk->until,
+      &(pare__trace_steps){chunk->begin, chunk->end, task->n, task->grain, task->per_step, chunk->ready, launch});
   if (chunk->back_until > chunk->back_from)
     pare__trace_copy(trace, (unsigned)chunk->device, PARE__TRACE_COPIES_BACK, name, whole_bytes(chunk->back_bytes),
                      chunk->back_from, chunk->back_until, chunk->begin, chunk->end);

@@ -131,8 +131,8 @@ void pare__trace_work(pare__trace *trace, unsigned device, const char *name, con
                       double until, const pare__trace_steps *steps) {
   pthread_mutex_lock(&trace->lock);
   put_slice(trace, device, PARE__TRACE_WORK, name, kind, from, until, steps->begin, steps->end);
-  fprintf(trace->file, ",\"n\":%" PRId64 ",\"grain\":%" PRId64 ",\"work\":%.9g,\"ready\":%.3f}}", steps->n,
-          steps->grain, steps->work, steps->ready * 1e6);
+  fprintf(trace->file, ",\"n\":%" PRId64 ",\"grain\":%" PRId64 ",\"work\":%.9g,\"ready\":%.3f,\"launch\":%.3f}}",
+          steps->n, steps->grain, steps->work, steps->ready * 1e6, steps->launch * 1e6);
   pthread_mutex_unlock(&trace->lock);
 }
 

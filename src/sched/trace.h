@@ -22,10 +22,11 @@ void pare__trace_cancel(pare__trace *trace);       /* leaves no file; NULL is al
 double pare__trace_opened(const pare__trace *trace);
 void pare__trace_device(pare__trace *trace, unsigned device, const char *name);
 /* [begin, end) of a task's n steps; pieces begin at multiples of grain, and with grain >= n it is not split. Each step
- * has so much work, in the units of the performance model. All that the task needs was there at `ready`. */
+ * has so much work, in the units of the performance model. All that the task needs was there at `ready`. Policies
+ * reckon that a piece of the kernel costs `launch` besides its work on that device. */
 typedef struct pare__trace_steps {
   int64_t begin, end, n, grain;
-  double work, ready;
+  double work, ready, launch;
 } pare__trace_steps;
 /* They ran from `from` until `until`. */
 void pare__trace_work(pare__trace *trace, unsigned device, const char *name, const char *kind, double from,

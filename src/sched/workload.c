@@ -30,8 +30,8 @@ struct loader {
   uint32_t *table; /* of symbols by their names' hash; NONE: empty */
   size_t table_size;
   size_t need_count, need_capacity;
-  size_t begin_capacity, at_capacity, name_capacity;
-  bool comes_later; /* some task does */
+  size_t begin_capacity, at_capacity, host_capacity, name_capacity;
+  bool comes_later, has_host; /* some task does, has */
 };
 
 #define GROW(array, capacity, count)                                                           \
@@ -139,16 +139,17 @@ static pare_status read_steps(struct loader *loader, pare__policy_task *task) {
 
 static pare_status read_task(struct loader *loader) {
   static const char *const keys[] = {"task",     "kernel", "n",     "work",   "split", "grain", "class",
-                                     "priority", "needs",  "reads", "writes", "at",    NULL};
+                                     "priority", "needs",  "reads", "writes", "at",    "host",  NULL};
   const pare__json_stream *file = &loader->file;
   pare_workload *workload = loader->workload;
   const char *name = NULL, *kernel = "work";
-  double at = 0, reads = 0, writes = 0;
+  double at = 0, host = 0, reads = 0, writes = 0;
   uint32_t number;
   if (workload->ntasks == MOST_TASKS) return pare__json_fail(file, "", "more than %zu tasks", MOST_TASKS);
   GROW(workload->task, workload->task_capacity, workload->ntasks);
   GROW(workload->begin, loader->begin_capacity, workload->ntasks + 1);
   GROW(workload->at, loader->at_capacity, workload->ntasks);
+  GROW(workload->host, loader->host_capacity, workload->ntasks);
   GROW(workload->name, loader->name_capacity, workload->ntasks);
   pare__policy_task *task = &workload->task[workload->ntasks];
   *task = (pare__policy_task){0};
@@ -156,6 +157,7 @@ static pare_status read_task(struct loader *loader) {
   PARE__TRY(pare__json_text(file, "task", &name));
   PARE__TRY(pare__json_text(file, "kernel", &kernel));
   PARE__TRY(pare__json_number(file, "at", 0, MOST, &at));
+  PARE__TRY(pare__json_number(file, "host", 0, MOST, &host));
   PARE__TRY(pare__json_number(file, "reads", 0, MOST, &reads));
   PARE__TRY(pare__json_number(file, "writes", 0, MOST, &writes));
   PARE__TRY(read_steps(loader, task));
@@ -168,7 +170,9 @@ static pare_status read_task(struct loader *loader) {
   symbol->task = (uint32_t)workload->ntasks;
   workload->name[workload->ntasks] = symbol->name;
   workload->at[workload->ntasks] = at;
+  workload->host[workload->ntasks] = host;
   if (at > 0) loader->comes_later = true;
+  if (host > 0) loader->has_host = true;
   task->read_bytes = reads;
   task->nbytes = writes; /* and the rest when all needs are known */
   workload->begin[workload->ntasks++] = loader->need_count;
@@ -195,6 +199,10 @@ static pare_status resolve(struct loader *loader) {
   if (!loader->comes_later) {
     free(workload->at);
     workload->at = NULL;
+  }
+  if (!loader->has_host) {
+    free(workload->host);
+    workload->host = NULL;
   }
   return PARE_OK;
 }
@@ -249,6 +257,7 @@ void pare_workload_close(pare_workload *workload) {
   free((void *)workload->kernel);
   free(workload->task);
   free(workload->at);
+  free(workload->host);
   free((void *)workload->name);
   free(workload->begin);
   free(workload->need);
