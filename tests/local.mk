@@ -49,6 +49,7 @@ check_PROGRAMS += tests/test_multi_memory
 check_PROGRAMS += tests/test_multi_tasks
 check_PROGRAMS += tests/test_copies
 check_PROGRAMS += tests/test_divided
+check_PROGRAMS += tests/test_columns
 check_PROGRAMS += tests/test_submit
 TESTS += tests/test_task.sh
 dist_check_SCRIPTS += tests/test_task.sh

@@ -32,13 +32,17 @@ typedef struct pare__product {
 pare_status pare__product_submit(const pare__product *product);
 
 /* A product's operands with batch dimensions joined to each other and to the rows where all step evenly through them,
- * and the axis of C that pieces are of. */
+ * and the axis of C that pieces are of, in so many steps. Steps of columns are panels of a packed B. */
 typedef struct pare__product_split {
   pare_tensor a, b, c, summand; /* of a product without a summand: C */
   bool bias_rows;               /* the rows have a bias each */
   int axis;
+  int64_t steps, per_step;
 } pare__product_split;
 void pare__product_split_of(const pare__product *product, size_t ndevices, pare__product_split *out);
+
+/* Is a product of so many rows, which reads all of B for few operations, better divided by columns of B? */
+bool pare__divides_columns(const pare_context *context, int64_t rows);
 
 /* The part of `tensor` with `count` indices of `axis` from `start`; NULL gives NULL; a dimension of 1 is kept as it is.
  */

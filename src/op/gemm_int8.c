@@ -95,7 +95,10 @@ typedef struct int8_params {
 static pare_status run_product(const pare__piece *piece) {
   const int8_params *params = piece->params;
   pare__problem problem = params->whole;
-  problem.dim[INT8_M] = piece->binding[INT8_BUFFER_A].shape.dim[0];
+  const pare__shape *c = &piece->binding[INT8_BUFFER_C].shape;
+  problem.dim[INT8_M] = c->dim[0];
+  problem.dim[INT8_N] = c->dim[1];
+  problem.dim[INT8_C_ROW] = c->dim[0] > 1 ? c->stride[0] : c->dim[1];
   pare__operand operand[INT8_NBUFFERS];
   for (int i = 0; i < INT8_NBUFFERS; i++) operand[i] = (pare__operand){piece->binding[i].mem, piece->binding[i].offset};
   pare__choice choice;
@@ -138,22 +141,24 @@ static pare_status submit_product(const int8_product *p) {
   pare_tensor *a = NULL, *c = NULL;
   pare_status status = pare_tensor_reshape(p->a, 2, (const int64_t[]){m, k}, &a);
   if (status == PARE_OK) status = pare_tensor_reshape(p->c, 2, (const int64_t[]){m, n}, &c);
-  const bool scaled = p->c->dtype != PARE_I32;
-  const pare__task task = {
-      .codelet = &product_codelet,
-      .context = p->c->context,
-      .params = &params,
-      .params_bytes = sizeof params,
-      .n = n == 0 ? 0 : m,
-      .naccesses = INT8_NBUFFERS,
-      .access = {[INT8_BUFFER_A] = {a, PARE__READ, 0, 1},
-                 [INT8_BUFFER_B] = {weights->block[0].panels, PARE__READ, PARE__WHOLE, 0},
-                 [INT8_BUFFER_SUMS] = {weights->sums, PARE__READ, PARE__WHOLE, 0},
-                 [INT8_BUFFER_B_SCALE] = {scaled ? weights->blocks.scale : NULL, PARE__READ, PARE__WHOLE, 0},
-                 [INT8_BUFFER_A_SCALE] = {p->a_scale, PARE__READ, PARE__WHOLE, 0},
-                 [INT8_BUFFER_A_ZERO] = {p->a_zero, PARE__READ, PARE__WHOLE, 0},
-                 [INT8_BUFFER_BIAS] = {p->bias, PARE__READ, PARE__WHOLE, 0},
-                 [INT8_BUFFER_C] = {c, PARE__WRITE, 0, 1}}};
+  const bool scaled = p->c->dtype != PARE_I32, by_columns = pare__divides_columns(p->c->context, m);
+  const int row = by_columns ? PARE__WHOLE : 0, panel = by_columns ? 0 : PARE__WHOLE;
+  const int64_t columns = by_columns ? weights->panel : 0, steps = by_columns ? pare__div_up(n, weights->panel) : m;
+  const pare__task task = {.codelet = &product_codelet,
+                           .context = p->c->context,
+                           .params = &params,
+                           .params_bytes = sizeof params,
+                           .n = n == 0 ? 0 : steps,
+                           .naccesses = INT8_NBUFFERS,
+                           .access = {[INT8_BUFFER_A] = {a, PARE__READ, row, 1},
+                                      [INT8_BUFFER_B] = {weights->block[0].panels, PARE__READ, panel, 1},
+                                      [INT8_BUFFER_SUMS] = {weights->sums, PARE__READ, panel, 1},
+                                      [INT8_BUFFER_B_SCALE] = {scaled ? weights->blocks.scale : NULL, PARE__READ,
+                                                               by_columns ? 1 : PARE__WHOLE, 1},
+                                      [INT8_BUFFER_A_SCALE] = {p->a_scale, PARE__READ, PARE__WHOLE, 0},
+                                      [INT8_BUFFER_A_ZERO] = {p->a_zero, PARE__READ, PARE__WHOLE, 0},
+                                      [INT8_BUFFER_BIAS] = {p->bias, PARE__READ, panel, columns},
+                                      [INT8_BUFFER_C] = {c, PARE__WRITE, by_columns, columns}}};
   if (status == PARE_OK) status = pare__submit(&task);
   pare_tensor_close(a);
   pare_tensor_close(c);

@@ -222,34 +222,54 @@ static bool runs_whole_only(const pare__product *p, const product_params *params
          choice.variant->whole_only;
 }
 
+/* An access that steps through the columns of C with those of B, each with its parameters. */
+static pare__access of_columns(pare_tensor *tensor, int axis, int64_t per_step) {
+  const bool sliced = tensor && tensor->shape.dim[axis] != 1;
+  return (pare__access){tensor, PARE__READ, sliced ? axis : PARE__WHOLE, per_step};
+}
+
+static pare__access of_panels(pare_tensor *tensor) {
+  return of_columns(tensor, tensor ? tensor->shape.rank - 3 : 0, 1);
+}
+
+/* What pieces see of the operands; all of them where the product is not split. */
+static void find_accesses(const pare__product *p, pare__product_split *split, bool whole, pare__access *access) {
+  const int rows = split->c.shape.rank - 2, axis = whole ? PARE__WHOLE : split->axis;
+  const pare__mode writes = p->options.beta != 0 && !p->summand ? PARE__READ_WRITE : PARE__WRITE;
+  const bool by_rows = axis == rows, by_columns = axis > rows;
+  access[ACCESS_A] = (pare__access){&split->a, PARE__READ, axis, 1};
+  access[ACCESS_B] = (pare__access){&split->b, PARE__READ, axis, 1};
+  access[ACCESS_BIAS] = (pare__access){p->bias, PARE__READ, by_rows && split->bias_rows ? 0 : PARE__WHOLE, 1};
+  access[ACCESS_C] = (pare__access){&split->c, writes, axis, split->per_step};
+  access[ACCESS_SUMMAND] = (pare__access){p->summand ? &split->summand : NULL, PARE__READ, axis, split->per_step};
+  access[ACCESS_SCALE] = (pare__access){p->blocks.scale, PARE__READ, PARE__WHOLE, 1};
+  access[ACCESS_ZERO] = (pare__access){p->blocks.zero, PARE__READ, PARE__WHOLE, 1};
+  if (by_columns) {
+    access[ACCESS_A].axis = PARE__WHOLE;
+    access[ACCESS_B] = p->panel > 0 ? of_panels(&split->b) : of_columns(&split->b, axis, split->per_step);
+    access[ACCESS_BIAS] = of_columns(p->bias, 1, split->per_step);
+    access[ACCESS_SCALE] = of_panels(p->blocks.scale);
+    access[ACCESS_ZERO] = of_panels(p->blocks.zero);
+  } else if (axis != PARE__WHOLE) { /* dimensions of 1 are the same for all */
+    if (split->a.shape.dim[axis] == 1 && split->c.shape.dim[axis] != 1) access[ACCESS_A].axis = PARE__WHOLE;
+    if (by_rows || split->b.shape.dim[axis] == 1) access[ACCESS_B].axis = PARE__WHOLE;
+  }
+}
+
 static pare_status submit_task(const pare__product *p, const product_params *params) {
   pare__product_split split;
   pare__product_split_of(p, pare__context_members(p->c->context), &split);
-  const pare__shape *c = &split.c.shape;
-  const bool empty = pare__shape_elements(c) == 0, whole = !empty && runs_whole_only(p, params);
-  const int axis = split.axis, c_axis = whole ? PARE__WHOLE : axis;
-  const bool by_rows = axis == c->rank - 2;
-  const int a_axis = whole || (split.a.shape.dim[axis] == 1 && c->dim[axis] != 1) ? PARE__WHOLE : axis;
-  const int b_axis = whole || by_rows || split.b.shape.dim[axis] == 1 ? PARE__WHOLE : axis;
-  const int bias_axis = !whole && by_rows && split.bias_rows ? 0 : PARE__WHOLE;
-  const pare__task task = {
-      .codelet = &product_codelet,
-      .context = p->c->context,
-      .params = params,
-      .params_bytes = sizeof *params,
-      .n = empty   ? 0
-           : whole ? 1
-                   : c->dim[axis],
-      .naccesses = NACCESSES,
-      .in_place = p->summand ? 1U << ACCESS_SUMMAND : 0,
-      .access = {
-          [ACCESS_A] = {&split.a, PARE__READ, a_axis, 1},
-          [ACCESS_B] = {&split.b, PARE__READ, b_axis, 1},
-          [ACCESS_BIAS] = {p->bias, PARE__READ, bias_axis, 1},
-          [ACCESS_C] = {&split.c, p->options.beta != 0 && !p->summand ? PARE__READ_WRITE : PARE__WRITE, c_axis, 1},
-          [ACCESS_SUMMAND] = {p->summand ? &split.summand : NULL, PARE__READ, c_axis, 1},
-          [ACCESS_SCALE] = {p->blocks.scale, PARE__READ, PARE__WHOLE, 1},
-          [ACCESS_ZERO] = {p->blocks.zero, PARE__READ, PARE__WHOLE, 1}}};
+  const bool empty = pare__shape_elements(&split.c.shape) == 0, whole = !empty && runs_whole_only(p, params);
+  pare__task task = {.codelet = &product_codelet,
+                     .context = p->c->context,
+                     .params = params,
+                     .params_bytes = sizeof *params,
+                     .n = empty   ? 0
+                          : whole ? 1
+                                  : split.steps,
+                     .naccesses = NACCESSES,
+                     .in_place = p->summand ? 1U << ACCESS_SUMMAND : 0};
+  find_accesses(p, &split, whole, task.access);
   return pare__submit(&task);
 }
 

@@ -1,7 +1,9 @@
-/* Along which axis a product is split: by batch, heads or rows. SPDX-License-Identifier: Apache-2.0 */
+/* Along which axis a product is split: by batch, heads, rows or columns. SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
 #include "op/gemm.h"
+
+enum { COLUMNS = 64 }; /* of a step, where B is not packed: kernels take so many at least */
 
 static void drop_axis(pare__shape *shape, int axis) {
   const size_t behind = (size_t)(shape->rank - axis - 1);
@@ -47,16 +49,22 @@ static double bytes_of(const pare_tensor *tensor) {
 
 /* Bytes for one of so many like devices: of what is sliced its share, and a quarter of a piece, which rounding to whole
  * pieces costs on average; all of what is not. */
-static double bytes_each(const pare__product_split *split, int axis, size_t ndevices) {
+static double bytes_each(const pare__product_split *split, int axis, int64_t steps, size_t ndevices) {
   const pare_tensor *const operand[] = {&split->a, &split->b, &split->c};
-  const double n = (double)split->c.shape.dim[axis], share = PARE__MIN(1 / (double)ndevices + 0.25 / n, 1);
-  const bool by_rows = axis == split->c.shape.rank - 2;
+  const double share = PARE__MIN(1 / (double)ndevices + 0.25 / (double)steps, 1);
+  const int rows = split->c.shape.rank - 2;
   double sum = 0;
   for (int i = 0; i < 3; i++) {
-    const bool sliced = !(by_rows && operand[i] == &split->b) && operand[i]->shape.dim[axis] != 1;
+    const bool sliced = axis == rows  ? operand[i] != &split->b && operand[i]->shape.dim[axis] != 1
+                        : axis > rows ? operand[i] != &split->a
+                                      : operand[i]->shape.dim[axis] != 1;
     sum += bytes_of(operand[i]) * (sliced ? share : 1);
   }
   return sum;
+}
+
+bool pare__divides_columns(const pare_context *context, int64_t rows) {
+  return rows <= GEMV_MOST_ROWS && pare__context_members(context) > 1;
 }
 
 /* Few large pieces leave devices idle; many that need all of B, such as groups of the heads that share a key or rows of
@@ -67,13 +75,20 @@ void pare__product_split_of(const pare__product *product, size_t ndevices, pare_
   out->bias_rows = product->bias && product->bias->shape.dim[0] != 1;
   for (int d = out->c.shape.rank - 3; d >= 0; d--) join_if_even(out, d);
   const int rows = out->c.shape.rank - 2;
+  const bool columns = pare__divides_columns(product->c->context, out->c.shape.dim[rows]);
   double least = 0;
   out->axis = rows;
-  for (int axis = 0; axis <= rows; axis++) {
-    if (out->c.shape.dim[axis] == 1) continue;
-    const double nbytes = bytes_each(out, axis, ndevices);
+  out->steps = out->c.shape.dim[rows];
+  out->per_step = 1;
+  for (int axis = 0; axis <= rows + columns; axis++) {
+    const int64_t per_step = axis > rows ? product->panel > 0 ? product->panel : COLUMNS : 1;
+    const int64_t steps = pare__div_up(out->c.shape.dim[axis], per_step);
+    if (steps <= 1) continue;
+    const double nbytes = bytes_each(out, axis, steps, ndevices);
     if (least > 0 && nbytes >= least) continue;
     least = nbytes;
     out->axis = axis;
+    out->steps = steps;
+    out->per_step = per_step;
   }
 }
