@@ -8,6 +8,8 @@
 #define SCARCE 4         /* tasks a device in the pool: with fewer, each goes where it ends first */
 #define WORTH_MOVING 0.1 /* of the time until the other device is through: less moves nothing, so that none swings */
 
+#define TOGETHER 16 /* devices that are looked at side by side */
+
 /* The copies that a piece needs on each device are those of all that it reads, but for what is there already, and of
  * what it writes, unless that stays there. */
 struct copies {
@@ -62,29 +64,60 @@ static double weigh(const pare__policy *policy, size_t device, double now, doubl
                                                             fmax(now + start + seconds + back - policy->horizon, 0));
 }
 
+/* A piece as all devices see it. */
+struct sought {
+  const pare__policy_task *task;
+  double now, n, nbytes;
+  const double *a, *b; /* n units take a + b n seconds, of each device */
+  struct copies copies;
+};
+
+/* What it weighs at least on so many devices: copies and energy only add. */
+static inline void bound_weights(const pare__policy *policy, const struct sought *piece, size_t first, size_t count,
+                                 double out[TOGETHER]) {
+  const double *a = piece->a + first, *b = piece->b + first, *free_at = policy->free_at + first;
+  const double n = piece->n, now = piece->now, finish = policy->weights.finish, start = policy->weights.start;
+  for (size_t i = 0; i < count; i++) {
+    const double wait = PARE__MAX(free_at[i] - now, 0.0);
+    out[i] = finish * (wait + (a[i] + b[i] * n)) + start * wait;
+  }
+}
+
+/* INFINITY: it cannot run there in one piece. */
+static double weigh_at(const pare__policy *policy, const struct sought *piece, size_t i) {
+  const pare__policy_device *device = &policy->device[i];
+  if (!(policy->there[i] & piece->task->resources) || pare__policy_barred(piece->task, i)) return INFINITY;
+  if (device->memory_bytes > 0 && piece->nbytes > (double)device->memory_bytes) return INFINITY;
+  const double wait = PARE__MAX(policy->free_at[i] - piece->now, 0), in = copy_seconds(device, i, &piece->copies);
+  return weigh(policy, i, piece->now, PARE__MAX(wait, in), piece->a[i] + piece->b[i] * piece->n, in,
+               back_seconds(device, &piece->copies));
+}
+
 size_t pare__policy_best(const pare__policy *policy, const pare__policy_piece *piece, double now) {
   const pare__policy_task *task = pare__policy_task_of(policy, piece->task);
-  const pare__policy_weights *weights = &policy->weights;
-  const double needed = task->nbytes * ((double)(piece->end - piece->begin) / (double)task->n);
-  const double n = (double)(piece->end - piece->begin) * task->per_step;
+  const double steps = (double)(piece->end - piece->begin);
   const size_t row = pare__performance_at(policy->performance, task->kernel, 0);
-  const double *a = policy->performance->a + row, *b = policy->performance->b + row;
+  struct sought sought = {.task = task,
+                          .now = now,
+                          .n = steps * task->per_step,
+                          .nbytes = task->nbytes * (steps / (double)task->n),
+                          .a = policy->performance->a + row,
+                          .b = policy->performance->b + row};
   size_t best = PARE__NO_DEVICE;
-  double least = INFINITY;
-  struct copies copies;
-  find_copies(policy, piece, &copies);
-  for (size_t i = 0; i < policy->ndevices; i++) {
-    const pare__policy_device *device = &policy->device[i];
-    const double seconds = a[i] + b[i] * n, wait = PARE__MAX(policy->free_at[i] - now, 0);
-    if (!(policy->there[i] & task->resources) || pare__policy_barred(task, i)) continue;
-    /* Copies and energy only add: most devices are out before they are looked up. */
-    if (weights->finish * (wait + seconds) + weights->start * wait >= least) continue;
-    if (device->memory_bytes > 0 && needed > (double)device->memory_bytes) continue;
-    const double in = copy_seconds(device, i, &copies),
-                 weight = weigh(policy, i, now, PARE__MAX(wait, in), seconds, in, back_seconds(device, &copies));
-    if (weight < least) {
+  double least = INFINITY, bound[TOGETHER];
+  find_copies(policy, piece, &sought.copies);
+  for (size_t first = 0; first < policy->ndevices; first += TOGETHER) {
+    const size_t count = PARE__MIN(TOGETHER, policy->ndevices - first);
+    if (count == TOGETHER) /* a number that compilers know: they make vectors of it */
+      bound_weights(policy, &sought, first, TOGETHER, bound);
+    else
+      bound_weights(policy, &sought, first, count, bound);
+    for (size_t i = 0; i < count; i++) {
+      if (bound[i] >= least) continue; /* most devices are out before they are looked up */
+      const double weight = weigh_at(policy, &sought, first + i);
+      if (weight >= least) continue;
       least = weight;
-      best = i;
+      best = first + i;
     }
   }
   return best;

@@ -11,6 +11,7 @@
 #define COST 0.02          /* of the kernel's seconds since the last look may go to one */
 #define DOUBTFUL_COST 0.25 /* while few samples are all that is known */
 #define PAUSE 8            /* pieces at least, from one search for such a device to the next */
+#define SEARCHED 4 /* devices for each of these pieces, at most: one of hundreds takes longer than a placement */
 
 struct pare__looks {
   size_t nkernels;
@@ -72,7 +73,7 @@ static size_t find_due(const pare__policy *policy, pare__looks *looks, const par
     else
       least = fmin(least, due);
   }
-  looks->next[task->kernel] = fmax(least, ran + PAUSE * shortest);
+  looks->next[task->kernel] = fmax(least, ran + fmax(PAUSE, (double)policy->ndevices / SEARCHED) * shortest);
   return found;
 }
 
