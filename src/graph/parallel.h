@@ -204,6 +204,15 @@ uint64_t pare__team_preparations(const pare__team *team, size_t member);
 void pare__team_prepared(const pare__team *team, size_t member, uint64_t before);
 /* As the crew's models know runs, or samples, of the shape; malloc'ed. */
 char *pare__divided_kernel(const pare__divided *divided, const char *key);
+/* "f32[*,3,224,224] i64[*,8]": dtypes and shapes of one sample; whole: of all. Of samples, or of the whole run, as it
+ * is divided. malloc'ed. */
+char *pare__divided_key(const pare__divided *divided, bool whole);
+char *pare__divided_run_key(const pare__divided *divided);
+/* The run's, or what it asks of a member for itself. */
+pare__job pare__divided_job(pare__divided *divided, const char *kernel, int64_t units, size_t member);
+
+/* decide.c. PARE_ERR_UNSUPPORTED: it cannot take the way that was asked for. */
+pare_status pare__divided_decide(pare__divided *divided);
 
 /* forecast.c. kernel: as the crew knows runs, or samples, of this shape; nruns are in flight. PARE_ERR_MEMORY. */
 pare_status pare__forecast_make(const pare__divided *divided, const char *kernel, int nruns, pare__forecast *out);
