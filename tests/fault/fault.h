@@ -35,7 +35,7 @@ typedef struct fault_control {
   /* Calls that hang now. */
   unsigned (*hanging)(void);
   /* The queue created as number i (from 0) works duty[i % nqueues] of the time: after a kernel that took t it sleeps
-   * (1/duty - 1) * t. */
+   * (1/duty - 1) * t, less what its sleeps before took too long. */
   void (*duty)(const double *duty, unsigned nqueues);
   /* One line a call, "NUMBER NAME STATUS[ injected]", to this descriptor; -1: none. */
   void (*log)(int fd);

@@ -21,6 +21,7 @@
 
 #define EXPORTED __attribute__((visibility("default")))
 #define MAX_DUTIES 16
+#define MAX_QUEUES 64 /* whose sleeps are kept apart; later ones share them */
 
 enum call {
 #define NAME_OF_STATUS(name, code, params, args) CALL_##name,
@@ -58,6 +59,7 @@ static struct {
   long hang_queue;
   double duty[MAX_DUTIES];
   unsigned nduties;
+  double owed[MAX_QUEUES]; /* seconds that a queue shall sleep yet, or slept too long */
   int log_fd;
 } plan = {.last_failed = "", .log_fd = -1};
 
@@ -223,6 +225,22 @@ static double queue_duty(cl_command_queue queue) {
   return duty;
 }
 
+/* A sleep takes longer than was asked for, by a timer's slack and until a core is there again: with many short kernels
+ * a queue would work less than its share. What was too much is taken off the next sleeps. */
+static void sleep_for(cl_command_queue queue, double seconds) {
+  double *owed = &plan.owed[objects_number(FAULT_QUEUE, queue) % MAX_QUEUES];
+  const double start = now_seconds();
+  pthread_mutex_lock(&lock);
+  *owed += seconds;
+  const double pause = *owed;
+  pthread_mutex_unlock(&lock);
+  sleep_seconds(pause);
+  if (pause <= 0) return;
+  pthread_mutex_lock(&lock);
+  *owed -= now_seconds() - start;
+  pthread_mutex_unlock(&lock);
+}
+
 /* A slowed kernel is waited for here: one host thread a device then sees each device work its share of the time. */
 static cl_int CL_API_CALL wrap_clEnqueueNDRangeKernel(cl_command_queue queue, cl_kernel kernel, cl_uint dims,
                                                       const size_t *offset, const size_t *global, const size_t *local,
@@ -234,7 +252,7 @@ static cl_int CL_API_CALL wrap_clEnqueueNDRangeKernel(cl_command_queue queue, cl
   if (status == CL_SUCCESS) note_event(event);
   if (status == CL_SUCCESS && duty < 1.0) {
     status = next->clFinish(queue);
-    sleep_seconds((1.0 / duty - 1.0) * (now_seconds() - start));
+    sleep_for(queue, (1.0 / duty - 1.0) * (now_seconds() - start));
   }
   return end_call(CALL_clEnqueueNDRangeKernel, injected, status);
 }
