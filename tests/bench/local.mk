@@ -1,5 +1,5 @@
 # Benchmarks: built and run by `make bench` and `make bench-kernels` only. BENCH_FLAGS are those of tests/bench/bench.py, such as --quick.
-bench_tools = tests/bench/serve_crew tests/bench/serve_sched tests/bench/serve_pare tests/bench/serve_memory tests/bench/serve_ggml tests/bench/core_distance tests/bench/layout_costs
+bench_tools = tests/bench/serve_crew tests/bench/serve_sched tests/bench/serve_by_hand tests/bench/serve_pare tests/bench/serve_memory tests/bench/serve_ggml tests/bench/core_distance tests/bench/layout_costs
 if HAVE_OPENBLAS
 bench_tools += tests/bench/serve_openblas
 endif
@@ -11,13 +11,15 @@ bench_tools += tests/bench/serve_starpu tests/bench/serve_starpu_shared
 endif
 EXTRA_PROGRAMS += $(bench_tools)
 CLEANFILES += $(bench_tools)
-noinst_HEADERS += tests/bench/serve.h tests/bench/serve_tensors.h
+noinst_HEADERS += tests/bench/serve.h tests/bench/serve_shared.h tests/bench/serve_tensors.h
 EXTRA_DIST += tests/bench/bench.py tests/bench/rows.py tests/bench/models.py tests/bench/compress.py tests/bench/sched.py tests/bench/chains.py tests/bench/serve_onnxruntime.py
 
 tests_bench_serve_crew_SOURCES = tests/bench/serve_crew.c
 tests_bench_serve_crew_LDADD = libpare_internal.la
 tests_bench_serve_sched_SOURCES = tests/bench/serve_sched.c tests/bench/serve.c tests/bench/serve_tensors.c
 tests_bench_serve_sched_LDADD = libpare_internal.la
+tests_bench_serve_by_hand_SOURCES = tests/bench/serve_by_hand.c tests/bench/serve_shared.c tests/bench/serve.c tests/bench/serve_tensors.c
+tests_bench_serve_by_hand_LDADD = libpare_internal.la
 tests_bench_serve_pare_SOURCES = tests/bench/serve_pare.c tests/bench/serve.c tests/bench/serve_tensors.c
 tests_bench_serve_pare_LDADD = libpare_internal.la
 tests_bench_serve_memory_SOURCES = tests/bench/serve_memory.c tests/bench/serve.c
@@ -40,7 +42,7 @@ tests_bench_serve_starpu_SOURCES = tests/bench/serve_starpu.c
 tests_bench_serve_starpu_CPPFLAGS = $(AM_CPPFLAGS) $(STARPU_CFLAGS)
 tests_bench_serve_starpu_CFLAGS = $(AM_CFLAGS) $(starpu_warnings)
 tests_bench_serve_starpu_LDADD = $(STARPU_LIBS)
-tests_bench_serve_starpu_shared_SOURCES = tests/bench/serve_starpu_shared.c tests/bench/serve.c tests/bench/serve_tensors.c
+tests_bench_serve_starpu_shared_SOURCES = tests/bench/serve_starpu_shared.c tests/bench/serve_shared.c tests/bench/serve.c tests/bench/serve_tensors.c
 tests_bench_serve_starpu_shared_CPPFLAGS = $(AM_CPPFLAGS) $(STARPU_CFLAGS)
 tests_bench_serve_starpu_shared_CFLAGS = $(AM_CFLAGS) $(starpu_warnings)
 tests_bench_serve_starpu_shared_LDADD = libpare_internal.la $(STARPU_LIBS)

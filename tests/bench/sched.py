@@ -8,7 +8,8 @@ run A B A B in processes of their own, each for some tenths of a second, so that
 round; a ratio is the median of those of the rounds, and so are times. What is timed while others (the hypervisor, other processes) have
 more than a twentieth of a core is timed again, up to five times. Co-execution is timed on a throttled bed: parts of the CPU that
 the fault layer lets work a set share of the time, so that together they need less than 1.8 cores. T_i is the time of one of them
-alone, throttled likewise; ideal is 1 / sum(1 / T_i), ratio is ideal / measured. --models is a folder as
+alone, throttled likewise; ideal is 1 / sum(1 / T_i), ratio is ideal / measured. by_hand_ratio is what the bed gives without a
+scheduler: a piece a device, cut by what the runs before took (serve_by_hand). --models is a folder as
 tests/models/prepare.py makes it; --small proves that the rows work, its figures say nothing. For the two drivers OCL_ICD_VENDORS has
 to list both.
 """
@@ -133,7 +134,7 @@ class Bed:
 
 
 class Server:
-    """serve_sched or serve_starpu_shared, told to time one work; stopped but for its turns: StarPU's workers look for work all the time."""
+    """serve_sched, serve_by_hand or serve_starpu_shared, told to time one work; stopped but for its turns: StarPU's workers look for work all the time."""
 
     def __init__(self, options, work, environment, program, *arguments):
         self.name, self.line = program, "{0} {2} {1}".format(*work.split(" ", 1), 0.05 if options.small else 0.3)
@@ -194,15 +195,19 @@ def served(name, options, work, asked):
     try:
         for server in servers:  # builds kernels, learns speeds
             server()
+        count, by_hand = len(bed.drivers), Server(options, work, bed.environment(), "serve_by_hand")
+        servers.append(by_hand)
+        for _ in range(3):  # finds its shares
+            by_hand()
         try:
             peer, more["starpu"] = best_starpu(options, bed, work)
             servers.append(peer)
         except Missing as problem:
             more["starpu"] = str(problem)
         rows = in_rounds(servers, options.rounds, [server.process for server in servers])
-        count = len(bed.drivers)
-        if len(servers) > count + 1:
-            more["starpu_ratio"] = coexecution(name, [[*row[:count], row[-1]] for row in rows], asked)["ratio"]
+        for side, at in (("by_hand_ratio", count + 1), ("starpu_ratio", count + 2)):
+            if at < len(servers):
+                more[side] = coexecution(name, [[*row[:count], row[at]] for row in rows], asked)["ratio"]
         yield coexecution(name, [row[:count + 1] for row in rows], asked, **more)
     finally:
         for server in servers:
