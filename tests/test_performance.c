@@ -24,7 +24,7 @@ static size_t observe(pare__performance *performance, size_t device, size_t coun
   for (size_t i = 0; i < count; i++) {
     const double n = 1000 + 9000 * pare__random_unit(&seed), disturbed = i % 7 == 3 ? 5 : 1;
     pare__learned learned;
-    OK(pare__performance_observe(performance, 0, device, n, (a + b * n) * disturbed, &learned));
+    OK(pare__performance_observe(performance, 0, device, n, (a + b * n) * disturbed, false, &learned));
     nwrong += learned == PARE__LEARNED_WRONG;
   }
   return nwrong;
@@ -62,10 +62,23 @@ START_TEST(weights_are_the_first_guess) {
 }
 END_TEST
 
+/* Where as many may take another time, long pieces that lay where work is cheap make no line that falls. */
+START_TEST(uneven_work_is_a_proportion) {
+  pare__performance *performance = one_line(1, NULL);
+  pare__learned learned;
+  performance->a[0] = 1; /* of an older file */
+  for (int i = 0; i < 16; i++) OK(pare__performance_observe(performance, 0, 0, 1000 - 60 * i, 1e-3, true, &learned));
+  ck_assert_double_eq(performance->a[0], 0);
+  ck_assert_msg(performance->b[0] > 1e-6 && performance->b[0] < 1e-5, "b is %g", performance->b[0]);
+  ck_assert_double_eq(pare__performance_launch(performance, 0, 0, true), 100e-6);
+  pare__performance_close(performance);
+}
+END_TEST
+
 /* n units took so long; how often the line was wrong. */
 static size_t took(pare__performance *performance, size_t device, double n, double seconds) {
   pare__learned learned;
-  OK(pare__performance_observe(performance, 0, device, n, seconds, &learned));
+  OK(pare__performance_observe(performance, 0, device, n, seconds, false, &learned));
   return learned == PARE__LEARNED_WRONG;
 }
 
@@ -238,12 +251,12 @@ START_TEST(models_on_disk_are_bounded_and_what_is_used_stays) {
     OK(pare__performance_kernel(performance, "old", &kernel));
     ck_assert_double_eq(performance->b[kernel], 0.25);
     ck_assert_double_eq(performance->a[kernel], 0.5);
-    OK(pare__performance_observe(performance, kernel, 0, 2, 1, &learned));
+    OK(pare__performance_observe(performance, kernel, 0, 2, 1, false, &learned));
     for (int i = 0; i < PARE__MOST_KEPT_LINES / 2; i++) {
       char name[40];
       snprintf(name, sizeof name, "%d of run %d", i, run);
       OK(pare__performance_kernel(performance, name, &kernel));
-      OK(pare__performance_observe(performance, kernel, 0, 1, 1, &learned));
+      OK(pare__performance_observe(performance, kernel, 0, 1, 1, false, &learned));
     }
     OK(pare__performance_write(performance, path, keys));
     pare__performance_close(performance);
@@ -421,6 +434,7 @@ int main(void) {
   tcase_set_timeout(laws, 120);
   tcase_add_test(laws, a_line_is_learned_though_samples_are_disturbed);
   tcase_add_test(laws, a_wrong_line_is_noticed_and_learned_again);
+  tcase_add_test(laws, uneven_work_is_a_proportion);
   tcase_add_test(laws, weights_are_the_first_guess);
   tcase_add_test(laws, models_are_kept_on_disk);
   tcase_add_test(laws, models_on_disk_are_bounded_and_what_is_used_stays);

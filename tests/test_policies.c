@@ -1,4 +1,5 @@
 /* What each policy is by its name, in simulation and call by call. SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,6 +138,80 @@ START_TEST(looks_at_slow_devices_cost_little) {
   policy->weights = (pare__policy_weights){.finish = 1, .joule = 1};
   ck_assert_int_eq(run_chain(policy, MANY, 2, seconds, &end), 0);
   close_policy(policy);
+}
+END_TEST
+
+/* ---- work whose steps take unlike times ---- */
+
+enum { UNEVEN_STEPS = 65536, UNEVEN_GRAIN = 64 };
+
+/* Of the first steps: the last one takes sixteen times as long as the first. */
+static double uneven_work(int64_t steps) {
+  const double part = (double)steps / UNEVEN_STEPS;
+  return part + 15.0 / 4 * part * part * part * part;
+}
+
+/* One after the other, as it was given them. */
+typedef struct pieces_of {
+  pare__policy_piece piece[PARE__IN_FLIGHT];
+  size_t count;
+  double began;
+} pieces_of;
+
+static double ends_at(const pieces_of *at, double speed, double launch) {
+  const pare__policy_piece *piece = &at->piece[0];
+  if (at->count == 0) return INFINITY;
+  return at->began + launch + (uneven_work(piece->end) - uneven_work(piece->begin)) / uneven_work(UNEVEN_STEPS) / speed;
+}
+
+static void take_all(pare__policy *policy, pieces_of *at, double now) {
+  size_t wake;
+  for (size_t d = 0; d < DEVICES; d++)
+    while (at[d].count < PARE__IN_FLIGHT && pare__policy_chunk(policy, d, now, &at[d].piece[at[d].count], &wake))
+      if (at[d].count++ == 0) at[d].began = now;
+}
+
+/* When all of the task is done, which began at `now`: of all of it a device does speed a second. */
+static double run_uneven(pare__policy *policy, const double *speed, double launch, double now) {
+  pieces_of at[DEVICES] = {{.count = 0}};
+  int64_t left = UNEVEN_STEPS;
+  size_t wake;
+  OK(pare__policy_place(policy, 0, 0, UNEVEN_STEPS, now, &wake));
+  while (left > 0) {
+    size_t first = 0;
+    take_all(policy, at, now);
+    for (size_t d = 1; d < DEVICES; d++)
+      if (ends_at(&at[d], speed[d], launch) < ends_at(&at[first], speed[first], launch)) first = d;
+    const pare__policy_piece piece = at[first].piece[0];
+    const double end = ends_at(&at[first], speed[first], launch);
+    ck_assert_uint_gt(at[first].count, 0);
+    OK(pare__policy_complete(policy, first, &piece, end, end - at[first].began, &wake));
+    left -= steps_of(&piece);
+    at[first].piece[0] = at[first].piece[1];
+    at[first].count--;
+    at[first].began = now = end;
+  }
+  return now;
+}
+
+/* Whatever was thought of the devices before: the first run teaches. */
+START_TEST(uneven_steps_end_together) {
+  static const pare__policy_class *const isa[] = {&pare__policy_dmda, &pare__policy_hguided};
+  static const double speed[] = {5, 2.5, 1}, guess[] = {3e5, 3e5, 3e5};
+  const double ideal = 1 / (5 + 2.5 + 1);
+  for (size_t i = 0; i < PARE__COUNT(isa); i++) {
+    pare__policy_task task = {
+        .resources = PARE__ON_ANY, .uneven = true, .n = UNEVEN_STEPS, .grain = UNEVEN_GRAIN, .per_step = 1};
+    const pare__policy_task *const tasks = &task;
+    pare__policy *policy = open_policy(isa[i], &tasks, guess, 0);
+    double now = 0;
+    for (int run = 0; run < 6; run++) {
+      const double end = run_uneven(policy, speed, 30e-6, now), part = ideal / (end - now);
+      ck_assert_msg(part > (run == 0 ? 0.9 : 0.97), "%s, run %d: %.3f of the ideal", isa[i]->name, run, part);
+      now = end;
+    }
+    close_policy(policy);
+  }
 }
 END_TEST
 
@@ -284,6 +359,7 @@ int main(void) {
   tcase_add_test(laws, a_device_that_seems_slow_is_looked_at_again);
   tcase_add_test(laws, looks_at_slow_devices_cost_little);
   tcase_add_test(laws, equal_devices_are_equally_thrifty);
+  tcase_add_test(laws, uneven_steps_end_together);
   tcase_add_test(laws, a_slow_device_takes_no_last_piece);
   tcase_add_test(laws, who_has_little_memory_gets_no_more_than_it_holds);
   return run_tests("policies", laws);

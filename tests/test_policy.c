@@ -374,8 +374,8 @@ static size_t chunks_of_all(pare__policy *policy, int64_t *first) {
   return count;
 }
 
-/* In chunks that shrink, the first a tenth, where launches cost little; whole, where one costs a tenth of all; but
- * where steps may take unlike times that is not believed. A group gets all at once, and divides it itself. */
+/* In chunks that shrink, the first a tenth, where launches cost little; whole, where one costs a tenth of all. A group
+ * gets all at once, and divides it itself. */
 START_TEST(a_part_is_taken_in_chunks_that_are_worth_their_launches) {
   const pare__policy_task *task = &divided;
   int64_t first;
@@ -391,11 +391,30 @@ START_TEST(a_part_is_taken_in_chunks_that_are_worth_their_launches) {
   policy->device[0].divides = true;
   ck_assert_uint_eq(chunks_of_all(policy, &first), 1);
   close_queued(policy);
-  pare__policy_task uneven = *task;
-  uneven.uneven = true;
-  policy = open_pair(&uneven, 2);
-  policy->performance->a[0] = 90;
-  ck_assert_uint_gt(chunks_of_all(policy, &first), 10);
+}
+END_TEST
+
+/* Where steps may take unlike times both take from one front, the older of it and their own queues first. */
+START_TEST(an_uneven_task_is_nobodys_part) {
+  pare__policy_task task[] = {divided, divided};
+  task[0].uneven = true;
+  pare__policy *policy = open_pair(task, 2);
+  pare__policy_piece piece;
+  size_t wake;
+  int64_t at = 0;
+  OK(pare__policy_place(policy, 0, 0, 900, 0, &wake));
+  ck_assert_uint_eq(wake, PARE__EVERY_DEVICE);
+  ck_assert_uint_eq(policy->queued, 0);
+  OK(pare__policy_place(policy, 1, 0, 900, 1, &wake));
+  for (size_t i = 0; i < 10; i++) {
+    ck_assert(pare__policy_chunk(policy, i % 2, 1, &piece, &wake));
+    ck_assert_uint_eq(piece.task, 0);
+    ck_assert_int_eq(piece.begin, at);
+    at = piece.end;
+  }
+  pare__policy_drop(policy, 0, 0, 900);
+  ck_assert(pare__policy_chunk(policy, 0, 1, &piece, &wake));
+  ck_assert_uint_eq(piece.task, 1);
   close_queued(policy);
 }
 END_TEST
@@ -453,6 +472,7 @@ int main(void) {
   tcase_add_test(cases, a_piece_moves_for_a_tenth_of_the_time_and_once);
   tcase_add_test(cases, an_idle_device_takes_so_much_of_a_part_that_both_end_together);
   tcase_add_test(cases, a_part_is_taken_in_chunks_that_are_worth_their_launches);
+  tcase_add_test(cases, an_uneven_task_is_nobodys_part);
   tcase_add_test(cases, what_waits_is_predicted_again_when_a_line_was_wrong);
   tcase_add_test(cases, a_long_queue_is_looked_at_now_and_then);
   return run_tests("policy", cases);

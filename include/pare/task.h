@@ -68,8 +68,9 @@ typedef struct pare_task_options {
   unsigned classes;        /* where it may run; 0: anywhere */
   pare_task *const *after; /* tasks that must be done before, besides those that follow from the tensors */
   size_t nafter;
-  /* Not 0: all steps take equally long, so that the time of a piece tells what a launch costs, and devices get few
-   * large pieces where that is much. 0: they may differ, and devices get their parts in more pieces, which shrink. */
+  /* Not 0: all steps take equally long, so that the time of a piece tells what a launch costs, and each device gets a
+   * part, in few large pieces where that is much. 0: they may differ, and all devices take from one front, in more
+   * pieces, which shrink. */
   int even;
 } pare_task_options;
 #define PARE_TASK_OPTIONS_INIT \

@@ -174,7 +174,7 @@ void pare__crew_use_copies(pare__crew *crew, size_t member) {
 static void learn_copy(pare__crew *crew, size_t member, size_t nbytes, double seconds) {
   pare__learned learned;
   /* Without memory nothing is learned, and the guess stays. */
-  (void)pare__performance_observe(crew->performance, crew->copies, member, (double)nbytes, seconds, &learned);
+  (void)pare__performance_observe(crew->performance, crew->copies, member, (double)nbytes, seconds, false, &learned);
   if (learned != PARE__LEARNED_NOTHING) pare__crew_use_copies(crew, member);
 }
 

@@ -15,6 +15,8 @@
 #define APART 0.1     /* of the largest n: two samples nearer than that tell nothing about the slope */
 #define LEAST_B 1e-18 /* seconds a unit: nothing is for nothing */
 #define LAUNCHES 10   /* a launch shall cost a tenth of what it does */
+#define LEAST_LAUNCH 10e-6
+#define MOST_LAUNCH 100e-6
 #define NPAIRS (KEPT * (KEPT - 1) / 2)
 
 struct pare__samples {
@@ -107,16 +109,14 @@ void pare__performance_set(pare__performance *performance, size_t kernel, size_t
   samples->set = true;
 }
 
-double pare__performance_launch(const pare__performance *performance, size_t kernel, size_t device, bool bounded) {
-  static const double least = 10e-6, most = 100e-6;
-  const double launch = fmax(performance->a[pare__performance_at(performance, kernel, device)], least);
-  return bounded ? fmin(launch, most) : launch;
+double pare__performance_launch(const pare__performance *performance, size_t kernel, size_t device, bool uneven) {
+  return uneven ? MOST_LAUNCH : fmax(performance->a[pare__performance_at(performance, kernel, device)], LEAST_LAUNCH);
 }
 
 double pare__performance_worth(const pare__performance *performance, size_t kernel, size_t device) {
   const size_t at = pare__performance_at(performance, kernel, device);
   if (!performance->samples[at]) return 0;
-  return LAUNCHES * pare__performance_launch(performance, kernel, device, true) / performance->b[at];
+  return LAUNCHES * fmin(fmax(performance->a[at], LEAST_LAUNCH), MOST_LAUNCH) / performance->b[at];
 }
 
 bool pare__performance_observed(const pare__performance *performance, size_t kernel, size_t device) {
@@ -145,12 +145,13 @@ static double median(double *value, size_t count) {
 }
 
 /* The line through samples: b the median slope of all pairs that lie apart, a the median of what is left. */
-static void fit(const pare__samples *samples, double *a, double *b) {
+static void fit(const pare__samples *samples, bool uneven, double *a, double *b) {
   double slope[NPAIRS], rest[KEPT] = {0}, most = 0;
   const size_t count = PARE__MIN(samples->count, KEPT);
   size_t nslopes = 0;
+  if (uneven) *a = 0;
   for (size_t i = 0; i < count; i++) most = fmax(most, samples->n[i]);
-  for (size_t i = 0; i < count; i++)
+  for (size_t i = 0; i < count && !uneven; i++)
     for (size_t j = i + 1; j < count; j++)
       if (fabs(samples->n[i] - samples->n[j]) > APART * most)
         slope[nslopes++] = (samples->seconds[i] - samples->seconds[j]) / (samples->n[i] - samples->n[j]);
@@ -189,7 +190,7 @@ static bool is_off(const pare__samples *samples, double factor) {
 }
 
 pare_status pare__performance_observe(pare__performance *performance, size_t kernel, size_t device, double n,
-                                      double seconds, pare__learned *out) {
+                                      double seconds, bool uneven, pare__learned *out) {
   *out = PARE__LEARNED_NOTHING;
   if (!(n > 0) || !(seconds > 0) || !isfinite(n) || !isfinite(seconds)) return PARE_OK;
   const size_t at = pare__performance_at(performance, kernel, device);
@@ -209,7 +210,7 @@ pare_status pare__performance_observe(pare__performance *performance, size_t ker
     performance->relearned++;
   }
   if (!early && !wrong && !due) return PARE_OK;
-  fit(samples, &performance->a[at], &performance->b[at]);
+  fit(samples, uneven, &performance->a[at], &performance->b[at]);
   samples->set = false;
   if (early) pare__performance_guess(performance, kernel, device);
   for (size_t i = 0; wrong && i < LATEST; i++) samples->ratio[i] = 1;

@@ -2,7 +2,8 @@
  *
  * seconds = a + b n for each (kernel, device): a is what a launch costs, b what a unit of work costs. A line is fitted
  * to the latest samples by medians (Theil 1950, Sen 1968), so that a sample that was disturbed moves nothing. When the
- * median of the last five is off by a quarter, what was learned before them is forgotten. Reads no clock: callers
+ * median of the last five is off by a quarter, what was learned before them is forgotten. Where equal numbers of units
+ * may take unlike times a is 0: a slope would tell where pieces lay, not how long they are. Reads no clock: callers
  * bring seconds, measured or simulated. Not thread-safe. */
 #ifndef PARE_SCHED_PERFORMANCE_H
 #define PARE_SCHED_PERFORMANCE_H
@@ -45,15 +46,17 @@ typedef enum pare__learned {
   PARE__LEARNED_MORE,  /* the line was fitted again */
   PARE__LEARNED_WRONG, /* it was wrong: what is planned by it should be looked at again */
 } pare__learned;
-/* n units took `seconds`. *out says what follows. PARE_ERR_MEMORY. */
+/* n units took `seconds`; uneven: as many others may take another time. *out says what follows. PARE_ERR_MEMORY. */
 pare_status pare__performance_observe(pare__performance *performance, size_t kernel, size_t device, double n,
-                                      double seconds, pare__learned *out);
+                                      double seconds, bool uneven, pare__learned *out);
 
-/* What one more launch costs, in seconds: a, but ten microseconds at least; and a hundred at most if bounded, where
- * more may be irregular work, or work that each piece repeats, and no launch. */
-double pare__performance_launch(const pare__performance *performance, size_t kernel, size_t device, bool bounded);
+/* What one more launch costs, in seconds: a, but ten microseconds at least. Of uneven work no line says that: a
+ * hundred.
+ */
+double pare__performance_launch(const pare__performance *performance, size_t kernel, size_t device, bool uneven);
 
-/* The least work that is worth a launch: ten bounded launches take as long. 0: nothing is known. */
+/* The least work that is worth a launch: ten take as long, of a hundred microseconds at most, since more may be work
+ * that each piece repeats. 0: nothing is known. */
 double pare__performance_worth(const pare__performance *performance, size_t kernel, size_t device);
 
 /* Is the line a guess, or made of so few samples that one that was disturbed moved it, or is it off by half or more

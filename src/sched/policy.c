@@ -189,7 +189,8 @@ pare_status pare__policy_complete(pare__policy *policy, size_t device, const par
   pare__learned learned;
   *wake = PARE__NO_DEVICE;
   PARE__TRY(pare__performance_observe(policy->performance, task->kernel, device,
-                                      (double)(piece->end - piece->begin) * task->per_step, seconds, &learned));
+                                      (double)(piece->end - piece->begin) * task->per_step, seconds, task->uneven,
+                                      &learned));
   pare__policy_uncount(policy, device, piece->seconds);
   if (learned == PARE__LEARNED_WRONG) policy->stale[device] = true;
   if (predict_again(policy, device)) *wake = PARE__EVERY_DEVICE;

@@ -50,7 +50,7 @@ typedef struct pare__policy_task {
   uint32_t kernel;   /* of the performance model */
   int16_t priority;  /* higher runs first */
   uint8_t resources; /* where it may run */
-  bool uneven;       /* its steps may take unlike times: a model's a says little of launches then */
+  bool uneven;       /* its steps may take unlike times */
   int64_t n, grain;  /* pieces begin at multiples of grain; grain >= n: it is not split */
   double per_step;   /* work in one of n steps, in the units of the performance model */
   double nbytes;     /* of all tensors that it reads and writes */
@@ -235,6 +235,10 @@ pare_status pare__policy_pool(pare__policy *policy, const pare__policy_piece *pi
 pare__policy_entry *pare__policy_pool_head(pare__policy *policy, size_t device, pare__policy_queue **queue);
 /* Takes the head of the pool. When little is left there, it goes where it ends first, which may be another device. */
 bool pare__policy_pull(pare__policy *policy, size_t device, double now, pare__policy_piece *out, size_t *wake);
+/* Of the head of the pool, which may be split, the device's chunk in proportion to its speed (HGuided). false: another
+ * device ends it earlier, or it is not for this one. */
+bool pare__policy_cut(pare__policy *policy, size_t device, double now, pare__policy_entry *head,
+                      pare__policy_queue *pool, pare__policy_piece *out, size_t *wake);
 /* Counts a piece that goes to the device right now, without its queue. */
 void pare__policy_count(pare__policy *policy, size_t device, pare__policy_piece *piece, double now);
 /* One that it had is done, or another's. */

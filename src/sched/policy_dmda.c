@@ -4,8 +4,9 @@
  * A task that may be split is divided as the models say, and each device takes its part from the front, in chunks that
  * shrink (guided self-scheduling, Polychronopoulos & Kuck 1987). A device that has nothing left takes from the one that
  * will be through last: a whole piece, or so much of the end of its part that both are through together. So a part
- * stays where it was the last time, with its data, as long as the models are right, and moves as far as they are wrong
- * or the work is uneven. */
+ * stays where it was the last time, with its data, as long as the models are right, and moves as far as they are wrong.
+ * Where steps may take unlike times no model says how long a part takes: all devices take chunks from one front, so
+ * that what they learn of their speeds is learned of the same steps (HGuided). */
 #include <math.h>
 
 #include "sched/policy.h"
@@ -16,7 +17,7 @@
 static double chunks_of(const pare__policy *policy, size_t device, const pare__policy_task *task) {
   if (policy->device[device].divides) return 1;
   const double seconds = (double)task->n / pare__policy_speed(policy, task);
-  const double launch = pare__performance_launch(policy->performance, task->kernel, device, task->uneven);
+  const double launch = pare__performance_launch(policy->performance, task->kernel, device, false);
   return fmax(fmin(LAUNCHING * seconds / launch, policy->options.chunks), 1);
 }
 
@@ -37,8 +38,16 @@ static bool take(pare__policy *policy, size_t device, double now, pare__policy_p
   return true;
 }
 
+/* Of what is cut as it goes, if that is older or more urgent than the device's own. */
+static bool cut(pare__policy *policy, size_t device, double now, pare__policy_piece *out, size_t *wake) {
+  pare__policy_queue *pool = NULL;
+  pare__policy_entry *common = pare__policy_pool_head(policy, device, &pool);
+  const pare__policy_entry *own = pare__policy_head(&policy->queue[device]);
+  return common && (!own || common->key < own->key) && pare__policy_cut(policy, device, now, common, pool, out, wake);
+}
+
 static bool chunk(pare__policy *policy, size_t device, double now, pare__policy_piece *out, size_t *wake) {
-  (void)wake;
+  if (cut(policy, device, now, out, wake)) return true;
   if (!take(policy, device, now, out) && (!pare__policy_steal(policy, device, now) || !take(policy, device, now, out)))
     return false;
   pare__policy_ran(policy, policy->own, device, out);
@@ -46,6 +55,11 @@ static bool chunk(pare__policy *policy, size_t device, double now, pare__policy_
 }
 
 static pare_status place(pare__policy *policy, const pare__policy_piece *piece, double now, size_t *wake) {
+  const pare__policy_task *task = pare__policy_task_of(policy, piece->task);
+  if (task->uneven && pare__policy_splits(task, piece->begin, piece->end)) {
+    *wake = PARE__EVERY_DEVICE;
+    return pare__policy_pool(policy, piece, now);
+  }
   pare__looks *looks = policy->own;
   const size_t device = pare__policy_look(policy, &looks, piece);
   policy->own = looks;

@@ -39,9 +39,8 @@ static bool another_is_earlier(const pare__policy *policy, size_t device, const 
   return false;
 }
 
-/* The device's chunk of the piece at the head of the pool. */
-static bool cut(pare__policy *policy, size_t device, double now, pare__policy_entry *head, pare__policy_queue *pool,
-                pare__policy_piece *out, size_t *wake) {
+bool pare__policy_cut(pare__policy *policy, size_t device, double now, pare__policy_entry *head,
+                      pare__policy_queue *pool, pare__policy_piece *out, size_t *wake) {
   const pare__policy_task *task = pare__policy_task_of(policy, head->piece.task);
   if (!pare__policy_may(policy, device, task) || !pare__policy_is_thrifty(policy, device, task)) return false;
   const size_t at = pare__performance_at(policy->performance, task->kernel, device);
@@ -76,7 +75,7 @@ static bool chunk(pare__policy *policy, size_t device, double now, pare__policy_
   pare__policy_entry *head = pare__policy_pool_head(policy, device, &pool);
   if (!head) return pare__policy_steal(policy, device, now) && pare__policy_take(policy, device, out);
   const pare__policy_task *task = pare__policy_task_of(policy, head->piece.task);
-  if (task->grain < task->n) return cut(policy, device, now, head, pool, out, wake);
+  if (task->grain < task->n) return pare__policy_cut(policy, device, now, head, pool, out, wake);
   return pare__policy_pull(policy, device, now, out, wake);
 }
 
