@@ -77,8 +77,7 @@ START_TEST(a_lost_device_changes_no_bit) {
   pare__context_split(in, 4);
   expect_bits(in, CHAIN, want); /* kernels are built and trusted */
   faults->reset();
-  faults->inject(_i % 4 < 2 ? "clEnqueueNDRangeKernel" : "clEnqueueMarkerWithWaitList", 1 + (unsigned long)_i * 3, 1,
-                 NOT_AVAILABLE);
+  faults->inject(_i % 4 < 2 ? "clEnqueueNDRangeKernel" : "clFlush", 1 + (unsigned long)_i * 3, 1, NOT_AVAILABLE);
   expect_bits(in, CHAIN, want);
   faults->reset();
   expect_bits(in, CHAIN, want);
@@ -121,7 +120,7 @@ START_TEST(a_device_lost_behind_work_in_place_changes_no_bit) {
   for (size_t m = 0; _i % 2 && m < pare__context_members(in); m++)
     ((pare_device_info *)pare_context_device(pare__context_member(in, m)))->max_buffer_bytes = (uint64_t)24 << 10;
   faults->reset();
-  faults->inject("clEnqueueMarkerWithWaitList", 1 + (unsigned long)_i / 2, 1, NOT_AVAILABLE);
+  faults->inject("clFlush", 1 + (unsigned long)_i / 2, 1, NOT_AVAILABLE);
   expect_bits(in, IN_PLACE, want);
   faults->reset();
   ck_assert(nlost == 1 || (nlost == 0 && _i >= 2)); /* who has how many pieces is the policy's */
@@ -145,10 +144,14 @@ static void call_back(void *user, const char *message) {
   count_lost(user, message);
   OK(pare_context_stats(several, &stats));
   pare_schedule_stats_close(&stats);
-  OK(pare_unary(PARE_UNARY_tanh, at_hand.square, at_hand.square));
   ck_assert_int_eq(pare_context_wait(several), PARE_ERR_ARGUMENT);
   ck_assert_ptr_nonnull(strstr(pare_message(), "would never end"));
-  ck_assert_int_eq(pare_tensor_read(at_hand.column, values, ROWS * sizeof *values), PARE_ERR_ARGUMENT);
+  pare_status status = PARE_OK;
+  for (int i = 0; i < 1000 && status == PARE_OK; i++) { /* the others may be so fast that nothing is to be waited for */
+    OK(pare_unary(PARE_UNARY_tanh, at_hand.column, at_hand.column));
+    status = pare_tensor_read(at_hand.column, values, ROWS * sizeof *values);
+  }
+  ck_assert_int_eq(status, PARE_ERR_ARGUMENT);
   pare_context_close(several);
 }
 
@@ -165,7 +168,7 @@ START_TEST(callbacks_may_call_and_not_wait) {
   pare_log_set(note_error, NULL, PARE_LOG_ERROR);
   faults->reset();
   faults->inject("clEnqueueNDRangeKernel", 5, 1, NOT_AVAILABLE);
-  do_sum(&at_hand); /* what its column waits for */
+  do_sum(&at_hand);
   expect_bits(in, CHAIN, want);
   faults->reset();
   pare_log_set(NULL, NULL, PARE_LOG_ERROR);

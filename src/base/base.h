@@ -63,6 +63,10 @@ char *pare__format(const char *format, ...) PARE__PRINTF(1, 2);
 /* Monotonic clock. Only for measuring, time limits and progress: never decides which kernel runs in a user's run. */
 double pare__seconds(void);
 
+/* Asks that this thread runs as soon as it has something to do, also while others keep all cores busy: in short turns
+ * (Linux from 6.12 on; elsewhere nothing happens). For threads that wait for devices, and do little. */
+void pare__thread_be_prompt(void);
+
 /* Parses "512MiB", "2G", "1000000" into bytes. PARE_ERR_ARGUMENT naming `what` on anything else. */
 pare_status pare__parse_bytes(const char *what, const char *text, uint64_t *out);
 

@@ -14,3 +14,4 @@ libpare_internal_la_SOURCES += src/base/hash.c
 libpare_internal_la_SOURCES += src/base/log.c
 libpare_internal_la_SOURCES += src/base/path.c
 libpare_internal_la_SOURCES += src/base/status.c
+libpare_internal_la_SOURCES += src/base/thread.c

@@ -4,6 +4,10 @@
 #include <stdlib.h>
 
 static _Thread_local pare__capture *active;
+static _Thread_local struct {
+  const pare__device *device; /* NULL: nobody asked */
+  cl_event event;             /* of the latest launch; NULL: something else came behind it */
+} latest;
 
 void pare__capture_begin(pare__capture *capture, pare__device *device) {
   *capture = (pare__capture){.device = device};
@@ -44,4 +48,35 @@ void pare__capture_launch(const pare__device *device, pare__kernel *kernel, unsi
   launch->args = *args;
 }
 
-void pare__capture_other(const pare__device *device) { (void)add(device); }
+static void forget_latest(void) {
+  if (latest.event) clReleaseEvent(latest.event);
+  latest.event = NULL;
+}
+
+cl_event *pare__capture_event(const pare__device *device) {
+  if (latest.device != device) return NULL;
+  forget_latest();
+  return &latest.event;
+}
+
+void pare__capture_other(const pare__device *device) {
+  if (latest.device == device) forget_latest();
+  (void)add(device);
+}
+
+void pare__events_keep(const pare__device *device) {
+  forget_latest();
+  latest.device = device;
+}
+
+pare_status pare__events_last(pare__device *device, cl_event *out) {
+  const cl_event event = latest.event;
+  latest.device = NULL;
+  latest.event = NULL;
+  if (out && !event) return pare__device_marker(device, out);
+  if (out)
+    *out = event;
+  else if (event)
+    clReleaseEvent(event);
+  return PARE_OK;
+}

@@ -25,7 +25,9 @@ void pare__capture_begin(pare__capture *capture, pare__device *device);
 void pare__capture_end(pare__capture *capture);
 void pare__capture_free(pare__capture *capture);
 
-/* For this floor: a launch was enqueued; something else was, or may be. */
+/* For this floor: where the event of a launch goes, NULL if nobody asked for it; a launch was enqueued; something else
+ * was, or may be. */
+cl_event *pare__capture_event(const pare__device *device);
 void pare__capture_launch(const pare__device *device, pare__kernel *kernel, unsigned dims, const size_t *global,
                           const size_t *local, const pare__args *args);
 void pare__capture_other(const pare__device *device);

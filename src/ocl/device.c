@@ -206,9 +206,9 @@ pare_status pare__device_flush(pare__device *device) {
 }
 
 bool pare__event_done(cl_event event, double seconds) {
-  static const struct timespec pause = {.tv_nsec = 20000};
-  const double until = pare__seconds() + fmin(seconds / 20, 1e-3);
-  for (;; nanosleep(&pause, NULL)) {
+  static const double pause = 20e-6; /* a sleep takes thrice as long: who has no more is not worth one */
+  const double until = pare__seconds() + fmin(seconds / 20, 1e-3) - pause;
+  for (;; nanosleep(&(struct timespec){.tv_nsec = (long)(pause * 1e9)}, NULL)) {
     cl_int state = CL_QUEUED;
     const cl_int code = clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL);
     if (code != CL_SUCCESS) return false;

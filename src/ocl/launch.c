@@ -74,7 +74,8 @@ pare_status pare__launch(pare__device *device, pare__kernel *kernel, unsigned di
   pthread_mutex_lock(&device->launch_lock);
   pare_status status = set_arguments(kernel, args);
   if (status == PARE_OK) {
-    cl_int code = clEnqueueNDRangeKernel(device->queue, kernel->cl, dims, NULL, global, local, 0, NULL, NULL);
+    cl_int code = clEnqueueNDRangeKernel(device->queue, kernel->cl, dims, NULL, global, local, 0, NULL,
+                                         pare__capture_event(device));
     if (code == CL_SUCCESS)
       pare__capture_launch(device, kernel, dims, global, local, args);
     else

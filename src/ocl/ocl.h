@@ -49,7 +49,12 @@ void pare__device_unlock(pare__device *device);
 pare_status pare__device_flush(pare__device *device);
 /* An event behind all that was enqueued so far; the caller's. */
 pare_status pare__device_marker(pare__device *device, cl_event *out);
-/* The same, flushed, with its device. */
+/* Between these the event of this thread's latest launch on the device is kept: if nothing else came behind it, that is
+ * an event behind all, for which no driver has to wake a thread as for a marker. out NULL: it is not wanted any more.
+ */
+void pare__events_keep(const pare__device *device);
+pare_status pare__events_last(pare__device *device, cl_event *out);
+/* A marker, flushed, with its device. */
 typedef struct pare__mark pare__mark;
 pare_status pare__mark_set(pare__device *device, pare__mark **out);
 pare_status pare__mark_wait(const pare__mark *mark); /* PARE_ERR_DEVICE */

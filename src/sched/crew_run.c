@@ -235,6 +235,7 @@ void *pare__crew_work(void *argument) {
   pare__crew_worker *worker = argument;
   pare__crew *crew = worker->crew;
   pare__crew_frame frame;
+  pare__thread_be_prompt();
   pare__crew_enter(&frame, crew);
   pare__crew_lock(crew);
   for (;;) {

@@ -18,7 +18,7 @@ struct pare__part {
   pare__work *work; /* held */
   size_t member;
   int64_t begin, end;
-  cl_event marker;        /* its work is done */
+  cl_event marker;        /* behind its work */
   pare__transfers copies; /* what comes before it, and goes back behind it */
   bool finished;
   pare_status status;
@@ -124,8 +124,11 @@ static pare_status enqueue(pare__part *part) {
   for (unsigned i = 0; i < work->naccesses; i++) PARE__TRY(bind(part, i));
   const pare__piece piece = {context_of(part), device, part->begin, part->end, work->n, work->params, part->binding};
   PARE__TRY(pare__transfers_before(device, &part->copies));
-  PARE__TRY(work->codelet->run(&piece));
-  PARE__TRY(pare__device_marker(device, &part->marker));
+  pare__events_keep(device);
+  const pare_status status = work->codelet->run(&piece);
+  if (status != PARE_OK) (void)pare__events_last(device, NULL);
+  PARE__TRY(status);
+  PARE__TRY(pare__events_last(device, &part->marker));
   PARE__TRY(pare__device_flush(device));
   for (unsigned i = 0; i < work->naccesses; i++)
     if (work->access[i].memory && is_written(&work->access[i])) PARE__TRY(enqueue_back(part, i));
