@@ -63,6 +63,7 @@ TESTS += tests/test_simulate.sh
 dist_check_SCRIPTS += tests/test_simulate.sh
 check_PROGRAMS += tests/test_parallel
 check_PROGRAMS += tests/test_groups
+check_PROGRAMS += tests/test_run_inside
 check_PROGRAMS += tests/test_stages
 check_PROGRAMS += tests/test_plans
 check_PROGRAMS += tests/test_branches

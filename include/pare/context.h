@@ -34,7 +34,8 @@ typedef struct pare_schedule_options {
   /* A device without progress for so long is given up; 0: never. It may come back: results are first written apart
    * then, which costs a copy of them. */
   double stall_seconds;
-  /* Told once for each device that is lost; NULL: a warning in the log. */
+  /* Told once for each device that is lost, by a thread that works for the context: what waits for other work (runs of
+   * models, reads, pare_context_wait, pare_compress) fails with PARE_ERR_ARGUMENT there. NULL: a warning in the log. */
   void (*lost)(void *user, const char *message);
   void *user;
   /* What the devices draw, one "BUSY" or "BUSY:IDLE" in watts for each in the order of selection, with commas between:

@@ -257,6 +257,7 @@ pare_status pare_compress(pare_context *context, const char *in, const char *out
   const bool sensitivity = options && options->sensitivity;
   if (!context || !in || (!out && !sensitivity) || !recipe)
     return pare__fail_null("pare_compress", !context ? "context" : !in ? "in" : !recipe ? "recipe" : "out");
+  PARE__TRY(pare__context_may_wait("pare_compress", context));
   const size_t count = pare__context_members(context);
   pare__crew *crew = NULL;
   if (count > 1) PARE__TRY(pare__crew_of(context, &crew));

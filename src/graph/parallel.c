@@ -353,6 +353,7 @@ static pare_status run_divided(pare__divided *divided, pare_tensor *const *input
 pare_status pare__team_run(pare__team *team, unsigned ninputs, pare_tensor *const *inputs, unsigned noutputs,
                            const bool *wanted, pare_tensor **outputs) {
   pare__divided *divided;
+  PARE__TRY(pare__context_may_wait("pare_model_run", team->context));
   atomic_fetch_add(&team->running, 1);
   pare_status status = divided_open(team, ninputs, inputs, noutputs, wanted, &divided);
   if (status == PARE_OK) status = run_divided(divided, inputs, outputs);

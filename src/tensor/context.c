@@ -27,7 +27,7 @@ struct pare_context {
   pare_context *whole; /* of a group that has several members, which are that one's */
   size_t which;        /* of its groups */
   pare_schedule_options schedule;
-  void *attached;
+  _Atomic(void *) attached;
   void (*close_attached)(void *state);
   bool (*is_inside)(void *state);
   atomic_int pieces;
@@ -270,12 +270,20 @@ const pare_schedule_options *pare__context_schedule(const pare_context *context)
 
 void pare__context_attach(pare_context *context, void *state, void (*close)(void *state),
                           bool (*is_inside)(void *state)) {
-  context->attached = state;
   context->close_attached = close;
   context->is_inside = is_inside;
+  atomic_store(&context->attached, state);
 }
 
-void *pare__context_attached(const pare_context *context) { return context->attached; }
+void *pare__context_attached(const pare_context *context) { return atomic_load(&((pare_context *)context)->attached); }
+
+pare_status pare__context_may_wait(const char *function, const pare_context *context) {
+  void *attached = pare__context_attached(context);
+  if (!attached || !context->is_inside(attached)) return PARE_OK;
+  return pare__fail(PARE_ERR_ARGUMENT,
+                    "%s from inside of a job or callback would never end; call it where nothing of the context runs",
+                    function);
+}
 
 void pare__context_leave_open(pare_context *context) {
   static _Atomic(pare_context *) left; /* all of them: what a call may come back to is not lost */
@@ -464,6 +472,7 @@ pare_status pare__context_flags_check_done(pare_context *context) { return check
 
 pare_status pare_context_wait(pare_context *context) {
   PARE__TRY(pare__context_check("pare_context_wait", context));
+  PARE__TRY(pare__context_may_wait("pare_context_wait", context));
   const pare__waiting *waiting = pare__context_waiting(context);
   pare_status finished = context->member ? PARE_OK : pare__device_finish(context->device);
   if (waiting) finished = waiting->all(context);

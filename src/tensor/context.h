@@ -41,6 +41,9 @@ const pare_schedule_options *pare__context_schedule(const pare_context *context)
 void pare__context_attach(pare_context *context, void *state, void (*close)(void *state),
                           bool (*is_inside)(void *state));
 void *pare__context_attached(const pare_context *context); /* NULL if there is none */
+/* PARE_ERR_ARGUMENT: this thread works for the context, or for a group of it, or is in a callback of theirs: what it
+ * would wait for may wait for it. */
+pare_status pare__context_may_wait(const char *function, const pare_context *context);
 
 /* ---- several members ---- */
 
