@@ -209,9 +209,7 @@ static double by_pipeline(const pare__divided *divided, const pare__crew_line *l
 }
 
 /* Of a unit; 0: not often enough to tell. */
-static double measured(const pare__tried *tried) {
-  return pare__timings_full(&tried->timings) ? pare__timings_median(&tried->timings) : 0;
-}
+static double measured(const pare__tried *tried) { return tried->settled ? pare__timings_median(&tried->timings) : 0; }
 
 static void predict(const pare__divided *divided, const pare__crew_line *line, double *seconds, double *until,
                     int nruns, pare__forecast *out) {

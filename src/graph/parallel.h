@@ -90,6 +90,9 @@ typedef struct pare__tried {
   bool any;
   size_t favoured;       /* how often in turn it was predicted to be much shorter, untried */
   pare__timings timings; /* of a unit, in runs that built nothing */
+  double before;         /* their median when there were as few as fit into them once less */
+  bool settled;          /* it gets no shorter: what is known of the operations' kernels is enough */
+  size_t passed, rests;  /* so many runs took another way since, and after how many it is tried again */
 } pare__tried;
 
 /* How a run of one shape is spread over its tasks. */
@@ -224,6 +227,7 @@ void pare__spread_close(pare__spread *spread); /* NULL is allowed */
 
 /* together.c. May a way of the copy be taken if it is shorter? For runs that cannot be split: others need no copy of
  * the weights besides. tried: of the run's spread. */
+void pare__tried_add(pare__tried *tried, double seconds); /* one more run, that built nothing */
 bool pare__together_tried_or_worth_it(const pare__divided *divided, pare__tried *tried, double seconds, double usual);
 pare_status pare__together_run(const pare__divided *divided, pare_tensor *const *inputs, pare_tensor **outputs);
 

@@ -5,15 +5,29 @@
 /* It has a copy of the weights, and builds kernels: unless it was asked for, it is tried when it was found to be much
  * shorter so often in turn. */
 enum { OFTEN = 3 };
+/* One that was found to be longer is measured again after so many runs, twice as many the next time, and so on: what
+ * made it long may have been something else. */
+enum { FEWEST_RESTS = 64, MOST_RESTS = 4096 };
 static const double much_shorter = 0.7;
+/* The models of its operations learn from its runs. As long as five of them take less than so much of the five before,
+ * it is tried further. */
+static const double still_learning = 0.9;
+
+static void rest(pare__tried *tried, bool longer) {
+  if (!tried->settled || !longer) return;
+  if (tried->rests == 0) tried->rests = FEWEST_RESTS;
+  if (++tried->passed < tried->rests) return;
+  const size_t rests = PARE__MIN(2 * tried->rests, (size_t)MOST_RESTS);
+  *tried = (pare__tried){.any = true, .rests = rests};
+}
 
 bool pare__together_tried_or_worth_it(const pare__divided *divided, pare__tried *tried, double seconds, double usual) {
   pare__team *team = divided->team;
   if (divided->split || atomic_load(&team->no_together)) return false;
-  if (team->parallel == PARE_PARALLEL_TASK) return true;
   pthread_mutex_lock(&team->lock);
+  rest(tried, !(seconds < usual));
   if (!tried->any) tried->favoured = seconds < much_shorter * usual ? tried->favoured + 1 : 0;
-  const bool may = tried->any || tried->favoured >= OFTEN;
+  const bool may = tried->any || tried->favoured >= OFTEN || team->parallel == PARE_PARALLEL_TASK;
   pthread_mutex_unlock(&team->lock);
   return may;
 }
@@ -36,10 +50,18 @@ static uint64_t preparations(const pare__team *team) {
   return pare__preparations() + pare__crew_preparations(team->crew);
 }
 
+void pare__tried_add(pare__tried *tried, double seconds) {
+  pare__timings_add(&tried->timings, seconds);
+  if (tried->settled || tried->timings.count % PARE__TIMINGS != 0) return;
+  const double median = pare__timings_median(&tried->timings);
+  tried->settled = tried->before > 0 && median > still_learning * tried->before;
+  tried->before = median;
+}
+
 static void note_run(pare__team *team, pare__tried *tried, double seconds, bool built) {
   pthread_mutex_lock(&team->lock);
   tried->any = true;
-  if (!built) pare__timings_add(&tried->timings, seconds);
+  if (!built) pare__tried_add(tried, seconds);
   pthread_mutex_unlock(&team->lock);
 }
 
