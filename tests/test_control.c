@@ -223,13 +223,13 @@ START_TEST(a_plan_stops_between_its_steps) {
   pare__replay *replay;
   OK(pare__replay_open(context, recording, PARE_EXECUTOR_LAUNCHES, (pare__replay_gate){go_on_for, &left, pare__seconds},
                        &replay));
-  ck_assert_int_eq(pare__replay_submit(replay), PARE_ERR_ARGUMENT);
+  ck_assert_int_eq(pare__replay_submit(replay, false), PARE_ERR_ARGUMENT);
   for (int i = 0; i <= STEPS; i++) {
     OK(pare_tensor_read(value[i], &number, sizeof number));
     ck_assert_float_eq(number, i <= 2 ? i : 0);
   }
   left = STEPS;
-  OK(pare__replay_submit(replay));
+  OK(pare__replay_submit(replay, false));
   OK(pare_tensor_read(value[STEPS], &number, sizeof number));
   ck_assert_float_eq(number, STEPS);
   pare__replay_close(replay);
