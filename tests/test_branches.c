@@ -158,6 +158,7 @@ END_TEST
 START_TEST(branches_of_a_run_go_to_all_devices) {
   static const char *const policies[] = {"round-robin", "dmda", "heft", "hguided"};
   pare_model_division division;
+  pare_model_launches launches;
   pare_schedule_stats stats;
   expect("towers.onnx");
   pare_model *model = open_with(PARE_PARALLEL_TASK, policies[_i], "towers.onnx");
@@ -171,6 +172,8 @@ START_TEST(branches_of_a_run_go_to_all_devices) {
     check_bits(model);
     ck_assert(by_branches(model));
   }
+  OK(pare_model_count_launches(model, &launches));
+  ck_assert(!launches.choosing && launches.executor == PARE_EXECUTOR_LAUNCHES); /* nothing is to be waited for */
   OK(pare_context_wait(opened));
   OK(pare_context_stats(opened, &stats));
   ck_assert_uint_ge(stats.jobs - jobs, 6 * LAYERS * TOWERS);   /* an operation is a job */

@@ -168,6 +168,10 @@ void pare__team_interrupt(pare__team *team, bool interrupted) {
 }
 
 void pare__team_launches(pare__team *team, pare_model_launches *out) {
+  if (atomic_load(&team->ran_together)) { /* replicas choose nothing while they do not run */
+    (void)pare_model_count_launches(team->together, out);
+    return;
+  }
   for (size_t i = team->nmembers; i-- > 0;) {
     const bool choosing = out->choosing;
     if (!team->replica[i] || pare__crew_is_lost(team->crew, i)) continue;
@@ -346,7 +350,10 @@ static pare_status run_divided(pare__divided *divided, pare_tensor *const *input
   free(key);
   if (status != PARE_OK && divided->together && atomic_load(&divided->team->no_together))
     return run_divided(divided, inputs, outputs); /* it could not be opened: the next best way */
-  if (status == PARE_OK) collect_flags(divided);
+  if (status == PARE_OK) {
+    atomic_store(&divided->team->ran_together, divided->together);
+    collect_flags(divided);
+  }
   return status == PARE_OK && !divided->together ? make_outputs(divided, outputs) : status;
 }
 

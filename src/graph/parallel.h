@@ -40,7 +40,7 @@ pare_status pare__team_run(pare__team *team, unsigned ninputs, pare_tensor *cons
 pare_model *pare__team_first(const pare__team *team);
 pare_status pare__team_copy(pare_context *to, size_t count, pare_tensor *const *from, pare_tensor **out);
 void pare__team_interrupt(pare__team *team, bool interrupted);
-/* Of the first replica; building: on any. */
+/* Of what ran last: the copy whose operations are on all devices, or the first replica; choosing: any of them. */
 void pare__team_launches(pare__team *team, pare_model_launches *out);
 void pare__team_division(pare__team *team, pare_model_division *out);
 
@@ -118,9 +118,10 @@ struct pare__team {
   pare_model **replica; /* of each member; NULL: it is lost */
   atomic_int running;   /* calls of pare__team_run */
   pthread_mutex_t together_lock;
-  pare_model *together;    /* the copy whose operations are on all devices; NULL: nobody asked for it yet */
-  atomic_bool no_together; /* there was no memory for it, or the like */
-  pthread_mutex_t lock;    /* guards what follows */
+  pare_model *together;     /* the copy whose operations are on all devices; NULL: nobody asked for it yet */
+  atomic_bool no_together;  /* there was no memory for it, or the like */
+  atomic_bool ran_together; /* the last run was one of it */
+  pthread_mutex_t lock;     /* guards what follows */
   size_t nspreads, spreads_capacity;
   pare__spread **spread; /* kept as long as the model */
   size_t nproofs, proofs_capacity;

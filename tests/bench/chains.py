@@ -122,6 +122,27 @@ def write_chains(folder):
             os.rename(path + ".part", path)
 
 
+def write_towers(path, rows=64, width=768, towers=2, layers=6):
+    """A layer, so many chains of layers of what it makes, and their sum: each layer a product and Tanh. Softmax goes over the rows,
+    so that they are no samples. Returns which part of the layers is on the longest way."""
+    chain = Chain(width)
+
+    def layer(value):
+        w = f"w{chain.count}"
+        values = chain.random.standard_normal((width, width)).astype(numpy.float32) * 0.05
+        chain.weights.append(numpy_helper.from_array(values, w))
+        return chain.node("Tanh", [chain.node("MatMul", [value, w])])
+    stem, ends = layer("x"), []
+    for _ in range(towers):
+        value = stem
+        for _ in range(layers):
+            value = layer(value)
+        ends.append(value)
+    chain.node("Softmax", [chain.node("Sum", ends)], axis=0)
+    onnx.save(chain.model((rows, width)), path)
+    return (1 + layers) / (1 + towers * layers)
+
+
 def write_large(path, layers=16, width=4096):
     """A model of 1 GiB whose weights lie in a file beside it."""
     if os.path.exists(path):

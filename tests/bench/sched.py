@@ -233,10 +233,12 @@ def encoder(options):
     return path
 
 
-def bench(options, environment, parallel, batch, seconds):
-    """Seconds that a batch of inputs takes."""
-    shape = ["--shape", f"batch={batch}"] + ([] if options.small else ["--shape", "seq=32"])
-    out = run([options.pare, "bench", encoder(options), *shape, "--parallel", parallel, "--warmup", f"{seconds / 2}s",
+def bench(options, environment, parallel, batch, seconds, model=None):
+    """Seconds that a run of a model takes; without one, a batch of the encoder's inputs."""
+    shape = ["--shape", f"batch={batch}"] if not model else []
+    if not model and not options.small:
+        shape += ["--shape", "seq=32"]
+    out = run([options.pare, "bench", model or encoder(options), *shape, "--parallel", parallel, "--warmup", f"{seconds / 2}s",
                "--duration", f"{seconds}s", "--json", "-q"], environment)
     return json.loads(out)[0]["median_ms"] / 1e3
 
@@ -280,6 +282,20 @@ def alone(name, options, asked):
     """One device, told to schedule or told not to."""
     env, seconds = dict(os.environ, POCL_AFFINITY="1", PARE_DEVICE=DRIVER), 0.05 if options.small else 1
     yield from beside(name, [lambda how=how: bench(options, env, how, 1, seconds) for how in ("off", "auto")], options, asked)
+
+
+def branches(name, options, asked):
+    """Two towers on two halves of the CPU beside one half, of whose time the longest way is the ideal."""
+    try:
+        import chains
+    except ImportError as problem:
+        raise Missing("the towers are made with the Python package onnx") from problem
+    path, seconds = os.path.join(options.scratch, "towers.onnx"), 0.05 if options.small else 3
+    longest = chains.write_towers(path, *((16, 64) if options.small else ()))
+    env = dict(os.environ, POCL_AFFINITY="1", PARE_DEVICE=DRIVER + "/1+1")
+    def side(how, part):
+        return lambda: part * bench(options, env, how, None, seconds, path)
+    yield from beside(name, [side("off", longest), side("task", 1)], options, asked)
 
 
 # ---- a device lost, or slowed to a third, when half of the work is done ----
@@ -349,7 +365,7 @@ ROWS_OF = {  # how it is timed, and what is asked for
     "four-gemm": (gemm, 0.95), "four-rows": (rows, 0.95), "four-batch": (batch, 0.95), "four-compress": (compress, 0.95),
     "drivers-gemm": (gemm, 0.95), "drivers-rows": (rows, 0.95), "drivers-batch": (batch, 0.95),
     "drivers-compress": (compress, 0.95),
-    "one-halves": (halves, 0.97), "one-alone": (alone, 0.99),
+    "one-halves": (halves, 0.97), "one-alone": (alone, 0.99), "one-branches": (branches, 0.9),
     "disturbed-lost": (disturbed, 0.95), "disturbed-slowed": (disturbed, 0.93),
 }
 
