@@ -89,16 +89,21 @@ static void compress(pare_context *in, const char *model, const char *out, const
   pare_recipe_close(recipe);
 }
 
-/* x [rows, columns] for both layers of the calibrated model. */
-static void write_data(const char *path, int64_t rows, int64_t columns) {
+/* Inputs of `nlayers` layers, all [rows, columns]. */
+static void write_data(const char *path, size_t nlayers, int64_t rows, int64_t columns) {
+  enum { MOST = 4 };
+  static const char *const names[MOST] = {"x0", "x1", "x2", "x3"};
   float *x = random_floats(rows * columns, 5);
-  const pare_array array = {.name = "x0",
-                            .dtype = PARE_F32,
-                            .rank = 2,
-                            .dim = {rows, columns},
-                            .data = x,
-                            .nbytes = (size_t)(rows * columns) * sizeof *x};
-  OK(pare_arrays_write(path, 1, &array, false));
+  pare_array arrays[MOST];
+  ck_assert_uint_le(nlayers, MOST);
+  for (size_t i = 0; i < nlayers; i++)
+    arrays[i] = (pare_array){.name = names[i],
+                             .dtype = PARE_F32,
+                             .rank = 2,
+                             .dim = {rows, columns},
+                             .data = x,
+                             .nbytes = (size_t)(rows * columns) * sizeof *x};
+  OK(pare_arrays_write(path, nlayers, arrays, false));
   free(x);
 }
 
@@ -148,10 +153,10 @@ START_TEST(calibration_runs_on_each_device_and_the_file_is_the_same) {
       "pare: 1\ncalibration: \"%s\"\nmodifiers:\n- gptq: {num_bits: 4, group_size: 32, sequential: true}\n",
       "pare: 1\ncalibration: \"%s\"\nmodifiers:\n- smoothquant: {}\n- quantize: {num_bits: 8, input_activations: int8, "
       "dynamic: false}\n"};
-  static const int64_t dim[][2] = {{192, 256}};
+  static const int64_t dim[][2] = {{192, 256}, {192, 128}, {192, 64}, {192, 256}};
   pare_context *one = open_devices(false);
-  write_model(path_of("model.onnx"), dim, 1);
-  write_data(path_of("data.npz"), 640, 192);
+  write_model(path_of("model.onnx"), dim, PARE__COUNT(dim));
+  write_data(path_of("data.npz"), PARE__COUNT(dim), 640, 192);
   for (size_t i = 0; i < PARE__COUNT(recipes); i++) {
     char recipe[300];
 #pragma GCC diagnostic push
@@ -163,6 +168,7 @@ START_TEST(calibration_runs_on_each_device_and_the_file_is_the_same) {
     compress(two, path_of("model.onnx"), path_of("two.onnx"), recipe);
     expect_same_file(path_of("one.onnx"), path_of("two.onnx"), recipe);
     expect_pieces_everywhere(two, "");
+    if (i == 2) expect_pieces_everywhere(two, "compress smoothquant quantize");
     pare_context_close(two);
   }
   pare_context_close(one);

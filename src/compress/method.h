@@ -36,6 +36,8 @@ typedef struct pare__method {
   const void *defaults;               /* options_bytes of them */
   const char *const *default_targets; /* ends with NULL */
   pare__needs needs;                  /* of the layers' inputs; plan() is not asked without calibration data */
+  /* apply() keeps something of a weight from one of its rows to the next, so that all rows are made on one device. */
+  bool in_turn;
   /* After the recipe is read: do the fields go together? NULL: always. */
   pare_status (*check)(pare_recipe *recipe, pare__modifier *modifier);
   /* Before plan(): takes weights out of `chosen`, which the targets fit, and says why in their treatments; for what

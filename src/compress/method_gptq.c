@@ -392,6 +392,7 @@ const pare__method pare__method_gptq = {
     .defaults = &defaults,
     .default_targets = targets,
     .needs = PARE__NEEDS_HESSIAN,
+    .in_turn = true,
     .check = check,
     .plan = plan,
     .prepare = prepare,

@@ -56,7 +56,10 @@ static void release_piece(piece *mine) {
 }
 
 bool pare__pieces_may(const pare__compression *compression) {
-  return compression->all && pare__context_members(compression->all) > 1 && !compression->calibration;
+  if (!compression->all || pare__context_members(compression->all) < 2) return false;
+  for (size_t i = 0; i < compression->recipe->nmodifiers; i++)
+    if (compression->recipe->modifiers[i].method->in_turn) return false;
+  return true;
 }
 
 pare_status pare__pieces_open(pare__compression *compression, const pare__piece_kind *kind, const void *terms,

@@ -24,7 +24,7 @@ typedef struct pare__piece_kind {
  * touches is still there. */
 typedef struct pare__pieces pare__pieces;
 
-/* Can all devices of the context do it? Not what stands on calibration, which is on the first device. */
+/* Can all devices of the context do it? Not if a method takes weights one after the other. */
 bool pare__pieces_may(const pare__compression *compression);
 /* terms: what `make` has to know besides, copied. */
 pare_status pare__pieces_open(pare__compression *compression, const pare__piece_kind *kind, const void *terms,
