@@ -40,6 +40,7 @@ cmp "$folder/off.npz" "$folder/task.npz" || fail "other bits as a task"
 run --parallel pipeline --stats -o "$folder/pipeline.npz" >"$folder/stats"
 cmp "$folder/off.npz" "$folder/pipeline.npz" || fail "other bits in stages"
 grep -q 'parallel by pipeline: .* through 2 stages' "$folder/stats" || fail "stages are not said: $(cat "$folder/stats")"
+! grep -q 'stage . of 0' "$folder/stats" || fail "a stage of none: $(cat "$folder/stats")"
 
 # Who did what: counters and a trace, in which both have worked.
 run --repeat 3 --trace "$folder/t.json" --stats >"$folder/stats"

@@ -161,8 +161,9 @@ static pare_status submit_step(pare__divided *divided, step *one, size_t member,
                                size_t nafter, pare__job_id *id) {
   pare__team *team = divided->team;
   const pare__stages *stages = one->microbatch->stages;
-  char *kernel = pare__format("%s stage %zu of %zu %s", team->name, one->stage + 1, stages ? stages->count : 0,
-                              stages ? stages->key : divided->key);
+  /* Before there are stages all of it runs in one, whose tasks are timed. */
+  char *kernel = stages ? pare__format("%s stage %zu of %zu %s", team->name, one->stage + 1, stages->count, stages->key)
+                        : pare__format("%s tasks timed %s", team->name, divided->key);
   if (!kernel) return pare__fail_memory("a run", strlen(divided->key));
   const pare__job job = {.run = run_step,
                          .argument = one,
