@@ -488,6 +488,49 @@ START_TEST(wrapped_memory_is_read_and_written) {
 }
 END_TEST
 
+static cl_command_type last_of(pare__device *on) {
+  cl_event event;
+  cl_command_type type = 0;
+  OK(pare__events_last(on, &event));
+  ck_assert_int_eq(clGetEventInfo(event, CL_EVENT_COMMAND_TYPE, sizeof type, &type, NULL), CL_SUCCESS);
+  ck_assert_int_eq(clWaitForEvents(1, &event), CL_SUCCESS);
+  ck_assert_int_eq(clReleaseEvent(event), CL_SUCCESS);
+  return type;
+}
+
+/* The last launch's own event, unless something else came behind it, or nothing came at all, or nobody asked. */
+START_TEST(the_last_event_is_behind_all) {
+  open_device(0, 0);
+  cl_int x[NITEMS] = {0};
+  const size_t items = NITEMS;
+  pare__buffer *buffer;
+  pare__program *program;
+  pare__kernel *kernel;
+  pare__args args = {.count = 0};
+  OK(pare__buffer_create(device, sizeof x, "x", &buffer));
+  OK(pare__program_get(device, "add.cl", "-DMORE=1", &program));
+  OK(pare__kernel_get(program, "add", &kernel));
+  pare__arg_mem(&args, pare__buffer_mem(buffer));
+  pare__arg_int(&args, 1);
+  pare__events_keep(device);
+  ck_assert_uint_eq(last_of(device), CL_COMMAND_MARKER);
+  pare__events_keep(device);
+  for (int i = 0; i < 2; i++) OK(pare__launch(device, kernel, 1, &items, NULL, &args));
+  ck_assert_uint_eq(last_of(device), CL_COMMAND_NDRANGE_KERNEL);
+  pare__events_keep(device);
+  OK(pare__launch(device, kernel, 1, &items, NULL, &args));
+  OK(pare__buffer_write(buffer, 0, sizeof x, x));
+  ck_assert_uint_eq(last_of(device), CL_COMMAND_MARKER);
+  OK(pare__launch(device, kernel, 1, &items, NULL, &args));
+  ck_assert_uint_eq(last_of(device), CL_COMMAND_MARKER);
+  pare__events_keep(device);
+  OK(pare__launch(device, kernel, 1, &items, NULL, &args));
+  OK(pare__events_last(device, NULL));
+  pare__buffer_release(buffer);
+  close_device();
+}
+END_TEST
+
 START_TEST(every_type_of_argument_arrives) {
   write_kernel("types.cl",
                "__kernel void types(__global long *out, int a, uint b, long c, ulong d, float e, __local int *f,\n"
@@ -568,6 +611,7 @@ static bool make_folders(const char *from_parent) {
 }
 
 static void add_tests(TCase *cases) {
+  tcase_add_test(cases, the_last_event_is_behind_all);
   tcase_add_test(cases, a_program_is_built_once_for_all_that_it_depends_on);
   tcase_add_test(cases, a_program_is_built_and_kept_with_a_child_or_without);
   tcase_add_test(cases, a_program_is_not_kept_if_nobody_wants_it);
