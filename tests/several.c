@@ -45,3 +45,16 @@ void close_several(void) {
   several = NULL;
   unwatch();
 }
+
+cl_event hold_queue(const pare__device *at, cl_command_queue queue) {
+  cl_int code;
+  cl_event gate = clCreateUserEvent(pare__device_context(at), &code);
+  ck_assert_int_eq(code, CL_SUCCESS);
+  ck_assert_int_eq(clEnqueueBarrierWithWaitList(queue, 1, &gate, NULL), CL_SUCCESS);
+  return gate;
+}
+
+void let_go(cl_event gate) {
+  ck_assert_int_eq(clSetUserEventStatus(gate, CL_COMPLETE), CL_SUCCESS);
+  ck_assert_int_eq(clReleaseEvent(gate), CL_SUCCESS);
+}

@@ -44,19 +44,6 @@ static void submit(const pare__codelet *codelet, pare_tensor *tensor, pare__mode
   OK(pare__submit(&task));
 }
 
-/* A queue that goes no further until it is let go. */
-static cl_event hold_queue(const pare__device *at, cl_command_queue queue) {
-  cl_int code;
-  cl_event gate = clCreateUserEvent(pare__device_context(at), &code);
-  ck_assert_int_eq(code, CL_SUCCESS);
-  ck_assert_int_eq(clEnqueueBarrierWithWaitList(queue, 1, &gate, NULL), CL_SUCCESS);
-  return gate;
-}
-static void let_go(cl_event gate) {
-  ck_assert_int_eq(clSetUserEventStatus(gate, CL_COMPLETE), CL_SUCCESS);
-  ck_assert_int_eq(clReleaseEvent(gate), CL_SUCCESS);
-}
-
 static cl_event held[MEMBERS];
 static bool came[MEMBERS];
 static float *sent;

@@ -132,7 +132,7 @@ static pare_status stand_still(const pare__piece *piece) {
   return PARE_OK;
 }
 
-static void let_go(void *unused) {
+static void go_on(void *unused) {
   (void)unused;
   atomic_store(&stands_still, false);
 }
@@ -142,7 +142,7 @@ START_TEST(unfinished_work_is_bounded) {
   static const pare__codelet still = {"still", stand_still};
   (void)open_several(NULL);
   atomic_store(&stands_still, true);
-  workload_is_paced(several, &still, _i == 1, let_go, NULL);
+  workload_is_paced(several, &still, _i == 1, go_on, NULL);
   close_several();
 }
 END_TEST
