@@ -54,7 +54,7 @@ cl_event hold_queue(const pare__device *at, cl_command_queue queue) {
   return gate;
 }
 
-void let_go(cl_event gate) {
+void release_queue(cl_event gate) {
   ck_assert_int_eq(clSetUserEventStatus(gate, CL_COMPLETE), CL_SUCCESS);
   ck_assert_int_eq(clReleaseEvent(gate), CL_SUCCESS);
 }

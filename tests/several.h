@@ -17,8 +17,8 @@ pare_status try_several(const pare_schedule_options *schedule, uint64_t memory_l
 pare_context *open_several(const char *policy);
 void close_several(void);
 
-/* A queue that goes no further until it is let go. */
+/* A queue that goes no further until it is released. */
 cl_event hold_queue(const pare__device *at, cl_command_queue queue);
-void let_go(cl_event gate);
+void release_queue(cl_event gate);
 
 #endif

@@ -85,7 +85,7 @@ static pare_status await_input(const pare__piece *piece) {
                                sizeof got, got, 0, NULL, NULL);
     came[m] = memcmp(got, sent + piece->begin * HALF, sizeof got) == 0;
   }
-  if (held[m]) let_go(held[m]);
+  if (held[m]) release_queue(held[m]);
   held[m] = NULL;
   clReleaseCommandQueue(queue);
   return code == CL_SUCCESS ? PARE_OK : pare__fail_cl(code, "looking at a copy");
@@ -117,7 +117,7 @@ static pare_status await_work(const pare__piece *piece) {
   while (held[m] && code == CL_SUCCESS && state != CL_COMPLETE && pare__seconds() < until)
     code = clGetEventInfo(marker, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL);
   came[m] = held[m] && state == CL_COMPLETE;
-  if (held[m]) let_go(held[m]);
+  if (held[m]) release_queue(held[m]);
   held[m] = NULL;
   clReleaseEvent(marker);
   return code == CL_SUCCESS ? PARE_OK : pare__fail_cl(code, "looking at work");

@@ -110,7 +110,7 @@ START_TEST(what_is_in_flight_is_waited_for_when_memory_is_short) {
   submit(&nothing, second, PARE__READ);
   atomic_store(&submitted, true);
   await_second(crew);
-  let_go(held);
+  release_queue(held);
   OK(pare_context_wait(several));
   pare_tensor_close(first);
   pare_tensor_close(second);

@@ -161,7 +161,7 @@ static bool takes(const pare__divided *divided, pare__tried *tried, double secon
   return divided->spread && pare__together_tried_or_worth_it(divided, tried, seconds, usual) && seconds < least;
 }
 
-/* Of ways that were not asked for. */
+/* The usual way, or the shortest of the others: with auto any, with task branches. */
 static void take_shortest(pare__divided *divided, const pare__forecast *forecast, pare_parallel *way) {
   static const pare_parallel others[] = {PARE_PARALLEL_TASK, PARE_PARALLEL_PIPELINE, PARE_PARALLEL_COLUMNS};
   pare__spread *spread = divided->spread;

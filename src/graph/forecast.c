@@ -12,7 +12,7 @@
 #include "graph/parallel.h"
 #include "graph/plan.h"
 
-enum { MOST_SPREADS = 64, MOST_ORDERED = 16384 };
+enum { MOST_SPREADS = 64 };
 /* Only the proportion of these matters: bytes a second that a core streams, and that a product takes from its cache. */
 static const double stream_speed = 15e9, reuse_speed = 200e9;
 /* A task that waits for those before, on all devices or another one: its launches, and a wait. */
@@ -56,7 +56,7 @@ static pare_status spread_open(const pare__recording *recording, const char *key
   for (size_t i = 0; i < ntasks; i++) add_task(spread, pare__recording_task(recording, i));
   for (size_t i = 0; i < ntasks; i++) sum += spread->part[i];
   for (size_t i = 0; i < ntasks && sum > 0; i++) spread->part[i] /= sum;
-  if (ntasks > MOST_ORDERED || pare__recording_order(recording, &spread->order) == PARE_OK) return PARE_OK;
+  if (ntasks > PARE__MOST_ORDERED || pare__recording_order(recording, &spread->order) == PARE_OK) return PARE_OK;
   pare__spread_close(spread);
   *out = NULL;
   return PARE_ERR_MEMORY;
@@ -152,6 +152,19 @@ static double by_columns(const pare__spread *spread, const double *seconds, size
   return rest + column_seconds * (double)spread->ntasks;
 }
 
+/* The device where work that may begin when it is `ready`, a part of a run, ends first. */
+static size_t ends_first(double part, double ready, const double *seconds, const double *until, size_t count) {
+  size_t best = PARE__NO_DEVICE;
+  double least = INFINITY;
+  for (size_t m = 0; m < count; m++) {
+    const double end = isinf(seconds[m]) ? INFINITY : fmax(until[m], ready) + part * seconds[m];
+    if (!(end < least)) continue;
+    least = end;
+    best = m;
+  }
+  return best;
+}
+
 /* Every operation whole, on the device where it ends first. NaN: nothing could run beside anything else. */
 static double by_branches(const pare__spread *spread, const double *seconds, double *until, size_t count) {
   const pare__order *order = spread->order;
@@ -160,12 +173,9 @@ static double by_branches(const pare__spread *spread, const double *seconds, dou
   memset(until, 0, count * sizeof *until);
   for (size_t i = 0; end && i < spread->ntasks; i++) {
     double ready = 0;
-    size_t best = 0;
     for (size_t k = order->begin[i]; k < order->begin[i + 1]; k++) ready = fmax(ready, end[order->need[k]]);
-    for (size_t m = 1; m < count; m++)
-      if (fmax(until[m], ready) + spread->part[i] * seconds[m] <
-          fmax(until[best], ready) + spread->part[i] * seconds[best])
-        best = m;
+    const size_t best = ends_first(spread->part[i], ready, seconds, until, count);
+    if (best == PARE__NO_DEVICE) break; /* all are lost */
     const double takes = spread->part[i] * seconds[best] + column_seconds;
     chain += takes;
     end[i] = until[best] = fmax(until[best], ready) + takes;

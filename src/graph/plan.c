@@ -5,8 +5,7 @@
 
 #include "graph/plan.h"
 
-#define MOST_PLANS 8       /* kept; the one used longest ago goes first */
-#define MOST_ORDERED 16384 /* tasks, whose order among each other takes a bit for each two of them */
+#define MOST_PLANS 8 /* kept; the one used longest ago goes first */
 
 static void plan_close(pare__plan *plan) {
   if (!plan) return;
@@ -213,7 +212,8 @@ static pare_status plan_at_once(pare__plan **plan, pare_model *model, pare_tenso
  * the same memory, or they would wait after all. */
 static pare_status place_all(pare__plan *plan, pare_context *context, bool *too_large) {
   const size_t largest = (size_t)pare__device_info(pare__context_device(context))->max_buffer_bytes;
-  const bool beside = pare__context_members(context) > 1 && pare__recording_tasks(plan->recording) <= MOST_ORDERED;
+  const bool beside =
+      pare__context_members(context) > 1 && pare__recording_tasks(plan->recording) <= PARE__MOST_ORDERED;
   pare__order *order = NULL;
   uint64_t *bits = NULL;
   pare_status status = beside ? pare__recording_order(plan->recording, &order) : PARE_OK;

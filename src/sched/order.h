@@ -29,6 +29,8 @@ typedef struct pare__order {
   uint64_t *before; /* a bit for each task that must be done before */
 } pare__order;
 
+#define PARE__MOST_ORDERED 16384 /* tasks that are worth it: each two of them take a bit */
+
 /* Of recorded tasks, by the elements that they touch of each tensor's storage. */
 pare_status pare__recording_order(const pare__recording *recording, pare__order **out);
 pare_status pare__order_open(const pare__footprint *task, size_t ntasks, pare__order **out);
