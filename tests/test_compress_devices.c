@@ -151,8 +151,8 @@ START_TEST(calibration_runs_on_each_device_and_the_file_is_the_same) {
   static const char *const recipes[] = {
       "pare: 1\ncalibration: \"%s\"\nmodifiers:\n- gptq: {num_bits: 4, group_size: 32}\n",
       "pare: 1\ncalibration: \"%s\"\nmodifiers:\n- gptq: {num_bits: 4, group_size: 32, sequential: true}\n",
-      "pare: 1\ncalibration: \"%s\"\nmodifiers:\n- smoothquant: {}\n- quantize: {num_bits: 8, input_activations: int8, "
-      "dynamic: false}\n"};
+      ("pare: 1\ncalibration: \"%s\"\nmodifiers:\n- smoothquant: {}\n"
+       "- quantize: {num_bits: 8, input_activations: int8, dynamic: false}\n")};
   static const int64_t dim[][2] = {{192, 256}, {192, 128}, {192, 64}, {192, 256}};
   pare_context *one = open_devices(false);
   write_model(path_of("model.onnx"), dim, PARE__COUNT(dim));
