@@ -119,7 +119,14 @@ static cli_exit unknown_option(const cli_command *command, const char *text) {
   return cli_error(CLI_USAGE, "there is no option '%s'; %s", text, hint);
 }
 
-static void store(cli_arguments *arguments, const cli_option *option, const char *value) {
+static bool names_file(const cli_option *option) {
+  return option->argument && (strcmp(option->argument, "FILE") == 0 || strcmp(option->argument, "OUT") == 0);
+}
+
+static cli_exit store(cli_arguments *arguments, const cli_option *option, const char *value) {
+  if (names_file(option) && !*value) /* as an unset variable in a script leaves it */
+    return cli_error(CLI_USAGE, "option '--%s' needs the name of a file, and '' is none: --%s %s", option->name,
+                     option->name, option->argument);
   if (option == &cli_global_options[GLOBAL_DEVICE])
     arguments->device = value;
   else if (option == &cli_global_options[GLOBAL_LOG])
@@ -132,6 +139,7 @@ static void store(cli_arguments *arguments, const cli_option *option, const char
     arguments->version = true;
   else
     arguments->given[arguments->ngiven++] = (cli_given){option, value};
+  return CLI_OK;
 }
 
 /* "--name", "--name=value" or "--name value" at argv[*i]. */
@@ -146,8 +154,7 @@ static cli_exit parse_long(int argc, char **argv, int *i, cli_arguments *out) {
       return cli_error(CLI_USAGE, "option '--%s' needs a value: --%s %s", option->name, option->name, option->argument);
     value = argv[++*i];
   }
-  store(out, option, value);
-  return CLI_OK;
+  return store(out, option, value);
 }
 
 /* "-q", "-qd SPEC", "-dSPEC" at argv[*i]. */
@@ -157,19 +164,14 @@ static cli_exit parse_short(int argc, char **argv, int *i, cli_arguments *out) {
     const cli_option *option = find_option(out->command, letter, 0);
     if (!option) return unknown_option(out->command, shown);
     if (!option->argument) {
-      store(out, option, "");
+      (void)store(out, option, "");
       continue;
     }
     if (letter[1] == 0 && *i + 1 >= argc)
       return cli_error(CLI_USAGE, "option '%s' needs a value: %s %s", shown, shown, option->argument);
-    store(out, option, letter[1] ? letter + 1 : argv[++*i]);
-    return CLI_OK;
+    return store(out, option, letter[1] ? letter + 1 : argv[++*i]);
   }
   return CLI_OK;
-}
-
-static bool names_file(const cli_option *option) {
-  return option->argument && (strcmp(option->argument, "FILE") == 0 || strcmp(option->argument, "OUT") == 0);
 }
 
 static cli_exit check(const cli_arguments *arguments) {
@@ -180,12 +182,6 @@ static cli_exit check(const cli_arguments *arguments) {
   if (arguments->noperands > command->max_operands)
     return cli_error(CLI_USAGE, "'pare %s' does not take '%s'; usage: pare %s %s", command->name,
                      arguments->operands[command->max_operands], command->name, command->usage);
-  for (size_t i = 0; i < arguments->ngiven; i++) { /* as an unset variable in a script leaves it */
-    const cli_option *option = arguments->given[i].option;
-    if (names_file(option) && !*arguments->given[i].value)
-      return cli_error(CLI_USAGE, "option '--%s' needs the name of a file, and '' is none: --%s %s", option->name,
-                       option->name, option->argument);
-  }
   return CLI_OK;
 }
 
