@@ -149,7 +149,7 @@ pare_status pare__stretches_find(const pare__recording *recording, pare__capture
   if (status == PARE_OK) status = find(out, recording, device, tasks);
   size_t at = 0; /* the array grows, and moves, no more */
   for (size_t i = 0; i < out->nsteps && status == PARE_OK; i++) {
-    out->step[i].after = out->after + at;
+    if (out->step[i].nafter > 0) out->step[i].after = out->after + at; /* there may be none at all */
     at += out->step[i].nafter;
   }
   free(tasks);
