@@ -1,6 +1,7 @@
 /* Devices that fail under operations on tensors: no bit changes, and who is told may call.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <pare/elementwise.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,7 +58,7 @@ START_TEST(what_a_device_refuses_others_do) {
 }
 END_TEST
 
-static unsigned nlost;
+static atomic_uint nlost; /* counted on the devices' threads */
 static void count_lost(void *user, const char *message) {
   (void)user;
   ck_assert_ptr_nonnull(message);

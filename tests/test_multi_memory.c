@@ -142,7 +142,7 @@ END_TEST
 
 enum { STEPS = 4, A_STEP = ELEMENTS / STEPS };
 static atomic_bool comes_back;
-static float written; /* in place of what is there with its sign changed; 0: that */
+static _Atomic float written; /* in place of what is there with its sign changed; 0: that */
 
 static pare_status change(const pare__piece *piece) {
   static float values[2][ELEMENTS]; /* of each member */
@@ -153,7 +153,8 @@ static pare_status change(const pare__piece *piece) {
   const pare__binding *at = piece->binding;
   cl_int code = clEnqueueReadBuffer(queue, at->mem, CL_TRUE, (size_t)at->offset * sizeof *own, count * sizeof *own, own,
                                     0, NULL, NULL);
-  for (size_t i = 0; i < count; i++) own[i] = written > 0 ? written : -own[i];
+  const float value = written;
+  for (size_t i = 0; i < count; i++) own[i] = value > 0 ? value : -own[i];
   while (hangs && piece->begin > 0 && !atomic_load(&comes_back)) usleep(1000);
   if (code == CL_SUCCESS)
     code = clEnqueueWriteBuffer(queue, at->mem, CL_TRUE, (size_t)at->offset * sizeof *own, count * sizeof *own, own, 0,
