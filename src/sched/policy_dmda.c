@@ -11,11 +11,14 @@
 
 #include "sched/policy.h"
 
+#define FEW 2          /* grains for each device */
 #define LAUNCHING 0.01 /* of the time that the task takes may go to one launch of each of k chunks */
 
 /* Into how many chunks what is left is cut, the first of which is taken. */
 static double chunks_of(const pare__policy *policy, size_t device, const pare__policy_task *task) {
-  if (policy->device[device].divides) return 1;
+  /* Of so few grains none is worth moving, and pieces of one grain are the least efficient. */
+  const bool few = task->n <= FEW * (int64_t)policy->ndevices * PARE__MAX(task->grain, (int64_t)1);
+  if (policy->device[device].divides || few) return 1;
   const double seconds = (double)task->n / pare__policy_speed(policy, task);
   const double launch = pare__performance_launch(policy->performance, task->kernel, device, false);
   return fmax(fmin(LAUNCHING * seconds / launch, policy->options.chunks), 1);
