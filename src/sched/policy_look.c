@@ -49,13 +49,11 @@ static pare_status know_kernels(const pare__policy *policy, pare__looks **out) {
   return PARE_OK;
 }
 
-/* What `ran` must be for a look at the device. */
-static double due_at(const pare__policy *policy, const pare__looks *looks, size_t device,
-                     const pare__policy_piece *piece) {
-  const uint32_t kernel = pare__policy_task_of(policy, piece->task)->kernel;
+/* What `ran` must be for a look at the device, where the piece takes so many seconds. */
+static double due_at(const pare__policy *policy, const pare__looks *looks, size_t device, uint32_t kernel,
+                     double seconds) {
   const double may_cost = pare__performance_doubtful(policy->performance, kernel, device) ? DOUBTFUL_COST : COST;
-  return looks->at[pare__performance_at(policy->performance, kernel, device)] +
-         pare__policy_seconds(policy, device, piece) / may_cost;
+  return looks->at[pare__performance_at(policy->performance, kernel, device)] + seconds / may_cost;
 }
 
 static size_t find_due(const pare__policy *policy, pare__looks *looks, const pare__policy_piece *piece) {
@@ -65,8 +63,9 @@ static size_t find_due(const pare__policy *policy, pare__looks *looks, const par
   size_t found = PARE__NO_DEVICE;
   for (size_t i = 0; i < policy->ndevices; i++) {
     if (!pare__policy_may(policy, i, task)) continue;
-    const double due = due_at(policy, looks, i, piece);
-    shortest = fmin(shortest, pare__policy_seconds(policy, i, piece));
+    const double seconds = pare__policy_seconds(policy, i, piece),
+                 due = due_at(policy, looks, i, task->kernel, seconds);
+    shortest = fmin(shortest, seconds);
     if (found == PARE__NO_DEVICE && policy->npieces[i] == 0 && due <= ran &&
         pare__policy_most_steps(policy, i, task) >= piece->end - piece->begin)
       found = i;
