@@ -104,6 +104,17 @@ pare__onnx_node *model_node(pare__onnx_model *model, const char *op_type, const 
   return node_in(model, &model->graph->node, op_type, inputs, outputs);
 }
 
+void model_layer(pare__onnx_model *model, const char *from, const char *to, int64_t width, float *w) {
+  char weights[40], inputs[80], product[40];
+  snprintf(weights, sizeof weights, "w_%s", to);
+  snprintf(inputs, sizeof inputs, "%s %s", from, weights);
+  snprintf(product, sizeof product, "p_%s", to);
+  w[0] += 1;
+  model_constant(model, weights, PARE__ONNX_FLOAT, 2, (const int64_t[]){width, width}, w);
+  model_node(model, "MatMul", inputs, product);
+  model_node(model, "Tanh", product, to);
+}
+
 pare__onnx_attribute *node_attribute(pare__onnx_model *model, pare__onnx_node *node, const char *name, int32_t type) {
   pare__onnx_attribute *attribute;
   OK(PARE__ONNX_APPEND(model->source, &node->attribute, &attribute));

@@ -16,7 +16,9 @@ void model_constant(pare__onnx_model *model, const char *name, int32_t dtype, in
                     const void *data);
 /* A node of ai.onnx: names of inputs and outputs separated by spaces, "-" for one that is left out. */
 pare__onnx_node *model_node(pare__onnx_model *model, const char *op_type, const char *inputs, const char *outputs);
-/* The same in any list of nodes, of a subgraph or a function. */
+/* to = tanh(from w), w [width, width]: another one each time, as what is alike becomes one. */
+void model_layer(pare__onnx_model *model, const char *from, const char *to, int64_t width, float *w);
+/* A node in any list of nodes, of a subgraph or a function. */
 pare__onnx_node *node_in(pare__onnx_model *model, pare__onnx_nodes *list, const char *op_type, const char *inputs,
                          const char *outputs);
 pare__onnx_attribute *node_attribute(pare__onnx_model *model, pare__onnx_node *node, const char *name, int32_t type);

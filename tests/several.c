@@ -46,6 +46,16 @@ void close_several(void) {
   unwatch();
 }
 
+void run_rows(pare_context *in, pare_model *model, int64_t rows, int64_t width, const float *values, float *out) {
+  const size_t nbytes = (size_t)(rows * width) * sizeof *values;
+  pare_tensor *x, *y = NULL;
+  OK(pare_tensor_from(in, PARE_F32, 2, (const int64_t[]){rows, width}, values, nbytes, &x));
+  OK(pare_model_run(model, &x, NULL, &y));
+  OK(pare_tensor_read(y, out, nbytes));
+  pare_tensor_close(x);
+  pare_tensor_close(y);
+}
+
 cl_event hold_queue(const pare__device *at, cl_command_queue queue) {
   cl_int code;
   cl_event gate = clCreateUserEvent(pare__device_context(at), &code);

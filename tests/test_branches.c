@@ -13,33 +13,15 @@
 #include "tensor/context.h"
 #include "tensor/memory.h"
 /* what follows has a variable with the name of those functions' arguments */
-#include "fixture.h"
-#include "watch.h"
+#include "several.h"
 
-enum { WATCHDOG_SECONDS = 120, WIDTH = 96, ROWS = 40, LAYERS = 4, TOWERS = 3, MOST_RUNS = 60 };
+enum { WIDTH = 96, ROWS = 40, LAYERS = 4, TOWERS = 3, MOST_RUNS = 60 };
 
 static char folder[] = "/tmp/pare-test-branches-XXXXXX";
 static const fault_control *fault;
-static pare_context *opened;
 static float *values, *expected, *found;
 
-static const char *path_of(const char *name) {
-  static char path[200];
-  snprintf(path, sizeof path, "%s/%s", folder, name);
-  return path;
-}
-
-/* to = tanh(from w), w another one each time: what is alike becomes one. */
-static void add_layer(pare__onnx_model *model, const char *from, const char *to, float *w) {
-  char weights[40], inputs[80], product[40];
-  snprintf(weights, sizeof weights, "w_%s", to);
-  snprintf(inputs, sizeof inputs, "%s %s", from, weights);
-  snprintf(product, sizeof product, "p_%s", to);
-  w[0] += 1;
-  model_constant(model, weights, PARE__ONNX_FLOAT, 2, (const int64_t[]){WIDTH, WIDTH}, w);
-  model_node(model, "MatMul", inputs, product);
-  model_node(model, "Tanh", product, to);
-}
+static const char *path_of(const char *name) { return path_in(folder, name); }
 
 /* So many chains of layers of one value, and the sum of their ends, times relu of that value: the last operation that
  * reads it, which would work in place if it need not wait for the others to have read it. */
@@ -49,12 +31,12 @@ static void write_towers(const char *name, int towers) {
   char from[20], to[20], sum[20] = "", inputs[48];
   for (int64_t i = 0; i < (int64_t)WIDTH * WIDTH; i++) w[i] *= 0.1F;
   model_input(model, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){-1, WIDTH});
-  add_layer(model, "x", "stem", w);
+  model_layer(model, "x", "stem", WIDTH, w);
   for (int t = 0; t < towers; t++) {
     snprintf(from, sizeof from, "stem");
     for (int i = 0; i < LAYERS; i++) {
       snprintf(to, sizeof to, "t%d_%d", t, i);
-      add_layer(model, from, to, w);
+      model_layer(model, from, to, WIDTH, w);
       memcpy(from, to, sizeof from);
     }
     if (t == 0) {
@@ -74,34 +56,19 @@ static void write_towers(const char *name, int towers) {
 }
 
 static pare_model *open_with(pare_parallel parallel, const char *policy, const char *name) {
-  char selector[64];
-  const char *given = getenv("PARE_DEVICE");
-  pare_model *model;
-  snprintf(selector, sizeof selector, "%.40s/1+1", given ? given : "cpu");
   const pare_schedule_options schedule = {.parallel = parallel, .policy = policy};
-  const pare_context_options options = {.device = selector, .schedule = &schedule};
-  watch_context(&opened, WATCHDOG_SECONDS);
-  OK(pare_context_open(&options, &opened));
-  OK(pare_model_open(opened, path_of(name), NULL, &model));
+  pare_model *model;
+  OK(try_several(&schedule, 0));
+  OK(pare_model_open(several, path_of(name), NULL, &model));
   return model;
 }
 
 static void close_all(pare_model *model) {
   pare_model_close(model);
-  pare_context_close(opened);
-  opened = NULL;
-  unwatch();
+  close_several();
 }
 
-static void run_into(pare_model *model, float *out) {
-  const size_t nbytes = ROWS * WIDTH * sizeof(float);
-  pare_tensor *x, *y = NULL;
-  OK(pare_tensor_from(opened, PARE_F32, 2, (const int64_t[]){ROWS, WIDTH}, values, nbytes, &x));
-  OK(pare_model_run(model, &x, NULL, &y));
-  OK(pare_tensor_read(y, out, nbytes));
-  pare_tensor_close(x);
-  pare_tensor_close(y);
-}
+static void run_into(pare_model *model, float *out) { run_rows(several, model, ROWS, WIDTH, values, out); }
 
 static void check_bits(pare_model *model) {
   memset(found, 0, ROWS * WIDTH * sizeof *found);
@@ -163,8 +130,8 @@ START_TEST(branches_of_a_run_go_to_all_devices) {
   expect("towers.onnx");
   pare_model *model = open_with(PARE_PARALLEL_TASK, policies[_i], "towers.onnx");
   run_until_predicted(model, &division);
-  pare__context_split(opened, 4); /* what is divided is in so many pieces */
-  OK(pare_context_stats(opened, &stats));
+  pare__context_split(several, 4); /* what is divided is in so many pieces */
+  OK(pare_context_stats(several, &stats));
   const uint64_t jobs = stats.jobs, pieces = stats.pieces;
   pare_schedule_stats_close(&stats);
   for (int run = 0; run < 6; run++) {
@@ -174,8 +141,8 @@ START_TEST(branches_of_a_run_go_to_all_devices) {
   }
   OK(pare_model_count_launches(model, &launches));
   ck_assert(!launches.choosing && launches.executor == PARE_EXECUTOR_LAUNCHES); /* nothing is to be waited for */
-  OK(pare_context_wait(opened));
-  OK(pare_context_stats(opened, &stats));
+  OK(pare_context_wait(several));
+  OK(pare_context_stats(several, &stats));
   ck_assert_uint_ge(stats.jobs - jobs, 6 * LAYERS * TOWERS);   /* an operation is a job */
   ck_assert_uint_eq(stats.pieces - pieces, stats.jobs - jobs); /* and each goes whole to one device */
   if (_i == 0) ck_assert(stats.device[0].pieces > 2 * LAYERS && stats.device[1].pieces > 2 * LAYERS);
@@ -242,7 +209,7 @@ START_TEST(a_device_lost_among_branches_changes_no_bit) {
     }
     ck_assert_uint_eq(fault->failed(NULL), 1);
     fault->reset();
-    OK(pare_context_stats(opened, &stats));
+    OK(pare_context_stats(several, &stats));
     ck_assert(stats.device[0].lost != stats.device[1].lost);
     pare_schedule_stats_close(&stats);
     close_all(model);
@@ -294,7 +261,7 @@ START_TEST(operations_wait_for_values_alone_not_for_memory) {
   pare__order *by_values, *by_memory;
   pare_model *model = open_with(PARE_PARALLEL_COLUMNS, NULL, names[_i]);
   run_into(model, found);
-  OK(pare_context_wait(opened));
+  OK(pare_context_wait(several));
   ck_assert_ptr_nonnull(model->plans);
   const pare__recording *recording = model->plans->recording;
   size_t live = 0, taken = 0;
@@ -318,10 +285,10 @@ static void write_chain(void) {
   pare__onnx_model *model = model_new(17);
   float *w = random_floats((int64_t)WIDTH * WIDTH, 5);
   model_input(model, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){-1, WIDTH});
-  add_layer(model, "x", "a", w);
-  add_layer(model, "a", "b", w);
-  add_layer(model, "b", "c", w);
-  add_layer(model, "c", "d", w);
+  model_layer(model, "x", "a", WIDTH, w);
+  model_layer(model, "a", "b", WIDTH, w);
+  model_layer(model, "b", "c", WIDTH, w);
+  model_layer(model, "c", "d", WIDTH, w);
   model_node(model, "Add", "d a", "y");
   model_output(model, "y");
   model_write(model, path_of("chain.onnx"));
@@ -333,10 +300,10 @@ static void write_mixed(void) {
   pare__onnx_model *model = model_new(17);
   float *w = random_floats((int64_t)WIDTH * WIDTH, 9);
   model_input(model, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){-1, WIDTH});
-  add_layer(model, "x", "a", w);
-  add_layer(model, "a", "b", w);
-  add_layer(model, "x", "c", w);
-  add_layer(model, "c", "d", w);
+  model_layer(model, "x", "a", WIDTH, w);
+  model_layer(model, "a", "b", WIDTH, w);
+  model_layer(model, "x", "c", WIDTH, w);
+  model_layer(model, "c", "d", WIDTH, w);
   model_node(model, "Add", "b d", "sum");
   pare__onnx_node *node = model_node(model, "Softmax", "sum", "y");
   node_int(model, node, "axis", 0);

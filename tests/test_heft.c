@@ -7,6 +7,7 @@
 #include "run.h"
 #include "sched/policy_heft.h"
 #include "sched/simulate.h"
+#include "simulations.h"
 
 /* ---- as published ---- */
 
@@ -320,14 +321,12 @@ static double simulated_makespan(const char *tasks) {
   static const char text[] = "{\"machine\": \"three\", \"contention\": false}"
                              "{\"device\": \"cpu\", \"class\": \"cpu\", \"rates\": {\"*\": 1}}"
                              "{\"device\": \"gpu\", \"class\": \"gpu\", \"rates\": {\"*\": 1}}";
-  pare_machine *machine;
-  pare_workload *workload;
+  pare_machine *machine = machine_of(text);
+  pare_workload *workload = work_of(tasks);
   pare_simulation *simulation;
   pare_simulation_result result;
   pare_simulate_options options = PARE_SIMULATE_OPTIONS_INIT;
   options.policy = "heft";
-  OK(pare_machine_parse(text, strlen(text), "machine", &machine));
-  OK(pare_workload_parse(tasks, strlen(tasks), "tasks", &workload));
   OK(pare_simulate(machine, workload, &options, &simulation));
   OK(pare_simulation_result_get(simulation, &result));
   pare_simulation_close(simulation);

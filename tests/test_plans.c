@@ -20,23 +20,7 @@ static char folder[] = "/tmp/pare-test-plans-XXXXXX";
 static const fault_control *fault;
 static float *values, *expected[2]; /* of one row; of MANY, whose kernels add in another order */
 
-static const char *path_of(const char *name) {
-  static char path[200];
-  snprintf(path, sizeof path, "%s/%s", folder, name);
-  return path;
-}
-
-/* to = tanh(from w), w another one each time: what is alike becomes one. */
-static void add_layer(pare__onnx_model *model, const char *from, const char *to, float *w) {
-  char weights[40], inputs[80], product[40];
-  snprintf(weights, sizeof weights, "w_%s", to);
-  snprintf(inputs, sizeof inputs, "%s %s", from, weights);
-  snprintf(product, sizeof product, "p_%s", to);
-  w[0] += 1;
-  model_constant(model, weights, PARE__ONNX_FLOAT, 2, (const int64_t[]){WIDTH, WIDTH}, w);
-  model_node(model, "MatMul", inputs, product);
-  model_node(model, "Tanh", product, to);
-}
+static const char *path_of(const char *name) { return path_in(folder, name); }
 
 /* y = f(a) + g(a) + h(x), where a is a chain of layers of x. One row is run undivided. While one device is at the chain
  * the other has nothing to do but h, which is needed last: so it is put into the gap before g. */
@@ -46,14 +30,14 @@ static void write_model(void) {
   char from[20] = "x", to[20];
   for (int64_t i = 0; i < (int64_t)WIDTH * WIDTH; i++) w[i] *= 0.05F;
   model_input(model, "x", PARE__ONNX_FLOAT, 2, (const int64_t[]){-1, WIDTH});
-  add_layer(model, "x", "h", w);
+  model_layer(model, "x", "h", WIDTH, w);
   for (int i = 0; i < CHAIN; i++) {
     snprintf(to, sizeof to, "a%d", i);
-    add_layer(model, from, to, w);
+    model_layer(model, from, to, WIDTH, w);
     memcpy(from, to, sizeof from);
   }
-  add_layer(model, from, "f", w);
-  add_layer(model, from, "g", w);
+  model_layer(model, from, "f", WIDTH, w);
+  model_layer(model, from, "g", WIDTH, w);
   model_node(model, "Add", "f g", "fg");
   model_node(model, "Add", "fg h", "y");
   model_output(model, "y");

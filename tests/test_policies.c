@@ -6,6 +6,7 @@
 
 #include "run.h"
 #include "sched/simulate.h"
+#include "simulations.h"
 
 enum { DEVICES = 3 };
 
@@ -236,15 +237,13 @@ END_TEST
 /* Closes what it opens but the simulation. */
 static pare_simulation *simulate(const char *machine_text, const char *tasks, const char *policy, const char *objective,
                                  pare_simulation_result *result) {
-  pare_machine *machine;
-  pare_workload *workload;
+  pare_machine *machine = machine_of(machine_text);
+  pare_workload *workload = work_of(tasks);
   pare_simulation *simulation;
   pare_simulate_options options = PARE_SIMULATE_OPTIONS_INIT;
   options.policy = policy;
   options.objective = objective;
   options.trace = true;
-  OK(pare_machine_parse(machine_text, strlen(machine_text), "machine", &machine));
-  OK(pare_workload_parse(tasks, strlen(tasks), "tasks", &workload));
   OK(pare_simulate(machine, workload, &options, &simulation));
   OK(pare_simulation_result_get(simulation, result));
   pare_workload_close(workload);

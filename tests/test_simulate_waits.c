@@ -7,18 +7,7 @@
 
 #include "run.h"
 #include "sched/simulate.h"
-
-static pare_machine *machine_of(const char *text) {
-  pare_machine *machine;
-  OK(pare_machine_parse(text, strlen(text), "machine", &machine));
-  return machine;
-}
-
-static pare_workload *work_of(const char *text) {
-  pare_workload *workload;
-  OK(pare_workload_parse(text, strlen(text), "tasks", &workload));
-  return workload;
-}
+#include "simulations.h"
 
 static pare_simulation_result result_of(const char *machine_text, const char *work_text, const char *policy) {
   pare_machine *machine = machine_of(machine_text);

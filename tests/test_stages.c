@@ -198,16 +198,6 @@ static pare_context *open_with(pare_parallel parallel) {
   return opened;
 }
 
-static void run_model(pare_context *opened, pare_model *model, const float *values, float *out) {
-  const size_t nbytes = (size_t)ROWS * WIDTH * sizeof(float);
-  pare_tensor *x, *y = NULL;
-  OK(pare_tensor_from(opened, PARE_F32, 2, (const int64_t[]){ROWS, WIDTH}, values, nbytes, &x));
-  OK(pare_model_run(model, &x, NULL, &y));
-  OK(pare_tensor_read(y, out, nbytes));
-  pare_tensor_close(x);
-  pare_tensor_close(y);
-}
-
 START_TEST(the_stage_of_a_slow_device_becomes_shorter_and_no_bit_another) {
   enum { MOST_RUNS = 60 };
   static float expected[ROWS * WIDTH], found[ROWS * WIDTH];
@@ -215,19 +205,19 @@ START_TEST(the_stage_of_a_slow_device_becomes_shorter_and_no_bit_another) {
   pare_model *model;
   pare_context *opened = open_with(PARE_PARALLEL_OFF);
   OK(pare_model_open(opened, path_of("layers.onnx"), NULL, &model));
-  run_model(opened, model, values, expected);
+  run_rows(opened, model, ROWS, WIDTH, values, expected);
   pare_model_close(model);
   pare_context_close(opened);
   opened = open_with(PARE_PARALLEL_PIPELINE);
   OK(pare_model_open(opened, path_of("layers.onnx"), NULL, &model));
   pare_model_division division;
-  run_model(opened, model, values, found); /* timed while both are equal */
+  run_rows(opened, model, ROWS, WIDTH, values, found); /* timed while both are equal */
   ck_assert_int_eq(memcmp(expected, found, sizeof found), 0);
   fault->duty((const double[]){1, 0.15}, 2);
   const pare__stages *stages = NULL;
   size_t least = LAYERS;
   for (int run = 0; run < MOST_RUNS && (least > LAYERS / 3 || stages->ncuts == 0); run++) {
-    run_model(opened, model, values, found);
+    run_rows(opened, model, ROWS, WIDTH, values, found);
     ck_assert_int_eq(memcmp(expected, found, sizeof found), 0);
     stages = model->team->stages[0]; /* nothing runs now */
     ck_assert_uint_eq(stages->count, 2);
