@@ -200,10 +200,11 @@ TESTS += tests/test_first_result.sh
 check_LTLIBRARIES = tests/libshared.la tests/fault_layer.la
 tests_libshared_la_SOURCES = tests/run.c tests/run.h tests/fixture.c tests/fixture.h tests/onnx_builder.c tests/onnx_builder.h tests/one_node.c tests/one_node.h tests/with_passes.c tests/with_passes.h tests/workload.c tests/workload.h tests/watch.c tests/watch.h \
   tests/several.c tests/several.h tests/simulations.c tests/simulations.h tests/operations.c tests/operations.h tests/crews.c tests/crews.h \
-  tests/fault/load.c tests/fault/fault.h
+  tests/fault/load.c tests/fault/fault.h tests/fault/processor.c tests/fault/processor.h
 
 # The OpenCL layer that injects faults: a shared object that tests load through OPENCL_LAYERS.
-tests_fault_layer_la_SOURCES = tests/fault/layer.c tests/fault/objects.c tests/fault/objects.h tests/fault/calls.h tests/fault/fault.h
+tests_fault_layer_la_SOURCES = tests/fault/layer.c tests/fault/objects.c tests/fault/objects.h tests/fault/processor.c tests/fault/processor.h tests/fault/calls.h \
+  tests/fault/fault.h
 tests_fault_layer_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath $(abs_builddir)/tests
 EXTRA_DIST += tests/fault/README.md tests/compress_large.py
 

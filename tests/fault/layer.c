@@ -18,6 +18,7 @@
 #include "calls.h"
 #include "fault.h"
 #include "objects.h"
+#include "processor.h"
 
 #define EXPORTED __attribute__((visibility("default")))
 #define MAX_DUTIES 16
@@ -226,7 +227,8 @@ static double queue_duty(cl_command_queue queue) {
 }
 
 /* A sleep takes longer than was asked for, by a timer's slack and until a core is there again: with many short kernels
- * a queue would work less than its share. What was too much is taken off the next sleeps. */
+ * a queue would work less than its share. What was too much is taken off the next sleeps; so is what a kernel waited
+ * for a core beyond its share. */
 static void sleep_for(cl_command_queue queue, double seconds) {
   double *owed = &plan.owed[objects_number(FAULT_QUEUE, queue) % MAX_QUEUES];
   const double start = now_seconds();
@@ -247,12 +249,16 @@ static cl_int CL_API_CALL wrap_clEnqueueNDRangeKernel(cl_command_queue queue, cl
                                                       WAIT_LIST) {
   cl_int injected = begin_call_on(CALL_clEnqueueNDRangeKernel, queue);
   if (injected != CL_SUCCESS) return end_call(CALL_clEnqueueNDRangeKernel, injected, injected);
-  double duty = queue_duty(queue), start = now_seconds();
+  const double duty = queue_duty(queue);
+  processor_watch watch = {0};
+  if (duty < 1.0) processor_begin(objects_number(FAULT_QUEUE, queue), &watch);
   cl_int status = next->clEnqueueNDRangeKernel(queue, kernel, dims, offset, global, local, WAIT_ARGS);
   if (status == CL_SUCCESS) note_event(event);
   if (status == CL_SUCCESS && duty < 1.0) {
+    double elapsed;
     status = next->clFinish(queue);
-    sleep_for(queue, (1.0 / duty - 1.0) * (now_seconds() - start));
+    const double worked = processor_end(objects_number(FAULT_QUEUE, queue), &watch, &elapsed);
+    sleep_for(queue, worked / duty - elapsed);
   }
   return end_call(CALL_clEnqueueNDRangeKernel, injected, status);
 }
