@@ -34,9 +34,9 @@ typedef struct fault_control {
   void (*let_go)(void);
   /* Calls that hang now. */
   unsigned (*hanging)(void);
-  /* The queue created as number i (from 0) works duty[i % nqueues] of the time: a kernel that worked for t takes t / duty,
-   * the rest of it asleep. What it waited for a core is not work where that is known (processor.h), but a part of the
-   * rest; what sleeps took too long is taken off the next. */
+  /* The queue created as number i (from 0) works duty[i % nqueues] of the time: a kernel that worked for t takes t /
+   * duty, the rest of it asleep. What it waited for a core is not work where that is known (processor.h), but a part of
+   * the rest; what sleeps took too long is taken off the next. */
   void (*duty)(const double *duty, unsigned nqueues);
   /* One line a call, "NUMBER NAME STATUS[ injected]", to this descriptor; -1: none. */
   void (*log)(int fd);
