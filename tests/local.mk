@@ -141,6 +141,7 @@ dist_check_SCRIPTS += tests/test_convert.sh
 
 # Faults of drivers and of the operating system, threads.
 check_PROGRAMS += tests/test_fault_layer
+check_PROGRAMS += tests/test_grids
 check_PROGRAMS += tests/test_ocl_faults
 check_PROGRAMS += tests/test_faults
 check_PROGRAMS += tests/test_compress_devices

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "ocl/capture.h"
+#include "ocl/grids.h"
 
 /* The device `wanted` of those that this division makes; the others are let go. */
 static cl_int divide(cl_device_id whole, const cl_device_partition_property *how, cl_uint wanted, cl_device_id *out) {
@@ -57,6 +58,7 @@ static pare_status open_objects(pare__device *device) {
   if (!device->context) return pare__fail_cl(code, "clCreateContext on %s", device->info.name);
   device->queue = clCreateCommandQueue(device->context, device->id, 0, &code);
   if (!device->queue) return pare__fail_cl(code, "clCreateCommandQueue on %s", device->info.name);
+  pare__grids_join(device);
   return PARE_OK;
 }
 
@@ -154,6 +156,7 @@ void pare__device_close(pare__device *device) {
   if (device->queue) (void)pare__device_finish(device);
   if (device->pace.marker) clReleaseEvent(device->pace.marker);
   device->pace.marker = NULL;
+  pare__grids_part(device);
   pare__programs_close(device);
   /* A part that an event still looks into stays: a few bytes lost are better than a crash. */
   cl_command_queue *const queues[] = {&device->queue, &device->copies[0], &device->copies[1]};

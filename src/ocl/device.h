@@ -47,7 +47,8 @@ struct pare__device {
   const pare__quirks *quirks;
   cl_platform_id platform;
   cl_device_id id;
-  bool part; /* a sub-device: released on close */
+  bool part;         /* a sub-device: released on close */
+  bool shares_grids; /* with others of its driver (ocl/grids.h) */
   cl_context context;
   cl_command_queue queue, copies[2]; /* copies: by their way; NULL: nobody asked yet */
   char key[33];

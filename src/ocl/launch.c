@@ -4,6 +4,7 @@
 
 #include "ocl/capture.h"
 #include "ocl/device.h"
+#include "ocl/grids.h"
 #include "ocl/program.h"
 
 /* One push function a type: a wrong type at a call site is then a compiler's warning, not a wrong result. */
@@ -74,8 +75,12 @@ pare_status pare__launch(pare__device *device, pare__kernel *kernel, unsigned di
   pthread_mutex_lock(&device->launch_lock);
   pare_status status = set_arguments(kernel, args);
   if (status == PARE_OK) {
-    cl_int code = clEnqueueNDRangeKernel(device->queue, kernel->cl, dims, NULL, global, local, 0, NULL,
-                                         pare__capture_event(device));
+    pare__grid_turn turn;
+    pare__grids_begin(device, kernel, dims, global, local, &turn);
+    cl_event *event = pare__capture_event(device);
+    if (!event && turn.grids) event = &turn.event;
+    cl_int code = clEnqueueNDRangeKernel(device->queue, kernel->cl, dims, NULL, global, local, 0, NULL, event);
+    status = pare__grids_end(&turn, code == CL_SUCCESS && event ? *event : NULL);
     if (code == CL_SUCCESS)
       pare__capture_launch(device, kernel, dims, global, local, args);
     else

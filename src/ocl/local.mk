@@ -8,6 +8,7 @@ libpare_internal_la_SOURCES += src/ocl/capture.c src/ocl/capture.h
 libpare_internal_la_SOURCES += src/ocl/device.c
 libpare_internal_la_SOURCES += src/ocl/device.h
 libpare_internal_la_SOURCES += src/ocl/error.c
+libpare_internal_la_SOURCES += src/ocl/grids.c src/ocl/grids.h
 libpare_internal_la_SOURCES += src/ocl/launch.c
 libpare_internal_la_SOURCES += src/ocl/list.c
 libpare_internal_la_SOURCES += src/ocl/list.h

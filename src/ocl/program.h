@@ -4,12 +4,15 @@
 
 #include "ocl/device.h"
 
+typedef struct pare__grids pare__grids;
+
 struct pare__kernel {
   pare__program *program;
   cl_kernel cl;
   char *entry;
   size_t max_group;
   size_t required_group[3]; /* zeros: any */
+  pare__grids *grids;       /* ocl/grids.h; NULL: nobody asked yet */
   pare__kernel *next;
 };
 

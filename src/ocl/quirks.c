@@ -14,6 +14,7 @@ static const pare__quirks table[] = {
      .known = true,
      .late_binary = true,
      .in_place = true,
+     .grids_in_turn_below = 6,
      .late_release = true},
     {.driver = "rusticl",
      .platform = "rusticl",

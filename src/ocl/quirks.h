@@ -10,10 +10,11 @@ typedef struct pare__quirks {
   const char *device;   /* part of the device's name; NULL: any */
   bool known;           /* false: nothing was ever tested on it; first runs go to a child process */
   bool every_type;      /* claims to be every type of device: taken as a CPU */
-  bool late_binary;  /* compiles at the first launch: a program's binary is worth saving again after its kernels ran */
-  bool in_place;     /* computes in host memory that it is given: large buffers then lie on huge pages */
-  bool late_release; /* lets go of a command's event after clFinish returned, and looks into its device then */
-  bool simulator;    /* interprets kernels: takes no machine instructions */
+  bool late_binary; /* compiles at the first launch: a program's binary is worth saving again after its kernels ran */
+  bool in_place;    /* computes in host memory that it is given: large buffers then lie on huge pages */
+  int grids_in_turn_below; /* version of the driver from which on a kernel's grid may grow at any time (ocl/grids.h) */
+  bool late_release;       /* lets go of a command's event after clFinish returned, and looks into its device then */
+  bool simulator;          /* interprets kernels: takes no machine instructions */
   bool soft_fma;     /* emulates fma by a hundred operations on integers, which compile for minutes; its mad rounds the
                         product, too, as a * b + c does, and self-tests tell where that is not enough */
   bool lane_vectors; /* takes vectors apart, lane by lane: long ones compile for minutes and gain nothing */
