@@ -316,11 +316,14 @@ END_TEST
 
 /* ---- in simulation ---- */
 
-/* Of tasks on a machine of two CPUs and a GPU; a unit of work takes a second. */
-static double simulated_makespan(const char *tasks) {
-  static const char text[] = "{\"machine\": \"three\", \"contention\": false}"
-                             "{\"device\": \"cpu\", \"class\": \"cpu\", \"rates\": {\"*\": 1}}"
-                             "{\"device\": \"gpu\", \"class\": \"gpu\", \"rates\": {\"*\": 1}}";
+/* Of tasks on a machine of a CPU and a GPU, each of which does `rate` units of work a second. */
+static double makespan_at(double rate, const char *tasks) {
+  char text[300];
+  snprintf(text, sizeof text,
+           "{\"machine\": \"two\", \"contention\": false}"
+           "{\"device\": \"cpu\", \"class\": \"cpu\", \"rates\": {\"*\": %.17g}}"
+           "{\"device\": \"gpu\", \"class\": \"gpu\", \"rates\": {\"*\": %.17g}}",
+           rate, rate);
   pare_machine *machine = machine_of(text);
   pare_workload *workload = work_of(tasks);
   pare_simulation *simulation;
@@ -334,6 +337,8 @@ static double simulated_makespan(const char *tasks) {
   pare_machine_close(machine);
   return result.makespan;
 }
+
+static double simulated_makespan(const char *tasks) { return makespan_at(1, tasks); }
 
 /* first until 3, then third when the GPU is through at 4: between them is a second. */
 START_TEST(a_gap_that_fits_exactly_is_filled) {
@@ -352,6 +357,23 @@ START_TEST(what_may_be_split_is_planned_for_all_devices) {
                          "{\"task\": \"second\", \"n\": 100, \"split\": true, \"needs\": [\"first\"]}"
                          "{\"task\": \"whole\", \"n\": 7, \"needs\": [\"second\"]}"),
       107, 1e-6);
+}
+END_TEST
+
+/* One device is free just when the other has done all by itself, however that is rounded. */
+START_TEST(who_comes_just_at_the_end_has_no_share_or_a_small_one) {
+  char tasks[300];
+  for (int sevenths = 1; sevenths <= 100; sevenths++) {
+    for (int n = 1; n <= 9; n++) {
+      const double free = sevenths / 7.0, end = free + n;
+      snprintf(tasks, sizeof tasks,
+               "{\"task\": \"before\", \"class\": \"cpu\", \"work\": %.17g}"
+               "{\"task\": \"beside\", \"class\": \"gpu\", \"work\": %.17g}"
+               "{\"task\": \"shared\", \"n\": %d, \"split\": true, \"needs\": [\"before\"]}",
+               free, end, n);
+      ck_assert_double_eq_tol(makespan_at(0.7, tasks), end / 0.7, 1e-9);
+    }
+  }
 }
 END_TEST
 
@@ -402,6 +424,7 @@ int main(void) {
   tcase_add_test(laws, plans_are_those_of_the_plain_algorithm);
   tcase_add_test(laws, a_gap_that_fits_exactly_is_filled);
   tcase_add_test(laws, what_may_be_split_is_planned_for_all_devices);
+  tcase_add_test(laws, who_comes_just_at_the_end_has_no_share_or_a_small_one);
   tcase_add_test(laws, what_takes_no_time_comes_before_those_that_need_it);
   tcase_add_test(laws, a_plan_that_is_kept_ends_when_it_says);
   return run_tests("heft", laws);

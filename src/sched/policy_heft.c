@@ -231,15 +231,17 @@ static double share_start(const struct planner *planner, uint32_t task, size_t d
   return find_gap(&planner->timelines[device], ready_at(planner, task, device), 0, false, &at);
 }
 
-/* For all devices that begin before the end T, at which all end: T = (W + sum (s_i + a_i) / b_i) / sum 1 / b_i. */
+/* For all devices that begin before the end T, at which all end: T = (W + sum (s_i + a_i) / b_i) / sum 1 / b_i. Without
+ * those that begin later T is earlier, or the same but for rounding: who begins just then may be in or out, but no
+ * device comes in again, and the first stays. */
 static pare_status assign_divided(struct planner *planner, uint32_t task) {
   const pare__policy_task *known = pare__policy_task_of(planner->policy, task);
   const pare__performance *lines = planner->policy->performance;
   const double work = (double)known->n * known->per_step;
   double until = INFINITY, first = INFINITY;
-  size_t device = PARE__NO_DEVICE;
-  for (size_t count = 0, before = SIZE_MAX; count != before;) {
-    double sum = work, rate = 0;
+  size_t device = PARE__NO_DEVICE, count = SIZE_MAX, before;
+  do {
+    double sum = work, rate = 0, earliest = INFINITY;
     before = count;
     count = 0;
     for (size_t i = 0; i < planner->policy->ndevices; i++) {
@@ -248,11 +250,12 @@ static pare_status assign_divided(struct planner *planner, uint32_t task) {
       if (!pare__policy_may(planner->policy, i, known) || start >= until) continue;
       sum += start / lines->b[at];
       rate += 1 / lines->b[at];
+      earliest = fmin(earliest, start);
       count++;
     }
     if (count == 0) return pare__fail(PARE_ERR_DEVICE, "no device may run task %u", task);
-    until = sum / rate;
-  }
+    until = fmax(sum / rate, nextafter(earliest, INFINITY));
+  } while (count < before);
   for (size_t i = 0; i < planner->policy->ndevices; i++) {
     const double start = share_start(planner, task, i);
     if (!pare__policy_may(planner->policy, i, known) || start >= until) continue;
