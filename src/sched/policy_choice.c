@@ -137,7 +137,8 @@ static double dearest(const pare__policy *policy, const pare__policy_task *task)
   double most = INFINITY;
   if (!pare__policy_saves(policy)) return most;
   const double waiting = policy->weights.finish + policy->weights.joule * policy->idle_watts;
-  for (size_t count = 0, before = SIZE_MAX; count != before;) {
+  size_t count = SIZE_MAX, before;
+  do {
     double weight = waiting, rate = 0;
     before = count;
     count = 0;
@@ -149,7 +150,7 @@ static double dearest(const pare__policy *policy, const pare__policy_task *task)
     }
     if (count == 0) break;
     most = weight / rate + 0.001 * fabs(weight / rate); /* equal ones stay, however they are rounded */
-  }
+  } while (count < before);
   return most;
 }
 
