@@ -8,9 +8,10 @@
 
 #include "ocl/device.h"
 
-/* Seconds. Who has not come back from the driver by then hangs there: a call takes some microseconds. */
-#define PATIENCE 1.0
-#define PATIENCE_OF_CALLS 0.1
+/* Seconds. A call takes some microseconds, or as long as its kernel where drivers work within it: who is not back by
+ * then hangs there, and who waited for him for longer would seem to hang, too. Kernels may take longer. */
+#define PATIENCE_WITH_CALLS 1.0
+#define PATIENCE 10.0
 
 /* Grids of one group that need no turn: PoCL compares the larger of the first two lengths; the third is kept for
  * versions that mean what they say. No group: the driver chooses one for each grid, and only the same one is known. */
@@ -22,19 +23,18 @@ typedef struct shape {
 /* The latest launch of a kernel on a device: those before it have ended when it has. */
 typedef struct flight {
   const pare__device *device;
+  double entered; /* when the call that is being made began; 0: none is */
   cl_event event; /* NULL: none is under way */
 } flight;
 
 struct pare__grids {
   char *name;
   pthread_mutex_t lock;
-  pthread_cond_t moved;
   shape *known;
   size_t nknown, known_capacity;
   flight *flight;
   size_t nflights, flights_capacity;
-  unsigned entering; /* launches that are being made */
-  bool growing;
+  double growing_until; /* 0: nobody lets it grow; else when who does must be further */
   struct pare__grids *next;
 };
 
@@ -52,7 +52,6 @@ static bool is_affected(const pare__device *device) {
 
 static void grids_close(pare__grids *grids) {
   pthread_mutex_destroy(&grids->lock);
-  pthread_cond_destroy(&grids->moved);
   free(grids->flight);
   free(grids->known);
   free(grids->name);
@@ -95,7 +94,6 @@ static pare__grids *grids_open(char *name) {
   if (!grids) return NULL;
   grids->name = name;
   pthread_mutex_init(&grids->lock, NULL);
-  pthread_cond_init(&grids->moved, NULL);
   return grids;
 }
 
@@ -174,22 +172,37 @@ static void wait_for(cl_event event, cl_int state, double until) {
   while (state_of(event) > state && pare__seconds() < until) nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
 }
 
-/* The lock is held, and let go of meanwhile: until no launch of the kernel is under way, or the time has come. */
-static void wait_for_flights(pare__grids *grids) {
-  const double begin = pare__seconds(), until = begin + PATIENCE;
-  while (grids->entering > 0 && pare__seconds() < begin + PATIENCE_OF_CALLS) {
-    pthread_mutex_unlock(&grids->lock);
-    nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
-    pthread_mutex_lock(&grids->lock);
-  }
-  for (size_t i = 0; i < grids->nflights; i++) {
-    const cl_event event = grids->flight[i].event;
-    if (!event || clRetainEvent(event) != CL_SUCCESS) continue;
-    pthread_mutex_unlock(&grids->lock);
-    wait_for(event, CL_COMPLETE, until);
-    clReleaseEvent(event);
-    pthread_mutex_lock(&grids->lock);
-  }
+/* The lock is held, and let go of for a moment. */
+static void pause_without_lock(pare__grids *grids) {
+  pthread_mutex_unlock(&grids->lock);
+  nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+  pthread_mutex_lock(&grids->lock);
+}
+
+/* The lock is held, and let go of meanwhile: until the device's launch has ended, or the time has come. */
+static void wait_for_flight(pare__grids *grids, size_t i, double until) {
+  while (i < grids->nflights && grids->flight[i].entered > 0 &&
+         pare__seconds() < grids->flight[i].entered + PATIENCE_WITH_CALLS)
+    pause_without_lock(grids);
+  const cl_event event = i < grids->nflights ? grids->flight[i].event : NULL;
+  if (!event || clRetainEvent(event) != CL_SUCCESS) return;
+  pthread_mutex_unlock(&grids->lock);
+  wait_for(event, CL_COMPLETE, until);
+  clReleaseEvent(event);
+  pthread_mutex_lock(&grids->lock);
+}
+
+/* NULL: there is no memory. */
+static flight *flight_of(pare__grids *grids, const pare__device *device) {
+  size_t i = 0;
+  while (i < grids->nflights && grids->flight[i].device != device) i++;
+  if (i < grids->nflights) return &grids->flight[i];
+  void *items = grids->flight;
+  const pare_status status = pare__array_grow(&items, &grids->flights_capacity, i, sizeof *grids->flight);
+  grids->flight = items;
+  if (status != PARE_OK) return NULL;
+  grids->flight[grids->nflights++] = (flight){.device = device};
+  return &grids->flight[i];
 }
 
 void pare__grids_begin(pare__device *device, pare__kernel *kernel, unsigned dims, const size_t *global,
@@ -200,31 +213,27 @@ void pare__grids_begin(pare__device *device, pare__kernel *kernel, unsigned dims
   if (!grids) return;
   const shape wanted = shape_of(dims, global, local);
   pthread_mutex_lock(&grids->lock);
-  while (grids->growing) pthread_cond_wait(&grids->moved, &grids->lock);
+  while (grids->growing_until > pare__seconds()) pause_without_lock(grids);
   out->grows = !is_known(grids, &wanted);
   if (out->grows) {
-    grids->growing = true;
-    wait_for_flights(grids);
+    const double until = grids->growing_until = pare__seconds() + PATIENCE;
+    for (size_t i = 0; i < grids->nflights; i++) wait_for_flight(grids, i, until);
+    grids->growing_until = pare__seconds() + PATIENCE_WITH_CALLS;
     remember(grids, &wanted);
   }
-  grids->entering++;
+  flight *own = flight_of(grids, device);
+  if (own) own->entered = pare__seconds();
   pthread_mutex_unlock(&grids->lock);
 }
 
-/* The flight that was there has ended, or ends before this one does. */
-static void take_off(pare__grids *grids, const pare__device *device, cl_event event) {
-  size_t i = 0;
-  while (i < grids->nflights && grids->flight[i].device != device) i++;
-  if (i == grids->nflights) {
-    if (pare__array_grow((void **)&grids->flight, &grids->flights_capacity, grids->nflights, sizeof *grids->flight) !=
-        PARE_OK) {
-      clReleaseEvent(event);
-      return;
-    }
-    grids->flight[grids->nflights++] = (flight){.device = device};
-  }
-  if (grids->flight[i].event) clReleaseEvent(grids->flight[i].event);
-  grids->flight[i].event = event;
+static pare_status wait_until_it_runs(const pare__grid_turn *turn, cl_event event) {
+  const double until = pare__seconds() + PATIENCE;
+  pthread_mutex_lock(&turn->grids->lock);
+  turn->grids->growing_until = until;
+  pthread_mutex_unlock(&turn->grids->lock);
+  PARE__TRY(pare__device_flush(turn->device));
+  wait_for(event, CL_RUNNING, until);
+  return PARE_OK;
 }
 
 pare_status pare__grids_end(pare__grid_turn *turn, cl_event event) {
@@ -233,15 +242,16 @@ pare_status pare__grids_end(pare__grid_turn *turn, cl_event event) {
   if (!grids) return status;
   /* the caller's is his */
   const bool kept = event && (event == turn->event || clRetainEvent(event) == CL_SUCCESS);
-  if (kept && turn->grows) status = pare__device_flush(turn->device);
-  if (kept && turn->grows && status == PARE_OK) wait_for(event, CL_RUNNING, pare__seconds() + PATIENCE);
+  if (kept && turn->grows) status = wait_until_it_runs(turn, event);
   pthread_mutex_lock(&grids->lock);
-  grids->entering--;
-  if (kept) take_off(grids, turn->device, event);
-  if (turn->grows) {
-    grids->growing = false;
-    pthread_cond_broadcast(&grids->moved);
+  flight *own = flight_of(grids, turn->device);
+  if (own) own->entered = 0;
+  if (kept) { /* the launch before has ended, or ends before this one does */
+    const cl_event gone = own ? own->event : event;
+    if (own) own->event = event;
+    if (gone) clReleaseEvent(gone);
   }
+  if (turn->grows) grids->growing_until = 0;
   pthread_mutex_unlock(&grids->lock);
   return status;
 }

@@ -15,6 +15,7 @@ static const pare__quirks table[] = {
      .late_binary = true,
      .in_place = true,
      .grids_in_turn_below = 6,
+     .group_compiler = true,
      .late_release = true},
     {.driver = "rusticl",
      .platform = "rusticl",

@@ -13,6 +13,8 @@ typedef struct pare__quirks {
   bool late_binary; /* compiles at the first launch: a program's binary is worth saving again after its kernels ran */
   bool in_place;    /* computes in host memory that it is given: large buffers then lie on huge pages */
   int grids_in_turn_below; /* version of the driver from which on a kernel's grid may grow at any time (ocl/grids.h) */
+  bool group_compiler;     /* compiles a kernel for each size of a group; asked to choose one, it takes another for each
+                              grid */
   bool late_release;       /* lets go of a command's event after clFinish returned, and looks into its device then */
   bool simulator;          /* interprets kernels: takes no machine instructions */
   bool soft_fma;     /* emulates fma by a hundred operations on integers, which compile for minutes; its mad rounds the
