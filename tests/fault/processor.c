@@ -54,17 +54,11 @@ void processor_begin(unsigned long queue, processor_watch *watch) {
   watch->start = seconds_of(CLOCK_MONOTONIC);
 }
 
-static bool is_of_another(unsigned long queue, int thread) {
-  for (unsigned long i = 0; i < QUEUES; i++)
-    if (i != queue && found[i].votes >= VOTES && found[i].thread == thread) return true;
-  return false;
-}
-
 static void vote(unsigned long queue, int thread) {
   pthread_mutex_lock(&lock);
   if (thread != found[queue].thread) found[queue].votes = 0;
   if (thread == 0) found[queue].tries = 0;
-  if (thread != 0 && !is_of_another(queue, thread)) {
+  if (thread != 0) {
     found[queue].thread = thread;
     found[queue].votes++;
   }
