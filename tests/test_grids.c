@@ -1,4 +1,5 @@
-/* A kernel whose grid grows while it runs on other devices of the same driver. SPDX-License-Identifier: Apache-2.0 */
+/* Grids on PoCL: one that grows while the kernel runs on other devices, groups that the caller leaves open.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,6 +84,43 @@ START_TEST(grids_may_grow_on_one_device_while_others_run_the_kernel) {
 }
 END_TEST
 
+/* A kernel is compiled for each size, so they are few: all that divides up to 64, and a power of two where that will
+ * do.
+ */
+START_TEST(a_group_that_is_left_open_divides_the_grid) {
+  static const struct {
+    size_t items;
+    uint32_t group;
+  } rows[] = {{1, 1}, {2, 2}, {7, 7}, {8, 8}, {24, 8}, {36, 36}, {64, 64}, {97, 1}, {100, 50}, {4096, 64}, {4099, 1}};
+  pare_device_list *list;
+  pare__device *device;
+  pare__program *program;
+  pare__kernel *kernel;
+  pare__buffer *buffer;
+  uint32_t out[2 * 4099];
+  OK(pare_device_list_open(false, &list));
+  OK(pare__device_open(list, &choice[0], 0, &device));
+  OK(pare__buffer_create(device, sizeof out, "groups", &buffer));
+  OK(pare__program_get(device, "steps.cl", "-DSTEPS=0", &program));
+  OK(pare__kernel_get(program, "groups", &kernel));
+  for (size_t i = 0; i < PARE__COUNT(rows); i++) {
+    pare__args args = {.count = 0};
+    memset(out, 0, sizeof out);
+    OK(pare__buffer_write(buffer, 0, sizeof out, out));
+    pare__arg_mem(&args, pare__buffer_mem(buffer));
+    OK(pare__launch(device, kernel, 1, &rows[i].items, NULL, &args));
+    OK(pare__buffer_read(buffer, 0, sizeof out, out));
+    for (size_t k = 0; k < sizeof out / sizeof *out / 2; k++) {
+      ck_assert_uint_eq(out[2 * k], k < rows[i].items ? k + 1 : 0);
+      ck_assert_uint_eq(out[2 * k + 1], k < rows[i].items ? rows[i].group : 0);
+    }
+  }
+  pare__buffer_release(buffer);
+  pare__device_close(device);
+  pare_device_list_close(list);
+}
+END_TEST
+
 static void write_kernel(void) {
   FILE *file = fopen(path_in(folder, "steps.cl"), "w");
   ck_assert_ptr_nonnull(file);
@@ -90,6 +128,10 @@ static void write_kernel(void) {
         "  uint x = get_global_id(0);\n"
         "  for (int i = 0; i < STEPS; i++) x = x * 1664525u + 1013904223u;\n"
         "  out[get_global_id(0)] = x;\n"
+        "}\n"
+        "__kernel void groups(__global uint *out) {\n"
+        "  out[2 * get_global_id(0)] += get_global_id(0) + 1;\n"
+        "  out[2 * get_global_id(0) + 1] = get_local_size(0);\n"
         "}\n",
         file);
   fclose(file);
@@ -118,5 +160,6 @@ int main(void) {
   tcase_set_timeout(tests, 120);
   tcase_add_unchecked_fixture(tests, write_kernel, NULL);
   tcase_add_test(tests, grids_may_grow_on_one_device_while_others_run_the_kernel);
+  tcase_add_test(tests, a_group_that_is_left_open_divides_the_grid);
   return remove_folder(folder, run_tests("grids", tests));
 }

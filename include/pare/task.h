@@ -63,7 +63,7 @@ typedef struct pare_task_options {
   size_t nnumbers;
   int64_t n, grain;        /* pieces begin at multiples of grain (0: 1); n = 1 is not divided */
   size_t items_per_step;   /* 0: 1 */
-  size_t group_items;      /* work-items of a group; 0: the driver's choice */
+  size_t group_items;      /* work-items of a group; 0: the driver's choice, on PoCL pare's, up to 64 */
   int priority;            /* with several devices: higher first */
   unsigned classes;        /* where it may run; 0: anywhere */
   pare_task *const *after; /* tasks that must be done before, besides those that follow from the tensors */
