@@ -46,8 +46,7 @@ static atomic_uint ndevices;
 /* ---- devices ---- */
 
 static bool is_affected(const pare__device *device) {
-  return device->quirks->grids_in_turn_below > 0 &&
-         atoi(device->info.driver_version) < device->quirks->grids_in_turn_below;
+  return strtol(device->info.driver_version, NULL, 10) < device->quirks->grids_in_turn_below;
 }
 
 static void grids_close(pare__grids *grids) {
@@ -107,15 +106,13 @@ static pare__grids *grids_of(pare__kernel *kernel) {
   pthread_mutex_lock(&all_lock);
   pare__grids *grids = all;
   while (grids && strcmp(grids->name, name) != 0) grids = grids->next;
-  if (grids) {
-    free(name);
-  } else if ((grids = grids_open(name))) {
+  if (!grids && (grids = grids_open(name))) {
     grids->next = all;
     all = grids;
-  } else {
-    free(name);
+    name = NULL; /* its own now */
   }
   pthread_mutex_unlock(&all_lock);
+  free(name);
   kernel->grids = grids;
   return grids;
 }
