@@ -22,9 +22,9 @@ typedef struct shape {
 
 /* The latest launch of a kernel on a device: those before it have ended when it has. */
 typedef struct flight {
-  const pare__device *device;
-  double entered; /* when the call that is being made began; 0: none is */
-  cl_event event; /* NULL: none is under way */
+  const pare__device *device; /* NULL: nobody's */
+  double entered;             /* when the call that is being made began; 0: none is */
+  cl_event event;             /* NULL: none is under way */
 } flight;
 
 struct pare__grids {
@@ -71,8 +71,7 @@ void pare__grids_part(pare__device *device) {
     for (size_t i = 0; i < grids->nflights; i++) {
       if (grids->flight[i].device != device) continue;
       if (grids->flight[i].event) clReleaseEvent(grids->flight[i].event);
-      grids->flight[i] = grids->flight[--grids->nflights];
-      break;
+      grids->flight[i] = (flight){.device = NULL};
     }
     pthread_mutex_unlock(&grids->lock);
   }
@@ -178,10 +177,9 @@ static void pause_without_lock(pare__grids *grids) {
 
 /* The lock is held, and let go of meanwhile: until the device's launch has ended, or the time has come. */
 static void wait_for_flight(pare__grids *grids, size_t i, double until) {
-  while (i < grids->nflights && grids->flight[i].entered > 0 &&
-         pare__seconds() < grids->flight[i].entered + PATIENCE_WITH_CALLS)
+  while (grids->flight[i].entered > 0 && pare__seconds() < grids->flight[i].entered + PATIENCE_WITH_CALLS)
     pause_without_lock(grids);
-  const cl_event event = i < grids->nflights ? grids->flight[i].event : NULL;
+  const cl_event event = grids->flight[i].event;
   if (!event || clRetainEvent(event) != CL_SUCCESS) return;
   pthread_mutex_unlock(&grids->lock);
   wait_for(event, CL_COMPLETE, until);
@@ -189,17 +187,27 @@ static void wait_for_flight(pare__grids *grids, size_t i, double until) {
   pthread_mutex_lock(&grids->lock);
 }
 
+static flight *find_flight(const pare__grids *grids, const pare__device *device) {
+  for (size_t i = 0; i < grids->nflights; i++)
+    if (grids->flight[i].device == device) return &grids->flight[i];
+  return NULL;
+}
+
 /* NULL: there is no memory. */
 static flight *flight_of(pare__grids *grids, const pare__device *device) {
-  size_t i = 0;
-  while (i < grids->nflights && grids->flight[i].device != device) i++;
-  if (i < grids->nflights) return &grids->flight[i];
-  void *items = grids->flight;
-  const pare_status status = pare__array_grow(&items, &grids->flights_capacity, i, sizeof *grids->flight);
-  grids->flight = items;
-  if (status != PARE_OK) return NULL;
-  grids->flight[grids->nflights++] = (flight){.device = device};
-  return &grids->flight[i];
+  flight *own = find_flight(grids, device);
+  if (own) return own;
+  own = find_flight(grids, NULL);
+  if (!own) {
+    void *items = grids->flight;
+    const pare_status status =
+        pare__array_grow(&items, &grids->flights_capacity, grids->nflights, sizeof *grids->flight);
+    grids->flight = items;
+    if (status != PARE_OK) return NULL;
+    own = &grids->flight[grids->nflights++];
+  }
+  *own = (flight){.device = device};
+  return own;
 }
 
 void pare__grids_begin(pare__device *device, pare__kernel *kernel, unsigned dims, const size_t *global,
@@ -249,6 +257,7 @@ pare_status pare__grids_end(pare__grid_turn *turn, cl_event event) {
     if (gone) clReleaseEvent(gone);
   }
   if (turn->grows) grids->growing_until = 0;
+  if (turn->grows && !event) grids->nknown = 0; /* it did not begin */
   pthread_mutex_unlock(&grids->lock);
   return status;
 }
