@@ -208,15 +208,19 @@ pare_status pare__device_flush(pare__device *device) {
   return code == CL_SUCCESS ? PARE_OK : pare__fail_cl(code, "clFlush on %s", device->info.name);
 }
 
-bool pare__event_done(cl_event event, double seconds) {
-  static const double pause = 20e-6; /* a sleep takes thrice as long: who has no more is not worth one */
-  const double until = pare__seconds() + fmin(seconds / 20, 1e-3) - pause;
-  for (;; nanosleep(&(struct timespec){.tv_nsec = (long)(pause * 1e9)}, NULL)) {
+#define PAUSE 20e-6 /* seconds; a sleep takes thrice as long: who has no more is not worth one */
+
+bool pare__event_wait(cl_event event, cl_int wanted, double until) {
+  for (;; nanosleep(&(struct timespec){.tv_nsec = (long)(PAUSE * 1e9)}, NULL)) {
     cl_int state = CL_QUEUED;
     const cl_int code = clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL);
     if (code != CL_SUCCESS) return false;
-    if (state <= CL_COMPLETE || pare__seconds() >= until) return state == CL_COMPLETE;
+    if (state <= wanted || pare__seconds() >= until) return state <= wanted && state >= CL_COMPLETE;
   }
+}
+
+bool pare__event_done(cl_event event, double seconds) {
+  return pare__event_wait(event, CL_COMPLETE, pare__seconds() + fmin(seconds / 20, 1e-3) - PAUSE);
 }
 
 pare_status pare__device_marker(pare__device *device, cl_event *out) {

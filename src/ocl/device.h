@@ -74,6 +74,9 @@ struct pare__device {
   pare__buffer *buffers;
 };
 
+/* Looks again and again, with sleeps between, until the command has come as far as this state (CL_RUNNING,
+ * CL_COMPLETE), has failed, or pare__seconds() is `until`. Has it come so far, without a failure? */
+bool pare__event_wait(cl_event event, cl_int wanted, double until);
 /* Opens a whole device to probe it: its capabilities are not known yet. */
 pare_status pare__device_open_bare(const pare_device_list *list, size_t index, pare__device **out);
 void pare__device_unreference(pare__device *device);

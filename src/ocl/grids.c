@@ -14,10 +14,10 @@
 #define PATIENCE 10.0
 
 /* Grids of one group that need no turn: PoCL compares the larger of the first two lengths; the third is kept for
- * versions that mean what they say. No group: the driver chooses one for each grid, and only the same one is known. */
+ * versions that mean what they say. */
 typedef struct shape {
-  bool chosen; /* by the driver */
-  size_t local[3], global[3], flat, largest;
+  size_t local[3]; /* zeros: the driver chooses for each grid, and what it has made code for is not known */
+  size_t flat, largest;
 } shape;
 
 /* The latest launch of a kernel on a device: those before it have ended when it has. */
@@ -117,30 +117,21 @@ static pare__grids *grids_of(pare__kernel *kernel) {
 }
 
 static shape shape_of(unsigned dims, const size_t *global, const size_t *local) {
-  shape made = {.chosen = !local};
-  for (unsigned d = 0; d < 3; d++) {
-    made.local[d] = local && d < dims ? local[d] : 1;
-    made.global[d] = d < dims ? global[d] : 1;
-  }
-  made.flat = PARE__MAX(made.global[0], made.global[1]);
-  made.largest = PARE__MAX(made.flat, made.global[2]);
+  shape made = {.flat = dims > 1 ? PARE__MAX(global[0], global[1]) : global[0]};
+  made.largest = dims > 2 ? PARE__MAX(made.flat, global[2]) : made.flat;
+  for (unsigned d = 0; d < 3 && local; d++) made.local[d] = d < dims ? local[d] : 1;
   return made;
-}
-
-static bool is_same_row(const shape *one, const shape *other) {
-  return one->chosen == other->chosen && memcmp(one->chosen ? one->global : one->local,
-                                                one->chosen ? other->global : other->local, sizeof one->local) == 0;
 }
 
 static shape *row_of(const pare__grids *grids, const shape *wanted) {
   for (size_t i = 0; i < grids->nknown; i++)
-    if (is_same_row(&grids->known[i], wanted)) return &grids->known[i];
+    if (memcmp(grids->known[i].local, wanted->local, sizeof wanted->local) == 0) return &grids->known[i];
   return NULL;
 }
 
 static bool is_known(const pare__grids *grids, const shape *wanted) {
   const shape *row = row_of(grids, wanted);
-  return row && wanted->flat <= row->flat && wanted->largest <= row->largest;
+  return row && wanted->local[0] > 0 && wanted->flat <= row->flat && wanted->largest <= row->largest;
 }
 
 /* Without memory it stays new, and has its turn each time. */
@@ -157,17 +148,6 @@ static void remember(pare__grids *grids, const shape *grown) {
 
 /* ---- turns ---- */
 
-static cl_int state_of(cl_event event) {
-  cl_int state = CL_COMPLETE;
-  const cl_int code = clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL);
-  return code == CL_SUCCESS ? state : CL_COMPLETE;
-}
-
-/* Until the event is that far, or the time has come. */
-static void wait_for(cl_event event, cl_int state, double until) {
-  while (state_of(event) > state && pare__seconds() < until) nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
-}
-
 /* The lock is held, and let go of for a moment. */
 static void pause_without_lock(pare__grids *grids) {
   pthread_mutex_unlock(&grids->lock);
@@ -182,7 +162,7 @@ static void wait_for_flight(pare__grids *grids, size_t i, double until) {
   const cl_event event = grids->flight[i].event;
   if (!event || clRetainEvent(event) != CL_SUCCESS) return;
   pthread_mutex_unlock(&grids->lock);
-  wait_for(event, CL_COMPLETE, until);
+  (void)pare__event_wait(event, CL_COMPLETE, until);
   clReleaseEvent(event);
   pthread_mutex_lock(&grids->lock);
 }
@@ -199,11 +179,9 @@ static flight *flight_of(pare__grids *grids, const pare__device *device) {
   if (own) return own;
   own = find_flight(grids, NULL);
   if (!own) {
-    void *items = grids->flight;
-    const pare_status status =
-        pare__array_grow(&items, &grids->flights_capacity, grids->nflights, sizeof *grids->flight);
-    grids->flight = items;
-    if (status != PARE_OK) return NULL;
+    if (pare__array_grow((void **)&grids->flight, &grids->flights_capacity, grids->nflights, sizeof *grids->flight) !=
+        PARE_OK)
+      return NULL;
     own = &grids->flight[grids->nflights++];
   }
   *own = (flight){.device = device};
@@ -237,7 +215,7 @@ static pare_status wait_until_it_runs(const pare__grid_turn *turn, cl_event even
   turn->grids->growing_until = until;
   pthread_mutex_unlock(&turn->grids->lock);
   PARE__TRY(pare__device_flush(turn->device));
-  wait_for(event, CL_RUNNING, until);
+  (void)pare__event_wait(event, CL_RUNNING, until);
   return PARE_OK;
 }
 

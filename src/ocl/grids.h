@@ -7,8 +7,8 @@
  * others two.)
  *
  * So a grid that is new in this sense begins when no launch of the kernel is under way on any device of the process,
- * and others wait until it has begun: some launches early in a process's life. What hangs is waited for a second at
- * most. */
+ * and others wait until it has begun: some launches early in a process's life. A call of the driver that does
+ * not come back is waited for a second at most, a kernel ten: what hangs on one device does not hang on all. */
 #ifndef PARE_OCL_GRIDS_H
 #define PARE_OCL_GRIDS_H
 

@@ -66,12 +66,14 @@ static pare_status check_group(const pare__device *device, const pare__kernel *k
                     kernel->program->file, items, device->info.name, kernel->max_group);
 }
 
-/* A power of two up to 64 that divides the items; where that is little, any number up to 64 that does. */
-static size_t choose_group(size_t items) {
+/* A power of two up to 64 that divides the items; where that is little, any number that does. */
+static size_t choose_group(size_t items, size_t max_group) {
   enum { MOST = 64, ENOUGH = 8 };
+  const size_t most = PARE__MIN(max_group, (size_t)MOST);
   size_t group = items & (~items + 1);
-  if (group >= ENOUGH) return PARE__MIN(group, (size_t)MOST);
-  for (group = MOST; items % group != 0;) group--;
+  while (group > most) group /= 2;
+  if (group >= ENOUGH) return group;
+  for (group = most; items % group != 0;) group--;
   return group;
 }
 
@@ -82,8 +84,8 @@ pare_status pare__launch(pare__device *device, pare__kernel *kernel, unsigned di
   size_t chosen;
   if (!local && kernel->required_group[0] > 0) local = kernel->required_group;
   if (!local && dims == 1 && device->quirks->group_compiler) {
-    chosen = choose_group(global[0]);
-    if (chosen <= kernel->max_group) local = &chosen;
+    chosen = choose_group(global[0], kernel->max_group);
+    local = &chosen;
   }
   if (local) PARE__TRY(check_group(device, kernel, dims, global, local));
   pthread_mutex_lock(&device->launch_lock);
