@@ -21,12 +21,7 @@ static cl_device_id device;
 static cl_context context;
 static cl_command_queue queue;
 
-static double seconds_of(clockid_t clock) {
-  struct timespec time;
-  clock_gettime(clock, &time);
-  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-static double now_seconds(void) { return seconds_of(CLOCK_MONOTONIC); }
+static double now_seconds(void) { return processor_clock(CLOCK_MONOTONIC); }
 
 static bool find_device(void) {
   cl_platform_id platforms[16];
@@ -169,9 +164,9 @@ START_TEST(a_tenth_of_duty_takes_much_longer) {
   clSetKernelArg(kernel, 0, sizeof out, &out);
   run_kernel(kernel);
   fault->duty((const double[]){0.1}, 1);
-  const double start = now_seconds(), used = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
+  const double start = now_seconds(), used = processor_clock(CLOCK_PROCESS_CPUTIME_ID);
   for (int i = 0; i < 10; i++) run_kernel(kernel);
-  const double took = now_seconds() - start, worked = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - used;
+  const double took = now_seconds() - start, worked = processor_clock(CLOCK_PROCESS_CPUTIME_ID) - used;
   ck_assert_msg(took > 3 * worked, "%g s, %g s of processors", took, worked);
   clReleaseMemObject(out);
   clReleaseKernel(kernel);
@@ -186,7 +181,7 @@ typedef struct kernel_of_thread {
   bool last;
 } kernel_of_thread;
 
-static double thread_seconds(void) { return seconds_of(CLOCK_THREAD_CPUTIME_ID); }
+static double thread_seconds(void) { return processor_clock(CLOCK_THREAD_CPUTIME_ID); }
 
 static void *run_kernels(void *argument) {
   kernel_of_thread *kernel = argument;

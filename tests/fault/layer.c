@@ -80,12 +80,6 @@ static void sleep_seconds(double seconds) {
   nanosleep(&time, NULL);
 }
 
-static double now_seconds(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 static long number_of_queue(cl_command_queue queue) { return queue ? (long)objects_number(FAULT_QUEUE, queue) : -1; }
 
 static cl_command_queue queue_of_events(const cl_event *events) {
@@ -218,8 +212,7 @@ static void *CL_API_CALL wrap_clEnqueueMapBuffer(cl_command_queue queue, cl_mem 
   return mapped;
 }
 
-static double queue_duty(cl_command_queue queue) {
-  unsigned long number = objects_number(FAULT_QUEUE, queue);
+static double queue_duty(unsigned long number) {
   pthread_mutex_lock(&lock);
   double duty = plan.nduties == 0 ? 1.0 : plan.duty[number % plan.nduties];
   pthread_mutex_unlock(&lock);
@@ -229,9 +222,9 @@ static double queue_duty(cl_command_queue queue) {
 /* A sleep takes longer than was asked for, by a timer's slack and until a core is there again: with many short kernels
  * a queue would work less than its share. What was too much is taken off the next sleeps; so is what a kernel waited
  * for a core beyond its share. */
-static void sleep_for(cl_command_queue queue, double seconds) {
-  double *owed = &plan.owed[objects_number(FAULT_QUEUE, queue) % MAX_QUEUES];
-  const double start = now_seconds();
+static void sleep_for(unsigned long number, double seconds) {
+  double *owed = &plan.owed[number % MAX_QUEUES];
+  const double start = processor_clock(CLOCK_MONOTONIC);
   pthread_mutex_lock(&lock);
   *owed += seconds;
   const double pause = *owed;
@@ -239,7 +232,7 @@ static void sleep_for(cl_command_queue queue, double seconds) {
   sleep_seconds(pause);
   if (pause <= 0) return;
   pthread_mutex_lock(&lock);
-  *owed -= now_seconds() - start;
+  *owed -= processor_clock(CLOCK_MONOTONIC) - start;
   pthread_mutex_unlock(&lock);
 }
 
@@ -249,16 +242,18 @@ static cl_int CL_API_CALL wrap_clEnqueueNDRangeKernel(cl_command_queue queue, cl
                                                       WAIT_LIST) {
   cl_int injected = begin_call_on(CALL_clEnqueueNDRangeKernel, queue);
   if (injected != CL_SUCCESS) return end_call(CALL_clEnqueueNDRangeKernel, injected, injected);
-  const double duty = queue_duty(queue);
+  const unsigned long number = objects_number(FAULT_QUEUE, queue);
+  const double duty = queue_duty(number);
   processor_watch watch = {0};
-  if (duty < 1.0) processor_begin(objects_number(FAULT_QUEUE, queue), &watch);
+  if (duty < 1.0) processor_begin(number, &watch);
   cl_int status = next->clEnqueueNDRangeKernel(queue, kernel, dims, offset, global, local, WAIT_ARGS);
   if (status == CL_SUCCESS) note_event(event);
-  if (status == CL_SUCCESS && duty < 1.0) {
+  if (duty < 1.0) {
     double elapsed;
-    status = next->clFinish(queue);
-    const double worked = processor_end(objects_number(FAULT_QUEUE, queue), &watch, &elapsed);
-    sleep_for(queue, worked / duty - elapsed);
+    const bool launched = status == CL_SUCCESS;
+    if (launched) status = next->clFinish(queue);
+    const double worked = processor_end(number, &watch, &elapsed);
+    if (launched) sleep_for(number, worked / duty - elapsed);
   }
   return end_call(CALL_clEnqueueNDRangeKernel, injected, status);
 }

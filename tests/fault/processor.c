@@ -19,13 +19,13 @@ static struct {
   unsigned votes, tries;
 } found[QUEUES];
 
-static double seconds_of(clockid_t clock) {
+double processor_clock(clockid_t clock) {
   struct timespec time;
   return clock_gettime(clock, &time) == 0 ? (double)time.tv_sec + 1e-9 * (double)time.tv_nsec : -1;
 }
 
 /* The processor time of a thread of this process, as Linux numbers its clock; below 0 if there is no such thread. */
-static double used_by(int thread) { return seconds_of((clockid_t)(~(unsigned)thread << 3 | 6)); }
+static double used_by(int thread) { return processor_clock((clockid_t)(~(unsigned)thread << 3 | 6)); }
 
 static void watch_all(processor_watch *watch) {
   DIR *folder = opendir("/proc/self/task");
@@ -51,7 +51,7 @@ void processor_begin(unsigned long queue, processor_watch *watch) {
     pthread_rwlock_rdlock(&running);
   if (alone) watch_all(watch);
   for (unsigned i = 0; i < watch->count; i++) watch->used[i] = used_by(watch->thread[i]);
-  watch->start = seconds_of(CLOCK_MONOTONIC);
+  watch->start = processor_clock(CLOCK_MONOTONIC);
 }
 
 static void vote(unsigned long queue, int thread) {
@@ -68,7 +68,7 @@ static void vote(unsigned long queue, int thread) {
 double processor_end(unsigned long queue, const processor_watch *watch, double *elapsed) {
   double all = 0, most = 0;
   int busiest = 0;
-  *elapsed = seconds_of(CLOCK_MONOTONIC) - watch->start;
+  *elapsed = processor_clock(CLOCK_MONOTONIC) - watch->start;
   pthread_rwlock_unlock(&running);
   for (unsigned i = 0; i < watch->count; i++) {
     const double used = used_by(watch->thread[i]) - watch->used[i];

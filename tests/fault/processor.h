@@ -6,6 +6,8 @@
 #ifndef FAULT_PROCESSOR_H
 #define FAULT_PROCESSOR_H
 
+#include <time.h>
+
 enum { PROCESSOR_THREADS = 64 };
 
 typedef struct processor_watch {
@@ -15,6 +17,8 @@ typedef struct processor_watch {
   double used[PROCESSOR_THREADS]; /* seconds of a processor until the start */
 } processor_watch;
 
+/* Seconds; below 0 if there is no such clock. */
+double processor_clock(clockid_t clock);
 /* Before a kernel of the queue with this number is launched. */
 void processor_begin(unsigned long queue, processor_watch *watch);
 /* After its end, always: the seconds that it worked, and those since the beginning. The same where the thread is not
